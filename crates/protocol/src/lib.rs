@@ -1,0 +1,23 @@
+//! The messages that agents, operators, workloads and the server exchange, and how large each may be.
+//!
+//! Messages only: no stubs, no transport, no opinion about evidence, which travels as opaque bytes.
+
+pub mod limits;
+
+/// Agent and server, `holdfast.agent.v1`.
+#[allow(missing_docs, unreachable_pub, clippy::all)]
+#[rustfmt::skip]
+#[path = "generated/agent.rs"]
+pub mod agent;
+
+/// Operator and server, `holdfast.admin.v1`.
+#[allow(missing_docs, unreachable_pub, clippy::all)]
+#[rustfmt::skip]
+#[path = "generated/admin.rs"]
+pub mod admin;
+
+/// Workload and agent: the SPIFFE Workload API.
+#[allow(missing_docs, unreachable_pub, clippy::all)]
+#[rustfmt::skip]
+#[path = "generated/workload.rs"]
+pub mod workload;

@@ -1,0 +1,125 @@
+//! The generated gRPC code is what the `.proto` files say. `make proto` rewrites it.
+
+use std::path::{Path, PathBuf};
+
+struct Stub {
+    /// File below `crates/protocol/proto`.
+    proto: &'static str,
+    /// Name of the file that prost writes.
+    module: &'static str,
+    /// Where the messages live, as a path for the stubs.
+    messages: &'static str,
+    server: Option<&'static str>,
+    client: Option<&'static str>,
+}
+
+const STUBS: &[Stub] = &[
+    Stub {
+        proto: "holdfast/agent/v1/agent.proto",
+        module: "holdfast.agent.v1",
+        messages: "::holdfast_protocol::agent",
+        server: Some("server/src/generated/agent.rs"),
+        client: Some("node-agent/src/generated/agent.rs"),
+    },
+    Stub {
+        proto: "holdfast/admin/v1/admin.proto",
+        module: "holdfast.admin.v1",
+        messages: "::holdfast_protocol::admin",
+        server: Some("server/src/generated/admin_server.rs"),
+        client: Some("server/src/generated/admin_client.rs"),
+    },
+    Stub {
+        proto: "spiffe/workload.proto",
+        module: "_",
+        messages: "::holdfast_protocol::workload",
+        server: Some("node-agent/src/generated/workload_server.rs"),
+        client: Some("node-agent/src/generated/workload_client.rs"),
+    },
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// Every file as it should be, by path below the root.
+fn generate() -> Vec<(String, String)> {
+    let proto = root().join("crates/protocol/proto");
+    let mut files = Vec::new();
+    for stub in STUBS {
+        let descriptors = protox::compile([proto.join(stub.proto)], [&proto]).unwrap();
+        let out = tempfile::tempdir().unwrap();
+        let name = format!("{}.rs", stub.module);
+        let read = || std::fs::read_to_string(out.path().join(&name)).unwrap();
+
+        tonic_prost_build::configure()
+            .build_server(false)
+            .build_client(false)
+            .out_dir(out.path())
+            .compile_fds(descriptors.clone())
+            .unwrap();
+        let short = stub.messages.rsplit("::").next().unwrap();
+        files.push((format!("crates/protocol/src/generated/{short}.rs"), read()));
+
+        for (target, server) in [(stub.server, true), (stub.client, false)] {
+            let Some(target) = target else { continue };
+            let package = if stub.module == "_" { ".".to_owned() } else { format!(".{}", stub.module) };
+            // Without a package every message is at the root, so each is named by itself.
+            let mut config = tonic_prost_build::configure()
+                .build_server(server)
+                .build_client(!server)
+                .build_transport(false)
+                .out_dir(out.path());
+            if stub.module == "_" {
+                for file in &descriptors.file {
+                    if file.package().is_empty() {
+                        for message in &file.message_type {
+                            let path = match message.name() {
+                                name if name.starts_with("X509SVID") => name.replace("X509SVID", "X509svid"),
+                                name if name.starts_with("JWTSVID") => name.replace("JWTSVID", "Jwtsvid"),
+                                name => prost_name(name),
+                            };
+                            config = config
+                                .extern_path(format!(".{}", message.name()), format!("{}::{}", stub.messages, path));
+                        }
+                    }
+                }
+            } else {
+                config = config.extern_path(package, stub.messages);
+            }
+            config.compile_fds(descriptors.clone()).unwrap();
+            files.push((target.to_owned(), read()));
+        }
+    }
+    files
+}
+
+/// The Rust name that prost gives to a message.
+fn prost_name(name: &str) -> String {
+    match name {
+        "X509BundlesRequest" | "X509BundlesResponse" => name.to_owned(),
+        "JWTBundlesRequest" => "JwtBundlesRequest".to_owned(),
+        "JWTBundlesResponse" => "JwtBundlesResponse".to_owned(),
+        "ValidateJWTSVIDRequest" => "ValidateJwtsvidRequest".to_owned(),
+        "ValidateJWTSVIDResponse" => "ValidateJwtsvidResponse".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+#[test]
+fn generated_code_is_current() {
+    let rewrite = std::env::var_os("HOLDFAST_REGENERATE").is_some();
+    let mut stale = Vec::new();
+    for (path, text) in generate() {
+        let file = root().join(&path);
+        if std::fs::read_to_string(&file).is_ok_and(|held| held == text) {
+            continue;
+        }
+        if rewrite {
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(&file, text).unwrap();
+        } else {
+            stale.push(path);
+        }
+    }
+    assert!(stale.is_empty(), "stale: {stale:?}; run `make proto`");
+}
