@@ -1,1 +1,30 @@
-//! placeholder
+//! The node agent: proves the machine by its TPM, holds the node's identity, and hands workloads their SVIDs.
+//!
+//! Has no opinion about the machine it runs on: what evidence is good enough is the server's to say.
+
+#![forbid(unsafe_code)]
+
+pub mod attest;
+pub mod cli;
+pub mod config;
+pub mod svids;
+pub mod transport;
+pub mod workload_api;
+
+/// The agent's side of `holdfast.agent.v1`, generated from `agent.proto`.
+#[allow(missing_docs, unreachable_pub, clippy::all, unused_qualifications)]
+#[rustfmt::skip]
+#[path = "generated/agent.rs"]
+pub mod agent_stubs;
+
+/// The serving side of the SPIFFE Workload API, generated from `workload.proto`.
+#[allow(missing_docs, unreachable_pub, clippy::all, unused_qualifications)]
+#[rustfmt::skip]
+#[path = "generated/workload_server.rs"]
+pub mod workload_server_stubs;
+
+/// The asking side of the SPIFFE Workload API, for `holdfast-agent api`.
+#[allow(missing_docs, unreachable_pub, clippy::all, unused_qualifications)]
+#[rustfmt::skip]
+#[path = "generated/workload_client.rs"]
+pub mod workload_client_stubs;

@@ -1,0 +1,67 @@
+//! What workloads get: their X.509-SVIDs and the bundles to check others with, and every change of either.
+//!
+//! The meeting point of those who make SVIDs (below this module) and those who hand them out (`workload_api`).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use holdfast_identity::{Selector, SpiffeId, UnixTime};
+use tokio::sync::watch;
+use zeroize::Zeroizing;
+
+/// One identity of one workload, with its private key. Never written to disk by the agent.
+pub struct X509Svid {
+    /// Who the workload is.
+    pub spiffe_id: SpiffeId,
+    /// DER, leaf first, then intermediates; never empty.
+    pub chain: Vec<Vec<u8>>,
+    /// The leaf's private key: PKCS#8 DER, unencrypted.
+    pub key_pkcs8: Zeroizing<Vec<u8>>,
+    /// The operator's word for which SVID this is; empty for none. Unique within one [`WorkloadUpdate`].
+    pub hint: String,
+    /// The registration entry that it was issued under.
+    pub entry_id: String,
+    /// The leaf's end of validity, by the server's clock.
+    pub not_after: UnixTime,
+}
+
+impl fmt::Debug for X509Svid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("X509Svid")
+            .field("spiffe_id", &self.spiffe_id)
+            .field("entry_id", &self.entry_id)
+            .field("not_after", &self.not_after)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The full state for one set of selectors: the Workload API sends all of it on every change.
+#[derive(Debug, Default)]
+pub struct WorkloadUpdate {
+    /// At least one, in a stable order: the oldest entry first.
+    pub svids: Vec<Arc<X509Svid>>,
+    /// X.509 authorities (DER, one certificate each) by trust-domain name, the own one among them.
+    pub bundles: BTreeMap<String, Vec<Vec<u8>>>,
+}
+
+/// What a set of selectors is entitled to at this moment.
+#[derive(Debug, Clone)]
+pub enum SvidState {
+    /// Not known yet: the node is not admitted, or the SVIDs are being signed. `UNAVAILABLE` on the wire.
+    Starting,
+    /// No identity for these selectors, or the node was refused. `PERMISSION_DENIED` on the wire.
+    Denied,
+    /// These.
+    Ready(Arc<WorkloadUpdate>),
+}
+
+/// Where SVIDs come from. One implementation, [`crate::svids`]' own cache; tests may build others of real certificates.
+pub trait SvidSource: Send + Sync {
+    /// The state for a workload with exactly these selectors, now and after every change. The receiver's current value
+    /// is valid at once; dropping the last receiver of a set lets its SVIDs go.
+    fn subscribe(&self, selectors: BTreeSet<Selector>) -> watch::Receiver<SvidState>;
+
+    /// X.509 authorities by trust-domain name, the own one among them; empty until the first is known.
+    fn bundles(&self) -> watch::Receiver<Arc<BTreeMap<String, Vec<Vec<u8>>>>>;
+}
