@@ -1,3 +1,9 @@
-# Each target is one line here and one script or cargo command behind it.
-proto: ; HOLDFAST_REGENERATE=1 cargo test --workspace --test generated
-.PHONY: proto
+# One line a target: what it does is in the script it calls. Each is also one lane of CI.
+.PHONY: demo test bench lint fuzz proto packages
+demo:     ; @tests/lanes/demo.sh
+test:     ; @tests/lanes/test.sh
+bench:    ; @tests/lanes/bench.sh $(ONLY)
+lint:     ; @tests/lanes/lint.sh
+fuzz:     ; @tests/lanes/fuzz.sh $(SECONDS_EACH)
+proto:    ; @HOLDFAST_REGENERATE=1 cargo test --quiet --workspace --test generated
+packages: ; @tests/lanes/packages.sh

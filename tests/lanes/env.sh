@@ -1,0 +1,17 @@
+# Sourced by every lane: where things are, and how a lane says what it does.
+set -euo pipefail
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+cd "$ROOT"
+# The build directory stands outside the clone, so that a clean clone is quick to test and a deleted one leaves nothing.
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/holdfast/target}
+BIN=$CARGO_TARGET_DIR/debug
+
+say() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
+# lane NAME COMMAND...: runs it and prints how long it took.
+lane() {
+  local name=$1 from=$SECONDS; shift
+  say "$name"
+  "$@"
+  LANES+="$(printf '%6ds  %s' $((SECONDS - from)) "$name")"$'\n'
+}
+LANES=""

@@ -1,0 +1,116 @@
+//! What must be documented, checked against the code.
+
+use std::collections::BTreeSet;
+
+use super::{MEMBERS, files, none, read, root, short};
+
+/// Evidence kinds: the folders of `crates/evidence/src` that hold a `verify` module.
+fn kinds() -> Vec<String> {
+    std::fs::read_dir(root().join("crates/evidence/src"))
+        .unwrap()
+        .flatten()
+        .filter(|entry| entry.path().is_dir())
+        .filter(|entry| entry.path().join("verify.rs").exists() || entry.path().join("verify").is_dir())
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect()
+}
+
+#[test]
+fn every_evidence_kind_has_a_page_and_a_fuzz_target() {
+    assert!(kinds().contains(&"tpm".to_owned()), "found no evidence kinds: the rule looks in the wrong place");
+    let mut offenders = Vec::new();
+    for kind in kinds() {
+        for path in [format!("docs/evidence/{kind}.md"), format!("fuzz/fuzz_targets/{kind}.rs")] {
+            if !root().join(&path).exists() {
+                offenders.push(format!("{kind}: {path} is missing"));
+            }
+        }
+    }
+    none("evidence kinds", offenders);
+}
+
+/// String literals of the form `a.b.c` in the bodies of functions named `code`.
+fn codes() -> BTreeSet<String> {
+    let mut codes = BTreeSet::new();
+    for path in MEMBERS.iter().filter(|member| **member != "tests").flat_map(|member| files(member, ".rs")) {
+        let text = read(&path);
+        for (at, _) in text.match_indices("fn code(") {
+            let Some(open) = text[at..].find('{') else { continue };
+            let mut depth = 0;
+            let body: String = text[at + open..]
+                .chars()
+                .take_while(|c| {
+                    depth += match c {
+                        '{' => 1,
+                        '}' => -1,
+                        _ => 0,
+                    };
+                    depth > 0
+                })
+                .collect();
+            for literal in body.split('"').skip(1).step_by(2) {
+                let shaped = literal.contains('.')
+                    && literal.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '_' | '.'))
+                    && !literal.starts_with('.');
+                if shaped {
+                    codes.insert(literal.to_owned());
+                }
+            }
+        }
+    }
+    codes
+}
+
+#[test]
+fn the_reference_of_error_codes_is_complete_and_true() {
+    let codes = codes();
+    assert!(codes.len() > 20, "found {} codes: the rule looks in the wrong place", codes.len());
+    let page = read(root().join("docs/reference/error-codes.md"));
+    let listed: BTreeSet<String> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `"))
+        .filter_map(|line| line.split('`').next())
+        .map(str::to_owned)
+        .collect();
+    let mut offenders: Vec<String> = codes.difference(&listed).map(|code| format!("`{code}` is not in the page")).collect();
+    offenders.extend(listed.difference(&codes).map(|code| format!("`{code}` is in the page, not in the code")));
+    none("docs/reference/error-codes.md", offenders);
+}
+
+#[test]
+fn the_map_names_every_room() {
+    let map = read(root().join("ARCHITECTURE.md"));
+    let mut offenders = Vec::new();
+    for member in MEMBERS {
+        if !map.contains(&format!("`{member}")) {
+            offenders.push(format!("{member} is not in ARCHITECTURE.md"));
+        }
+        for entry in std::fs::read_dir(root().join(member).join("src")).unwrap().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if entry.path().is_dir() && name != "generated" && name != "bin" && !map.contains(&name) {
+                offenders.push(format!("{member}/src/{name} is not in ARCHITECTURE.md"));
+            }
+        }
+    }
+    none("rooms off the map", offenders);
+}
+
+#[test]
+fn links_between_pages_lead_somewhere() {
+    let mut pages = files("docs", ".md");
+    pages.extend(["README.md", "ARCHITECTURE.md", "SECURITY.md"].map(|page| root().join(page)));
+    let mut offenders = Vec::new();
+    for page in pages {
+        let text = read(&page);
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let target = link.split('#').next().unwrap_or_default();
+            if target.is_empty() || target.contains("://") {
+                continue;
+            }
+            if !page.parent().unwrap().join(target).exists() {
+                offenders.push(format!("{}: {link}", short(&page)));
+            }
+        }
+    }
+    none("broken links", offenders);
+}
