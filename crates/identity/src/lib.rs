@@ -2,10 +2,12 @@
 //!
 //! Pure values with strict parsers. Reads no clock, no file, no network.
 
+#![forbid(unsafe_code)]
+
 mod id;
 mod selector;
 mod time;
 
-pub use id::{InvalidId, SpiffeId, TrustDomain};
-pub use selector::{InvalidSelector, Selector};
+pub use id::{InvalidId, SPIFFE_ID_BYTES_MAX, SpiffeId, TRUST_DOMAIN_BYTES_MAX, TrustDomain};
+pub use selector::{InvalidSelector, SELECTOR_BYTES_MAX, Selector};
 pub use time::UnixTime;

@@ -2,6 +2,8 @@
 //!
 //! Messages only: no stubs, no transport, no opinion about evidence, which travels as opaque bytes.
 
+#![forbid(unsafe_code)]
+
 pub mod limits;
 
 /// Agent and server, `holdfast.agent.v1`.

@@ -72,7 +72,8 @@ fn the_reference_of_error_codes_is_complete_and_true() {
         .filter_map(|line| line.split('`').next())
         .map(str::to_owned)
         .collect();
-    let mut offenders: Vec<String> = codes.difference(&listed).map(|code| format!("`{code}` is not in the page")).collect();
+    let mut offenders: Vec<String> =
+        codes.difference(&listed).map(|code| format!("`{code}` is not in the page")).collect();
     offenders.extend(listed.difference(&codes).map(|code| format!("`{code}` is in the page, not in the code")));
     none("docs/reference/error-codes.md", offenders);
 }

@@ -96,9 +96,17 @@ fn only_one_module_of_the_evidence_crate_touches_primitives() {
             product.lines().any(|line| {
                 let line = line.trim_start();
                 !line.starts_with("//")
-                    && ["rsa::", "aes::", "cfb_mode::", "ring::signature", "ring::aead", "ring::hmac", "ring::agreement"]
-                        .iter()
-                        .any(|name| line.contains(name))
+                    && [
+                        "rsa::",
+                        "aes::",
+                        "cfb_mode::",
+                        "ring::signature",
+                        "ring::aead",
+                        "ring::hmac",
+                        "ring::agreement",
+                    ]
+                    .iter()
+                    .any(|name| line.contains(name))
             })
         })
         .map(|path| short(&path))
