@@ -1,0 +1,51 @@
+//! The decision: admitted, waiting for an operator, or refused with every difference named.
+
+mod node;
+mod ownership;
+mod rejection;
+
+use std::fmt;
+
+pub use node::{AppraisedNode, Grant};
+pub use ownership::{Approval, InventoryAnswer, Listing, MachineRecord, Ownership};
+pub use rejection::{Considered, Difference, EventFound, Rejection, ValueDifference};
+use serde::Serialize;
+
+/// Which policy decided: its name, and the digest of its text and of all files that it names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PolicyVersion {
+    /// Name, as the policy gives it.
+    pub name: String,
+    /// SHA-256 in hex.
+    pub digest: String,
+}
+
+/// What verified evidence earns under a policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "verdict", rename_all = "kebab-case")]
+pub enum Decision {
+    /// An identity.
+    Admitted(AppraisedNode),
+    /// Everything holds but an operator's approval, which nobody has given yet.
+    AwaitsApproval(Rejection),
+    /// Nothing.
+    Refused(Rejection),
+}
+
+/// What facts would earn under a policy. The same as [`Decision`] without the proof: no identity comes of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "verdict", rename_all = "kebab-case")]
+pub enum Verdict {
+    /// The policy is satisfied.
+    Admit(Grant),
+    /// Everything holds but an operator's approval, which nobody has given yet.
+    AwaitsApproval(Rejection),
+    /// The policy is not satisfied.
+    Refuse(Rejection),
+}
+
+impl fmt::Display for PolicyVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.name, self.digest.get(..12).unwrap_or(&self.digest))
+    }
+}

@@ -1,0 +1,104 @@
+//! Every fact that a policy may name: its type, shape, meaning, and the PCRs it rests on. Holds no values.
+
+use super::FactId;
+use crate::value::ValueType;
+
+/// How many values a fact has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Exactly one.
+    One,
+    /// Any number, without order.
+    Set,
+    /// Any number, in the order of the events that say so.
+    List,
+}
+
+/// What a fact speaks of: who the machine is, or what state it is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// Names exactly one machine, for ever; may stand in a node ID template.
+    Machine,
+    /// A property of the hardware, shared by many machines.
+    Hardware,
+    /// What the machine booted, proven by its quote.
+    State,
+}
+
+/// One fact, or a family of facts numbered by PCR.
+#[derive(Debug)]
+pub struct Definition {
+    /// Its name; a family ends in `.N`.
+    pub name: &'static str,
+    /// The fact; of a family, that of PCR 0.
+    pub id: FactId,
+    /// Type of each value.
+    pub value_type: ValueType,
+    /// How many values.
+    pub shape: Shape,
+    /// Machine, hardware or state.
+    pub subject: Subject,
+    /// The PCRs that must be quoted for it to be proven; a family needs its own number.
+    pub pcrs: &'static [u8],
+    /// Selector that it becomes where a policy issues it: `tpm:secure_boot`, to which `:true` is added.
+    pub selector: Option<&'static str>,
+    /// What it says, in one sentence.
+    pub description: &'static str,
+}
+
+macro_rules! facts {
+    ($($name:literal $id:expr, $value_type:ident $shape:ident $subject:ident, $pcrs:expr, $selector:expr, $description:literal;)*) => {
+        /// Every fact, in the order of the reference.
+        pub static REGISTRY: &[Definition] = &[$(Definition {
+            name: $name, id: $id, value_type: ValueType::$value_type, shape: Shape::$shape, subject: Subject::$subject,
+            pcrs: &$pcrs, selector: $selector, description: $description,
+        }),*];
+    };
+}
+
+facts! {
+    "tpm.machine" FactId::Machine, Digest One Machine, [], Some("tpm:machine"),
+        "SHA-256 of the SubjectPublicKeyInfo of the endorsement key (EK) that names the machine: the smallest of its EKs, or the one on record";
+    "tpm.class" FactId::Class, Text Set Hardware, [], Some("tpm:class"),
+        "trust class of the root above each EK: discrete, firmware, vtpm, cloud or simulated";
+    "tpm.ek.spki_sha256" FactId::EkSpki, Digest Set Machine, [], Some("tpm:ek"),
+        "SHA-256 of the SubjectPublicKeyInfo of every EK of the machine";
+    "tpm.ek.certificate_sha256" FactId::EkCertificate, Digest Set Machine, [], Some("tpm:ek_certificate"),
+        "SHA-256 of every EK certificate of the machine";
+    "tpm.manufacturer" FactId::Manufacturer, Text Set Hardware, [], Some("tpm:manufacturer"),
+        "manufacturer as the EK certificates name it, such as id:49465800";
+    "tpm.model" FactId::Model, Text Set Hardware, [], Some("tpm:model"),
+        "model as the EK certificates name it";
+    "tpm.version" FactId::HardwareVersion, Text Set Hardware, [], Some("tpm:version"),
+        "version as the EK certificates name it";
+    "tpm.root.sha256" FactId::RootDigest, Digest Set Hardware, [], Some("tpm:root"),
+        "SHA-256 of the root certificate above each EK";
+    "tpm.root.name" FactId::RootName, Text Set Hardware, [], None,
+        "name of the root certificate above each EK";
+    "tpm.firmware_version" FactId::FirmwareVersion, Version One Hardware, [], Some("tpm:firmware_version"),
+        "the TPM's own firmware version, from the quote; absolute only for attestation keys of the endorsement hierarchy";
+    "tpm.secure_boot.enabled" FactId::SecureBootEnabled, Bool One State, [7], Some("tpm:secure_boot"),
+        "whether the firmware checked signatures of what it started";
+    "tpm.secure_boot.pk" FactId::SecureBootPk, Labelled Set State, [7], None,
+        "platform key";
+    "tpm.secure_boot.kek" FactId::SecureBootKek, Labelled Set State, [7], None,
+        "key exchange keys";
+    "tpm.secure_boot.db" FactId::SecureBootDb, Labelled Set State, [7], None,
+        "what the firmware may start: certificates and image digests";
+    "tpm.secure_boot.dbx" FactId::SecureBootDbx, Labelled Set State, [7], None,
+        "what the firmware must not start: certificates and image digests";
+    "tpm.secure_boot.authorities" FactId::SecureBootAuthorities, Labelled List State, [7], Some("tpm:authority"),
+        "what vouched for each image that was started, as variable:kind:digest, in order";
+    "tpm.boot.applications" FactId::BootApplications, Digest List State, [4], Some("tpm:boot_application"),
+        "Authenticode digests of the boot applications (boot loader, kernel, UKI) that the firmware started, in order";
+    "tpm.boot.command_lines" FactId::CommandLines, Text List State, [8, 9, 12], Some("tpm:command_line"),
+        "kernel command lines, where the log proves them";
+    "tpm.boot.initrds" FactId::Initrds, Digest List State, [9], None,
+        "digests of the initial RAM disks, in order";
+    "tpm.boot.uki_sections" FactId::UkiSections, Labelled List State, [11], None,
+        "sections of the unified kernel image, as name:digest, in order";
+    "tpm.events.N" FactId::Events(0), Digest List State, [], None,
+        "digests of all events that extended PCR N, in order: for what has no typed fact";
+    "tpm.pcr.N" FactId::Pcr(0), Digest One State, [], Some("tpm:pcr"),
+        "bare value of PCR N in the policy's bank: for what has no events";
+}

@@ -1,0 +1,328 @@
+//! The values that facts have and policies expect: truth, numbers, versions, texts, digests. Knows no evidence.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+/// Longest digest in bytes: SHA-512.
+pub const DIGEST_BYTES_MAX: usize = 64;
+/// Longest text fact in bytes; kernels accept command lines of at most 4,096 bytes, UTF-16 doubles it.
+pub const TEXT_BYTES_MAX: usize = 16_384;
+
+/// A digest of 20 to 64 bytes, compared by its bytes; written in lower-case hex.
+#[derive(Clone, Copy)]
+pub struct Digest {
+    length: u8,
+    bytes: [u8; DIGEST_BYTES_MAX],
+}
+
+/// A dotted version of four 16-bit components, such as a TPM's `firmwareVersion`: `7.85.4555.0`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Version(pub [u16; 4]);
+
+/// A digest with the label that says of what: `x509:HEX` (a certificate in `db`), `db:x509:HEX` (an authority that
+/// verified an image), `.linux:HEX` (a section of a UKI). The label is everything before the last colon.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Labelled {
+    /// What the digest belongs to; never empty.
+    pub label: Cow<'static, str>,
+    /// The digest itself.
+    pub digest: Digest,
+}
+
+/// The value of a fact, or a value that a policy expects of one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Value {
+    /// Yes or no, such as whether Secure Boot is on.
+    Bool(bool),
+    /// A number.
+    Integer(u64),
+    /// Four components, compared in order or one by one.
+    Version(Version),
+    /// Text as the machine said it: attacker-written, escaped wherever it is shown.
+    Text(Box<str>),
+    /// A bare digest.
+    Digest(Digest),
+    /// A digest with its label.
+    Labelled(Labelled),
+}
+
+/// What kind of values a fact has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ValueType {
+    /// `true` or `false`.
+    Bool,
+    /// A whole number from zero.
+    Integer,
+    /// `"7.85.4555.0"`: one to four components of 16 bits; those left out are zero.
+    Version,
+    /// Any text.
+    Text,
+    /// Hex of 20, 32, 48 or 64 bytes.
+    Digest,
+    /// `label:hex`.
+    Labelled,
+}
+
+impl Digest {
+    /// A digest of `bytes`.
+    ///
+    /// `None` unless their number is 20, 32, 48 or 64 (SHA-1, SHA-256, SHA-384, SHA-512).
+    #[must_use]
+    pub fn new(bytes: &[u8]) -> Option<Self> {
+        if !matches!(bytes.len(), 20 | 32 | 48 | 64) {
+            return None;
+        }
+        let mut filled = [0; DIGEST_BYTES_MAX];
+        filled.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        Some(Self { length: u8::try_from(bytes.len()).ok()?, bytes: filled })
+    }
+
+    /// The bytes, 20 to 64.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.length)).unwrap_or_default()
+    }
+
+    /// Whether every byte is `byte`; a PCR that nobody extended is all zero, or all ones from 17 to 22.
+    #[must_use]
+    pub fn is_all(&self, byte: u8) -> bool {
+        self.as_bytes().iter().all(|b| *b == byte)
+    }
+
+    /// Reads lower- or upper-case hex.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let mut bytes = [0; DIGEST_BYTES_MAX];
+        let filled = bytes.get_mut(..text.len() / 2)?;
+        hex::decode_to_slice(text, filled).ok()?;
+        Self::new(filled)
+    }
+}
+
+impl PartialEq for Digest {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+impl Eq for Digest {}
+impl PartialOrd for Digest {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Digest {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.as_bytes().cmp(other.as_bytes())
+    }
+}
+impl Hash for Digest {
+    /// Eight bytes are enough: a digest is evenly spread, and equality decides in the end.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(u64::from_le_bytes(self.bytes.first_chunk::<8>().copied().unwrap_or_default()));
+    }
+}
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.as_bytes()))
+    }
+}
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Version {
+    /// The version that a 64-bit number spells in four 16-bit components, highest first.
+    #[must_use]
+    pub const fn from_u64(number: u64) -> Self {
+        let [a, b, c, d, e, f, g, h] = number.to_be_bytes();
+        Self([
+            u16::from_be_bytes([a, b]),
+            u16::from_be_bytes([c, d]),
+            u16::from_be_bytes([e, f]),
+            u16::from_be_bytes([g, h]),
+        ])
+    }
+
+    /// Reads one to four components; those left out are zero.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut components = [0_u16; 4];
+        let mut parts = text.split('.');
+        for (at, slot) in components.iter_mut().enumerate() {
+            match parts.next() {
+                Some(part) if part.bytes().all(|b| b.is_ascii_digit()) => *slot = part.parse().ok()?,
+                None if at > 0 => break,
+                _ => return None,
+            }
+        }
+        parts.next().is_none().then_some(Self(components))
+    }
+
+    /// Whether each component is at least `floor`'s: the rule for TCBs, where a higher major version excuses nothing.
+    #[must_use]
+    pub fn each_at_least(&self, floor: &Self) -> bool {
+        self.0.iter().zip(&floor.0).all(|(found, least)| found >= least)
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d] = self.0;
+        write!(f, "{a}.{b}.{c}.{d}")
+    }
+}
+
+impl Labelled {
+    /// A digest labelled `label`.
+    #[must_use]
+    pub fn new(label: impl Into<Cow<'static, str>>, digest: Digest) -> Self {
+        Self { label: label.into(), digest }
+    }
+
+    /// Reads `label:hex`; the last colon divides.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (label, digest) = text.rsplit_once(':')?;
+        let plain = !label.is_empty() && !label.chars().any(|c| c.is_control() || c.is_whitespace());
+        plain.then_some(())?;
+        Some(Self { label: Cow::Owned(label.to_owned()), digest: Digest::from_hex(digest)? })
+    }
+}
+
+impl fmt::Display for Labelled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.label, self.digest)
+    }
+}
+
+impl Value {
+    /// A text value.
+    #[must_use]
+    pub fn text(text: &str) -> Self {
+        Self::Text(text.into())
+    }
+
+    /// Its type.
+    #[must_use]
+    pub const fn value_type(&self) -> ValueType {
+        match self {
+            Self::Bool(_) => ValueType::Bool,
+            Self::Integer(_) => ValueType::Integer,
+            Self::Version(_) => ValueType::Version,
+            Self::Text(_) => ValueType::Text,
+            Self::Digest(_) => ValueType::Digest,
+            Self::Labelled(_) => ValueType::Labelled,
+        }
+    }
+
+    /// Reads a value of `value_type` from the text that stands for it in policies and fact files.
+    ///
+    /// `None` if the text is not of that type; booleans and integers are read from their own TOML types as well.
+    #[must_use]
+    pub fn parse(value_type: ValueType, text: &str) -> Option<Self> {
+        match value_type {
+            ValueType::Bool => text.parse().ok().map(Self::Bool),
+            ValueType::Integer => match text.strip_prefix("0x") {
+                Some(hex) => u64::from_str_radix(hex, 16).ok().map(Self::Integer),
+                None => text.parse().ok().map(Self::Integer),
+            },
+            ValueType::Version => Version::parse(text).map(Self::Version),
+            ValueType::Text => (text.len() <= TEXT_BYTES_MAX).then(|| Self::text(text)),
+            ValueType::Digest => Digest::from_hex(text).map(Self::Digest),
+            ValueType::Labelled => Labelled::parse(text).map(Self::Labelled),
+        }
+    }
+}
+
+/// As policies write it: hex, dotted version, bare text.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bool(value) => write!(f, "{value}"),
+            Self::Integer(value) => write!(f, "{value}"),
+            Self::Version(value) => write!(f, "{value}"),
+            Self::Text(value) => f.write_str(value),
+            Self::Digest(value) => write!(f, "{value}"),
+            Self::Labelled(value) => write!(f, "{value}"),
+        }
+    }
+}
+
+impl ValueType {
+    /// What a policy writes for it, for messages and the reference.
+    #[must_use]
+    pub const fn expected(self) -> &'static str {
+        match self {
+            Self::Bool => "true or false",
+            Self::Integer => "a whole number",
+            Self::Version => "a version such as \"7.85.4555.0\"",
+            Self::Text => "a text",
+            Self::Digest => "hex of 20, 32, 48 or 64 bytes",
+            Self::Labelled => "label:hex, such as \"x509:…\"",
+        }
+    }
+
+    /// The word for it in tables and JSON.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Bool => "bool",
+            Self::Integer => "integer",
+            Self::Version => "version",
+            Self::Text => "text",
+            Self::Digest => "digest",
+            Self::Labelled => "labelled digest",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_read_back_as_they_are_written() {
+        let hex = "ab".repeat(32);
+        for (value_type, text) in [
+            (ValueType::Bool, "true".to_owned()),
+            (ValueType::Integer, "42".to_owned()),
+            (ValueType::Version, "7.85.4555.0".to_owned()),
+            (ValueType::Text, "root=/dev/sda1 ro".to_owned()),
+            (ValueType::Digest, hex.clone()),
+            (ValueType::Labelled, format!("db:x509:{hex}")),
+        ] {
+            let value = Value::parse(value_type, &text).unwrap();
+            assert_eq!((value.value_type(), value.to_string()), (value_type, text));
+        }
+    }
+
+    #[test]
+    fn half_values_are_no_values() {
+        for (value_type, text) in [
+            (ValueType::Digest, "abcd"),
+            (ValueType::Digest, "zz"),
+            (ValueType::Version, "1..2"),
+            (ValueType::Version, "1.2.3.4.5"),
+            (ValueType::Version, "+1"),
+            (ValueType::Version, ""),
+            (ValueType::Version, "70000"),
+            (ValueType::Integer, "-1"),
+            (ValueType::Labelled, "x509"),
+        ] {
+            assert_eq!(Value::parse(value_type, text), None, "{text}");
+        }
+        assert_eq!(Value::parse(ValueType::Labelled, &format!(":{}", "ab".repeat(32))), None);
+    }
+
+    #[test]
+    fn a_component_below_its_floor_is_not_excused_by_a_higher_one() {
+        let floor = Version([1, 5, 0, 0]);
+        assert!(Version([2, 0, 0, 0]) > floor);
+        assert!(!Version([2, 0, 0, 0]).each_at_least(&floor));
+        assert!(Version([1, 5, 0, 1]).each_at_least(&floor));
+        assert_eq!(Version::from_u64(0x0007_0055_11cb_0000), Version([7, 85, 4555, 0]));
+    }
+}
