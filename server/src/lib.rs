@@ -1,1 +1,4 @@
-//! placeholder
+//! The attestation server: appraises nodes, keeps the record, signs SVIDs.
+
+pub mod authority;
+pub mod listen;

@@ -1,0 +1,163 @@
+//! The trust bundle: the roots of one trust domain and a sequence that rises with every change of them.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use holdfast_identity::TrustDomain;
+use serde_json::{Value, json};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+/// Seconds between two looks of a reader at a bundle; SPIRE's servers say the same.
+const REFRESH_HINT_SECONDS: i64 = 300;
+/// Roots in one bundle: old, current and next, with room for accidents.
+const AUTHORITIES_MAX: usize = 16;
+
+/// The signing roots of one trust domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bundle {
+    trust_domain: TrustDomain,
+    authorities: Vec<Vec<u8>>,
+    sequence: u64,
+}
+
+/// Why a text is no bundle of ours. The words are for the operator.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{0}")]
+pub struct InvalidBundle(String);
+
+impl Bundle {
+    /// The first bundle of a trust domain, with sequence 1.
+    #[must_use]
+    pub fn first(trust_domain: TrustDomain, root: Vec<u8>) -> Self {
+        Self { trust_domain, authorities: vec![root], sequence: 1 }
+    }
+
+    /// The trust domain whose roots these are.
+    #[must_use]
+    pub const fn trust_domain(&self) -> &TrustDomain {
+        &self.trust_domain
+    }
+
+    /// The roots, DER, one certificate each.
+    #[must_use]
+    pub fn authorities(&self) -> &[Vec<u8>] {
+        &self.authorities
+    }
+
+    /// Rises with every change of content.
+    #[must_use]
+    pub const fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// Seconds after which a reader should look again.
+    #[must_use]
+    pub const fn refresh_hint(&self) -> i64 {
+        REFRESH_HINT_SECONDS
+    }
+
+    /// As the agent protocol carries it.
+    #[must_use]
+    pub fn to_message(&self) -> holdfast_protocol::agent::Bundle {
+        holdfast_protocol::agent::Bundle {
+            trust_domain: self.trust_domain.to_string(),
+            x509_authorities: self.authorities.clone(),
+            sequence: self.sequence,
+            refresh_hint: REFRESH_HINT_SECONDS,
+        }
+    }
+
+    /// The roots as PEM, one after another.
+    #[must_use]
+    pub fn to_pem(&self) -> String {
+        self.authorities.iter().map(|der| pem("CERTIFICATE", der)).collect()
+    }
+
+    /// The document of the SPIFFE Trust Domain and Bundle standard: a JWK set whose keys have `use`, no `kid`, and
+    /// `x5c` with exactly one certificate.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let keys: Vec<Value> = self.authorities.iter().filter_map(|der| jwk(der)).collect();
+        let document =
+            json!({ "keys": keys, "spiffe_sequence": self.sequence, "spiffe_refresh_hint": REFRESH_HINT_SECONDS });
+        serde_json::to_string_pretty(&document).unwrap_or_default()
+    }
+
+    /// Reads such a document as the bundle of `trust_domain`. Unknown members, keys without `x5c` or of another use,
+    /// and all but the first certificate of an `x5c` are passed over, as the standard demands.
+    ///
+    /// # Errors
+    /// [`InvalidBundle`] where it is no JSON object with `keys`, a certificate does not parse or does not carry
+    /// exactly `spiffe://trust_domain`, there is none at all, or there are more than 16.
+    pub fn from_json(trust_domain: TrustDomain, text: &str) -> Result<Self, InvalidBundle> {
+        let document: Value =
+            serde_json::from_str(text).map_err(|error| InvalidBundle(format!("bundle is not JSON: {error}")))?;
+        let keys = document.get("keys").and_then(Value::as_array);
+        let keys = keys.ok_or_else(|| InvalidBundle("bundle has no list \"keys\"".to_owned()))?;
+        let mut authorities = Vec::new();
+        for key in keys.iter().filter(|key| key.get("use").and_then(Value::as_str) == Some("x509-svid")) {
+            let Some(first) = key.pointer("/x5c/0").and_then(Value::as_str) else { continue };
+            let der = STANDARD.decode(first).map_err(|_| InvalidBundle("x5c is not base64".to_owned()))?;
+            let found = signer_trust_domain(&der)?;
+            if found != trust_domain {
+                return Err(InvalidBundle(format!("root belongs to {found}, expected {trust_domain}")));
+            }
+            authorities.push(der);
+        }
+        if authorities.is_empty() || authorities.len() > AUTHORITIES_MAX {
+            return Err(InvalidBundle(format!(
+                "bundle has {} roots, expected 1 to {AUTHORITIES_MAX}",
+                authorities.len()
+            )));
+        }
+        let sequence = document.get("spiffe_sequence").and_then(Value::as_u64).unwrap_or(0);
+        Ok(Self { trust_domain, authorities, sequence })
+    }
+}
+
+/// The trust domain of a signing certificate: exactly one URI SAN, `spiffe://td` without a path, and `cA`.
+pub(super) fn signer_trust_domain(der: &[u8]) -> Result<TrustDomain, InvalidBundle> {
+    let (rest, certificate) = X509Certificate::from_der(der)
+        .map_err(|error| InvalidBundle(format!("certificate does not parse: {error}")))?;
+    if !rest.is_empty() || !certificate.is_ca() {
+        return Err(InvalidBundle("certificate is not one signing certificate".to_owned()));
+    }
+    let id = crate::listen::uri_san(&certificate)
+        .ok_or_else(|| InvalidBundle("certificate has not exactly one SPIFFE ID".to_owned()))?;
+    if id.path().is_empty() {
+        Ok(id.trust_domain())
+    } else {
+        Err(InvalidBundle(format!("signing certificate names {id}, expected an ID without a path")))
+    }
+}
+
+/// PEM text of one object.
+pub(super) fn pem(label: &str, der: &[u8]) -> String {
+    let body = STANDARD.encode(der);
+    let mut text = format!("-----BEGIN {label}-----\n");
+    let mut rest = body.as_str();
+    while !rest.is_empty() {
+        let (line, after) = rest.split_at(rest.len().min(64));
+        text.push_str(line);
+        text.push('\n');
+        rest = after;
+    }
+    text.push_str(&format!("-----END {label}-----\n"));
+    text
+}
+
+/// A root as JWK. `None` for a key that is not on P-256 or P-384: we make none.
+fn jwk(der: &[u8]) -> Option<Value> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let point = certificate.public_key().subject_public_key.as_ref();
+    let (curve, size) = match point.len() {
+        65 => ("P-256", 32),
+        97 => ("P-384", 48),
+        _ => return None,
+    };
+    let (x, y) = point.strip_prefix(&[4])?.split_at_checked(size)?;
+    Some(json!({
+        "use": "x509-svid", "kty": "EC", "crv": curve,
+        "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y),
+        "x5c": [STANDARD.encode(der)],
+    }))
+}

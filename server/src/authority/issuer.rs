@@ -1,0 +1,166 @@
+//! Drafts SVIDs and signs what was recorded, with the intermediate's key kept ready.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use holdfast_identity::{SpiffeId, TrustDomain, UnixTime};
+use rcgen::KeyPair;
+use ring::rand::SystemRandom;
+use rustls_pki_types::CertificateDer;
+
+use super::init::{KeyAndCertificate, read_bundle};
+use super::profile::{CertifiedKey, draw_serial, leaf};
+use super::{AuthorityFault, AuthorityFiles, Bundle, Draft, Lifetime, Recorded, Subject};
+
+/// The path of the server's own ID.
+pub const SERVER_PATH: &str = "/holdfast/server";
+
+/// This server's signing half: the intermediate and its key.
+pub struct Issuer {
+    trust_domain: TrustDomain,
+    bundle: Arc<Bundle>,
+    intermediate: CertificateDer<'static>,
+    not_after: UnixTime,
+    /// The issuer's name and key identifier are parsed once, here.
+    prepared: rcgen::Issuer<'static, KeyPair>,
+    rng: SystemRandom,
+}
+
+/// A signed SVID.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IssuedSvid {
+    /// The ID in it.
+    pub spiffe_id: SpiffeId,
+    /// DER, leaf first, then the intermediate.
+    pub chain: Vec<Vec<u8>>,
+    /// End of validity.
+    pub not_after: UnixTime,
+}
+
+impl Issuer {
+    /// Reads the intermediate and the bundle below the data directory, and checks that they belong together.
+    ///
+    /// # Errors
+    /// [`AuthorityFault::NotInitialised`] where there is no intermediate, [`AuthorityFault::IntermediateExpired`],
+    /// and what may be wrong with the files.
+    pub fn load(trust_domain: &TrustDomain, files: &AuthorityFiles, now: UnixTime) -> Result<Self, AuthorityFault> {
+        let path = files.intermediate();
+        if !super::files::exists(&path)? {
+            return Err(AuthorityFault::NotInitialised { path });
+        }
+        let bundle = read_bundle(trust_domain, files)?;
+        let pair = KeyAndCertificate::read(&path)?;
+        let found = pair.trust_domain(&path)?;
+        if found != *trust_domain {
+            return Err(AuthorityFault::OtherRoot { expected: trust_domain.to_string(), found: found.to_string() });
+        }
+        let not_after = not_after(&pair.certificate, &path)?;
+        if not_after <= now {
+            return Err(AuthorityFault::IntermediateExpired { not_after: not_after.seconds() });
+        }
+        check_signed_by_bundle(&pair.certificate, &bundle, &path)?;
+        let prepared = rcgen::Issuer::from_ca_cert_der(&pair.certificate, pair.key)
+            .map_err(|_| AuthorityFault::Crypto { action: "read the intermediate certificate" })?;
+        Ok(Self {
+            trust_domain: trust_domain.clone(),
+            bundle: Arc::new(bundle),
+            intermediate: pair.certificate,
+            not_after,
+            prepared,
+            rng: SystemRandom::new(),
+        })
+    }
+
+    /// The trust domain it signs for.
+    #[must_use]
+    pub const fn trust_domain(&self) -> &TrustDomain {
+        &self.trust_domain
+    }
+
+    /// The roots that its signatures lead to.
+    #[must_use]
+    pub const fn bundle(&self) -> &Arc<Bundle> {
+        &self.bundle
+    }
+
+    /// End of the intermediate: nothing it signs lives longer.
+    #[must_use]
+    pub const fn not_after(&self) -> UnixTime {
+        self.not_after
+    }
+
+    /// Drafts this server's own certificate for a key that it holds itself.
+    ///
+    /// # Errors
+    /// [`AuthorityFault::NoLifetime`] where the intermediate has ended.
+    pub fn draft_server(&self, spki: &[u8], ttl: i64, now: UnixTime) -> Result<Draft, AuthorityFault> {
+        let id = self
+            .trust_domain
+            .with_path(SERVER_PATH)
+            .map_err(|_| AuthorityFault::Crypto { action: "name this server" })?;
+        self.draft(Subject::Server, id, spki, Vec::new(), (now, ttl, &[]))
+    }
+
+    pub(super) fn draft(
+        &self,
+        subject: Subject,
+        spiffe_id: SpiffeId,
+        spki: &[u8],
+        dns_names: Vec<String>,
+        (now, ttl, ends): (UnixTime, i64, &[UnixTime]),
+    ) -> Result<Draft, AuthorityFault> {
+        let end = ends.iter().fold(self.not_after, |earliest, end| earliest.min(*end));
+        let lifetime = Lifetime::cut(now, ttl, &[end])
+            .ok_or(AuthorityFault::NoLifetime { not_after: end.seconds(), now: now.seconds() })?;
+        // An unusable key is found before anything is recorded about it.
+        CertifiedKey::from_spki(spki)?;
+        let serial = draw_serial(&self.rng)?;
+        Ok(Draft { subject, spiffe_id, spki: spki.to_vec(), dns_names, serial, lifetime })
+    }
+
+    /// Signs what was recorded. One P-256 signature and some 3 µs of encoding.
+    ///
+    /// # Errors
+    /// [`AuthorityFault`] only for faults of ours: the draft was checked when it was made.
+    pub fn sign(&self, recorded: &Recorded) -> Result<IssuedSvid, AuthorityFault> {
+        let draft = recorded.draft();
+        let key = CertifiedKey::from_spki(&draft.spki)?;
+        let validity = (draft.lifetime.not_before, draft.lifetime.not_after);
+        let params = leaf(&draft.spiffe_id, &draft.dns_names, draft.serial, validity)?;
+        let certificate =
+            params.signed_by(&key, &self.prepared).map_err(|_| AuthorityFault::Crypto { action: "sign an SVID" })?;
+        Ok(IssuedSvid {
+            spiffe_id: draft.spiffe_id.clone(),
+            chain: vec![certificate.der().to_vec(), self.intermediate.to_vec()],
+            not_after: draft.lifetime.not_after,
+        })
+    }
+}
+
+/// End of a certificate's validity.
+pub(super) fn not_after(certificate: &CertificateDer<'_>, path: &Path) -> Result<UnixTime, AuthorityFault> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).map_err(|error| AuthorityFault::Content {
+        path: path.to_owned(),
+        expected: "a certificate",
+        found: error.to_string(),
+    })?;
+    Ok(UnixTime(parsed.validity().not_after.timestamp()))
+}
+
+fn check_signed_by_bundle(
+    intermediate: &CertificateDer<'_>,
+    bundle: &Bundle,
+    path: &Path,
+) -> Result<(), AuthorityFault> {
+    let content = |found: String| AuthorityFault::Content {
+        path: path.to_owned(),
+        expected: "an intermediate of this trust domain's root",
+        found,
+    };
+    let (_, child) = x509_parser::parse_x509_certificate(intermediate).map_err(|error| content(error.to_string()))?;
+    let signed = bundle.authorities().iter().any(|root| {
+        x509_parser::parse_x509_certificate(root)
+            .is_ok_and(|(_, root)| child.verify_signature(Some(root.public_key())).is_ok())
+    });
+    if signed { Ok(()) } else { Err(content("no root of the bundle has signed it".to_owned())) }
+}

@@ -1,0 +1,21 @@
+//! The trust domain's signing authority: an offline root, this server's intermediate, and the issuer of SVIDs.
+//!
+//! Knows no evidence and no network. It signs only what the store has recorded: [`Issuer::sign`] takes a value that
+//! only the store makes.
+
+mod bundle;
+mod draft;
+mod error;
+mod files;
+mod init;
+mod issuer;
+mod own;
+mod profile;
+
+pub use bundle::Bundle;
+pub use draft::{Draft, Lifetime, Recorded, Subject};
+pub use error::AuthorityFault;
+pub use files::{AuthorityFiles, read_secret, write_new_secret};
+pub use init::{InitOptions, InitReport, init};
+pub use issuer::{IssuedSvid, Issuer, SERVER_PATH};
+pub use own::{OWN_CERTIFICATE_TTL_SECONDS, OwnCertificate, OwnKey};

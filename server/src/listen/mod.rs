@@ -1,0 +1,16 @@
+//! The agent port: TCP, TLS 1.3 without resumption, HTTP/2, and a limit on each of them.
+//!
+//! Knows connections and their certificates; what is asked on them is the business of `api`. A certificate that passed
+//! here names a node and proves nothing about it: `desk` compares its key with the record.
+
+mod accept;
+mod connection;
+mod limits;
+mod peer;
+mod tls;
+
+pub use accept::{ListenFault, Listener};
+pub use connection::{Connection, ConnectionId};
+pub use limits::ListenLimits;
+pub use peer::{InvalidSvid, PeerSvid, uri_san};
+pub use tls::TlsSettings;

@@ -1,0 +1,136 @@
+//! TLS of the agent port: 1.3 only, no resumption of any kind, a client certificate where the client has one.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use holdfast_identity::TrustDomain;
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::CryptoProvider;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, RootCertStore, ServerConfig,
+    SignatureScheme,
+};
+use rustls_pki_types::{CertificateDer, UnixTime};
+
+use super::{ListenFault, PeerSvid};
+use crate::authority::{Bundle, OwnCertificate};
+
+/// The TLS configuration of the moment: exchanged when the bundle changes, read at each accept.
+#[derive(Clone)]
+pub struct TlsSettings {
+    trust_domain: TrustDomain,
+    own: Arc<OwnCertificate>,
+    current: Arc<RwLock<Arc<ServerConfig>>>,
+}
+
+impl TlsSettings {
+    /// Presents `own` and trusts the roots of `bundle`.
+    ///
+    /// # Errors
+    /// [`ListenFault::Tls`] where a root cannot be used.
+    pub fn new(own: Arc<OwnCertificate>, bundle: &Bundle) -> Result<Self, ListenFault> {
+        let config = server_config(own.clone(), bundle)?;
+        Ok(Self { trust_domain: bundle.trust_domain().clone(), own, current: Arc::new(RwLock::new(config)) })
+    }
+
+    /// Trusts the roots of `bundle` from the next connection on.
+    ///
+    /// # Errors
+    /// [`ListenFault::Tls`]; the former configuration stays.
+    pub fn trust(&self, bundle: &Bundle) -> Result<(), ListenFault> {
+        let config = server_config(self.own.clone(), bundle)?;
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = config;
+        Ok(())
+    }
+
+    pub(super) fn trust_domain(&self) -> &TrustDomain {
+        &self.trust_domain
+    }
+
+    pub(super) fn current(&self) -> Arc<ServerConfig> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn server_config(own: Arc<OwnCertificate>, bundle: &Bundle) -> Result<Arc<ServerConfig>, ListenFault> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = SvidVerifier::new(bundle, provider.clone())?;
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|error| ListenFault::Tls(error.to_string()))?
+        .with_client_cert_verifier(Arc::new(verifier))
+        .with_cert_resolver(own);
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    // A resumed session would be a connection whose client never showed that it still has its key.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config.max_early_data_size = 0;
+    Ok(Arc::new(config))
+}
+
+/// Path validation by webpki, then the leaf rules of X.509-SVID.
+#[derive(Debug)]
+struct SvidVerifier {
+    path: Arc<dyn ClientCertVerifier>,
+    trust_domain: TrustDomain,
+}
+
+impl SvidVerifier {
+    fn new(bundle: &Bundle, provider: Arc<CryptoProvider>) -> Result<Self, ListenFault> {
+        let mut roots = RootCertStore::empty();
+        for der in bundle.authorities() {
+            roots.add(CertificateDer::from(der.clone())).map_err(|error| ListenFault::Tls(error.to_string()))?;
+        }
+        let path = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+            .allow_unauthenticated()
+            .build()
+            .map_err(|error| ListenFault::Tls(error.to_string()))?;
+        Ok(Self { path, trust_domain: bundle.trust_domain().clone() })
+    }
+}
+
+impl ClientCertVerifier for SvidVerifier {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        // None: agents bring the certificate they have, and 16 roots' names are no stranger's business.
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let verified = self.path.verify_client_cert(end_entity, intermediates, now)?;
+        PeerSvid::from_leaf(end_entity, &self.trust_domain)
+            .map_err(|error| Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(error)))))?;
+        Ok(verified)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(Error::General("TLS 1.2 is off on this port".to_owned()))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.path.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.path.supported_verify_schemes()
+    }
+}
