@@ -1,1 +1,11 @@
-//! placeholder
+//! `holdfast-policy`: reads, checks and tries policies, and inspects evidence, offline.
+//!
+//! Talks to no server and holds no state. The policies that ship with Holdfast stand in `shipped/`, their cases in
+//! `shipped/cases/`.
+
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod exit;
+mod lint;
+pub mod output;

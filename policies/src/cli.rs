@@ -1,0 +1,104 @@
+//! The command line: flags, help, exit codes. Each command is a module of its own.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::exit::Exit;
+use crate::lint::Lint;
+use crate::output::Format;
+
+/// Check, try and explain Holdfast policies, and inspect evidence, offline.
+#[derive(Debug, Parser)]
+#[command(name = "holdfast-policy", version, propagate_version = true, max_term_width = 100)]
+#[command(after_help = "Exit codes: 0 yes, 1 refused or findings, 2 usage or I/O, 3 incomplete.")]
+pub struct Cli {
+    /// Text for people, or one JSON document.
+    #[arg(long, value_enum, default_value_t, global = true)]
+    pub output: Format,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Report what is wrong with policies and reference-value files, with line, column and a suggestion.
+    Lint(Lint),
+    /// Print the completion script of a shell.
+    Completion {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page.
+    #[command(hide = true)]
+    Man,
+}
+
+/// Runs the program with `arguments`, on standard output and standard error.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // A closed pipe is no reason for another exit code.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Yes };
+        }
+    };
+    match run(&cli, &mut io::stdout().lock()) {
+        Ok(exit) => exit,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "holdfast-policy: {error:#}");
+            Exit::Usage
+        }
+    }
+}
+
+/// Runs one command, writing to `out`.
+///
+/// # Errors
+/// A file that cannot be read, or the writer's own error; the program then exits with 2.
+pub fn run(cli: &Cli, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    match &cli.command {
+        Command::Lint(lint) => lint.run(cli.output, out),
+        Command::Completion { shell } => {
+            clap_complete::generate(*shell, &mut Cli::command(), "holdfast-policy", out);
+            Ok(Exit::Yes)
+        }
+        Command::Man => {
+            clap_mangen::Man::new(Cli::command()).render(out)?;
+            Ok(Exit::Yes)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn main_with(arguments: &[&str]) -> Exit {
+        main(std::iter::once("holdfast-policy").chain(arguments.iter().copied()).map(OsString::from))
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_mistyped_flag_or_a_missing_file_is_usage() {
+        assert_eq!(main_with(&["lint", "--no-such-flag", "x.toml"]), Exit::Usage);
+        assert_eq!(main_with(&["lint"]), Exit::Usage);
+        assert_eq!(main_with(&["lint", "/nonexistent/policy.toml"]), Exit::Usage);
+        assert_eq!(main_with(&[]), Exit::Usage);
+    }
+
+    #[test]
+    fn help_completion_and_manual_are_no_errors() {
+        for arguments in [&["--help"][..], &["--version"], &["lint", "--help"], &["completion", "bash"], &["man"]] {
+            assert_eq!(main_with(arguments), Exit::Yes, "{arguments:?}");
+        }
+    }
+}
