@@ -1,0 +1,23 @@
+//! The one place that touches ring, rsa, aes, subtle and zeroize. Everything else in this crate asks here, so that
+//! another provider can take their place.
+
+mod hash;
+
+pub use hash::{Digest, HashAlg, Hasher};
+pub use ring::rand::SecureRandom;
+
+use subtle::ConstantTimeEq as _;
+
+/// Whether two byte strings are equal, in time that depends on their lengths alone. Empty strings equal nothing:
+/// an expected value that is missing must never match one that is missing too.
+#[must_use]
+pub fn equal(a: &[u8], b: &[u8]) -> bool {
+    !a.is_empty() && bool::from(a.ct_eq(b))
+}
+
+/// SHA-256 over the parts in order.
+#[must_use]
+pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
+    let digest = HashAlg::Sha256.digest(parts);
+    digest.as_bytes().first_chunk().copied().unwrap_or_default()
+}
