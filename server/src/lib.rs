@@ -1,4 +1,5 @@
-//! The attestation server: appraises nodes, keeps the record, signs SVIDs.
+//! The attestation server and its operator's command line.
 
-pub mod authority;
-pub mod listen;
+#![forbid(unsafe_code)]
+
+pub mod store;

@@ -1,0 +1,319 @@
+//! Attestation attempts: taking a challenge, comparing the clock and recording the verdict, all in one transaction.
+
+use super::issuances::{Issuance, Recorded};
+use super::nodes::{Mark, Node, NodeNumber};
+use super::policies::PolicyDigest;
+use super::{Held, Sha256};
+use holdfast_identity::{Selector, SpiffeId, UnixTime};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+/// Verbs about attempts.
+pub trait Attempts: Send + Sync {
+    /// Takes the challenge, looks at the node as it is at this moment, writes the verdict into the record, and lets it
+    /// take effect; all of it or nothing. The verdict asked for may come out harsher (see [`Outcome`]), never milder.
+    fn record_attempt(&self, attempt: Attempt) -> Held<'_, Outcome>;
+    /// One attempt with everything the operator may know about it.
+    fn attempt(&self, id: AttemptId) -> Held<'_, Option<AttemptRecord>>;
+    /// Attempts, newest first.
+    fn attempts(&self, filter: AttemptFilter) -> Held<'_, Vec<AttemptRecord>>;
+    /// A firmware log that some recorded attempt brought, by its SHA-256.
+    fn firmware_log(&self, digest: Sha256) -> Held<'_, Option<Vec<u8>>>;
+}
+
+/// The name of one attempt: 48 bits of milliseconds, then 80 random bits. 32 hexadecimal digits in text.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AttemptId(pub [u8; 16]);
+
+impl AttemptId {
+    /// A new name; `random` fills what the time does not.
+    #[must_use]
+    pub fn new(milliseconds: u64, random: [u8; 10]) -> Self {
+        let mut id = [0; 16];
+        for (to, from) in id.iter_mut().zip(milliseconds.to_be_bytes().into_iter().skip(2).chain(random)) {
+            *to = from;
+        }
+        Self(id)
+    }
+}
+
+impl fmt::Display for AttemptId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for AttemptId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AttemptId({self})")
+    }
+}
+
+impl FromStr for AttemptId {
+    type Err = hex::FromHexError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut id = [0; 16];
+        hex::decode_to_slice(text, &mut id)?;
+        Ok(Self(id))
+    }
+}
+
+/// By which of the three ways the node came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Unknown attestation key: activation, certify, quote.
+    Enrol,
+    /// Known attestation key on a new connection: quote, and certify where the node key is new.
+    Return,
+    /// On the node's own open connection: quote.
+    Renew,
+}
+
+impl Way {
+    /// As it stands in the record.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Enrol => "enrol",
+            Self::Return => "return",
+            Self::Renew => "renew",
+        }
+    }
+}
+
+/// The TPM's clock as one quote stated it. TPM 2.0 Library Part 2, TPMS_CLOCK_INFO.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockReading {
+    /// Milliseconds of power-on time since the last clear.
+    pub clock: u64,
+    /// TPM resets since the last clear.
+    pub reset_count: u32,
+    /// TPM restarts and resumes since the last reset.
+    pub restart_count: u32,
+    /// Whether `clock` is certain not to have been stated before.
+    pub safe: bool,
+}
+
+/// How a clock reading stands to the one before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// There was none before.
+    First,
+    /// Same boot, clock equal or later.
+    Same,
+    /// The TPM was reset or restarted in between.
+    Rebooted,
+    /// resetCount fell: the TPM was cleared, or this is a rolled-back copy.
+    Fell,
+    /// Same counters, but an earlier clock: not the same TPM state going on.
+    WentBack,
+}
+
+impl ClockReading {
+    /// How this reading stands to `previous`.
+    #[must_use]
+    pub const fn after(&self, previous: Option<&Self>) -> Progress {
+        let Some(previous) = previous else { return Progress::First };
+        if self.reset_count < previous.reset_count {
+            Progress::Fell
+        } else if self.reset_count > previous.reset_count {
+            Progress::Rebooted
+        } else if self.restart_count < previous.restart_count {
+            Progress::WentBack
+        } else if self.clock < previous.clock {
+            // A restart may lose up to one non-volatile update period of the clock, and then says that it is not safe.
+            if self.restart_count > previous.restart_count && !self.safe {
+                Progress::Rebooted
+            } else {
+                Progress::WentBack
+            }
+        } else if self.restart_count > previous.restart_count {
+            Progress::Rebooted
+        } else {
+            Progress::Same
+        }
+    }
+}
+
+/// One attempt that may stand in the record: past credential activation, with a hardware signature up to a trusted
+/// root, or from a known node on its own connection. All others are strangers: see [`super::Ledger::keep_strangers`].
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// Its name.
+    pub id: AttemptId,
+    /// When the verdict was reached.
+    pub at: UnixTime,
+    /// By which way.
+    pub way: Way,
+    /// Kinds of evidence, such as `tpm`.
+    pub kinds: BTreeSet<String>,
+    /// Where it came from, as the listener saw it; bounded by the caller.
+    pub source: String,
+    /// The challenge's own name: taken once and for all by this verb.
+    pub challenge_id: [u8; 16],
+    /// When that challenge is void anyway, so that its name may be forgotten.
+    pub challenge_expires: UnixTime,
+    /// Whose attempt it is.
+    pub subject: Subject,
+    /// The reading of this quote, where it was proven.
+    pub clock: Option<ClockReading>,
+    /// The version that was appraised under; `None` only where the verdict was reached before any policy was asked.
+    /// If another version is in force by now, nothing is recorded: [`Outcome::PolicyMoved`].
+    pub policy: Option<PolicyDigest>,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The whole decision as JSON, for the operator: rule, alternatives, events that differ, chain of errors.
+    pub decision: String,
+    /// The firmware log, if the attempt brought one that is not held yet.
+    pub firmware_log: Option<FirmwareLog>,
+}
+
+/// Whose attempt it is.
+#[derive(Clone, Debug)]
+pub enum Subject {
+    /// The machine that proved these keys its own (every EK activated).
+    Proven(Vec<Mark>),
+    /// A node of ours, by its attestation key on record or on its own connection.
+    Known(NodeNumber),
+}
+
+/// A firmware log and its name.
+#[derive(Clone)]
+pub struct FirmwareLog {
+    /// SHA-256 of `bytes`.
+    pub digest: Sha256,
+    /// At most 1 MiB.
+    pub bytes: Vec<u8>,
+}
+
+impl fmt::Debug for FirmwareLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FirmwareLog({}, {} bytes)", self.digest, self.bytes.len())
+    }
+}
+
+/// What the desk found.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// Admit the node.
+    Admit(Box<Admission>),
+    /// The policy wants an operator's approval first.
+    AwaitApproval(Box<Candidate>),
+    /// Refuse.
+    Refuse {
+        /// Stable code, such as `policy.no_rule_matched`.
+        code: String,
+        /// Whether the hardware itself vouched for what was refused (the quote verified), so that the node's standing
+        /// ends with it. False where the attempt could have been made by anybody who knows public keys.
+        genuine: bool,
+    },
+}
+
+/// What is known of a machine that proved itself, whether or not it is let in.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// Trust class of the root, in lower case.
+    pub trust_class: String,
+    /// Whether the class can be copied (vtpm, cloud, simulated): then a fallen resetCount waits for approval.
+    pub copyable: bool,
+    /// Name of the attestation key (TPM: nameAlg and digest); empty where the kind has none.
+    pub ak_name: Vec<u8>,
+    /// What the evidence folder needs to meet this node again, in its own encoding; opaque here, at most 64 KiB.
+    pub known: Vec<u8>,
+    /// Manufacturer, model and the like, for the operator's eyes; attacker-written.
+    pub description: String,
+}
+
+/// An appraised node and what is to be issued to it.
+#[derive(Clone, Debug)]
+pub struct Admission {
+    /// What is known of the machine.
+    pub candidate: Candidate,
+    /// Its name by the policy's template.
+    pub spiffe_id: SpiffeId,
+    /// DER SubjectPublicKeyInfo of the proven node key.
+    pub node_key_spki: Vec<u8>,
+    /// Selectors that the policy gives it.
+    pub selectors: BTreeSet<Selector>,
+    /// The rule that admitted it.
+    pub rule: String,
+    /// No SVID under this node outlives this moment.
+    pub evidence_expires: UnixTime,
+    /// SHA-256 of the firmware log that was appraised.
+    pub firmware_log: Option<Sha256>,
+    /// The node SVID to be signed; `None` where the one it has still serves.
+    pub issuance: Option<Issuance>,
+}
+
+/// What was recorded.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Admitted; the token signs the node SVID.
+    Admitted {
+        /// The node as it stands now.
+        node: Box<Node>,
+        /// Redeemable once for the SVID that was drafted.
+        recorded: Option<Recorded>,
+        /// How the clock stood to the last reading. `Fell` deserves an alarm.
+        progress: Progress,
+    },
+    /// Waits for an operator.
+    AwaitsApproval {
+        /// Its number, for `node approve`.
+        node: NodeNumber,
+    },
+    /// Refused, by the verdict or by what the store knows.
+    Refused {
+        /// The verdict's code, or one of `node.banned`, `node.frozen`, `node.denied`, `node.evicted`,
+        /// `node.clock.fell`, `node.clock.went_back`, `node.id_owned`, `node.kinds_shrank`, `node.unknown`.
+        code: String,
+    },
+    /// The challenge was answered before. Nothing was recorded.
+    ChallengeTaken,
+    /// Another policy version is in force by now. Nothing was recorded, the challenge is still good: appraise again.
+    PolicyMoved,
+}
+
+/// An attempt as it stands in the record.
+#[derive(Clone, Debug)]
+pub struct AttemptRecord {
+    /// Its name.
+    pub id: AttemptId,
+    /// When.
+    pub at: UnixTime,
+    /// `enrol`, `return` or `renew`.
+    pub way: String,
+    /// Kinds of evidence.
+    pub kinds: Vec<String>,
+    /// Where it came from.
+    pub source: String,
+    /// The node, if it is one of ours.
+    pub node: Option<NodeNumber>,
+    /// Its name at that time.
+    pub spiffe_id: Option<SpiffeId>,
+    /// `admitted`, `awaits_approval` or `refused`.
+    pub verdict: String,
+    /// Stable code of a refusal; empty otherwise.
+    pub code: String,
+    /// Policy version.
+    pub policy: Option<PolicyDigest>,
+    /// The decision as JSON; empty in lists, and once its retention has passed.
+    pub decision: String,
+    /// Index of its entry in the record.
+    pub index: u64,
+}
+
+/// Which attempts.
+#[derive(Clone, Debug, Default)]
+pub struct AttemptFilter {
+    /// Of one node.
+    pub node: Option<NodeNumber>,
+    /// With this verdict.
+    pub verdict: Option<String>,
+    /// Older than this attempt: for paging.
+    pub before: Option<AttemptId>,
+    /// At most this many; 0 means 100, limit 1000.
+    pub limit: u32,
+}

@@ -1,0 +1,113 @@
+//! What the server remembers, as verbs of its domain: one trait per subject, and [`Store`] for all of them together.
+//!
+//! Nothing here decides policy. A verb that changes something returns after the change is on disk, together with its
+//! entry in the record; a refusal of the domain is a value, and only a fault of ours is an error.
+
+pub mod attempts;
+pub mod changes;
+pub mod endorsements;
+pub mod entries;
+pub mod issuances;
+pub mod ledger;
+pub mod nodes;
+pub mod policies;
+pub mod sqlite;
+
+use futures_util::future::BoxFuture;
+use std::fmt;
+
+pub use attempts::{
+    Admission, Attempt, AttemptFilter, AttemptId, AttemptRecord, Attempts, Candidate, ClockReading, FirmwareLog,
+    Outcome, Progress, Subject, Verdict, Way,
+};
+pub use changes::{Changes, NodeEvent, Notice, Revision, Subscription};
+pub use endorsements::{Authority, BundleState, Endorsement, EndorsementDraft, EndorsementRole, Endorsements};
+pub use entries::{
+    Entries, Entry, EntryChanges, EntryDraft, EntryFilter, EntryNumber, EntryRefusal, Parent, SelectorMatch,
+};
+pub use issuances::{Issuance, Issuances, NotRecorded, Origin, Recorded};
+pub use ledger::{Actor, Ledger, LedgerEntry, LedgerHead, Operation, StrangerLine};
+pub use nodes::{
+    Allowed, InventoryEntry, Mark, Node, NodeAction, NodeFilter, NodeNumber, NodeRefusal, NodeState, NodeTarget, Nodes,
+    Ownership, Standing,
+};
+pub use policies::{Document, Mode, Policies, PolicyDigest, PolicyDraft, PolicyVersion};
+
+/// What every verb returns: the result, or a fault of ours.
+pub type Held<'a, T> = BoxFuture<'a, Result<T, StoreFault>>;
+
+/// Everything the server remembers. Object-safe: the program holds an `Arc<dyn Store>`.
+pub trait Store:
+    Attempts + Changes + Endorsements + Entries + Issuances + Ledger + Nodes + Policies + Send + Sync + 'static
+{
+    /// Finishes what was accepted, and refuses what comes later.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// A fault of ours: never a verdict on a node, always a reason to try again.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreFault {
+    /// The database said no.
+    #[error("store cannot {verb}: {reason}")]
+    Database {
+        /// What was being done.
+        verb: &'static str,
+        /// The database's own words, for the operator alone.
+        reason: String,
+    },
+    /// A row does not read back as it was written.
+    #[error("store holds an unreadable {what}")]
+    Corrupt {
+        /// Which column.
+        what: &'static str,
+    },
+    /// More work is queued than the writer may hold, or it has ended.
+    #[error("store is closed or its queue is full")]
+    Unavailable,
+}
+
+impl StoreFault {
+    /// Stable code for operators and programs.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Database { .. } => "store.database",
+            Self::Corrupt { .. } => "store.corrupt",
+            Self::Unavailable => "store.unavailable",
+        }
+    }
+}
+
+/// SHA-256 of something named by the field that holds it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Sha256(pub [u8; 32]);
+
+impl Sha256 {
+    /// The digest of `bytes`.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        let mut digest = [0; 32];
+        digest.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref());
+        Self(digest)
+    }
+
+    /// Reads 64 hexadecimal digits, as `sha256sum` prints them; colons between bytes are allowed.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let text: String = text.chars().filter(|c| *c != ':').collect();
+        let bytes = hex::decode(text).ok()?;
+        bytes.try_into().ok().map(Self)
+    }
+}
+
+impl fmt::Display for Sha256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Sha256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sha256({self})")
+    }
+}
