@@ -2,4 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod authority;
+pub mod clock;
+pub mod listen;
 pub mod store;

@@ -11,6 +11,10 @@ mod init;
 mod issuer;
 mod own;
 mod profile;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use bundle::Bundle;
 pub use draft::{Draft, Lifetime, Recorded, Subject};

@@ -7,6 +7,10 @@ mod accept;
 mod connection;
 mod limits;
 mod peer;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 pub use accept::{ListenFault, Listener};
