@@ -11,6 +11,8 @@ struct Stub {
     messages: &'static str,
     server: Option<&'static str>,
     client: Option<&'static str>,
+    /// Where the encoded `FileDescriptorSet` lies, for services that answer gRPC reflection.
+    descriptors: Option<&'static str>,
 }
 
 const STUBS: &[Stub] = &[
@@ -20,6 +22,7 @@ const STUBS: &[Stub] = &[
         messages: "::holdfast_protocol::agent",
         server: Some("server/src/generated/agent.rs"),
         client: Some("node-agent/src/generated/agent.rs"),
+        descriptors: None,
     },
     Stub {
         proto: "holdfast/admin/v1/admin.proto",
@@ -27,6 +30,7 @@ const STUBS: &[Stub] = &[
         messages: "::holdfast_protocol::admin",
         server: Some("server/src/generated/admin_server.rs"),
         client: Some("server/src/generated/admin_client.rs"),
+        descriptors: None,
     },
     Stub {
         proto: "spiffe/workload.proto",
@@ -34,6 +38,7 @@ const STUBS: &[Stub] = &[
         messages: "::holdfast_protocol::workload",
         server: Some("node-agent/src/generated/workload_server.rs"),
         client: Some("node-agent/src/generated/workload_client.rs"),
+        descriptors: Some("node-agent/src/generated/workload.fds"),
     },
 ];
 
@@ -42,14 +47,14 @@ fn root() -> PathBuf {
 }
 
 /// Every file as it should be, by path below the root.
-fn generate() -> Vec<(String, String)> {
+fn generate() -> Vec<(String, Vec<u8>)> {
     let proto = root().join("crates/protocol/proto");
     let mut files = Vec::new();
     for stub in STUBS {
         let descriptors = protox::compile([proto.join(stub.proto)], [&proto]).unwrap();
         let out = tempfile::tempdir().unwrap();
         let name = format!("{}.rs", stub.module);
-        let read = || std::fs::read_to_string(out.path().join(&name)).unwrap();
+        let read = || std::fs::read(out.path().join(&name)).unwrap();
 
         tonic_prost_build::configure()
             .build_server(false)
@@ -60,6 +65,11 @@ fn generate() -> Vec<(String, String)> {
         let short = stub.messages.rsplit("::").next().unwrap();
         files.push((format!("crates/protocol/src/generated/{short}.rs"), read()));
 
+        if let Some(target) = stub.descriptors {
+            let mut bare = descriptors.clone();
+            bare.file.iter_mut().for_each(|file| file.source_code_info = None);
+            files.push((target.to_owned(), prost::Message::encode_to_vec(&bare)));
+        }
         for (target, server) in [(stub.server, true), (stub.client, false)] {
             let Some(target) = target else { continue };
             let package = if stub.module == "_" { ".".to_owned() } else { format!(".{}", stub.module) };
@@ -76,6 +86,7 @@ fn generate() -> Vec<(String, String)> {
                             let path = match message.name() {
                                 name if name.starts_with("X509SVID") => name.replace("X509SVID", "X509svid"),
                                 name if name.starts_with("JWTSVID") => name.replace("JWTSVID", "Jwtsvid"),
+                                name if name.starts_with("WITSVID") => name.replace("WITSVID", "Witsvid"),
                                 name => prost_name(name),
                             };
                             config = config
@@ -99,6 +110,8 @@ fn prost_name(name: &str) -> String {
         "X509BundlesRequest" | "X509BundlesResponse" => name.to_owned(),
         "JWTBundlesRequest" => "JwtBundlesRequest".to_owned(),
         "JWTBundlesResponse" => "JwtBundlesResponse".to_owned(),
+        "WITBundlesRequest" => "WitBundlesRequest".to_owned(),
+        "WITBundlesResponse" => "WitBundlesResponse".to_owned(),
         "ValidateJWTSVIDRequest" => "ValidateJwtsvidRequest".to_owned(),
         "ValidateJWTSVIDResponse" => "ValidateJwtsvidResponse".to_owned(),
         other => other.to_owned(),
@@ -111,7 +124,7 @@ fn generated_code_is_current() {
     let mut stale = Vec::new();
     for (path, text) in generate() {
         let file = root().join(&path);
-        if std::fs::read_to_string(&file).is_ok_and(|held| held == text) {
+        if std::fs::read(&file).is_ok_and(|held| held == text) {
             continue;
         }
         if rewrite {
