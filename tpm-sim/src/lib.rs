@@ -1,1 +1,41 @@
-//! placeholder
+//! Machines with a software TPM, for tests, demonstrations and CI: manufactured with endorsement certificates of their
+//! own vendor, booted from declarative profiles, rebooted, tampered with and made to fail. Verifies nothing.
+//!
+//! ```no_run
+//! use holdfast_tpm_sim::{Machine, Profile, Vendor};
+//!
+//! let directory = tempfile::tempdir()?;
+//! let vendor = Vendor::ephemeral()?;
+//! let mut machine = Machine::manufacture(&directory.path().join("m0"), &vendor, 0)?.start(&Profile::load("shim-grub")?)?;
+//! println!("{} {}", machine.tcti(), machine.firmware_log_path().display());
+//! machine.reboot(&Profile::load("uki")?)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod authenticode;
+pub mod boot;
+mod der;
+mod digest;
+mod endorsement;
+mod error;
+mod fault;
+mod keys;
+pub mod log;
+mod machine;
+mod ports;
+mod powered;
+pub mod profile;
+mod tpm;
+mod vendor;
+
+pub use digest::{Bank, Digests};
+pub use endorsement::{CHAIN_INDEX, ECC_CERTIFICATE_INDEX, EkAlgorithm, Endorsement, RSA_CERTIFICATE_INDEX};
+pub use error::SimError;
+pub use fault::{Effect, Fault};
+pub use machine::Machine;
+pub use powered::{LoadedHandles, Powered};
+pub use profile::Profile;
+pub use tpm::{ClockCounters, CommandCode};
+pub use vendor::{MANUFACTURER, MODEL, VERSION, Vendor};
