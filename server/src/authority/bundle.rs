@@ -25,10 +25,10 @@ pub struct Bundle {
 pub struct InvalidBundle(String);
 
 impl Bundle {
-    /// The first bundle of a trust domain, with sequence 1.
+    /// The roots as they are, DER, and their sequence.
     #[must_use]
-    pub fn first(trust_domain: TrustDomain, root: Vec<u8>) -> Self {
-        Self { trust_domain, authorities: vec![root], sequence: 1 }
+    pub const fn new(trust_domain: TrustDomain, authorities: Vec<Vec<u8>>, sequence: u64) -> Self {
+        Self { trust_domain, authorities, sequence }
     }
 
     /// The trust domain whose roots these are.

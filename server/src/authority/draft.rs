@@ -4,39 +4,12 @@
 use holdfast_identity::{SpiffeId, UnixTime};
 
 use super::profile::{BACKDATE_SECONDS, SERIAL_BYTES};
-
-/// Whom an SVID names, and by what right.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Subject {
-    /// This server itself.
-    Server,
-    /// A node that was appraised.
-    Node,
-    /// A workload below a standing node.
-    Workload {
-        /// The registration entry that allows it.
-        entry_id: String,
-        /// The node that asked.
-        node: SpiffeId,
-    },
-}
-
-impl Subject {
-    /// One word for records, logs and metrics.
-    #[must_use]
-    pub const fn as_str(&self) -> &'static str {
-        match self {
-            Self::Server => "server",
-            Self::Node => "node",
-            Self::Workload { .. } => "workload",
-        }
-    }
-}
+use crate::store::{Issuance, Origin, Sha256};
 
 /// An SVID in all its parts but the signature. Only [`super::Issuer`] makes one.
 #[derive(Debug)]
 pub struct Draft {
-    pub(super) subject: Subject,
+    pub(super) origin: Origin,
     pub(super) spiffe_id: SpiffeId,
     pub(super) spki: Vec<u8>,
     pub(super) dns_names: Vec<String>,
@@ -45,58 +18,23 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Whom it names, and by what right.
+    /// What goes into the record. The store's answer to it, and no other, lets this draft be signed.
     #[must_use]
-    pub const fn subject(&self) -> &Subject {
-        &self.subject
-    }
-
-    /// The ID that will stand in it.
-    #[must_use]
-    pub const fn spiffe_id(&self) -> &SpiffeId {
-        &self.spiffe_id
-    }
-
-    /// DER `SubjectPublicKeyInfo` of the key that will be certified.
-    #[must_use]
-    pub fn spki(&self) -> &[u8] {
-        &self.spki
-    }
-
-    /// The serial number, 16 bytes, positive.
-    #[must_use]
-    pub const fn serial(&self) -> &[u8; SERIAL_BYTES] {
-        &self.serial
-    }
-
-    /// Start of validity, 60 s before it was drafted.
-    #[must_use]
-    pub const fn not_before(&self) -> UnixTime {
-        self.lifetime.not_before
+    pub fn issuance(&self) -> Issuance {
+        Issuance {
+            serial: self.serial,
+            spiffe_id: self.spiffe_id.clone(),
+            spki_sha256: Sha256::of(&self.spki),
+            not_before: self.lifetime.not_before,
+            not_after: self.lifetime.not_after,
+            origin: self.origin,
+        }
     }
 
     /// End of validity.
     #[must_use]
     pub const fn not_after(&self) -> UnixTime {
         self.lifetime.not_after
-    }
-}
-
-/// A draft that stands in the record. Consumed by [`super::Issuer::sign`].
-#[derive(Debug)]
-pub struct Recorded(Draft);
-
-impl Recorded {
-    /// For the store alone, after the transaction that wrote `draft` into the record has been committed.
-    #[allow(dead_code, reason = "the store calls it")]
-    pub(crate) const fn committed(draft: Draft) -> Self {
-        Self(draft)
-    }
-
-    /// What was recorded.
-    #[must_use]
-    pub const fn draft(&self) -> &Draft {
-        &self.0
     }
 }
 

@@ -85,6 +85,9 @@ pub enum AuthorityFault {
         /// The name.
         found: String,
     },
+    /// The record's token belongs to another SVID than the one to be signed.
+    #[error("the record's entry is about another SVID than the one to be signed")]
+    OtherRecord,
     /// The cryptographic library refused to generate or to sign.
     #[error("the cryptographic library failed to {action}")]
     Crypto {
@@ -108,6 +111,7 @@ impl AuthorityFault {
             Self::NoLifetime { .. } => "authority.no_lifetime",
             Self::UnsupportedKey => "authority.unsupported_key",
             Self::DnsName { .. } => "authority.dns_name",
+            Self::OtherRecord => "authority.other_record",
             Self::Crypto { .. } => "authority.crypto",
         }
     }

@@ -82,7 +82,7 @@ pub fn init(options: &InitOptions) -> Result<InitReport, AuthorityFault> {
     files.create_directory()?;
     let (intermediate, not_after) = root.issue_intermediate(options)?;
     let intermediate_renewed = exists(&files.intermediate())?;
-    let bundle = known.unwrap_or_else(|| Bundle::first(options.trust_domain.clone(), root.certificate.to_vec()));
+    let bundle = known.unwrap_or_else(|| Bundle::new(options.trust_domain.clone(), vec![root.certificate.to_vec()], 1));
     replace(&files.bundle_pem(), &bundle.to_pem(), 0o644)?;
     replace(&files.bundle(), &bundle.to_json(), 0o644)?;
     replace(&files.intermediate(), &intermediate, 0o600)?;

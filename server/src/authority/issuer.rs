@@ -10,7 +10,8 @@ use rustls_pki_types::CertificateDer;
 
 use super::init::{KeyAndCertificate, read_bundle};
 use super::profile::{CertifiedKey, draw_serial, leaf};
-use super::{AuthorityFault, AuthorityFiles, Bundle, Draft, Lifetime, Recorded, Subject};
+use super::{AuthorityFault, AuthorityFiles, Bundle, Draft, Lifetime};
+use crate::store::{Origin, Recorded};
 
 /// The path of the server's own ID.
 pub const SERVER_PATH: &str = "/holdfast/server";
@@ -98,12 +99,12 @@ impl Issuer {
             .trust_domain
             .with_path(SERVER_PATH)
             .map_err(|_| AuthorityFault::Crypto { action: "name this server" })?;
-        self.draft(Subject::Server, id, spki, Vec::new(), (now, ttl, &[]))
+        self.draft(Origin::Server, id, spki, Vec::new(), (now, ttl, &[]))
     }
 
     pub(super) fn draft(
         &self,
-        subject: Subject,
+        origin: Origin,
         spiffe_id: SpiffeId,
         spki: &[u8],
         dns_names: Vec<String>,
@@ -115,15 +116,18 @@ impl Issuer {
         // An unusable key is found before anything is recorded about it.
         CertifiedKey::from_spki(spki)?;
         let serial = draw_serial(&self.rng)?;
-        Ok(Draft { subject, spiffe_id, spki: spki.to_vec(), dns_names, serial, lifetime })
+        Ok(Draft { origin, spiffe_id, spki: spki.to_vec(), dns_names, serial, lifetime })
     }
 
-    /// Signs what was recorded. One P-256 signature and some 3 µs of encoding.
+    /// Signs what was recorded: one P-256 signature and a few microseconds of encoding.
     ///
     /// # Errors
-    /// [`AuthorityFault`] only for faults of ours: the draft was checked when it was made.
-    pub fn sign(&self, recorded: &Recorded) -> Result<IssuedSvid, AuthorityFault> {
-        let draft = recorded.draft();
+    /// [`AuthorityFault::OtherRecord`] if `recorded` is the store's answer to something else. The other faults are
+    /// ours too: the draft was checked when it was made.
+    pub fn sign(&self, draft: &Draft, recorded: Recorded) -> Result<IssuedSvid, AuthorityFault> {
+        if recorded.redeem() != draft.issuance() {
+            return Err(AuthorityFault::OtherRecord);
+        }
         let key = CertifiedKey::from_spki(&draft.spki)?;
         let validity = (draft.lifetime.not_before, draft.lifetime.not_after);
         let params = leaf(&draft.spiffe_id, &draft.dns_names, draft.serial, validity)?;

@@ -1,7 +1,7 @@
 //! The trust domain's signing authority: an offline root, this server's intermediate, and the issuer of SVIDs.
 //!
-//! Knows no evidence and no network. It signs only what the store has recorded: [`Issuer::sign`] takes a value that
-//! only the store makes.
+//! Knows no evidence and no network. It signs only what the store has recorded: [`Issuer::sign`] consumes a value that
+//! only the store makes, and compares it with the draft.
 
 mod bundle;
 mod draft;
@@ -16,8 +16,8 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use bundle::Bundle;
-pub use draft::{Draft, Lifetime, Recorded, Subject};
+pub use bundle::{Bundle, InvalidBundle};
+pub use draft::{Draft, Lifetime};
 pub use error::AuthorityFault;
 pub use files::{AuthorityFiles, read_secret, write_new_secret};
 pub use init::{InitOptions, InitReport, init};

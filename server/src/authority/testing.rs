@@ -4,7 +4,9 @@ use holdfast_identity::{SpiffeId, UnixTime};
 use rcgen::{CertificateParams, KeyPair};
 
 use super::init::KeyAndCertificate;
+use super::profile::{draw_serial, leaf};
 use super::*;
+use crate::store::{Origin, Recorded};
 
 pub(crate) const NOW: UnixTime = UnixTime(1_800_000_000);
 
@@ -55,16 +57,16 @@ pub(crate) fn founded() -> (Place, Issuer) {
 }
 
 pub(crate) fn sign(issuer: &Issuer, draft: Draft) -> IssuedSvid {
-    issuer.sign(&Recorded::committed(draft)).unwrap()
+    issuer.sign(&draft, Recorded::pretended(draft.issuance())).unwrap()
 }
 
 /// An SVID for `id` and the key in `spki`, from `now`.
 pub(crate) fn svid_for(issuer: &Issuer, id: &SpiffeId, spki: &[u8], (now, ttl): (UnixTime, i64)) -> IssuedSvid {
-    sign(issuer, issuer.draft(Subject::Node, id.clone(), spki, Vec::new(), (now, ttl, &[])).unwrap())
+    sign(issuer, issuer.draft(Origin::Server, id.clone(), spki, Vec::new(), (now, ttl, &[])).unwrap())
 }
 
 /// A plain leaf's parameters, to be spoilt.
 pub(crate) fn leaf_params(id: &SpiffeId, now: UnixTime) -> CertificateParams {
-    let serial = super::profile::draw_serial(&ring::rand::SystemRandom::new()).unwrap();
-    super::profile::leaf(id, &[], serial, (now.plus(-60), now.plus(3600))).unwrap()
+    let serial = draw_serial(&ring::rand::SystemRandom::new()).unwrap();
+    leaf(id, &[], serial, (now.plus(-60), now.plus(3600))).unwrap()
 }

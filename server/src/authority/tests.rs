@@ -7,13 +7,13 @@ use x509_parser::prelude::*;
 
 use super::testing::{NOW, Place, founded, sign};
 use super::*;
-use crate::listen::{PeerSvid, uri_san};
+use crate::listen::{InvalidSvid, PeerSvid, uri_san};
+use crate::store::{EntryNumber, NodeNumber, Origin, Recorded};
 use holdfast_identity::{TrustDomain, UnixTime};
 
 fn workload(issuer: &Issuer, dns: &[&str], ttl: i64, ends: &[UnixTime]) -> Result<Draft, AuthorityFault> {
-    let node = issuer.trust_domain().with_path("/holdfast/node/tpm/a").unwrap();
     issuer.draft(
-        Subject::Workload { entry_id: "e1".to_owned(), node },
+        Origin::Workload { node: NodeNumber(1), entry: EntryNumber(2), revision: 0 },
         issuer.trust_domain().with_path("/web").unwrap(),
         &OwnKey::generate().unwrap().spki(),
         dns.iter().map(|name| (*name).to_owned()).collect(),
@@ -35,7 +35,7 @@ fn a_root_and_an_intermediate_are_signers_of_the_trust_domain_and_nothing_else()
         assert!(usage.critical && usage.value.key_cert_sign() && usage.value.crl_sign());
         assert!(!usage.value.digital_signature());
         assert!(certificate.extended_key_usage().unwrap().is_none());
-        assert_eq!(PeerSvid::from_leaf(der, issuer.trust_domain()), Err(crate::listen::InvalidSvid::Signer));
+        assert_eq!(PeerSvid::from_leaf(der, issuer.trust_domain()), Err(InvalidSvid::Signer));
     }
 }
 
@@ -96,6 +96,15 @@ fn an_svid_ends_with_the_evidence_and_with_its_signer() {
     let long = workload(&issuer, &[], i64::MAX, &[]).unwrap();
     assert_eq!(long.not_after(), issuer.not_after());
     assert_eq!(workload(&issuer, &[], 3600, &[NOW]).unwrap_err().code(), "authority.no_lifetime");
+}
+
+#[test]
+fn a_token_for_one_svid_does_not_sign_another() {
+    let (_place, issuer) = founded();
+    let recorded = workload(&issuer, &[], 3600, &[]).unwrap();
+    let other = workload(&issuer, &[], 3600, &[]).unwrap();
+    let refused = issuer.sign(&other, Recorded::pretended(recorded.issuance())).unwrap_err();
+    assert_eq!(refused.code(), "authority.other_record");
 }
 
 #[test]

@@ -71,7 +71,7 @@ impl Port {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider.clone()).with_protocol_versions(&[version]).unwrap();
         // Clients of the port check the SPIFFE ID; here the path alone is enough.
-        let verifier = crate::listen::testing::PathOnly::new(roots, provider);
+        let verifier = testing::PathOnly::new(roots, provider);
         let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
         let mut config = match identity {
             None => builder.with_no_client_auth(),
