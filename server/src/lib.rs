@@ -3,7 +3,6 @@
 #![forbid(unsafe_code)]
 
 pub mod authority;
-pub mod budget;
 pub mod clock;
 pub mod listen;
 pub mod store;

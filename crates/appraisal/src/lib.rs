@@ -9,6 +9,7 @@ pub mod decision;
 mod document;
 pub mod facts;
 pub mod finding;
+pub mod policy;
 pub mod reference;
 mod value;
 
@@ -16,8 +17,9 @@ pub use decision::{AppraisedNode, Decision, Grant, Ownership, Rejection, Verdict
 pub use document::{DOCUMENT_BYTES_MAX, Document};
 pub use facts::{Fact, FactId, Facts};
 pub use finding::{Finding, Severity};
+pub use policy::Policy;
 pub use reference::ReferenceValues;
-pub use value::{DIGEST_BYTES_MAX, Digest, Labelled, TEXT_BYTES_MAX, Value, ValueType, Version};
+pub use value::{Labelled, TEXT_BYTES_MAX, Value, ValueType, Version, digest_from_hex, digest_of};
 
 /// The version of the policy language, as `api_version` spells it.
 pub const API_VERSION: &str = "holdfast/1";

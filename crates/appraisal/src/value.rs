@@ -2,19 +2,11 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::hash::{Hash, Hasher};
 
-/// Longest digest in bytes: SHA-512.
-pub const DIGEST_BYTES_MAX: usize = 64;
+use holdfast_evidence::crypto::{Digest, HashAlg};
+
 /// Longest text fact in bytes; kernels accept command lines of at most 4,096 bytes, UTF-16 doubles it.
 pub const TEXT_BYTES_MAX: usize = 16_384;
-
-/// A digest of 20 to 64 bytes, compared by its bytes; written in lower-case hex.
-#[derive(Clone, Copy)]
-pub struct Digest {
-    length: u8,
-    bytes: [u8; DIGEST_BYTES_MAX],
-}
 
 /// A dotted version of four 16-bit components, such as a TPM's `firmwareVersion`: `7.85.4555.0`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,79 +50,25 @@ pub enum ValueType {
     Version,
     /// Any text.
     Text,
-    /// Hex of 20, 32, 48 or 64 bytes.
+    /// Hex of 32, 48 or 64 bytes.
     Digest,
     /// `label:hex`.
     Labelled,
 }
 
-impl Digest {
-    /// A digest of `bytes`.
-    ///
-    /// `None` unless their number is 20, 32, 48 or 64 (SHA-1, SHA-256, SHA-384, SHA-512).
-    #[must_use]
-    pub fn new(bytes: &[u8]) -> Option<Self> {
-        if !matches!(bytes.len(), 20 | 32 | 48 | 64) {
-            return None;
-        }
-        let mut filled = [0; DIGEST_BYTES_MAX];
-        filled.get_mut(..bytes.len())?.copy_from_slice(bytes);
-        Some(Self { length: u8::try_from(bytes.len()).ok()?, bytes: filled })
-    }
-
-    /// The bytes, 20 to 64.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
-        self.bytes.get(..usize::from(self.length)).unwrap_or_default()
-    }
-
-    /// Whether every byte is `byte`; a PCR that nobody extended is all zero, or all ones from 17 to 22.
-    #[must_use]
-    pub fn is_all(&self, byte: u8) -> bool {
-        self.as_bytes().iter().all(|b| *b == byte)
-    }
-
-    /// Reads lower- or upper-case hex.
-    #[must_use]
-    pub fn from_hex(text: &str) -> Option<Self> {
-        let mut bytes = [0; DIGEST_BYTES_MAX];
-        let filled = bytes.get_mut(..text.len() / 2)?;
-        hex::decode_to_slice(text, filled).ok()?;
-        Self::new(filled)
-    }
+/// The digest of these bytes, if they are 32, 48 or 64 (SHA-256, SHA-384, SHA-512).
+#[must_use]
+pub fn digest_of(bytes: &[u8]) -> Option<Digest> {
+    HashAlg::ALL.into_iter().find_map(|hash| Digest::new(hash, bytes))
 }
 
-impl PartialEq for Digest {
-    fn eq(&self, other: &Self) -> bool {
-        self.as_bytes() == other.as_bytes()
-    }
-}
-impl Eq for Digest {}
-impl PartialOrd for Digest {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Digest {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.as_bytes().cmp(other.as_bytes())
-    }
-}
-impl Hash for Digest {
-    /// Eight bytes are enough: a digest is evenly spread, and equality decides in the end.
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(u64::from_le_bytes(self.bytes.first_chunk::<8>().copied().unwrap_or_default()));
-    }
-}
-impl fmt::Display for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.as_bytes()))
-    }
-}
-impl fmt::Debug for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
+/// The digest that lower- or upper-case hex spells.
+#[must_use]
+pub fn digest_from_hex(text: &str) -> Option<Digest> {
+    let mut bytes = [0; 64];
+    let filled = bytes.get_mut(..text.len() / 2)?;
+    hex::decode_to_slice(text, filled).ok()?;
+    digest_of(filled)
 }
 
 impl Version {
@@ -188,7 +126,7 @@ impl Labelled {
         let (label, digest) = text.rsplit_once(':')?;
         let plain = !label.is_empty() && !label.chars().any(|c| c.is_control() || c.is_whitespace());
         plain.then_some(())?;
-        Some(Self { label: Cow::Owned(label.to_owned()), digest: Digest::from_hex(digest)? })
+        Some(Self { label: Cow::Owned(label.to_owned()), digest: digest_from_hex(digest)? })
     }
 }
 
@@ -231,7 +169,7 @@ impl Value {
             },
             ValueType::Version => Version::parse(text).map(Self::Version),
             ValueType::Text => (text.len() <= TEXT_BYTES_MAX).then(|| Self::text(text)),
-            ValueType::Digest => Digest::from_hex(text).map(Self::Digest),
+            ValueType::Digest => digest_from_hex(text).map(Self::Digest),
             ValueType::Labelled => Labelled::parse(text).map(Self::Labelled),
         }
     }
@@ -260,7 +198,7 @@ impl ValueType {
             Self::Integer => "a whole number",
             Self::Version => "a version such as \"7.85.4555.0\"",
             Self::Text => "a text",
-            Self::Digest => "hex of 20, 32, 48 or 64 bytes",
+            Self::Digest => "hex of 32, 48 or 64 bytes",
             Self::Labelled => "label:hex, such as \"x509:…\"",
         }
     }

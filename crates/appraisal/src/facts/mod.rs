@@ -9,27 +9,12 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use holdfast_evidence::Provenance;
+use holdfast_evidence::crypto::Digest;
 pub use id::{FactId, PCR_COUNT, all_names};
 pub use registry::{Definition, REGISTRY, Shape, Subject};
-use serde::Serialize;
 
-use crate::value::{Digest, Value};
-
-/// Who vouches for a fact.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Provenance {
-    /// Signed by hardware below a root of a real class.
-    Hardware,
-    /// Said by a paravisor that hardware measured.
-    Paravisor,
-    /// Said by a cloud provider.
-    Provider,
-    /// Signed by nobody.
-    Unauthenticated,
-    /// Below a root of class `simulated`.
-    Simulated,
-}
+use crate::value::Value;
 
 /// One event of a log, for explanations: its place, type and digest.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,75 @@
+//! A policy together with the files that it names: what is stored, carried and digested as one. Opens no files.
+
+use holdfast_evidence::crypto::sha256;
+use serde::{Deserialize, Serialize};
+
+use super::Policy;
+use super::names::REFERENCE_FILES_MAX;
+use crate::document::{Document, Reader};
+use crate::finding::Finding;
+
+/// First field of the digest.
+const DIGEST_DOMAIN: &str = "holdfast/policy/1";
+
+/// A policy and its reference-value files, owned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bundle {
+    /// The policy itself.
+    pub policy: BundleFile,
+    /// The files that it names under `reference_values`, in that order.
+    pub references: Vec<BundleFile>,
+}
+
+/// One file of a bundle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BundleFile {
+    /// Name, as the policy spells it.
+    pub name: String,
+    /// The TOML text.
+    pub text: String,
+}
+
+impl Bundle {
+    /// Reads the bundle's policy.
+    ///
+    /// # Errors
+    /// As [`Policy::parse`].
+    pub fn parse(&self) -> Result<Policy, Vec<Finding>> {
+        let references: Vec<Document<'_>> = self.references.iter().map(BundleFile::document).collect();
+        Policy::parse(self.policy.document(), &references)
+    }
+}
+
+impl BundleFile {
+    /// It, borrowed.
+    #[must_use]
+    pub fn document(&self) -> Document<'_> {
+        Document { name: &self.name, text: &self.text }
+    }
+}
+
+/// The reference-value files that a policy names, in order: to be read by the caller and given to [`Policy::parse`].
+///
+/// # Errors
+/// The findings that keep the list from being read.
+pub fn referenced_files(document: Document<'_>) -> Result<Vec<String>, Vec<Finding>> {
+    let mut reader = Reader::new(document);
+    let Some(table) = reader.table() else { return Err(reader.findings) };
+    let Some(node) = table.get_ref().get("reference_values") else { return Ok(Vec::new()) };
+    let files = reader.strings(node, "reference_values");
+    let names = files.into_iter().map(|(file, _)| file.to_owned()).take(REFERENCE_FILES_MAX).collect();
+    if reader.has_errors() { Err(reader.findings) } else { Ok(names) }
+}
+
+/// SHA-256 over `holdfast/policy/1`, the policy's name, and name and text of each document, the policy first; each
+/// field with its length as eight big-endian bytes in front. Hex.
+pub(super) fn digest(policy: &str, document: Document<'_>, references: &[Document<'_>]) -> String {
+    let documents = std::iter::once(&document).chain(references).flat_map(|document| [document.name, document.text]);
+    let fields: Vec<&str> = [DIGEST_DOMAIN, policy].into_iter().chain(documents).collect();
+    let lengths: Vec<[u8; 8]> = fields.iter().map(|field| (field.len() as u64).to_be_bytes()).collect();
+    let parts: Vec<&[u8]> =
+        lengths.iter().zip(&fields).flat_map(|(length, field)| [&length[..], field.as_bytes()]).collect();
+    hex::encode(sha256(&parts))
+}

@@ -1,0 +1,115 @@
+//! Whether one set of conditions holds wherever another does: how unreachable rules are found. Errs on the side of
+//! "no": what it calls unreachable is.
+
+use super::rule::{Factor, Rule};
+use super::{Alternative, Condition, Set, Test};
+use crate::facts::FactId;
+use crate::value::Value;
+
+/// Whether everything that `later` admits is admitted by `earlier` first.
+pub(super) fn shadows(earlier: &Rule, later: &Rule) -> bool {
+    let ownership =
+        earlier.ownership.iter().all(|factor| *factor == Factor::AnyGenuineDevice || later.ownership.contains(factor));
+    let classes = later.trust_classes.iter().all(|class| earlier.trust_classes.contains(class));
+    ownership && classes && ways(later).iter().all(|way| ways(earlier).iter().any(|wide| wide.covers(way)))
+}
+
+/// Whether `earlier` holds wherever and whenever `later` does, both of one rule.
+pub(super) fn alternative_shadows(earlier: &Alternative, later: &Alternative) -> bool {
+    Way { alternative: Some(earlier), require: &[] }.covers(&Way { alternative: Some(later), require: &[] })
+}
+
+/// One way to satisfy a rule.
+struct Way<'r> {
+    require: &'r [Condition],
+    alternative: Option<&'r Alternative>,
+}
+
+fn ways(rule: &Rule) -> Vec<Way<'_>> {
+    if rule.alternatives.is_empty() {
+        return vec![Way { require: &rule.require, alternative: None }];
+    }
+    rule.alternatives.iter().map(|alternative| Way { require: &rule.require, alternative: Some(alternative) }).collect()
+}
+
+impl Way<'_> {
+    fn conditions(&self) -> impl Iterator<Item = &Condition> {
+        self.require.iter().chain(self.alternative.into_iter().flat_map(|alternative| &alternative.require))
+    }
+
+    fn covers(&self, other: &Self) -> bool {
+        let from = self.alternative.and_then(|a| a.valid_from);
+        let until = self.alternative.and_then(|a| a.valid_until);
+        let other_from = other.alternative.and_then(|a| a.valid_from);
+        let other_until = other.alternative.and_then(|a| a.valid_until);
+        let begins = from.is_none_or(|from| other_from.is_some_and(|other| from <= other));
+        let ends = until.is_none_or(|until| other_until.is_some_and(|other| until >= other));
+        // A way that gives a PCR's bare value admits where one that does not give it refuses.
+        let explains =
+            other.conditions().filter(|c| matches!(c.fact, FactId::Pcr(_)) && c.test.gives_the_value()).all(|given| {
+                self.conditions().any(|condition| condition.fact == given.fact && condition.test.gives_the_value())
+            });
+        begins
+            && ends
+            && explains
+            && self.conditions().all(|weak| other.conditions().any(|strong| implies(strong, weak)))
+    }
+}
+
+fn implies(strong: &Condition, weak: &Condition) -> bool {
+    strong.fact == weak.fact && test_implies(&strong.test, &weak.test)
+}
+
+fn test_implies(strong: &Test, weak: &Test) -> bool {
+    if strong == weak {
+        return true;
+    }
+    match (strong, weak) {
+        (Test::Equals(value), weak) => value_passes(&value.value, weak),
+        (Test::OneOf(values), weak) => values.values().iter().all(|noted| value_passes(&noted.value, weak)),
+        (Test::AtLeast(value), Test::AtLeast(least)) => value >= least,
+        (Test::AtMost(value), Test::AtMost(most)) => value <= most,
+        (Test::EachAtLeast(version), Test::EachAtLeast(least)) => version.each_at_least(least),
+        (Test::SubsetOf(values), Test::SubsetOf(allowed)) => values.is_subset_of(allowed),
+        (Test::SubsetOf(values), Test::NoneOf(denied)) => disjoint(values, denied),
+        (Test::SupersetOf(values), Test::SupersetOf(least)) => least.is_subset_of(values),
+        (Test::SupersetOf(values), Test::AnyOf(wanted)) => !disjoint(values, wanted),
+        (Test::AnyOf(values), Test::AnyOf(wanted)) => values.is_subset_of(wanted),
+        (Test::NoneOf(values), Test::NoneOf(denied)) => denied.is_subset_of(values),
+        (Test::Exactly(values), weak) => set_passes(values, weak),
+        (Test::Sequence(values), weak) => Set::new(values.clone()).is_some_and(|set| set_passes(&set, weak)),
+        _ => false,
+    }
+}
+
+fn value_passes(value: &Value, test: &Test) -> bool {
+    match test {
+        Test::Equals(wanted) => wanted.value == *value,
+        Test::OneOf(values) => values.contains(value),
+        Test::NoneOf(values) => !values.contains(value),
+        Test::AtLeast(least) => value >= least,
+        Test::AtMost(most) => value <= most,
+        Test::EachAtLeast(least) => matches!(value, Value::Version(version) if version.each_at_least(least)),
+        Test::SubsetOf(_) | Test::SupersetOf(_) | Test::Exactly(_) | Test::Sequence(_) | Test::AnyOf(_) => false,
+    }
+}
+
+fn set_passes(values: &Set, test: &Test) -> bool {
+    match test {
+        Test::Exactly(wanted) => values == wanted,
+        Test::SubsetOf(allowed) => values.is_subset_of(allowed),
+        Test::SupersetOf(least) => least.is_subset_of(values),
+        Test::AnyOf(wanted) => !disjoint(values, wanted),
+        Test::NoneOf(denied) => disjoint(values, denied),
+        Test::Equals(_)
+        | Test::OneOf(_)
+        | Test::AtLeast(_)
+        | Test::AtMost(_)
+        | Test::EachAtLeast(_)
+        | Test::Sequence(_) => false,
+    }
+}
+
+fn disjoint(a: &Set, b: &Set) -> bool {
+    a.values().iter().all(|noted| !b.contains(&noted.value))
+}

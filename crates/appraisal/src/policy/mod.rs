@@ -1,0 +1,106 @@
+//! Policies: text that is reviewed in git, compiled once into what the engine evaluates in a microsecond.
+//! Decides nothing: that is `decision`.
+
+mod bundle;
+mod condition;
+mod implication;
+mod issue;
+mod moment;
+mod names;
+mod read;
+mod rule;
+
+mod set;
+mod survey;
+
+pub use bundle::{Bundle, BundleFile, referenced_files};
+pub(crate) use condition::{Condition, Test};
+use holdfast_evidence::tpm::{Bank, PcrIndex, PcrSet};
+use holdfast_identity::UnixTime;
+pub(crate) use issue::{Issue, Segment};
+pub(crate) use rule::{Alternative, Deny, Factor, Rule};
+pub(crate) use set::Set;
+use std::collections::BTreeSet;
+
+use crate::decision::PolicyVersion;
+use crate::document::Document;
+use crate::facts::FactId;
+use crate::finding::Finding;
+
+/// The word under `kind` in a policy.
+pub const KIND: &str = "policy";
+
+/// A policy, read, checked and compiled.
+#[derive(Debug)]
+pub struct Policy {
+    pub(crate) version: PolicyVersion,
+    pub(crate) description: String,
+    pub(crate) bank: Bank,
+    pub(crate) denies: Vec<Deny>,
+    pub(crate) rules: Vec<Rule>,
+    file: String,
+    warnings: Vec<Finding>,
+}
+
+impl Policy {
+    /// Reads a policy together with the reference-value files that it names (see [`referenced_files`]).
+    ///
+    /// # Errors
+    /// Every finding with its place, warnings included, if at least one is an error.
+    pub fn parse(document: Document<'_>, references: &[Document<'_>]) -> Result<Self, Vec<Finding>> {
+        read::policy(document, references)
+    }
+
+    /// Name and digest.
+    #[must_use]
+    pub const fn version(&self) -> &PolicyVersion {
+        &self.version
+    }
+
+    /// What the policy says of itself; empty if nothing.
+    #[must_use]
+    pub fn description(&self) -> &str {
+        &self.description
+    }
+
+    /// The bank whose PCRs are quoted.
+    #[must_use]
+    pub const fn pcr_bank(&self) -> Bank {
+        self.bank
+    }
+
+    /// The PCRs that must be quoted: 0 to 7 and those that the rules, deny lists and selectors rest on.
+    #[must_use]
+    pub fn required_pcrs(&self) -> PcrSet {
+        let needed = self.facts().into_iter().flat_map(FactId::pcrs);
+        let needed = needed.filter_map(|pcr| PcrIndex::new(u32::from(pcr)));
+        needed.fold(PcrSet::FIRMWARE, PcrSet::with)
+    }
+
+    /// The facts that rules, deny lists and selectors name.
+    #[must_use]
+    pub fn facts(&self) -> BTreeSet<FactId> {
+        let denied = self.denies.iter().flat_map(|deny| &deny.when);
+        let required = self.rules.iter().flat_map(Rule::conditions);
+        let mut facts: BTreeSet<FactId> = denied.chain(required).map(|condition| condition.fact).collect();
+        facts.extend(self.rules.iter().flat_map(|rule| rule.issue.selectors.iter().copied()));
+        facts
+    }
+
+    /// Names of the rules, in order.
+    pub fn rules(&self) -> impl Iterator<Item = &str> {
+        self.rules.iter().map(|rule| rule.name.as_str())
+    }
+
+    /// What the reader warned of.
+    #[must_use]
+    pub fn warnings(&self) -> &[Finding] {
+        &self.warnings
+    }
+
+    /// What is wrong with the policy at `now`: alternatives past their date, rules of which none is left.
+    #[must_use]
+    pub fn findings_at(&self, now: UnixTime) -> Vec<Finding> {
+        survey::dates(&self.file, &self.rules, now)
+    }
+}

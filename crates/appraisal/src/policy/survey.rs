@@ -1,0 +1,62 @@
+//! What shows only over all rules together: rules that nothing reaches, alternatives past their date.
+
+use holdfast_identity::UnixTime;
+
+use super::rule::{Alternative, Rule};
+use super::{implication, moment};
+use crate::finding::{Finding, Kind};
+
+/// Rules and alternatives that an earlier one always takes the machine from.
+pub(super) fn unreachable(file: &str, rules: &[Rule]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (at, later) in rules.iter().enumerate() {
+        if let Some(earlier) = rules.iter().take(at).find(|earlier| implication::shadows(earlier, later)) {
+            let message = format!(
+                "rule {:?} is never reached: rule {:?} admits everything that it admits",
+                later.name, earlier.name
+            );
+            let suggestion = format!("put it before {:?}, or take it out", earlier.name);
+            findings.push(finding(file, later.line, later.column, Kind::UnreachableRule, message, Some(suggestion)));
+        }
+        for (at, late) in later.alternatives.iter().enumerate() {
+            let before = later.alternatives.iter().take(at);
+            if let Some(early) = before.into_iter().find(|early| implication::alternative_shadows(early, late)) {
+                let message =
+                    format!("alternative {:?} is never reached: {:?} holds wherever it does", late.name, early.name);
+                let suggestion = Some("take it out, or narrow the earlier one".to_owned());
+                findings.push(finding(file, late.line, late.column, Kind::ShadowedAlternative, message, suggestion));
+            }
+        }
+    }
+    findings
+}
+
+/// Alternatives that do not count any more at `now`, and rules of which none is left.
+pub(super) fn dates(file: &str, rules: &[Rule], now: UnixTime) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for rule in rules {
+        let (mut expired, mut last) = (0, None);
+        for Alternative { name, line, column, valid_until, .. } in &rule.alternatives {
+            let Some(until) = valid_until.filter(|until| *until <= now) else { continue };
+            expired += 1;
+            last = last.max(Some(until));
+            let message = format!("alternative {name:?} has not counted since {}", moment::format(until));
+            let suggestion = Some("take it out, or extend valid_until".to_owned());
+            findings.push(finding(file, *line, *column, Kind::ExpiredAlternative, message, suggestion));
+        }
+        if let Some(last) = last.filter(|_| expired == rule.alternatives.len()) {
+            let message = format!(
+                "rule {:?} has admitted nothing since {}: no alternative is left",
+                rule.name,
+                moment::format(last)
+            );
+            findings.push(finding(file, rule.line, rule.column, Kind::NoAlternativeLeft, message, None));
+        }
+    }
+    findings
+}
+
+fn finding(file: &str, line: usize, column: usize, kind: Kind, message: String, suggestion: Option<String>) -> Finding {
+    let (severity, code) = (kind.severity(), kind.code());
+    Finding { file: file.to_owned(), line, column, severity, code, message, suggestion }
+}
