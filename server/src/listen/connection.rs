@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::CancellationToken;
 
 use super::PeerSvid;
+use crate::store::NodeNumber;
 
 /// Tells connections apart for as long as this process lives; later ones are greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,6 +43,8 @@ pub struct Connection {
     requests: AtomicUsize,
     /// Milliseconds after `opened` at which the last request ended.
     last_request: AtomicU64,
+    /// The node that was admitted on it, as the store numbers it; 0 for none.
+    node: AtomicU64,
     close: CancellationToken,
     closed: CancellationToken,
 }
@@ -56,6 +59,7 @@ impl Connection {
             last_read: AtomicU64::new(0),
             requests: AtomicUsize::new(0),
             last_request: AtomicU64::new(0),
+            node: AtomicU64::new(0),
             close: CancellationToken::new(),
             closed: CancellationToken::new(),
         })
@@ -77,6 +81,20 @@ impl Connection {
     #[must_use]
     pub const fn peer(&self) -> Option<&PeerSvid> {
         self.peer.as_ref()
+    }
+
+    /// The node that was last admitted on this connection. It may stand no more.
+    #[must_use]
+    pub fn node(&self) -> Option<NodeNumber> {
+        match self.node.load(Ordering::Acquire) {
+            0 => None,
+            number => Some(NodeNumber(number)),
+        }
+    }
+
+    /// Notes that `node` was admitted on this connection.
+    pub(crate) fn set_node(&self, node: NodeNumber) {
+        self.node.store(node.0, Ordering::Release);
     }
 
     /// Asks the connection to end: no new requests, running ones are cut.
