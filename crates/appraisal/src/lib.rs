@@ -13,7 +13,7 @@ pub mod policy;
 pub mod reference;
 mod value;
 
-pub use decision::{AppraisedNode, Decision, Grant, Ownership, Rejection, Verdict};
+pub use decision::{AppraisedNode, Appraiser, Decision, Grant, Ownership, Rejection, Verdict};
 pub use document::{DOCUMENT_BYTES_MAX, Document};
 pub use facts::{Fact, FactId, Facts};
 pub use finding::{Finding, Severity};

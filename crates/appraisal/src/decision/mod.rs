@@ -1,11 +1,17 @@
 //! The decision: admitted, waiting for an operator, or refused with every difference named.
 
+mod appraiser;
+mod code;
+mod engine;
+mod explain;
 mod node;
 mod ownership;
+mod pairing;
 mod rejection;
 
 use std::fmt;
 
+pub use appraiser::Appraiser;
 pub use node::{AppraisedNode, Grant};
 pub use ownership::{Approval, InventoryAnswer, Listing, MachineRecord, Ownership};
 pub use rejection::{Considered, Difference, EventFound, Rejection, ValueDifference};

@@ -5,7 +5,7 @@ mod bundle;
 mod condition;
 mod implication;
 mod issue;
-mod moment;
+pub(crate) mod moment;
 mod names;
 mod read;
 mod rule;

@@ -1,0 +1,184 @@
+//! Evaluates a policy over facts. The fast path says yes and builds nothing else; what differs is found out only for
+//! a machine that is not admitted.
+
+use holdfast_evidence::TrustClass;
+use holdfast_identity::UnixTime;
+
+use super::ownership::{Approval, Listing, Ownership};
+use crate::facts::{Fact, FactId, Facts};
+use crate::policy::{Alternative, Condition, Deny, Factor, Policy, Rule, Test};
+use crate::value::Value;
+
+/// Whether one condition holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Holds {
+    Yes,
+    No,
+    /// The fact is not proven.
+    Unknown,
+}
+
+/// How far the machine is ours by one rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ours {
+    Yes,
+    /// But for an approval that nobody has given yet.
+    Awaited,
+    No,
+}
+
+/// What the rules say of the facts.
+pub(super) enum Outcome<'p> {
+    Satisfied(&'p Rule, Option<&'p Alternative>),
+    Awaits(&'p Rule, Option<&'p Alternative>),
+    Denied(&'p Deny, Holds),
+    Nothing,
+}
+
+pub(super) fn evaluate<'p>(policy: &'p Policy, facts: &Facts, ownership: &Ownership, now: UnixTime) -> Outcome<'p> {
+    for deny in &policy.denies {
+        match denied(deny, facts) {
+            Holds::No => {}
+            decided => return Outcome::Denied(deny, decided),
+        }
+    }
+    let mut awaits = None;
+    for rule in &policy.rules {
+        let ours = ours(rule, facts, ownership);
+        if ours == Ours::No || (ours == Ours::Awaited && awaits.is_some()) || !class_admitted(rule, facts) {
+            continue;
+        }
+        let Some(alternative) = satisfied(rule, facts, now) else { continue };
+        match ours {
+            Ours::Yes => return Outcome::Satisfied(rule, alternative),
+            Ours::Awaited | Ours::No => awaits = Some((rule, alternative)),
+        }
+    }
+    awaits.map_or(Outcome::Nothing, |(rule, alternative)| Outcome::Awaits(rule, alternative))
+}
+
+/// `Some` if the rule's conditions hold: with the alternative that does, where there are any.
+fn satisfied<'p>(rule: &'p Rule, facts: &Facts, now: UnixTime) -> Option<Option<&'p Alternative>> {
+    let all = |conditions: &[Condition]| conditions.iter().all(|condition| holds(condition, facts) == Holds::Yes);
+    if !all(&rule.require) {
+        return None;
+    }
+    if rule.alternatives.is_empty() {
+        return unexplained(rule, None, facts).next().is_none().then_some(None);
+    }
+    let found = rule.alternatives.iter().find(|alternative| {
+        counts(alternative, now)
+            && all(&alternative.require)
+            && unexplained(rule, Some(alternative), facts).next().is_none()
+    });
+    found.map(Some)
+}
+
+/// Whether the alternative's dates include `now`.
+pub(super) fn counts(alternative: &Alternative, now: UnixTime) -> bool {
+    alternative.valid_from.is_none_or(|from| from <= now) && alternative.valid_until.is_none_or(|until| now < until)
+}
+
+/// Quoted PCRs that were extended, that no event explains, and whose value the policy does not give.
+pub(super) fn unexplained<'f>(
+    rule: &'f Rule,
+    alternative: Option<&'f Alternative>,
+    facts: &'f Facts,
+) -> impl Iterator<Item = u8> + 'f {
+    facts.unexplained_pcrs().iter().copied().filter(move |pcr| {
+        let in_alternative = alternative.is_some_and(|alternative| Rule::gives_pcr(&alternative.require, *pcr));
+        !in_alternative && !Rule::gives_pcr(&rule.require, *pcr)
+    })
+}
+
+/// Whether every EK's trust class is one that the rule admits; a machine without a class has none.
+pub(super) fn class_admitted(rule: &Rule, facts: &Facts) -> bool {
+    let Some(fact) = facts.get(FactId::Class) else { return false };
+    !fact.values.is_empty()
+        && fact.values.iter().all(|value| match value {
+            Value::Text(word) => word.parse::<TrustClass>().is_ok_and(|class| rule.trust_classes.contains(&class)),
+            _ => false,
+        })
+}
+
+pub(super) fn ours(rule: &Rule, facts: &Facts, ownership: &Ownership) -> Ours {
+    let mut found = if rule.ownership.is_empty() { Ours::No } else { Ours::Yes };
+    for factor in &rule.ownership {
+        let this = factor_holds(*factor, facts, ownership);
+        found = match (found, this) {
+            (Ours::No, _) | (_, Ours::No) => Ours::No,
+            (Ours::Awaited, _) | (_, Ours::Awaited) => Ours::Awaited,
+            (Ours::Yes, Ours::Yes) => Ours::Yes,
+        };
+    }
+    found
+}
+
+pub(super) fn factor_holds(factor: Factor, facts: &Facts, ownership: &Ownership) -> Ours {
+    match factor {
+        Factor::AnyGenuineDevice => Ours::Yes,
+        Factor::Inventory if in_inventory(facts, ownership) => Ours::Yes,
+        Factor::Inventory => Ours::No,
+        Factor::Approval => match ownership.approval {
+            Approval::Given => Ours::Yes,
+            Approval::NotGiven => Ours::Awaited,
+            Approval::Denied => Ours::No,
+        },
+    }
+}
+
+/// Whether the inventory lists one of the *proven* EKs; an answer about another EK counts for nothing.
+fn in_inventory(facts: &Facts, ownership: &Ownership) -> bool {
+    let Some(eks) = facts.get(FactId::EkSpki) else { return false };
+    ownership.inventory.iter().any(|answer| {
+        let proven = |value: &Value| matches!(value, Value::Digest(ek) if ek.as_bytes() == answer.ek_spki_sha256);
+        answer.listing == Listing::Listed && eks.values.iter().any(proven)
+    })
+}
+
+/// Whether a deny list's entry is met. One fact that differs clears it; a fact that is not proven does not.
+fn denied(deny: &Deny, facts: &Facts) -> Holds {
+    let mut found = Holds::Yes;
+    for condition in &deny.when {
+        match holds(condition, facts) {
+            Holds::No => return Holds::No,
+            Holds::Unknown => found = Holds::Unknown,
+            Holds::Yes => {}
+        }
+    }
+    found
+}
+
+pub(super) fn holds(condition: &Condition, facts: &Facts) -> Holds {
+    match facts.get(condition.fact) {
+        Some(fact) if passes(&condition.test, fact) => Holds::Yes,
+        Some(_) => Holds::No,
+        None => Holds::Unknown,
+    }
+}
+
+fn passes(test: &Test, fact: &Fact) -> bool {
+    let values = fact.values.as_slice();
+    // A test of one value that meets none, or several, does not hold.
+    let one = match values {
+        [value] => Some(value),
+        _ => None,
+    };
+    match test {
+        Test::Equals(wanted) => one.is_some_and(|value| *value == wanted.value),
+        Test::OneOf(wanted) => one.is_some_and(|value| wanted.contains(value)),
+        Test::AtLeast(least) => one.is_some_and(|value| value.value_type() == least.value_type() && value >= least),
+        Test::AtMost(most) => one.is_some_and(|value| value.value_type() == most.value_type() && value <= most),
+        Test::EachAtLeast(least) => {
+            matches!(one, Some(Value::Version(version)) if version.each_at_least(least))
+        }
+        Test::NoneOf(denied) => !values.iter().any(|value| denied.contains(value)),
+        Test::SubsetOf(allowed) => !values.is_empty() && values.iter().all(|value| allowed.contains(value)),
+        Test::SupersetOf(least) => least.covered_by(values).0,
+        Test::Exactly(wanted) => wanted.covered_by(values) == (true, 0),
+        Test::Sequence(wanted) => {
+            wanted.len() == values.len() && wanted.iter().zip(values).all(|(wanted, value)| wanted.value == *value)
+        }
+        Test::AnyOf(wanted) => values.iter().any(|value| wanted.contains(value)),
+    }
+}
