@@ -104,16 +104,3 @@ fn every_log_replays_to_its_recorded_pcrs_in_each_bank() {
         assert!(compared >= 600, "only {compared} values compared");
     }
 }
-
-    for case in logs() {
-        let bytes = std::fs::read(&case.log).unwrap();
-        let Ok(log) = EventLog::parse(&bytes) else { println!("{} unparsed", case.log.display()); continue };
-        let r = holdfast_evidence::tpm::event_log::BootFacts::derive(&log, Bank::Sha256, PcrIndex::all().collect());
-        match r { Err(e) => println!("{} ERR {} {}", case.log.display(), e.code(), e),
-        Ok(f) => { println!("{} OK sb={} apps={:?} fw={:?}", case.log.display(), f.secure_boot.as_ref().is_some_and(|s| s.enabled), f.boot_applications.iter().map(|a| (a.event, &a.path_hint)).collect::<Vec<_>>(), f.firmware_versions.iter().map(|v| &v.text).collect::<Vec<_>>());
-          for c in f.command_lines() { println!("     cl {} {:?} {:?}", c.event, c.source, c.text); }
-          println!("   uki {:?}", f.uki_sections.iter().map(|s| s.name).collect::<Vec<_>>());
-          println!("   mok {:?}", f.mok_variables.iter().map(|s| &s.name_hint).collect::<Vec<_>>());
-        } }
-    }
-}

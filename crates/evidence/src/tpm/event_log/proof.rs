@@ -20,7 +20,7 @@ pub enum Proof<'a> {
     DataLessLastByte(&'a [u8]),
     /// Only `VariableData` of a `UEFI_VARIABLE_DATA`: the name and owner are unbound.
     VariableData(&'a [u8]),
-    /// The text behind `label: `, without its terminator: GRUB. The label itself is unbound.
+    /// The text behind `label: `, with or without its terminator: GRUB. The label itself is unbound.
     AfterPrefix {
         /// The label, unbound.
         label: &'a [u8],
@@ -32,7 +32,7 @@ pub enum Proof<'a> {
 }
 
 impl<'a> Proof<'a> {
-    /// Tries the forms that are known for the event's (claimed) type, at most two hashes.
+    /// Tries the forms that are known for the event's (claimed) type, at most three hashes.
     #[must_use]
     pub fn of(event: &Event<'a>, bank: Bank) -> Self {
         let (Some(digest), data) = (event.digest(bank), event.data) else {
@@ -54,14 +54,15 @@ impl<'a> Proof<'a> {
                 _ if is_hash_of(data) => Self::Data(data),
                 _ => Self::Opaque,
             },
-            EventType::IPL => {
-                if let Some((label, text)) = split_label(data)
-                    && is_hash_of(text)
-                {
-                    return Self::AfterPrefix { label, text };
+            EventType::IPL => match split_label(data) {
+                Some((label, text)) if is_hash_of(text) => Self::AfterPrefix { label, text },
+                // GRUB of RHEL 8 measures the terminator as well
+                Some((label, text)) if data.last() == Some(&0) && bank.digest(&[text, b"\0"]).as_bytes() == digest => {
+                    Self::AfterPrefix { label, text }
                 }
-                if is_hash_of(data) { Self::Data(data) } else { Self::Opaque }
-            }
+                _ if is_hash_of(data) => Self::Data(data),
+                _ => Self::Opaque,
+            },
             // never the hash of their data in any log seen: not worth a hash
             EventType::BOOT_SERVICES_APPLICATION
             | EventType::BOOT_SERVICES_DRIVER
@@ -96,13 +97,15 @@ impl<'a> Proof<'a> {
     }
 }
 
-/// `label: text\0` → (`label`, `text`).
+/// `label: text\0`, or `grub_label text\0` as the GRUB of RHEL 8 has it → (`label`, `text`).
 fn split_label(data: &[u8]) -> Option<(&[u8], &[u8])> {
-    let colon = data.iter().take(PREFIX_BYTES_MAX).position(|byte| *byte == b':')?;
-    let (label, rest) = data.split_at_checked(colon)?;
-    let text = rest.strip_prefix(b": ")?;
-    if label.is_empty() || !label.iter().all(|byte| byte.is_ascii_lowercase() || *byte == b'_') {
-        return None;
-    }
+    let is_label = |byte: &u8| byte.is_ascii_lowercase() || *byte == b'_';
+    let end = data.iter().take(PREFIX_BYTES_MAX).position(|byte| !is_label(byte))?;
+    let (label, rest) = data.split_at_checked(end)?;
+    let text = match rest.strip_prefix(b": ") {
+        Some(text) if !label.is_empty() => text,
+        _ if label.starts_with(b"grub_") => rest.strip_prefix(b" ")?,
+        _ => return None,
+    };
     Some((label, text.strip_suffix(b"\0").unwrap_or(text)))
 }
