@@ -176,7 +176,7 @@ impl Digest {
         bank.digest(&[self.as_bytes(), with])
     }
 
-    fn copied(from: &[u8]) -> Self {
+    pub(crate) fn copied(from: &[u8]) -> Self {
         let mut digest = Self { bytes: [0; 64], length: 0 };
         for (to, byte) in digest.bytes.iter_mut().zip(from) {
             *to = *byte;

@@ -1,10 +1,16 @@
 //! The one place that touches ring, rsa, aes, subtle and zeroize. Everything else in this crate asks here, so that
 //! another provider can take their place.
 
+pub mod credential;
 mod hash;
+mod key;
+mod signature;
 
+pub use credential::{CryptoFault, Secret};
 pub use hash::{Digest, HashAlg, Hasher};
+pub use key::{Curve, PublicKey, RSA_EXPONENT};
 pub use ring::rand::SecureRandom;
+pub use signature::{BadSignature, SignatureAlg, SignatureValue, verify};
 
 use subtle::ConstantTimeEq as _;
 
