@@ -1,6 +1,75 @@
-//! The agent's configuration: text as written, and the values that the program runs on.
+//! The agent's configuration: a TOML file, over it environment variables, over them flags; read as a whole, so that
+//! every problem is reported at once with its key.
 
-use std::path::PathBuf;
+mod keys;
+mod reader;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use holdfast_identity::TrustDomain;
+use zeroize::Zeroizing;
+
+use crate::tpm::{Access, Interface};
+
+pub use keys::{KEYS, Key, Overrides};
+use reader::Reader;
+
+/// Where the file is looked for when none is named; it may be absent.
+pub const DEFAULT_FILE: &str = "/etc/holdfast/agent.toml";
+/// Bytes of the largest configuration or authorisation file that is read.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Everything the agent runs on, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The server, as `host:port`.
+    pub server: ServerAddress,
+    /// The trust domain that the server must speak for.
+    pub trust_domain: TrustDomain,
+    /// How the server is known before the first connection.
+    pub bootstrap: Bootstrap,
+    /// The state directory.
+    pub data_dir: PathBuf,
+    /// The TPM.
+    pub tpm: Access,
+    /// The firmware's event log; a file that is not there means that the machine has none.
+    pub firmware_log: PathBuf,
+    /// How workloads reach the agent.
+    pub workload_api: WorkloadApi,
+    /// Where Prometheus reads metrics over plain HTTP; `None` for nowhere.
+    pub metrics_listen: Option<SocketAddr>,
+    /// What is logged, and how.
+    pub log: Log,
+}
+
+/// A host (name or address) and a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerAddress {
+    /// Name or address; IPv6 without brackets.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+}
+
+impl std::fmt::Display for ServerAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// How the server is known before the first connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Bootstrap {
+    /// By a PEM file of the trust domain's authorities.
+    Bundle(PathBuf),
+    /// Not at all: what the first connection shows is believed and pinned in the state directory.
+    Insecure,
+}
 
 /// How workloads reach the agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -8,3 +77,224 @@ pub struct WorkloadApi {
     /// The Unix socket of the Workload API; its directory is made if it is not there.
     pub socket: PathBuf,
 }
+
+/// What is logged to standard error, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// A `tracing` filter, such as `info` or `info,holdfast_agent::sync=debug`.
+    pub level: String,
+    /// JSON lines in place of text.
+    pub json: bool,
+}
+
+/// One thing that is wrong with the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {problem}")]
+pub struct Problem {
+    /// The key with its table, such as `tpm.device`.
+    pub key: String,
+    /// What was expected, and what was found.
+    pub problem: String,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigFault {
+    /// The file cannot be read.
+    #[error("cannot read {}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system answered.
+        source: std::io::Error,
+    },
+    /// The file is not TOML.
+    #[error("{} is not TOML", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Where, by line and column.
+        source: Box<toml::de::Error>,
+    },
+    /// Everything that is wrong with it.
+    #[error("configuration has {} problem(s):{}", .0.len(), listed(.0))]
+    Problems(Vec<Problem>),
+}
+
+impl ConfigFault {
+    /// Stable code for operators and programs.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Unreadable { .. } => "agent.config.unreadable",
+            Self::Syntax { .. } => "agent.config.syntax",
+            Self::Problems(_) => "agent.config.problems",
+        }
+    }
+}
+
+fn listed(problems: &[Problem]) -> String {
+    problems.iter().map(|problem| format!("\n  {problem}")).collect()
+}
+
+impl Config {
+    /// Reads `file` (or the default one, if it is there), lays `overrides` over it, and checks the whole.
+    ///
+    /// # Errors
+    /// [`ConfigFault`], with every problem at once.
+    pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Self, ConfigFault> {
+        let path = file.unwrap_or(Path::new(DEFAULT_FILE));
+        let text = match read(path) {
+            Ok(text) => text,
+            Err(error) if file.is_none() && error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(source) => return Err(ConfigFault::Unreadable { path: path.to_owned(), source }),
+        };
+        Self::parse(&text, path, overrides)
+    }
+
+    /// As [`Self::load`], from text.
+    ///
+    /// # Errors
+    /// [`ConfigFault`], with every problem at once.
+    pub fn parse(text: &str, path: &Path, overrides: &Overrides) -> Result<Self, ConfigFault> {
+        let table = toml::from_str(text)
+            .map_err(|source| ConfigFault::Syntax { path: path.to_owned(), source: Box::new(source) })?;
+        let mut reader = Reader::new(table, overrides);
+        let config = build(&mut reader);
+        match (config, reader.finish()) {
+            (Some(config), problems) if problems.is_empty() => Ok(config),
+            (_, problems) => Err(ConfigFault::Problems(problems)),
+        }
+    }
+}
+
+/// Every key is read before the first `?`, so that one problem does not hide another.
+fn build(reader: &mut Reader) -> Option<Config> {
+    let server = reader.required("server", server_address);
+    let trust_domain = reader.required("trust_domain", |text| text.parse().map_err(|error| format!("{error}")));
+    let bundle = reader.optional("trust_bundle", path);
+    let insecure = reader.optional("insecure_bootstrap", flag);
+    let bootstrap = match (bundle, insecure.unwrap_or(false)) {
+        (Some(_), true) => reader.problem("insecure_bootstrap", "must not be set beside trust_bundle"),
+        (Some(file), false) => Some(Bootstrap::Bundle(file)),
+        (None, true) => Some(Bootstrap::Insecure),
+        (None, false) => reader.problem("trust_bundle", "is required (or insecure_bootstrap = true)"),
+    };
+    let data_dir = reader.required("data_dir", path);
+    let firmware_log = reader.required("firmware_log", path);
+    let socket = reader.required("workload_api.socket", path);
+    let metrics_listen =
+        reader.optional("metrics_listen", |text| text.parse().map_err(|_| format!("{text:?} is no address and port")));
+    let level = reader.required("log.level", log_level);
+    let json = reader.required("log.format", |text| match text {
+        "text" => Ok(false),
+        "json" => Ok(true),
+        other => Err(format!("expected \"text\" or \"json\", found {other:?}")),
+    });
+    let tpm = access(reader);
+    Some(Config {
+        server: server?,
+        trust_domain: trust_domain?,
+        bootstrap: bootstrap?,
+        data_dir: data_dir?,
+        tpm: tpm?,
+        firmware_log: firmware_log?,
+        workload_api: WorkloadApi { socket: socket? },
+        metrics_listen,
+        log: Log { level: level?, json: json? },
+    })
+}
+
+fn access(reader: &mut Reader) -> Option<Access> {
+    let device = reader.optional("tpm.device", path);
+    let swtpm = reader.optional("tpm.swtpm", swtpm);
+    let interface = match (device, swtpm) {
+        (Some(_), Some(_)) => reader.problem("tpm.swtpm", "must not be set beside tpm.device"),
+        (_, Some(swtpm)) => Some(swtpm),
+        (device, None) => Some(Interface::Device(device.unwrap_or_else(|| PathBuf::from("/dev/tpmrm0")))),
+    };
+    let ak_handle = reader.required("tpm.ak_handle", persistent_handle);
+    let node_key_handle = reader.required("tpm.node_key_handle", persistent_handle);
+    if ak_handle.is_some() && ak_handle == node_key_handle {
+        return reader.problem("tpm.node_key_handle", "must not be the same as tpm.ak_handle");
+    }
+    let owner_auth = reader.optional("tpm.owner_auth_file", authorisation);
+    let endorsement_auth = reader.optional("tpm.endorsement_auth_file", authorisation);
+    Some(Access {
+        interface: interface?,
+        ak_handle: ak_handle?,
+        node_key_handle: node_key_handle?,
+        owner_auth,
+        endorsement_auth,
+    })
+}
+
+fn read(path: &Path) -> std::io::Result<String> {
+    if std::fs::metadata(path)?.len() > FILE_BYTES_MAX {
+        return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, "file is larger than 1 MiB"));
+    }
+    std::fs::read_to_string(path)
+}
+
+fn path(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() { Err("is empty".to_owned()) } else { Ok(PathBuf::from(text)) }
+}
+
+fn flag(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_| format!("expected true or false, found {text:?}"))
+}
+
+fn server_address(text: &str) -> Result<ServerAddress, String> {
+    let form = || format!("expected host:port, found {text:?}");
+    let (host, port) = text.rsplit_once(':').ok_or_else(form)?;
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    if host.is_empty() || host.chars().any(|c| c.is_whitespace() || c == '/') {
+        return Err(form());
+    }
+    Ok(ServerAddress { host: host.to_owned(), port: port.parse().map_err(|_| form())? })
+}
+
+fn swtpm(text: &str) -> Result<Interface, String> {
+    let form = || format!("expected host=HOST,port=PORT, found {text:?}");
+    let (mut host, mut port) = (None, None);
+    for part in text.split(',') {
+        match part.split_once('=').ok_or_else(form)? {
+            ("host", value) if !value.is_empty() => host = Some(value.to_owned()),
+            ("port", value) => port = Some(value.parse().map_err(|_| form())?),
+            _ => return Err(form()),
+        }
+    }
+    Ok(Interface::Swtpm { host: host.unwrap_or_else(|| "127.0.0.1".to_owned()), port: port.ok_or_else(form)? })
+}
+
+fn persistent_handle(text: &str) -> Result<u32, String> {
+    let digits = text.strip_prefix("0x").unwrap_or(text);
+    let radix = if digits.len() == text.len() { 10 } else { 16 };
+    u32::from_str_radix(digits, radix)
+        .ok()
+        .filter(|handle| (0x8100_0000..=0x817f_ffff).contains(handle))
+        .ok_or_else(|| format!("expected an owner's persistent handle, 0x81000000 to 0x817fffff, found {text:?}"))
+}
+
+/// The file's bytes without a final newline; after `hex:` they are hexadecimal, as in tpm2-tools.
+fn authorisation(text: &str) -> Result<Zeroizing<Vec<u8>>, String> {
+    let file = path(text)?;
+    let bytes = read(&file).map(Zeroizing::new).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+    let value = bytes.strip_suffix('\n').unwrap_or(&bytes);
+    let value = match value.strip_prefix("hex:") {
+        Some(digits) => Zeroizing::new(
+            hex::decode(digits).map_err(|_| format!("{} has \"hex:\" but no hexadecimal digits", file.display()))?,
+        ),
+        None => Zeroizing::new(value.as_bytes().to_vec()),
+    };
+    if value.len() > 64 { Err(format!("{} holds more than 64 bytes", file.display())) } else { Ok(value) }
+}
+
+fn log_level(text: &str) -> Result<String, String> {
+    text.parse::<tracing_subscriber::EnvFilter>()
+        .map(|_| text.to_owned())
+        .map_err(|error| format!("{text:?} is no log filter: {error}"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,9 @@
 pub mod attest;
 pub mod cli;
 pub mod config;
+pub mod state;
 pub mod svids;
+pub mod tpm;
 pub mod transport;
 pub mod workload_api;
 

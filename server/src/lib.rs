@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod authority;
+pub mod budget;
 pub mod clock;
 pub mod listen;
 pub mod live;

@@ -1,0 +1,115 @@
+//! The list of keys: what the reader accepts, the flags offer, and docs/reference/agent-configuration.md explains.
+
+use clap::Args;
+
+/// One key of the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key {
+    /// With its table, such as `tpm.device`.
+    pub path: &'static str,
+    /// What holds where it is not written; `None` for a key without default.
+    pub default: Option<&'static str>,
+}
+
+const fn key(path: &'static str, default: Option<&'static str>) -> Key {
+    Key { path, default }
+}
+
+/// All keys. The environment variable of `tpm.device` is `HOLDFAST_AGENT_TPM_DEVICE`, its flag `--tpm-device`.
+pub const KEYS: &[Key] = &[
+    key("server", None),
+    key("trust_domain", None),
+    key("trust_bundle", None),
+    key("insecure_bootstrap", Some("false")),
+    key("data_dir", Some("/var/lib/holdfast/agent")),
+    key("firmware_log", Some("/sys/kernel/security/tpm0/binary_bios_measurements")),
+    key("metrics_listen", None),
+    key("tpm.device", Some("/dev/tpmrm0")),
+    key("tpm.swtpm", None),
+    key("tpm.ak_handle", Some("0x81484600")),
+    key("tpm.node_key_handle", Some("0x81484601")),
+    key("tpm.owner_auth_file", None),
+    key("tpm.endorsement_auth_file", None),
+    key("workload_api.socket", Some("/run/holdfast/agent/api.sock")),
+    key("log.level", Some("info")),
+    key("log.format", Some("text")),
+];
+
+/// Flags and environment variables that go before the file.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Overrides {
+    /// The server, as host:port
+    #[arg(long, env = "HOLDFAST_AGENT_SERVER", value_name = "HOST:PORT")]
+    pub server: Option<String>,
+    /// The trust domain that the server must speak for
+    #[arg(long, env = "HOLDFAST_AGENT_TRUST_DOMAIN", value_name = "NAME")]
+    pub trust_domain: Option<String>,
+    /// PEM file of the trust domain's authorities
+    #[arg(long, env = "HOLDFAST_AGENT_TRUST_BUNDLE", value_name = "FILE")]
+    pub trust_bundle: Option<String>,
+    /// Believe what the first connection shows, and pin it
+    #[arg(long, env = "HOLDFAST_AGENT_INSECURE_BOOTSTRAP", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub insecure_bootstrap: Option<String>,
+    /// The state directory
+    #[arg(long, env = "HOLDFAST_AGENT_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<String>,
+    /// The firmware's event log
+    #[arg(long, env = "HOLDFAST_AGENT_FIRMWARE_LOG", value_name = "FILE")]
+    pub firmware_log: Option<String>,
+    /// Where Prometheus reads metrics
+    #[arg(long, env = "HOLDFAST_AGENT_METRICS_LISTEN", value_name = "ADDRESS:PORT")]
+    pub metrics_listen: Option<String>,
+    /// The TPM's character device
+    #[arg(long, env = "HOLDFAST_AGENT_TPM_DEVICE", value_name = "FILE")]
+    pub tpm_device: Option<String>,
+    /// A software TPM, as host=HOST,port=PORT
+    #[arg(long, env = "HOLDFAST_AGENT_TPM_SWTPM", value_name = "host=HOST,port=PORT")]
+    pub tpm_swtpm: Option<String>,
+    /// Persistent handle of the attestation key
+    #[arg(long, env = "HOLDFAST_AGENT_TPM_AK_HANDLE", value_name = "HANDLE")]
+    pub tpm_ak_handle: Option<String>,
+    /// Persistent handle of the node key
+    #[arg(long, env = "HOLDFAST_AGENT_TPM_NODE_KEY_HANDLE", value_name = "HANDLE")]
+    pub tpm_node_key_handle: Option<String>,
+    /// File with the owner hierarchy's authorisation value
+    #[arg(long, env = "HOLDFAST_AGENT_TPM_OWNER_AUTH_FILE", value_name = "FILE")]
+    pub tpm_owner_auth_file: Option<String>,
+    /// File with the endorsement hierarchy's authorisation value
+    #[arg(long, env = "HOLDFAST_AGENT_TPM_ENDORSEMENT_AUTH_FILE", value_name = "FILE")]
+    pub tpm_endorsement_auth_file: Option<String>,
+    /// The Unix socket of the Workload API
+    #[arg(long, env = "HOLDFAST_AGENT_WORKLOAD_API_SOCKET", value_name = "FILE")]
+    pub workload_api_socket: Option<String>,
+    /// What is logged: error, warn, info, debug, trace, or a filter by module
+    #[arg(long, env = "HOLDFAST_AGENT_LOG_LEVEL", value_name = "FILTER")]
+    pub log_level: Option<String>,
+    /// How it is logged: text or json
+    #[arg(long, env = "HOLDFAST_AGENT_LOG_FORMAT", value_name = "FORMAT")]
+    pub log_format: Option<String>,
+}
+
+impl Overrides {
+    /// The value for a key, where there is one.
+    pub(super) fn get(&self, path: &str) -> Option<&str> {
+        let value = match path {
+            "server" => &self.server,
+            "trust_domain" => &self.trust_domain,
+            "trust_bundle" => &self.trust_bundle,
+            "insecure_bootstrap" => &self.insecure_bootstrap,
+            "data_dir" => &self.data_dir,
+            "firmware_log" => &self.firmware_log,
+            "metrics_listen" => &self.metrics_listen,
+            "tpm.device" => &self.tpm_device,
+            "tpm.swtpm" => &self.tpm_swtpm,
+            "tpm.ak_handle" => &self.tpm_ak_handle,
+            "tpm.node_key_handle" => &self.tpm_node_key_handle,
+            "tpm.owner_auth_file" => &self.tpm_owner_auth_file,
+            "tpm.endorsement_auth_file" => &self.tpm_endorsement_auth_file,
+            "workload_api.socket" => &self.workload_api_socket,
+            "log.level" => &self.log_level,
+            "log.format" => &self.log_format,
+            _ => &None,
+        };
+        value.as_deref()
+    }
+}

@@ -1,0 +1,100 @@
+use super::*;
+
+const SMALLEST: &str = "server = \"localhost:8441\"\ntrust_domain = \"example.org\"\ntrust_bundle = \"/b.pem\"\n";
+
+fn parse(text: &str, overrides: &Overrides) -> Result<Config, Vec<String>> {
+    Config::parse(text, Path::new("agent.toml"), overrides).map_err(|fault| match fault {
+        ConfigFault::Problems(problems) => problems.iter().map(ToString::to_string).collect(),
+        other => vec![other.to_string()],
+    })
+}
+
+#[test]
+fn three_keys_are_enough_and_the_rest_has_defaults() {
+    let config = parse(SMALLEST, &Overrides::default()).unwrap();
+    assert_eq!(config.server.to_string(), "localhost:8441");
+    assert_eq!(config.tpm.interface, Interface::Device("/dev/tpmrm0".into()));
+    assert_eq!((config.tpm.ak_handle, config.tpm.node_key_handle), (0x8148_4600, 0x8148_4601));
+    assert_eq!(config.workload_api.socket, Path::new("/run/holdfast/agent/api.sock"));
+}
+
+#[test]
+fn every_problem_is_reported_at_once_with_its_key() {
+    let text = "server = \"nowhere\"\nsurprise = 1\n[tpm]\nswtpm = \"port=x\"\nak_handle = \"0x80000000\"\n[log]\nformat = []\nlouder = 1";
+    let problems = parse(text, &Overrides::default()).unwrap_err();
+    let keys: Vec<&str> = problems.iter().map(|problem| problem.split(": ").next().unwrap()).collect();
+    assert_eq!(
+        keys,
+        [
+            "log.format",
+            "log.louder",
+            "server",
+            "surprise",
+            "tpm.ak_handle",
+            "tpm.swtpm",
+            "trust_bundle",
+            "trust_domain"
+        ]
+    );
+}
+
+#[test]
+fn a_flag_goes_before_the_file() {
+    let overrides = Overrides { tpm_swtpm: Some("port=2321".to_owned()), ..Overrides::default() };
+    let config = parse(SMALLEST, &overrides).unwrap();
+    assert_eq!(config.tpm.interface, Interface::Swtpm { host: "127.0.0.1".to_owned(), port: 2321 });
+}
+
+#[test]
+fn insecure_bootstrap_must_be_asked_for_and_excludes_a_bundle() {
+    let insecure = Overrides { insecure_bootstrap: Some("true".to_owned()), ..Overrides::default() };
+    assert!(parse(SMALLEST, &insecure).unwrap_err()[0].starts_with("insecure_bootstrap"));
+    let neither = "server = \"a:1\"\ntrust_domain = \"td\"";
+    assert!(parse(neither, &Overrides::default()).unwrap_err()[0].starts_with("trust_bundle"));
+    assert_eq!(parse(neither, &insecure).unwrap().bootstrap, Bootstrap::Insecure);
+}
+
+#[test]
+fn both_keys_in_one_handle_are_refused() {
+    let text = format!("{SMALLEST}[tpm]\nak_handle = 0x81000010\nnode_key_handle = \"0x81000010\"");
+    assert!(parse(&text, &Overrides::default()).unwrap_err()[0].starts_with("tpm.node_key_handle"));
+}
+
+#[test]
+fn an_authorisation_value_is_read_without_its_newline_and_may_be_hexadecimal() {
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("auth");
+    std::fs::write(&file, "secret\n").unwrap();
+    assert_eq!(authorisation(file.to_str().unwrap()).unwrap().as_slice(), b"secret");
+    std::fs::write(&file, "hex:00ff").unwrap();
+    assert_eq!(authorisation(file.to_str().unwrap()).unwrap().as_slice(), [0, 0xff]);
+    std::fs::write(&file, "hex:0").unwrap();
+    assert!(authorisation(file.to_str().unwrap()).is_err());
+    assert!(authorisation("/nowhere").is_err());
+}
+
+#[test]
+fn every_key_can_be_overridden() {
+    let all = |text: &str| Some(text.to_owned());
+    let overrides = Overrides {
+        server: all("a"),
+        trust_domain: all("a"),
+        trust_bundle: all("a"),
+        insecure_bootstrap: all("a"),
+        data_dir: all("a"),
+        firmware_log: all("a"),
+        metrics_listen: all("a"),
+        tpm_device: all("a"),
+        tpm_swtpm: all("a"),
+        tpm_ak_handle: all("a"),
+        tpm_node_key_handle: all("a"),
+        tpm_owner_auth_file: all("a"),
+        tpm_endorsement_auth_file: all("a"),
+        workload_api_socket: all("a"),
+        log_level: all("a"),
+        log_format: all("a"),
+    };
+    for key in KEYS {
+        assert_eq!(overrides.get(key.path), Some("a"), "{}", key.path);
+    }
+}
