@@ -8,6 +8,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::exit::Exit;
 use crate::lint::Lint;
 use crate::output::Format;
+use crate::test::Test;
 
 /// Check, try and explain Holdfast policies, and inspect evidence, offline.
 #[derive(Debug, Parser)]
@@ -27,6 +28,8 @@ pub struct Cli {
 pub enum Command {
     /// Report what is wrong with policies and reference-value files, with line, column and a suggestion.
     Lint(Lint),
+    /// Run cases: facts of a machine, and the decision that a policy must make of them.
+    Test(Test),
     /// Print the completion script of a shell.
     Completion {
         /// The shell.
@@ -63,6 +66,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
 pub fn run(cli: &Cli, out: &mut dyn Write) -> anyhow::Result<Exit> {
     match &cli.command {
         Command::Lint(lint) => lint.run(cli.output, out),
+        Command::Test(test) => test.run(cli.output, out),
         Command::Completion { shell } => {
             clap_complete::generate(*shell, &mut Cli::command(), "holdfast-policy", out);
             Ok(Exit::Yes)

@@ -7,5 +7,8 @@
 
 pub mod cli;
 pub mod exit;
+pub mod files;
 mod lint;
+pub mod moment;
 pub mod output;
+pub mod test;

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod case;
 pub mod decision;
 mod document;
 pub mod facts;

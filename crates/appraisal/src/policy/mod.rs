@@ -17,7 +17,7 @@ pub use bundle::{Bundle, BundleFile, referenced_files};
 pub(crate) use condition::{Condition, Test};
 use holdfast_evidence::tpm::{Bank, PcrIndex, PcrSet};
 use holdfast_identity::UnixTime;
-pub(crate) use issue::{Issue, Segment};
+pub(crate) use issue::Segment;
 pub(crate) use rule::{Alternative, Deny, Factor, Rule};
 pub(crate) use set::Set;
 use std::collections::BTreeSet;

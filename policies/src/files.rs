@@ -1,0 +1,96 @@
+//! Reads policies and cases from the file system, with the files that they name.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use holdfast_appraisal::policy::{Bundle, BundleFile, referenced_files};
+use holdfast_appraisal::{DOCUMENT_BYTES_MAX, Document, Finding};
+
+/// Deepest folder below the one that was named; links may form a circle.
+const DEPTH_MAX: usize = 16;
+
+/// Reads a text file of bounded size.
+///
+/// # Errors
+/// It cannot be opened, is larger than [`DOCUMENT_BYTES_MAX`], or is not UTF-8.
+pub fn text(path: &Path) -> anyhow::Result<String> {
+    let cannot = || format!("cannot read {}", path.display());
+    let mut text = String::new();
+    let limit = DOCUMENT_BYTES_MAX as u64 + 1;
+    let file = File::open(path).with_context(cannot)?;
+    file.take(limit).read_to_string(&mut text).with_context(cannot)?;
+    if text.len() > DOCUMENT_BYTES_MAX {
+        bail!("{} is larger than {DOCUMENT_BYTES_MAX} bytes", path.display());
+    }
+    Ok(text)
+}
+
+/// The word under `kind`, if the text is TOML and has one.
+#[must_use]
+pub fn kind(text: &str) -> Option<String> {
+    let table: toml::Table = text.parse().ok()?;
+    Some(table.get("kind")?.as_str()?.to_owned())
+}
+
+/// A policy and the reference-value files that it names, found beside it.
+///
+/// # Errors
+/// A file cannot be read. What is wrong *inside* the policy comes out when the bundle is parsed.
+pub fn bundle(path: &Path) -> anyhow::Result<Bundle> {
+    let policy = BundleFile { name: file_name(path), text: text(path)? };
+    let named = referenced_files(Document { name: &policy.name, text: &policy.text }).unwrap_or_default();
+    let mut references = Vec::with_capacity(named.len());
+    for name in named {
+        let beside = beside(path, &name);
+        let text = text(&beside).with_context(|| format!("named in {}", path.display()))?;
+        references.push(BundleFile { name, text });
+    }
+    Ok(Bundle { policy, references })
+}
+
+/// The path of a file that the document at `path` names.
+#[must_use]
+pub fn beside(path: &Path, name: &str) -> PathBuf {
+    path.parent().unwrap_or_else(|| Path::new("")).join(name)
+}
+
+/// The last part of a path: what a document is called in digests and messages.
+#[must_use]
+pub fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+/// Findings of a bundle, with paths instead of the names inside it.
+#[must_use]
+pub fn with_paths(mut findings: Vec<Finding>, path: &Path) -> Vec<Finding> {
+    let own = file_name(path);
+    for finding in &mut findings {
+        let place = if finding.file == own { path.to_owned() } else { beside(path, &finding.file) };
+        finding.file = place.display().to_string();
+    }
+    findings
+}
+
+/// Every `.toml` file below `folder`, sorted by path.
+///
+/// # Errors
+/// The folder, or one below it, cannot be read.
+pub fn toml_files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut folders = vec![(folder.to_owned(), 0)];
+    while let Some((folder, depth)) = folders.pop() {
+        let cannot = || format!("cannot read {}", folder.display());
+        for entry in std::fs::read_dir(&folder).with_context(cannot)? {
+            let path = entry.with_context(cannot)?.path();
+            if path.is_dir() && depth < DEPTH_MAX {
+                folders.push((path, depth + 1));
+            } else if path.extension().is_some_and(|extension| extension == "toml") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
