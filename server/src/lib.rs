@@ -2,9 +2,11 @@
 
 #![forbid(unsafe_code)]
 
+pub mod api;
 pub mod authority;
 pub mod budget;
 pub mod clock;
 pub mod listen;
 pub mod live;
 pub mod store;
+pub mod sync;

@@ -88,6 +88,9 @@ pub enum AuthorityFault {
     /// The record's token belongs to another SVID than the one to be signed.
     #[error("the record's entry is about another SVID than the one to be signed")]
     OtherRecord,
+    /// The store did not record what was to be signed.
+    #[error("the store did not record the SVID")]
+    NotRecorded,
     /// The cryptographic library refused to generate or to sign.
     #[error("the cryptographic library failed to {action}")]
     Crypto {
@@ -112,6 +115,7 @@ impl AuthorityFault {
             Self::UnsupportedKey => "authority.unsupported_key",
             Self::DnsName { .. } => "authority.dns_name",
             Self::OtherRecord => "authority.other_record",
+            Self::NotRecorded => "authority.not_recorded",
             Self::Crypto { .. } => "authority.crypto",
         }
     }

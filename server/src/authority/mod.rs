@@ -4,6 +4,7 @@
 //! only the store makes, and compares it with the draft.
 
 mod bundle;
+mod current;
 mod draft;
 mod error;
 mod files;
@@ -17,6 +18,7 @@ pub(crate) mod testing;
 mod tests;
 
 pub use bundle::{Bundle, InvalidBundle};
+pub use current::{Authority, CurrentBundle, OpeningFault};
 pub use draft::{Draft, Lifetime};
 pub use error::AuthorityFault;
 pub use files::{AuthorityFiles, read_secret, write_new_secret};

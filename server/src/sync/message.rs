@@ -1,0 +1,95 @@
+//! Entries and revisions as messages, in portions.
+
+use holdfast_protocol::agent as wire;
+use holdfast_protocol::limits::SYNC_ENTRIES_MAX;
+
+use crate::store::{Entry, Revision};
+
+/// A revision as it travels.
+pub(super) fn revision(revision: Revision) -> wire::Revision {
+    wire::Revision { epoch: revision.epoch.to_vec(), n: revision.n }
+}
+
+/// A revision as an agent names it; `None` where it cannot be one of ours.
+pub(super) fn held(revision: &wire::Revision) -> Option<Revision> {
+    let epoch = revision.epoch.as_slice().try_into().ok()?;
+    Some(Revision { epoch, n: revision.n })
+}
+
+/// An entry as the agent gets it.
+pub(super) fn entry(entry: &Entry) -> wire::Entry {
+    let draft = &entry.draft;
+    wire::Entry {
+        id: draft.id.clone(),
+        spiffe_id: draft.spiffe_id.to_string(),
+        selectors: draft.selectors.iter().map(ToString::to_string).collect(),
+        x509_svid_ttl: draft.x509_svid_ttl,
+        dns_names: draft.dns_names.clone(),
+        hint: draft.hint.clone(),
+        expires_at: draft.expires_at.map_or(0, |end| end.seconds()),
+        revision_number: entry.revision_number,
+        created_at: entry.created_at.seconds(),
+    }
+}
+
+/// One revision's changes as messages of at most [`SYNC_ENTRIES_MAX`] entries or IDs; at least one message.
+pub(super) fn portions(
+    at: Revision,
+    full: bool,
+    mut entries: Vec<wire::Entry>,
+    mut removed: Vec<String>,
+    bundle: Option<wire::Bundle>,
+) -> Vec<wire::SyncResponse> {
+    let mut messages = Vec::new();
+    let mut bundle = bundle;
+    loop {
+        let rest = entries.split_off(entries.len().min(SYNC_ENTRIES_MAX));
+        let room = SYNC_ENTRIES_MAX - entries.len();
+        let rest_removed = removed.split_off(removed.len().min(room));
+        let more = !rest.is_empty() || !rest_removed.is_empty();
+        messages.push(wire::SyncResponse {
+            revision: Some(revision(at)),
+            // Only the first portion makes the agent forget; the others add to it.
+            full: full && messages.is_empty(),
+            entries,
+            removed_entry_ids: removed,
+            bundle: bundle.take(),
+            more,
+        });
+        if !more {
+            return messages;
+        }
+        (entries, removed) = (rest, rest_removed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AT: Revision = Revision { epoch: [1; 16], n: 9 };
+
+    #[test]
+    fn a_large_state_comes_in_portions_and_only_the_first_is_full() {
+        let entries = vec![wire::Entry::default(); 2 * SYNC_ENTRIES_MAX + 1];
+        let messages = portions(AT, true, entries, vec!["gone".to_owned()], Some(wire::Bundle::default()));
+        assert_eq!(messages.iter().map(|one| one.entries.len()).collect::<Vec<_>>(), [500, 500, 1]);
+        assert_eq!(messages.iter().map(|one| one.full).collect::<Vec<_>>(), [true, false, false]);
+        assert_eq!(messages.iter().map(|one| one.more).collect::<Vec<_>>(), [true, true, false]);
+        assert_eq!(messages.iter().map(|one| one.bundle.is_some()).collect::<Vec<_>>(), [true, false, false]);
+        assert_eq!(messages[2].removed_entry_ids, ["gone"]);
+    }
+
+    #[test]
+    fn nothing_is_one_message() {
+        let messages = portions(AT, true, Vec::new(), Vec::new(), None);
+        assert_eq!(messages.len(), 1);
+        assert!(messages[0].full && !messages[0].more);
+    }
+
+    #[test]
+    fn a_revision_of_another_shape_is_unknown() {
+        assert_eq!(held(&wire::Revision { epoch: vec![1; 15], n: 1 }), None);
+        assert_eq!(held(&revision(AT)), Some(AT));
+    }
+}

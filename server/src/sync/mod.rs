@@ -1,0 +1,10 @@
+//! The push stream: to each standing node the entries whose parent it is, and every change of them.
+//!
+//! What is pushed allows nothing: each signing request is judged by the entries of that moment.
+
+mod message;
+mod stream;
+mod subscribers;
+
+pub use stream::{SyncStream, follow};
+pub use subscribers::{Interest, Push, Subscriber, Subscribers};

@@ -1,0 +1,184 @@
+//! One stream from its first message to its end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_protocol::agent as wire;
+use holdfast_protocol::limits::SYNC_ENTRIES_MAX;
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+use tracing::{debug, warn};
+
+use super::message::{entry, held, portions};
+use super::{Interest, Push, Subscriber, Subscribers};
+use crate::api::{Word, refused, unavailable};
+use crate::authority::CurrentBundle;
+use crate::clock;
+use crate::live::{Ending, StandingNode, State};
+use crate::store::{NodeTarget, Revision, Store, StoreFault};
+
+/// Messages that wait for a slow agent.
+const MESSAGES_MAX: usize = 4;
+/// How long an agent may leave them lying.
+const SLOWNESS_MAX: Duration = Duration::from_secs(30);
+
+/// What the agent reads.
+pub type SyncStream = ReceiverStream<Result<wire::SyncResponse, Status>>;
+
+/// Follows the standing of `node` and the changes that concern it, until it ends or the agent leaves.
+pub fn follow(
+    store: Arc<dyn Store>,
+    subscribers: &Arc<Subscribers>,
+    bundle: CurrentBundle,
+    node: StandingNode,
+    holds: Option<&wire::Revision>,
+) -> SyncStream {
+    let (sender, receiver) = mpsc::channel(MESSAGES_MAX);
+    let interest = Interest { node: node.number(), spiffe_id: node.spiffe_id().clone(), selectors: Arc::default() };
+    // Joined before the state is read: whatever changes in between is pushed, and passed over by its revision.
+    let subscriber = subscribers.join(interest);
+    let mut stream = Stream { store, bundle, node, subscriber, at: holds.and_then(held), out: sender };
+    tokio::spawn(async move {
+        let gauge = metrics::gauge!("holdfast_sync_streams");
+        gauge.increment(1.0);
+        let end = stream.run().await;
+        gauge.decrement(1.0);
+        if let Some(status) = end {
+            let _ = stream.out.send_timeout(Err(status), SLOWNESS_MAX).await;
+        }
+    });
+    ReceiverStream::new(receiver)
+}
+
+struct Stream {
+    store: Arc<dyn Store>,
+    bundle: CurrentBundle,
+    node: StandingNode,
+    subscriber: Subscriber,
+    /// What the agent holds.
+    at: Option<Revision>,
+    out: mpsc::Sender<Result<wire::SyncResponse, Status>>,
+}
+
+/// The stream's end: what the agent is told, or nothing if it has left.
+type End = Option<Status>;
+
+impl Stream {
+    async fn run(&mut self) -> End {
+        let mut watch = self.node.watch();
+        if let Err(end) = self.synchronise(true).await {
+            return end;
+        }
+        loop {
+            let state = *watch.borrow_and_update();
+            let expires = match state {
+                State::Stands { evidence_expires } => evidence_expires,
+                State::Ended(Ending::AttestAgain) => return Some(refused(Word::Attest, None)),
+                State::Ended(Ending::Refused) => return Some(refused(Word::Refused, None)),
+                State::Silenced => {
+                    // Nothing is pushed, nothing is told: whoever is on the other side is being watched.
+                    tokio::select! {
+                        changed = watch.changed() => if changed.is_err() { return None } else { continue },
+                        () = self.out.closed() => return None,
+                    }
+                }
+            };
+            let left = u64::try_from(expires.since(clock::now())).unwrap_or(0);
+            if left == 0 {
+                return Some(refused(Word::Attest, None));
+            }
+            let step = tokio::select! {
+                biased;
+                changed = watch.changed() => if changed.is_err() { return None } else { Ok(()) },
+                () = self.out.closed() => return None,
+                // The clock may be set meanwhile: look again now and then.
+                () = sleep(Duration::from_secs(left.min(15))) => Ok(()),
+                push = self.subscriber.next() => self.pushed(push).await,
+            };
+            if let Err(end) = step {
+                return end;
+            }
+        }
+    }
+
+    /// Sends one push and all that wait behind it as one change.
+    async fn pushed(&mut self, first: Push) -> Result<(), End> {
+        let (mut entries, mut removed, mut bundle, mut latest) = (Vec::new(), Vec::new(), false, self.at);
+        let mut next = Some(first);
+        while let Some(push) = next {
+            match push {
+                Push::Resync => return self.synchronise(bundle).await,
+                Push::Bundle => bundle = true,
+                Push::Entry { n, entry: changed } if self.is_news(n) => {
+                    let wire = entry(&changed);
+                    removed.retain(|id| *id != wire.id);
+                    entries.retain(|known: &wire::Entry| known.id != wire.id);
+                    entries.push(wire);
+                    latest = latest.map(|at| Revision { n, ..at });
+                }
+                Push::Removed { n, id } if self.is_news(n) => {
+                    entries.retain(|known: &wire::Entry| known.id != id);
+                    removed.push(id);
+                    latest = latest.map(|at| Revision { n, ..at });
+                }
+                Push::Entry { .. } | Push::Removed { .. } => {}
+            }
+            next = if entries.len() + removed.len() < SYNC_ENTRIES_MAX { self.subscriber.try_next() } else { None };
+        }
+        if entries.is_empty() && removed.is_empty() && !bundle {
+            return Ok(());
+        }
+        let Some(at) = latest else { return self.synchronise(bundle).await };
+        let bundle = bundle.then(|| self.bundle.get().to_message());
+        self.send(portions(at, false, entries, removed, bundle)).await?;
+        self.at = Some(at);
+        Ok(())
+    }
+
+    fn is_news(&self, n: u64) -> bool {
+        self.at.is_none_or(|at| n > at.n)
+    }
+
+    /// Asks the store for everything since what the agent holds.
+    async fn synchronise(&mut self, bundle: bool) -> Result<(), End> {
+        let number = self.node.number();
+        let node = self.store.node(NodeTarget::Number(number)).await.map_err(|fault| self.fault(&fault))?;
+        let Some((node, name)) = node.and_then(|node| node.spiffe_id.clone().map(|name| (node, name))) else {
+            return Err(Some(refused(Word::Enrol, None)));
+        };
+        if name != *self.node.spiffe_id() {
+            // The certificate on this connection names somebody else now.
+            return Err(Some(refused(Word::Attest, None)));
+        }
+        let selectors = Arc::new(node.selectors);
+        self.subscriber.rejoin(Interest { node: number, spiffe_id: name, selectors });
+        let changes =
+            self.store.entry_changes(number, self.at, clock::now()).await.map_err(|fault| self.fault(&fault))?;
+        let entries: Vec<_> = changes.entries.iter().map(entry).collect();
+        let empty = entries.is_empty() && changes.removed.is_empty();
+        if empty && !changes.full && !bundle && self.at == Some(changes.revision) {
+            return Ok(());
+        }
+        let bundle = bundle.then(|| self.bundle.get().to_message());
+        self.send(portions(changes.revision, changes.full, entries, changes.removed, bundle)).await?;
+        self.at = Some(changes.revision);
+        Ok(())
+    }
+
+    async fn send(&self, messages: Vec<wire::SyncResponse>) -> Result<(), End> {
+        for message in messages {
+            self.out.send_timeout(Ok(message), SLOWNESS_MAX).await.map_err(|_| {
+                debug!(node = %self.node.spiffe_id(), "agent does not read its stream");
+                None
+            })?;
+        }
+        Ok(())
+    }
+
+    fn fault(&self, fault: &StoreFault) -> End {
+        warn!(node = %self.node.spiffe_id(), code = fault.code(), %fault, "sync stream ends by a fault");
+        Some(unavailable(None))
+    }
+}
