@@ -3,6 +3,7 @@
 mod attest;
 mod attributes;
 pub mod clock;
+pub mod endorsement;
 pub mod event_log;
 mod name;
 mod pcr;

@@ -1,0 +1,91 @@
+//! Certificate revocation lists, kept by issuer. Fetches nothing, and does not ask how old a list is: what it revokes
+//! stays revoked, and a vendor who is late with the next one is no fault of the machine.
+
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::ParsedExtension;
+use x509_parser::prelude::FromDer as _;
+use x509_parser::revocation_list::CertificateRevocationList;
+
+use super::BadEndorsement;
+use super::issuer::CaRights;
+
+/// Bytes of a CRL that are read. Infineon's largest has some 40 KiB.
+const CRL_BYTES_MAX: usize = 4 << 20;
+/// `removeFromCRL`, in delta lists: the certificate is good again.
+const REMOVED: u8 = 8;
+
+/// A parsed CRL: the serial numbers, sorted, and what its signature is checked over.
+#[derive(Clone, Debug)]
+pub struct Crl {
+    der: Vec<u8>,
+    pub(super) issuer: Vec<u8>,
+    key_id: Option<Vec<u8>>,
+    revoked: Vec<Vec<u8>>,
+}
+
+/// What a list says about one certificate.
+pub(super) enum Verdict {
+    /// Another issuer's list.
+    NotConcerned,
+    /// Claims to be this issuer's list, and its signature does not verify.
+    BadSignature,
+    /// On the list.
+    Revoked,
+    /// Not on the list.
+    Clear,
+}
+
+impl Crl {
+    pub(super) fn parse(der: &[u8]) -> Result<Self, BadEndorsement> {
+        if der.len() > CRL_BYTES_MAX {
+            return Err(BadEndorsement::NotACrl);
+        }
+        let (rest, list) = CertificateRevocationList::from_der(der).map_err(|_| BadEndorsement::NotACrl)?;
+        if !rest.is_empty() {
+            return Err(BadEndorsement::NotACrl);
+        }
+        let entries = list.iter_revoked_certificates();
+        let still = entries.filter(|entry| entry.reason_code().is_none_or(|(_, reason)| reason.0 != REMOVED));
+        let mut revoked: Vec<_> = still.map(|entry| serial(entry.raw_serial()).to_vec()).collect();
+        revoked.sort_unstable();
+        let key_id = list.extensions().iter().find_map(|extension| match extension.parsed_extension() {
+            ParsedExtension::AuthorityKeyIdentifier(id) => id.key_identifier.as_ref().map(|id| id.0.to_vec()),
+            _ => None,
+        });
+        Ok(Self { issuer: list.issuer().as_raw().to_vec(), key_id, revoked, der: der.to_vec() })
+    }
+
+    /// What this list, if it is `issuer`'s, says about a certificate with that serial number.
+    pub(super) fn judge(&self, issuer: &X509Certificate<'_>, raw_serial: &[u8]) -> Verdict {
+        if self.issuer != issuer.subject().as_raw() {
+            return Verdict::NotConcerned;
+        }
+        let issuer_id = issuer.extensions().iter().find_map(|extension| match extension.parsed_extension() {
+            ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0),
+            _ => None,
+        });
+        if let (Some(ours), Some(theirs)) = (&self.key_id, issuer_id)
+            && ours != theirs
+        {
+            return Verdict::NotConcerned;
+        }
+        if !CaRights::of(issuer).may_sign_crls || !self.is_signed_by(issuer) {
+            return Verdict::BadSignature;
+        }
+        match self.revoked.binary_search_by(|known| known.as_slice().cmp(serial(raw_serial))) {
+            Ok(_) => Verdict::Revoked,
+            Err(_) => Verdict::Clear,
+        }
+    }
+
+    fn is_signed_by(&self, issuer: &X509Certificate<'_>) -> bool {
+        CertificateRevocationList::from_der(&self.der)
+            .is_ok_and(|(_, list)| list.verify_signature(issuer.public_key()).is_ok())
+    }
+}
+
+/// A serial number without the zeros that some vendors put in front.
+fn serial(raw: &[u8]) -> &[u8] {
+    let zeros = raw.iter().take_while(|byte| **byte == 0).count();
+    raw.get(zeros..).unwrap_or_default()
+}

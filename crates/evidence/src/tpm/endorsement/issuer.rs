@@ -1,0 +1,69 @@
+//! Rules that one certificate keeps on its own: critical extensions, CA rights, validity.
+
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::ParsedExtension;
+use x509_parser::prelude::FromDer as _;
+
+/// Critical extensions that we understand: keyUsage, basicConstraints, subjectAltName, certificatePolicies,
+/// extendedKeyUsage. The policies themselves are the vendor's prose and decide nothing here.
+const UNDERSTOOD: [&str; 5] = ["2.5.29.15", "2.5.29.19", "2.5.29.17", "2.5.29.32", "2.5.29.37"];
+
+/// A certificate from exactly these bytes.
+pub(super) fn parse(der: &[u8]) -> Option<X509Certificate<'_>> {
+    X509Certificate::from_der(der).ok().filter(|(rest, _)| rest.is_empty()).map(|(_, certificate)| certificate)
+}
+
+/// Whether every critical extension is one that we understand and could parse, and none stands twice.
+pub(super) fn understands_extensions(certificate: &X509Certificate<'_>) -> bool {
+    let extensions = certificate.extensions();
+    let doubled = extensions
+        .iter()
+        .enumerate()
+        .any(|(at, extension)| extensions.iter().skip(at + 1).any(|other| other.oid == extension.oid));
+    !doubled
+        && extensions.iter().filter(|extension| extension.critical).all(|extension| {
+            UNDERSTOOD.contains(&extension.oid.to_id_string().as_str())
+                && !matches!(
+                    extension.parsed_extension(),
+                    ParsedExtension::ParseError { .. } | ParsedExtension::UnsupportedExtension { .. }
+                )
+        })
+}
+
+/// What a certificate's basicConstraints and keyUsage say about issuing.
+pub(super) struct CaRights {
+    /// `cA`, if the extension is there.
+    pub(super) is_ca: Option<bool>,
+    /// `pathLenConstraint`.
+    pub(super) path_length: Option<u32>,
+    /// keyCertSign; true if there is no keyUsage.
+    pub(super) may_sign: bool,
+    /// cRLSign; true if there is no keyUsage.
+    pub(super) may_sign_crls: bool,
+}
+
+impl CaRights {
+    pub(super) fn of(certificate: &X509Certificate<'_>) -> Self {
+        let mut rights = Self { is_ca: None, path_length: None, may_sign: true, may_sign_crls: true };
+        for extension in certificate.extensions() {
+            match extension.parsed_extension() {
+                ParsedExtension::BasicConstraints(constraints) => {
+                    rights.is_ca = Some(constraints.ca);
+                    rights.path_length = constraints.path_len_constraint;
+                }
+                ParsedExtension::KeyUsage(usage) => {
+                    rights.may_sign = usage.key_cert_sign();
+                    rights.may_sign_crls = usage.crl_sign();
+                }
+                _ => {}
+            }
+        }
+        rights
+    }
+}
+
+/// notBefore and notAfter, seconds since 1970.
+pub(super) fn validity(certificate: &X509Certificate<'_>) -> (i64, i64) {
+    let validity = certificate.validity();
+    (validity.not_before.timestamp(), validity.not_after.timestamp())
+}

@@ -1,0 +1,187 @@
+//! From an EK certificate to an anchor. Depth first, every issuer of the right name is tried, because some vendors
+//! have several intermediates of one name with different keys. Signatures are verified over the original bytes.
+
+use x509_parser::certificate::X509Certificate;
+use x509_parser::error::X509Error;
+
+use super::crl::Verdict;
+use super::issuer::{self, CaRights};
+use super::{Anchor, ExpiredIssuers, Roots, Sha1Signatures, UnverifiedEk};
+use holdfast_identity::UnixTime;
+
+/// Issuers above an EK certificate. The longest real chains (Intel on-die CA) have four.
+pub(super) const ISSUERS_MAX: usize = 5;
+/// Signature checks spent on one EK certificate, whatever the chain it came with looks like.
+const SIGNATURES_MAX: usize = 24;
+
+/// A path that holds: the anchor, and the SHA-256 of the intermediates between.
+pub(super) struct Path<'r> {
+    pub(super) anchor: &'r Anchor,
+    pub(super) intermediates: Vec<[u8; 32]>,
+}
+
+/// One search.
+pub(super) struct Search<'r> {
+    roots: &'r Roots,
+    /// What came with the EK certificate, by raw subject.
+    offered: Vec<(Vec<u8>, &'r [u8])>,
+    expired: ExpiredIssuers,
+    now: UnixTime,
+    signatures_left: usize,
+    /// The refusal that got furthest.
+    worst: (usize, UnverifiedEk),
+}
+
+impl<'r> Search<'r> {
+    pub(super) fn new(roots: &'r Roots, chain: &[&'r [u8]], expired: ExpiredIssuers, now: UnixTime) -> Self {
+        let offered = chain.iter().filter_map(|der| Some((issuer::parse(der)?.subject().as_raw().to_vec(), *der)));
+        Self {
+            roots,
+            offered: offered.collect(),
+            expired,
+            now,
+            signatures_left: SIGNATURES_MAX,
+            worst: (0, UnverifiedEk::NoPath { depth: 1 }),
+        }
+    }
+
+    /// The first path that holds.
+    pub(super) fn run(mut self, leaf: &X509Certificate<'_>) -> Result<Path<'r>, UnverifiedEk> {
+        let mut intermediates = Vec::new();
+        match self.extend(leaf, 0, false, &mut intermediates) {
+            Some(anchor) => Ok(Path { anchor, intermediates }),
+            None => Err(self.worst.1),
+        }
+    }
+
+    /// Looks for issuers of `child`, the certificate at `depth`; `sha1` if a signature below was SHA-1.
+    fn extend(
+        &mut self,
+        child: &X509Certificate<'_>,
+        depth: usize,
+        sha1: bool,
+        intermediates: &mut Vec<[u8; 32]>,
+    ) -> Option<&'r Anchor> {
+        if depth >= ISSUERS_MAX {
+            self.note(depth, UnverifiedEk::TooDeep);
+            return None;
+        }
+        let roots = self.roots;
+        let wanted = child.issuer().as_raw();
+        let sha1 = sha1 || is_sha1(child);
+        for anchor in roots.anchors.iter().filter(|anchor| anchor.subject == wanted) {
+            if sha1 && anchor.sha1 == Sha1Signatures::Refused {
+                self.note(depth, UnverifiedEk::Sha1 { depth });
+                continue;
+            }
+            if self.issued(child, &anchor.der, depth, true) {
+                return Some(anchor);
+            }
+        }
+        let known = roots.intermediates.iter().map(|known| (&known.subject, known.der.as_slice()));
+        let offered: Vec<_> = self
+            .offered
+            .iter()
+            .map(|(subject, der)| (subject, *der))
+            .chain(known)
+            .filter(|(subject, _)| subject.as_slice() == wanted)
+            .map(|(_, der)| der)
+            .collect();
+        for der in offered {
+            let digest = crate::crypto::sha256(&[der]);
+            if intermediates.contains(&digest) || !self.issued(child, der, depth, false) {
+                continue;
+            }
+            let Some(parent) = issuer::parse(der) else { continue };
+            intermediates.push(digest);
+            self.note(depth + 1, UnverifiedEk::NoPath { depth: depth + 2 });
+            if let Some(anchor) = self.extend(&parent, depth + 1, sha1, intermediates) {
+                return Some(anchor);
+            }
+            intermediates.pop();
+        }
+        None
+    }
+
+    /// Whether the certificate `der` issued `child`, by every rule there is.
+    fn issued(&mut self, child: &X509Certificate<'_>, der: &[u8], depth: usize, is_anchor: bool) -> bool {
+        let Some(parent) = issuer::parse(der) else { return false };
+        match self.check_issuer(child, &parent, depth, is_anchor) {
+            Ok(()) => true,
+            Err(refusal) => {
+                self.note(depth, refusal);
+                false
+            }
+        }
+    }
+
+    fn check_issuer(
+        &mut self,
+        child: &X509Certificate<'_>,
+        parent: &X509Certificate<'_>,
+        depth: usize,
+        is_anchor: bool,
+    ) -> Result<(), UnverifiedEk> {
+        self.signatures_left = self.signatures_left.checked_sub(1).ok_or(UnverifiedEk::TooDeep)?;
+        verify_signature(child, parent, depth)?;
+        if !issuer::understands_extensions(parent) {
+            return Err(UnverifiedEk::CriticalExtension { depth: depth + 1 });
+        }
+        let rights = CaRights::of(parent);
+        // an anchor of old (version 1) has no basicConstraints; the operator vouches for it
+        if !rights.is_ca.unwrap_or(is_anchor) || !rights.may_sign {
+            return Err(UnverifiedEk::NotCa { depth: depth + 1 });
+        }
+        // `depth` counts the issuers between this one and the EK certificate
+        if let Some(allowed) = rights.path_length.filter(|allowed| u64::from(*allowed) < depth as u64) {
+            return Err(UnverifiedEk::PathLength { depth: depth + 1, allowed });
+        }
+        self.check_dates(parent, depth + 1)?;
+        for crl in &self.roots.crls {
+            match crl.judge(parent, child.raw_serial()) {
+                Verdict::NotConcerned | Verdict::Clear => {}
+                Verdict::BadSignature => return Err(UnverifiedEk::CrlSignature { depth: depth + 1 }),
+                Verdict::Revoked => return Err(UnverifiedEk::Revoked { depth }),
+            }
+        }
+        Ok(())
+    }
+
+    fn check_dates(&self, parent: &X509Certificate<'_>, depth: usize) -> Result<(), UnverifiedEk> {
+        let (not_before, not_after) = issuer::validity(parent);
+        let now = self.now.seconds();
+        let expired = now > not_after && self.expired == ExpiredIssuers::Refused;
+        if now < not_before || expired {
+            return Err(UnverifiedEk::IssuerExpired { depth, not_before, not_after, now });
+        }
+        Ok(())
+    }
+
+    /// Keeps the refusal that came from furthest up; of two at one depth, the one that is no mere "no issuer found".
+    fn note(&mut self, depth: usize, refusal: UnverifiedEk) {
+        let is_vague = matches!(self.worst.1, UnverifiedEk::NoPath { .. } | UnverifiedEk::Signature { .. });
+        if depth > self.worst.0 || depth == self.worst.0 && is_vague {
+            self.worst = (depth, refusal);
+        }
+    }
+}
+
+fn is_sha1(certificate: &X509Certificate<'_>) -> bool {
+    let algorithm = certificate.signature_algorithm.algorithm.to_id_string();
+    matches!(algorithm.as_str(), "1.2.840.113549.1.1.5" | "1.3.14.3.2.29" | "1.2.840.10045.4.1")
+}
+
+/// Verifies `child`'s signature, over its original bytes, under `parent`'s key.
+fn verify_signature(
+    child: &X509Certificate<'_>,
+    parent: &X509Certificate<'_>,
+    depth: usize,
+) -> Result<(), UnverifiedEk> {
+    if child.signature_algorithm != child.tbs_certificate.signature {
+        return Err(UnverifiedEk::Signature { depth });
+    }
+    child.verify_signature(Some(parent.public_key())).map_err(|error| match error {
+        X509Error::SignatureUnsupportedAlgorithm => UnverifiedEk::SignatureAlgorithm { depth },
+        _ => UnverifiedEk::Signature { depth },
+    })
+}
