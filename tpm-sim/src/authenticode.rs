@@ -67,3 +67,67 @@ fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
 fn u32_at(bytes: &[u8], at: usize) -> Option<usize> {
     bytes.get(at..)?.first_chunk().map(|field| u32::from_le_bytes(*field) as usize)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Bank;
+
+    /// A PE32+ image with two sections, out of order in its table, something behind them, and a certificate table.
+    fn image() -> Vec<u8> {
+        let mut image = vec![0u8; 0x200];
+        image[..2].copy_from_slice(b"MZ");
+        image[0x3c] = 0x40;
+        image[0x40..0x44].copy_from_slice(b"PE\0\0");
+        image[0x46] = 2; // sections
+        image[0x54] = 240; // optional header
+        image[0x58..0x5a].copy_from_slice(&0x20bu16.to_le_bytes());
+        image[0x58 + 60..0x58 + 64].copy_from_slice(&0x200u32.to_le_bytes());
+        for (section, at) in [(0x148, 0x300u32), (0x170, 0x200)] {
+            image[section + 16..section + 20].copy_from_slice(&0x100u32.to_le_bytes());
+            image[section + 20..section + 24].copy_from_slice(&at.to_le_bytes());
+        }
+        image.extend([1; 0x100]);
+        image.extend([2; 0x100]);
+        image.extend(b"behind the sections");
+        image.extend([3; 24]);
+        let security = 0x58 + 112 + 32;
+        image[security + 4..security + 8].copy_from_slice(&24u32.to_le_bytes());
+        image
+    }
+
+    #[test]
+    fn checksum_and_certificates_are_not_covered_and_all_else_is() {
+        let image = image();
+        let good = digests(&image).unwrap();
+        let checksum = 0x58 + 64..0x58 + 68;
+        let security = 0x58 + 144..0x58 + 148;
+        let certificates = image.len() - 24..image.len();
+        let structure = [0..2, 0x3c..0x48, 0x54..0x5a, 0x94..0x98, 0xec..0xf0, 0x158..0x160, 0x180..0x188];
+        for at in 0..image.len() {
+            let mut changed = image.clone();
+            changed[at] ^= 0x80;
+            if structure.iter().any(|range| range.contains(&at)) {
+                continue; // may make it another image or none
+            }
+            let free = checksum.contains(&at) || security.contains(&at) || certificates.contains(&at);
+            assert_eq!(digests(&changed).as_ref() == Some(&good), free, "byte {at:#x}");
+        }
+    }
+
+    #[test]
+    fn sections_are_hashed_in_the_order_of_the_file() {
+        let image = image();
+        let parts = covered(&image).unwrap();
+        assert_eq!(parts.concat().len(), image.len() - 4 - 8 - 24);
+        assert_eq!(Bank::Sha256.hash(&parts[3..5]), Bank::Sha256.hash(&[&[1; 0x100], &[2; 0x100]]));
+    }
+
+    #[test]
+    fn what_is_no_pe_image_has_no_digest() {
+        let image = image();
+        for length in [0, 1, 2, 0x3f, 0x43, 0x100, 0x1ff] {
+            assert_eq!(digests(&image[..length]), None);
+        }
+    }
+}

@@ -87,6 +87,15 @@ impl Digests {
         Self { sha1: vec![0; 20], sha256: vec![0; 32], sha384: vec![0; 48] }
     }
 
+    /// Flips a bit in each bank.
+    pub(crate) fn flip(&mut self) {
+        for digest in [&mut self.sha1, &mut self.sha256, &mut self.sha384] {
+            if let Some(byte) = digest.last_mut() {
+                *byte ^= 1;
+            }
+        }
+    }
+
     /// The digest in one bank.
     pub fn get(&self, bank: Bank) -> &[u8] {
         match bank {

@@ -65,6 +65,16 @@ pub enum SimError {
         /// What is missing or wrong.
         problem: String,
     },
+    /// A lie about a part of the firmware log that the log does not have.
+    #[error("log has {events} events in {bytes} bytes; {lie} has no place in it")]
+    NoPlace {
+        /// The lie.
+        lie: String,
+        /// Events, the Spec ID event included.
+        events: usize,
+        /// Bytes.
+        bytes: usize,
+    },
     /// No pair of neighbouring loopback ports was free.
     #[error("no two neighbouring loopback ports are free after {tries} tries")]
     NoPorts {
@@ -93,6 +103,7 @@ impl SimError {
             Self::Profile { .. } => "sim.profile",
             Self::Certificate(_) => "sim.certificate",
             Self::NotOurs { .. } => "sim.not_ours",
+            Self::NoPlace { .. } => "sim.log.no_place",
             Self::NoPorts { .. } => "sim.no_ports",
             Self::Console { .. } => "sim.console",
         }

@@ -1,5 +1,5 @@
-//! holdfast-tpm-sim: see `holdfast-tpm-sim --help`.
+//! The program `holdfast-tpm-sim`. Everything is in the library.
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    holdfast_tpm_sim::cli::main(std::env::args_os())
 }

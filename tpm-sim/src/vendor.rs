@@ -24,7 +24,7 @@ pub const VERSION: &str = "id:00010000";
 
 const ROOT_NAME: &str = "Holdfast Simulator TPM Vendor Root CA";
 const ISSUING_NAME: &str = "Holdfast Simulator TPM Vendor Issuing CA";
-const ROOT_PEM: &str = "root.pem";
+pub(crate) const ROOT_PEM: &str = "root.pem";
 const ROOT_KEY: &str = "root.key";
 const ISSUING_PEM: &str = "issuing.pem";
 const ISSUING_KEY: &str = "issuing.key";

@@ -8,8 +8,16 @@ use crate::error::{SimError, file};
 use crate::profile::{Boot, Entry, FileBytes, Image, Profile};
 
 /// Profiles that come with the simulator: name and TOML.
-pub const BUILT_IN: &[(&str, &str)] =
-    &[("shim-grub", include_str!("../../profiles/shim-grub.toml")), ("uki", include_str!("../../profiles/uki.toml"))];
+pub const BUILT_IN: &[(&str, &str)] = &[
+    ("shim-grub", include_str!("../../profiles/shim-grub.toml")),
+    ("uki", include_str!("../../profiles/uki.toml")),
+    ("direct-kernel", include_str!("../../profiles/direct-kernel.toml")),
+    ("changed-kernel", include_str!("../../profiles/changed-kernel.toml")),
+    ("changed-cmdline", include_str!("../../profiles/changed-cmdline.toml")),
+    ("changed-uki", include_str!("../../profiles/changed-uki.toml")),
+    ("secure-boot-off", include_str!("../../profiles/secure-boot-off.toml")),
+    ("sha1-only", include_str!("../../profiles/sha1-only.toml")),
+];
 
 /// Longest chain of `extends`.
 const EXTENDS_MAX: usize = 8;
@@ -76,6 +84,10 @@ impl Profile {
     }
 
     fn check(&self) -> Result<(), String> {
+        let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.');
+        if self.name.is_empty() || !self.name.chars().all(is_plain) {
+            return Err(format!("name is {:?}, expected a-z, 0-9, '-', '_' and '.' only", self.name));
+        }
         if !matches!(self.firmware.locality, 0 | 3) {
             return Err(format!("firmware.locality is {}, expected 0 or 3", self.firmware.locality));
         }

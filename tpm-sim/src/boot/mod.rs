@@ -1,7 +1,11 @@
 //! How a machine measures its boot: the events of a profile, in the order in which firmware, shim, GRUB and
 //! systemd-stub make them on real machines.
 
-use crate::authenticode;
+mod contents;
+
+pub(crate) use contents::{applications, authorities, command_lines, initrds};
+
+use crate::boot::contents::database;
 use crate::digest::Digests;
 use crate::error::SimError;
 use crate::keys;
@@ -12,7 +16,7 @@ use crate::log::event_type::{
     EV_S_CRTM_VERSION, EV_SEPARATOR,
 };
 use crate::log::uefi::{self, GLOBAL_VARIABLE, IMAGE_SECURITY, OWNER, SHIM_LOCK, Signature};
-use crate::profile::{Entry, Grub, Image, Kernel, Profile, Shim, Uki};
+use crate::profile::{Grub, Image, Kernel, Profile, Shim, Uki};
 
 /// EV_EVENT_TAG ids of the kernel's EFI stub.
 const TAG_INITRD: u32 = 0x8f3b_22ec;
@@ -43,54 +47,6 @@ pub fn events(profile: &Profile) -> Result<Vec<Event>, SimError> {
     boot.action(5, "Exit Boot Services Invocation");
     boot.action(5, "Exit Boot Services Returned with Success");
     Ok(boot.events)
-}
-
-impl Image {
-    /// What stands for the image's bytes.
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Text(text) => text.as_bytes(),
-            Self::File { file } => &file.bytes,
-        }
-    }
-
-    /// The digest of the file, as GRUB and the kernel's stub measure it.
-    pub(crate) fn file_digests(&self) -> Digests {
-        Digests::of(self.bytes())
-    }
-
-    /// The digest as an application: Authenticode for PE files, and for anything else a digest that is not the file's.
-    pub(crate) fn application_digests(&self) -> Digests {
-        authenticode::digests(self.bytes())
-            .unwrap_or_else(|| Digests::of_parts(&[b"holdfast-tpm-sim application\0", self.bytes()]))
-    }
-}
-
-impl Uki {
-    /// The sections in systemd-stub's canonical order: name and contents.
-    pub(crate) fn sections(&self) -> Vec<(&'static str, &[u8])> {
-        let all = [
-            (".linux", Some(self.linux.bytes())),
-            (".osrel", Some(self.os_release.as_bytes())),
-            (".cmdline", Some(self.cmdline.as_bytes())),
-            (".initrd", Some(self.initrd.bytes())),
-            (".uname", self.uname.as_ref().map(String::as_bytes)),
-            (".sbat", self.sbat.as_ref().map(String::as_bytes)),
-        ];
-        all.into_iter().filter_map(|(name, contents)| contents.map(|contents| (name, contents))).collect()
-    }
-
-    /// The digest of the whole image as an application: of all sections, each with its name.
-    pub(crate) fn application_digests(&self) -> Digests {
-        let sections = self.sections();
-        let lengths: Vec<[u8; 8]> =
-            sections.iter().map(|(_, contents)| (contents.len() as u64).to_le_bytes()).collect();
-        let mut parts: Vec<&[u8]> = vec![b"holdfast-tpm-sim uki\0"];
-        for ((name, contents), length) in sections.iter().zip(&lengths) {
-            parts.extend([name.as_bytes(), length.as_slice(), *contents]);
-        }
-        Digests::of_parts(&parts)
-    }
 }
 
 /// A boot in progress.
@@ -211,7 +167,7 @@ impl Measured<'_> {
             self.ipl(11, Digests::of_parts(&[name.as_bytes(), &[0]]), &uefi::utf16z(name));
             self.ipl(11, Digests::of(contents), &uefi::utf16z(name));
         }
-        let given = uki.options.as_ref().filter(|_| !self.profile.secure_boot.enabled);
+        let given = uki.given_options(self.profile.secure_boot.enabled);
         if let Some(options) = given {
             self.events.push(Event::of_data(12, EV_IPL, uefi::utf16z(options)));
         }
@@ -273,26 +229,4 @@ impl Measured<'_> {
     fn separator(&mut self, pcr: u32) {
         self.events.push(Event::of_data(pcr, EV_SEPARATOR, vec![0; 4]));
     }
-}
-
-/// A signature database as the variable's contents.
-fn database(entries: &[Entry]) -> Result<Vec<u8>, SimError> {
-    let signatures: Result<Vec<Signature>, SimError> = entries
-        .iter()
-        .map(|entry| match entry {
-            Entry::Certificate(name) => keys::certificate(name).map(Signature::X509),
-            Entry::CertificateFile(file) => Ok(Signature::X509(
-                std::str::from_utf8(&file.bytes)
-                    .ok()
-                    .and_then(crate::der::from_pem)
-                    .unwrap_or_else(|| file.bytes.clone()),
-            )),
-            Entry::Sha256(text) => {
-                let mut hash = [0; 32];
-                let _ = hex::decode_to_slice(text, &mut hash); // checked when the profile was loaded
-                Ok(Signature::Sha256(hash))
-            }
-        })
-        .collect();
-    signatures.map(|signatures| uefi::signature_lists(&signatures))
 }
