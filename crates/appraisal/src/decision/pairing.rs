@@ -17,7 +17,8 @@ pub(super) fn differing(test: &Test, fact: &Fact, facts: &Facts) -> Vec<ValueDif
     let listed: Vec<ValueDifference> = match test {
         Test::Sequence(wanted) => sequence(wanted, fact, facts),
         Test::Exactly(wanted) => {
-            let missing: Vec<&Noted> = wanted.values().iter().filter(|noted| !fact.values.iter().any(|v| noted.is(v))).collect();
+            let missing: Vec<&Noted> =
+                wanted.values().iter().filter(|noted| !fact.values.iter().any(|v| noted.is(v))).collect();
             let strange: Vec<usize> =
                 found().filter(|(_, v)| !wanted.contains(v)).map(|(position, _)| position).collect();
             zipped(&missing, &strange, fact, facts)

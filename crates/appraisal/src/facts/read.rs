@@ -29,7 +29,8 @@ impl Noted {
 
     /// Whether `found` is this value, or the digest of it.
     pub(crate) fn is(&self, found: &Value) -> bool {
-        self.value == *found || self.digest.is_some_and(|digest| matches!(found, Value::Digest(found) if *found == digest))
+        self.value == *found
+            || self.digest.is_some_and(|digest| matches!(found, Value::Digest(found) if *found == digest))
     }
 }
 
