@@ -8,5 +8,6 @@ pub mod budget;
 pub mod clock;
 pub mod listen;
 pub mod live;
+pub mod record;
 pub mod store;
 pub mod sync;
