@@ -5,12 +5,14 @@
 #![forbid(unsafe_code)]
 
 pub mod attest;
+pub mod backoff;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod connection;
 pub mod state;
 pub mod svids;
+pub mod sync;
 pub mod tpm;
 pub mod transport;
 pub mod trust;
