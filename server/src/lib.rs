@@ -5,9 +5,13 @@
 pub mod api;
 pub mod authority;
 pub mod budget;
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod listen;
 pub mod live;
-pub mod record;
+pub mod logging;
+pub mod metrics;
+pub mod program;
 pub mod store;
 pub mod sync;

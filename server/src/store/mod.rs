@@ -7,7 +7,6 @@ pub mod attempts;
 pub mod changes;
 pub mod endorsements;
 pub mod entries;
-pub mod entry_rules;
 pub mod issuances;
 pub mod ledger;
 pub mod nodes;
@@ -30,7 +29,7 @@ pub use issuances::{Issuance, Issuances, NotRecorded, Origin, Recorded};
 pub use ledger::{Actor, Ledger, LedgerEntry, LedgerHead, Operation, StrangerLine};
 pub use nodes::{
     Allowed, InventoryEntry, Mark, Node, NodeAction, NodeFilter, NodeNumber, NodeRefusal, NodeState, NodeTarget, Nodes,
-    Ownership, Remark, Standing,
+    Ownership, Standing,
 };
 pub use policies::{Document, Mode, Policies, PolicyDigest, PolicyDraft, PolicyVersion};
 

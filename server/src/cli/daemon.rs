@@ -1,0 +1,118 @@
+//! The commands of the daemon itself: `init`, `run`, `check-config`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::{Context, Outcome};
+use crate::authority::{self, InitOptions};
+use crate::config::{Config, ConfigFault};
+use crate::{clock, logging, program};
+
+const INIT_EXAMPLES: &str = "\
+Examples:
+  holdfast-server init --root-key /media/safe/root.key
+      Makes a root (key and certificate in that one file), this server's intermediate, and the bundle that agents need.
+  holdfast-server init --root-key /media/safe/root.key
+      Again, with the same file: renews the intermediate. A running server takes it up within a minute.
+  holdfast-server init --config second.toml --root-key /media/safe/root.key
+      Joins a second server to the same trust domain.";
+
+/// Found a trust domain, join this server to one, or renew its intermediate
+#[derive(Debug, Args)]
+#[command(after_help = INIT_EXAMPLES)]
+pub(super) struct Init {
+    /// File of the root key and certificate: read if it is there, made if not. The running server never opens it
+    #[arg(long, value_name = "FILE")]
+    root_key: PathBuf,
+    /// Days that a new root lives
+    #[arg(long, default_value_t = 3650, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    root_days: u32,
+    /// Days that the intermediate lives, cut to the root's end
+    #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=3_650))]
+    intermediate_days: u32,
+}
+
+#[derive(Serialize)]
+struct Initialised {
+    trust_domain: String,
+    root_created: bool,
+    root_sha256: String,
+    root_key: PathBuf,
+    bundle: PathBuf,
+    intermediate_renewed: bool,
+    intermediate_not_after: i64,
+}
+
+impl Init {
+    pub(super) fn run(self, context: &Context) -> anyhow::Result<Outcome> {
+        let config = Config::load(&context.config)?;
+        let options = InitOptions {
+            root_days: self.root_days,
+            intermediate_days: self.intermediate_days,
+            ..InitOptions::new(config.trust_domain.clone(), config.data_dir, self.root_key, clock::now())
+        };
+        let report = authority::init(&options)?;
+        let done = Initialised {
+            trust_domain: config.trust_domain.to_string(),
+            root_created: report.root_created,
+            root_sha256: report.root_sha256,
+            root_key: report.root_key,
+            bundle: report.bundle_pem,
+            intermediate_renewed: report.intermediate_renewed,
+            intermediate_not_after: report.intermediate_not_after.seconds(),
+        };
+        context.format.print(&done, |done| {
+            let root = if done.root_created { "new root" } else { "root" };
+            let intermediate = if done.intermediate_renewed { "renewed intermediate" } else { "new intermediate" };
+            format!(
+                "trust domain {}: {root} {}, {intermediate}\nroot key: {} (keep it off this machine)\n\
+                 bundle for agents: {}",
+                done.trust_domain,
+                done.root_sha256,
+                done.root_key.display(),
+                done.bundle.display()
+            )
+        })?;
+        Ok(Outcome::Yes)
+    }
+}
+
+/// Runs the server until SIGINT or SIGTERM.
+pub(super) fn run(context: &Context) -> anyhow::Result<Outcome> {
+    let config = Config::load(&context.config)?;
+    logging::start(&config.log).map_err(anyhow::Error::msg)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(program::run(config))?;
+    Ok(Outcome::Yes)
+}
+
+#[derive(Serialize)]
+struct Checked {
+    problems: Vec<Finding>,
+}
+
+#[derive(Serialize)]
+struct Finding {
+    key: String,
+    problem: String,
+}
+
+/// Reads the configuration and reports every problem; exit code 1 if there is one.
+pub(super) fn check_config(context: &Context) -> anyhow::Result<Outcome> {
+    let problems = match Config::load(&context.config) {
+        Ok(_) => Vec::new(),
+        Err(ConfigFault::Problems(problems)) => problems,
+        Err(fault) => return Err(fault.into()),
+    };
+    let outcome = if problems.is_empty() { Outcome::Yes } else { Outcome::Refused };
+    let problems = problems.into_iter().map(|p| Finding { key: p.key, problem: p.problem }).collect();
+    context.format.print(&Checked { problems }, |checked| {
+        if checked.problems.is_empty() {
+            return format!("{}: no problem", context.config.display());
+        }
+        checked.problems.iter().map(|p| format!("{}: {}\n", p.key, p.problem)).collect()
+    })?;
+    Ok(outcome)
+}

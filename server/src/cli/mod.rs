@@ -1,0 +1,112 @@
+//! The command line of `holdfast-server`: the daemon and its operator are one program. Each group of commands is a
+//! module below; this one reads words and gives exit codes.
+
+mod daemon;
+mod output;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+pub use output::{Format, Outcome};
+
+const EXAMPLES: &str = "\
+Examples:
+  Found a trust domain; keep root.key off this machine afterwards:
+    holdfast-server init --root-key /media/safe/root.key
+  Look at a configuration before using it, then run:
+    holdfast-server check-config --config server.toml
+    holdfast-server run --config server.toml
+  Let a machine in, and see why another was not:
+    holdfast-server node allow --ek-sha256 9f86d081884c7d65…
+    holdfast-server attempt list --outcome refused
+
+Exit codes: 0 yes, 1 refused or findings, 2 usage or I/O, 3 incomplete.";
+
+/// Verifies machines by their hardware evidence and issues node and workload identities.
+#[derive(Debug, Parser)]
+#[command(name = "holdfast-server", version, propagate_version = true, max_term_width = 110, after_help = EXAMPLES)]
+struct Arguments {
+    /// The configuration file
+    #[arg(long, global = true, env = "HOLDFAST_SERVER_CONFIG", value_name = "FILE",
+          default_value = crate::config::DEFAULT_FILE)]
+    config: PathBuf,
+    /// Text for people, or JSON
+    #[arg(long, global = true, value_enum, default_value_t)]
+    output: Format,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Found a trust domain, join this server to one, or renew its intermediate
+    Init(daemon::Init),
+    /// Run the server
+    Run,
+    /// Read the configuration as the server would and report every problem
+    CheckConfig,
+    /// Print the completion script of a shell
+    Completion {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    #[command(hide = true)]
+    Man,
+}
+
+/// Where a command finds its server, and how it prints.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The configuration file.
+    pub config: PathBuf,
+    /// How results are printed.
+    pub format: Format,
+}
+
+/// Runs the command that `arguments` (the program's name first) ask for.
+///
+/// Messages go to standard error, results to standard output. A mistyped flag is exit code 2.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => error.exit(),
+    };
+    let context = Context { config: arguments.config, format: arguments.output };
+    match run(arguments.command, &context) {
+        Ok(outcome) => outcome.into(),
+        Err(error) => {
+            eprintln!("holdfast-server: {error:#}");
+            Outcome::Failed.into()
+        }
+    }
+}
+
+fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
+    match command {
+        Command::Init(init) => init.run(context),
+        Command::Run => daemon::run(context),
+        Command::CheckConfig => daemon::check_config(context),
+        Command::Completion { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "holdfast-server", &mut std::io::stdout());
+            Ok(Outcome::Yes)
+        }
+        Command::Man => {
+            clap_mangen::Man::new(Arguments::command()).render(&mut std::io::stdout())?;
+            Ok(Outcome::Yes)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

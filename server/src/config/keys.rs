@@ -1,0 +1,39 @@
+//! The list of keys: what the reader accepts and docs/reference/server-configuration.md explains.
+
+/// One key of the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key {
+    /// With its table, such as `limits.connections`.
+    pub path: &'static str,
+    /// What holds where it is not written; `None` for a key without default.
+    pub default: Option<&'static str>,
+}
+
+const fn key(path: &'static str, default: Option<&'static str>) -> Key {
+    Key { path, default }
+}
+
+/// All keys.
+pub const KEYS: &[Key] = &[
+    key("trust_domain", None),
+    key("data_dir", Some("/var/lib/holdfast/server")),
+    key("listen", Some("0.0.0.0:8441")),
+    key("admin_socket", Some("/run/holdfast/server/admin.sock")),
+    key("admin_group", Some("holdfast-admin")),
+    key("metrics_listen", None),
+    key("allow_simulated", Some("false")),
+    key("database", None),
+    key("challenge_key", None),
+    key("lifetimes.challenge", Some("60s")),
+    key("lifetimes.node_svid", Some("2h")),
+    key("lifetimes.x509_svid", Some("1h")),
+    key("limits.connections", Some("20000")),
+    key("limits.anonymous_connections", Some("4096")),
+    key("limits.handshakes", Some("256")),
+    key("limits.begin_per_second", Some("50")),
+    key("limits.begin_burst", Some("2000")),
+    key("limits.verifications", Some("64")),
+    key("limits.entries", Some("1000000")),
+    key("log.level", Some("info")),
+    key("log.format", Some("text")),
+];

@@ -1,0 +1,228 @@
+//! The server's configuration: TOML text, read as a whole, so that every problem is reported at once with its key.
+//!
+//! Decides nothing later: what a value can mean is settled here, and the program holds only what was checked.
+
+mod duration;
+mod keys;
+mod reader;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use holdfast_identity::TrustDomain;
+
+use crate::budget::Rate;
+use crate::listen::ListenLimits;
+
+pub use keys::{KEYS, Key};
+use reader::Reader;
+
+/// Where the file is looked for when none is named.
+pub const DEFAULT_FILE: &str = "/etc/holdfast/server.toml";
+/// Bytes of the largest configuration file that is read.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Everything the server runs on, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The one trust domain that this server speaks for.
+    pub trust_domain: TrustDomain,
+    /// State: the intermediate, the challenge key, the database.
+    pub data_dir: PathBuf,
+    /// The agent port.
+    pub listen: SocketAddr,
+    /// The operator's Unix socket, 0660.
+    pub admin_socket: PathBuf,
+    /// The group that may use the operator's socket, where the system has it.
+    pub admin_group: String,
+    /// Where Prometheus reads metrics over plain HTTP; `None` for nowhere.
+    pub metrics_listen: Option<SocketAddr>,
+    /// Whether roots of class `simulated` may be imported and believed.
+    pub simulated: Simulated,
+    /// The SQLite database.
+    pub database: PathBuf,
+    /// The key that seals challenges: 32 bytes, made if it is not there; all servers of a trust domain share it.
+    pub challenge_key: PathBuf,
+    /// How long things live where no policy or entry says otherwise.
+    pub lifetimes: Lifetimes,
+    /// How much strangers and friends get.
+    pub limits: Limits,
+    /// What is logged, and how.
+    pub log: Log,
+}
+
+/// Whether simulators are part of this trust domain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Simulated {
+    /// Roots of class `simulated` are refused, at import and at start.
+    Refused,
+    /// They are believed, and every fact below them says so.
+    Allowed,
+}
+
+/// Lifetimes in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lifetimes {
+    /// Of a challenge, from drawing to its answer.
+    pub challenge: i64,
+    /// Of a node SVID; never longer than the evidence is fresh.
+    pub node_svid: i64,
+    /// Of a workload X.509-SVID whose entry names none.
+    pub x509_svid: i64,
+}
+
+/// Limits beyond those of single messages, which are in the protocol.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Of the agent port.
+    pub listen: ListenLimits,
+    /// `begin` for one source: an IPv4 address or an IPv6 /64.
+    pub begin_per_source: Rate,
+    /// Verifications at one time.
+    pub verifications_max: u32,
+    /// Entries in all.
+    pub entries_max: u64,
+}
+
+/// What is logged to standard error, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// A `tracing` filter, such as `info` or `info,holdfast_server::desk=debug`.
+    pub level: String,
+    /// JSON lines in place of text.
+    pub json: bool,
+}
+
+/// One thing that is wrong with the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {problem}")]
+pub struct Problem {
+    /// The key with its table, such as `limits.connections`.
+    pub key: String,
+    /// What was expected, and what was found.
+    pub problem: String,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigFault {
+    /// The file cannot be read.
+    #[error("cannot read {}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system answered.
+        source: std::io::Error,
+    },
+    /// The file is not TOML.
+    #[error("{} is not TOML: {reason}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Where, by line and column, and why.
+        reason: String,
+    },
+    /// Everything that is wrong with it.
+    #[error("configuration has {} problem(s):{}", .0.len(), listed(.0))]
+    Problems(Vec<Problem>),
+}
+
+impl ConfigFault {
+    /// Stable code for operators and programs.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Unreadable { .. } => "server.config.unreadable",
+            Self::Syntax { .. } => "server.config.syntax",
+            Self::Problems(_) => "server.config.problems",
+        }
+    }
+}
+
+fn listed(problems: &[Problem]) -> String {
+    problems.iter().map(|problem| format!("\n  {problem}")).collect()
+}
+
+impl Config {
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    /// [`ConfigFault`], with every problem of the file at once.
+    pub fn load(path: &Path) -> Result<Self, ConfigFault> {
+        let unreadable = |source| ConfigFault::Unreadable { path: path.to_owned(), source };
+        let length = std::fs::metadata(path).map_err(unreadable)?.len();
+        if length > FILE_BYTES_MAX {
+            return Err(unreadable(std::io::Error::other(format!("{length} bytes, limit {FILE_BYTES_MAX}"))));
+        }
+        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        let table = text.parse::<toml::Table>().map_err(|source| ConfigFault::Syntax {
+            path: path.to_owned(),
+            reason: source.to_string().trim_end().to_owned(),
+        })?;
+        Self::read(table).map_err(ConfigFault::Problems)
+    }
+
+    /// Takes the values out of `table`.
+    fn read(table: toml::Table) -> Result<Self, Vec<Problem>> {
+        let mut reader = Reader::new(table);
+        let trust_domain = reader.parsed("trust_domain", |text| text.parse::<TrustDomain>());
+        let data_dir = reader.path("data_dir");
+        let listen = reader.parsed("listen", str::parse::<SocketAddr>);
+        let admin_socket = reader.path("admin_socket");
+        let admin_group = reader.text("admin_group");
+        let metrics_listen = reader.optional("metrics_listen", str::parse::<SocketAddr>);
+        let simulated = reader.flag("allow_simulated");
+        let database = reader.optional("database", str::parse::<PathBuf>);
+        let challenge_key = reader.optional("challenge_key", str::parse::<PathBuf>);
+        let challenge = reader.seconds("lifetimes.challenge", 10..=600);
+        let node_svid = reader.seconds("lifetimes.node_svid", 60..=86_400);
+        let x509_svid = reader.seconds("lifetimes.x509_svid", 60..=86_400);
+        let connections = reader.number("limits.connections", 1..=1_000_000);
+        let anonymous = reader.number("limits.anonymous_connections", 1..=1_000_000);
+        let handshakes = reader.number("limits.handshakes", 1..=100_000);
+        let begin_rate = reader.number("limits.begin_per_second", 1..=1_000_000);
+        let begin_burst = reader.number("limits.begin_burst", 1..=1_000_000);
+        let verifications = reader.number("limits.verifications", 1..=10_000);
+        let entries = reader.number("limits.entries", 1..=100_000_000);
+        let level = reader.text("log.level");
+        let format = reader.one_of("log.format", &["text", "json"]);
+        let problems = reader.finish();
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let config = || {
+            let data_dir = data_dir?;
+            let defaults = ListenLimits::default();
+            Some(Self {
+                trust_domain: trust_domain?,
+                listen: listen?,
+                admin_socket: admin_socket?,
+                admin_group: admin_group?,
+                metrics_listen,
+                simulated: if simulated? { Simulated::Allowed } else { Simulated::Refused },
+                database: database.unwrap_or_else(|| data_dir.join("holdfast.sqlite")),
+                challenge_key: challenge_key.unwrap_or_else(|| data_dir.join("challenge.key")),
+                data_dir,
+                lifetimes: Lifetimes { challenge: challenge?, node_svid: node_svid?, x509_svid: x509_svid? },
+                limits: Limits {
+                    listen: ListenLimits {
+                        connections_max: usize::try_from(connections?).ok()?,
+                        anonymous_connections_max: usize::try_from(anonymous?).ok()?,
+                        handshakes_max: usize::try_from(handshakes?).ok()?,
+                        ..defaults
+                    },
+                    begin_per_source: Rate {
+                        per_second: f64::from(u32::try_from(begin_rate?).ok()?),
+                        burst: f64::from(u32::try_from(begin_burst?).ok()?),
+                    },
+                    verifications_max: u32::try_from(verifications?).ok()?,
+                    entries_max: entries?,
+                },
+                log: Log { level: level?, json: format? == "json" },
+            })
+        };
+        config().ok_or_else(|| vec![Problem { key: String::new(), problem: "has a value that does not fit".into() }])
+    }
+}

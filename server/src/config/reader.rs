@@ -1,0 +1,134 @@
+//! Takes keys out of a TOML table one by one and keeps account of what was wrong.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use toml::{Table, Value};
+
+use super::Problem;
+use super::duration::seconds;
+use super::keys::KEYS;
+
+/// The values that nobody has asked for yet, and the problems so far.
+pub(super) struct Reader {
+    values: Vec<(String, Value)>,
+    problems: Vec<Problem>,
+}
+
+impl Reader {
+    pub(super) fn new(table: Table) -> Self {
+        let mut values = Vec::new();
+        for (name, value) in table {
+            match value {
+                Value::Table(inner) => {
+                    values.extend(inner.into_iter().map(|(inner, value)| (format!("{name}.{inner}"), value)));
+                }
+                value => values.push((name, value)),
+            }
+        }
+        Self { values, problems: Vec::new() }
+    }
+
+    /// The text of a key, or its default; a problem where there is neither.
+    pub(super) fn text(&mut self, key: &str) -> Option<String> {
+        self.found(key, true)
+    }
+
+    /// The same, parsed.
+    pub(super) fn parsed<T, E: Display>(&mut self, key: &str, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
+        let text = self.found(key, true)?;
+        self.checked(key, &text, parse)
+    }
+
+    /// The same for a key that may be absent.
+    pub(super) fn optional<T, E: Display>(&mut self, key: &str, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
+        let text = self.found(key, false)?;
+        self.checked(key, &text, parse)
+    }
+
+    /// A file or directory.
+    pub(super) fn path(&mut self, key: &str) -> Option<PathBuf> {
+        self.parsed(key, |text| if text.is_empty() { Err("is empty") } else { Ok(PathBuf::from(text)) })
+    }
+
+    /// `true` or `false`.
+    pub(super) fn flag(&mut self, key: &str) -> Option<bool> {
+        self.parsed(key, |text| text.parse::<bool>().map_err(|_| format!("expected true or false, found {text:?}")))
+    }
+
+    /// A whole number within `range`.
+    pub(super) fn number(&mut self, key: &str, range: RangeInclusive<u64>) -> Option<u64> {
+        self.parsed(key, |text| match text.parse() {
+            Ok(number) if range.contains(&number) => Ok(number),
+            _ => Err(format!("expected a number from {} to {}, found {text:?}", range.start(), range.end())),
+        })
+    }
+
+    /// A duration of `range` seconds.
+    pub(super) fn seconds(&mut self, key: &str, range: RangeInclusive<i64>) -> Option<i64> {
+        self.parsed(key, |text| {
+            let found = seconds(text)?;
+            let expected = || format!("expected {} s to {} s, found {text:?}", range.start(), range.end());
+            range.contains(&found).then_some(found).ok_or_else(expected)
+        })
+    }
+
+    /// One of a few words.
+    pub(super) fn one_of(&mut self, key: &str, words: &'static [&'static str]) -> Option<&'static str> {
+        self.parsed(key, |text| {
+            let known = words.iter().find(|word| **word == text).copied();
+            known.ok_or_else(|| format!("expected one of {}, found {text:?}", words.join(", ")))
+        })
+    }
+
+    /// The problems, with every key that nobody asked for among them.
+    pub(super) fn finish(mut self) -> Vec<Problem> {
+        for (key, _) in self.values {
+            let problem = match nearest(&key) {
+                Some(known) => format!("is no key of the server's configuration; did you mean {known:?}?"),
+                None => "is no key of the server's configuration".to_owned(),
+            };
+            self.problems.push(Problem { key, problem });
+        }
+        self.problems.sort_by(|a, b| a.key.cmp(&b.key));
+        self.problems
+    }
+
+    fn checked<T, E: Display>(&mut self, key: &str, text: &str, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
+        parse(text).map_err(|problem| self.problem(key, problem.to_string())).ok()
+    }
+
+    fn found(&mut self, key: &str, required: bool) -> Option<String> {
+        let written = self.values.iter().position(|(path, _)| path == key).map(|at| self.values.swap_remove(at).1);
+        match written {
+            Some(Value::String(text)) => Some(text),
+            Some(Value::Integer(number)) => Some(number.to_string()),
+            Some(Value::Boolean(flag)) => Some(flag.to_string()),
+            Some(other) => {
+                self.problem(key, format!("expected one value, found {}", other.type_str()));
+                None
+            }
+            None => {
+                let default = KEYS.iter().find(|known| known.path == key).and_then(|known| known.default);
+                if default.is_none() && required {
+                    self.problem(key, "is required".to_owned());
+                }
+                default.map(str::to_owned)
+            }
+        }
+    }
+
+    fn problem(&mut self, key: &str, problem: String) {
+        self.problems.push(Problem { key: key.to_owned(), problem });
+    }
+}
+
+/// The known key that shares most of its letters' pairs with `key`, if it shares more than half.
+fn nearest(key: &str) -> Option<&'static str> {
+    let pairs = |text: &str| -> Vec<(char, char)> { text.chars().zip(text.chars().skip(1)).collect() };
+    let wanted = pairs(key);
+    let shared = |known: &str| pairs(known).iter().filter(|pair| wanted.contains(pair)).count();
+    let best = KEYS.iter().map(|known| known.path).max_by_key(|known| shared(known))?;
+    (shared(best) * 2 > wanted.len().max(pairs(best).len())).then_some(best)
+}

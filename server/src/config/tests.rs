@@ -1,0 +1,72 @@
+//! What the configuration accepts, and how it says what it does not.
+
+use super::*;
+
+fn read(text: &str) -> Result<Config, Vec<String>> {
+    Config::read(text.parse().unwrap()).map_err(|problems| problems.iter().map(ToString::to_string).collect())
+}
+
+#[test]
+fn a_trust_domain_is_enough() {
+    let config = read("trust_domain = \"example.org\"").unwrap();
+    assert_eq!(config.trust_domain.as_str(), "example.org");
+    assert_eq!(config.database, config.data_dir.join("holdfast.sqlite"));
+    assert_eq!(config.simulated, Simulated::Refused);
+    assert_eq!(config.lifetimes.node_svid, 7200);
+    assert_eq!(config.limits.listen, ListenLimits::default());
+}
+
+#[test]
+fn every_problem_is_reported_at_once_with_its_key() {
+    let problems = read(
+        "listen = \"nowhere\"\nadmin_soket = \"/x\"\nallow_simulated = \"perhaps\"\n\
+         [lifetimes]\nnode_svid = \"2 weeks\"\nx509_svid = \"30d\"\n[limits]\nconnections = 0\n[log]\nformat = \"xml\"",
+    )
+    .unwrap_err();
+    let keys: Vec<&str> = problems.iter().filter_map(|problem| problem.split(':').next()).collect();
+    assert_eq!(
+        keys,
+        [
+            "admin_soket",
+            "allow_simulated",
+            "lifetimes.node_svid",
+            "lifetimes.x509_svid",
+            "limits.connections",
+            "listen",
+            "log.format",
+            "trust_domain"
+        ]
+    );
+    assert!(problems[0].contains("did you mean \"admin_socket\"?"), "{}", problems[0]);
+}
+
+#[test]
+fn every_default_is_accepted_by_its_own_reader() {
+    let mut table = toml::Table::new();
+    for key in KEYS.iter().filter(|key| key.default.is_some()) {
+        let value = toml::Value::String(key.default.unwrap().to_owned());
+        match key.path.split_once('.') {
+            Some((name, inner)) => {
+                let inner_table = table.entry(name).or_insert_with(|| toml::Table::new().into());
+                inner_table.as_table_mut().unwrap().insert(inner.to_owned(), value);
+            }
+            None => drop(table.insert(key.path.to_owned(), value)),
+        }
+    }
+    table.insert("trust_domain".into(), "example.org".into());
+    assert!(Config::read(table).is_ok());
+}
+
+#[test]
+fn the_reference_page_lists_every_key_with_its_default_and_no_other() {
+    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/server-configuration.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let rows: Vec<(&str, &str)> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `"))
+        .filter_map(|row| row.split_once("` | "))
+        .map(|(key, rest)| (key, rest.split(" |").next().unwrap_or_default().trim_matches('`')))
+        .collect();
+    let expected: Vec<(&str, &str)> = KEYS.iter().map(|key| (key.path, key.default.unwrap_or("–"))).collect();
+    assert_eq!(rows, expected);
+}
