@@ -1,1 +1,14 @@
-//! placeholder
+//! The harness: starts the real programs as their users would, each in a directory of its own, and stops them again.
+//! The demo, the end-to-end tests and the benchmarks share it. It knows command lines and files, nothing of the insides.
+
+mod agent;
+mod machines;
+mod process;
+mod server;
+mod work;
+
+pub use agent::Agent;
+pub use machines::{Machine, Machines};
+pub use process::{Output, Process, Programs, interrupt, until};
+pub use server::Server;
+pub use work::{WorkDir, free_port};
