@@ -119,6 +119,9 @@ pub fn verify_chain(
 ) -> Result<ChainedEk, UnverifiedEk> {
     let der = envelope::certificate(certificate)?;
     let leaf = issuer::parse(der).ok_or(UnverifiedEk::Malformed { what: "no X.509 certificate" })?;
+    if !envelope::is_canonical(der, &leaf) {
+        return Err(UnverifiedEk::Malformed { what: "not in its one DER encoding" });
+    }
     let public_key = check_leaf(&leaf, now)?;
     let mut offered = Vec::new();
     for blob in chain {
@@ -213,4 +216,22 @@ fn public_key(spki: &SubjectPublicKeyInfo<'_>) -> Option<PublicKey> {
     }
     let (rest, key) = RSAPublicKey::from_der(&spki.subject_public_key.data).ok()?;
     (rest.is_empty() && key.try_exponent().ok() == Some(65_537)).then(|| PublicKey::rsa(key.modulus))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_rsa_key_under_the_oaep_identifier_is_read_as_rsa() {
+        let modulus = [0xc5; 256];
+        let expected = PublicKey::rsa(&modulus).unwrap();
+        for (last, parsed) in [(1, true), (7, true), (10, false)] {
+            let mut der = expected.spki();
+            let at = der.windows(9).position(|oid| oid == [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1]).unwrap();
+            der[at + 8] = last;
+            let (_, spki) = SubjectPublicKeyInfo::from_der(&der).unwrap();
+            assert_eq!(public_key(&spki), parsed.then(|| expected.clone()), "1.2.840.113549.1.1.{last}");
+        }
+    }
 }
