@@ -1,0 +1,60 @@
+//! Why a workload gets no answer, and the one place that says what it learns of it.
+
+use tonic::Status;
+
+/// What ends a call or an open stream. The operator's words are in the log; these go to the workload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refusal {
+    /// `workload.spiffe.io: true` is not there exactly once.
+    #[error("security header missing from request")]
+    NoSecurityHeader,
+    /// No entry is for this workload, or this node may issue nothing any more.
+    #[error("no identity issued")]
+    NoIdentity,
+    /// The agent has nothing to give yet.
+    #[error("the agent is starting: no identity is ready yet")]
+    Starting,
+    /// The agent ends.
+    #[error("the agent is stopping")]
+    Stopping,
+    /// The agent could not find out who calls.
+    #[error("the caller could not be attested")]
+    Unattested,
+    /// The process or its user holds all it may.
+    #[error("too many open streams or requests of this process or user")]
+    Overloaded,
+    /// This profile is not served.
+    #[error("this profile of the Workload API is not served")]
+    NotServed,
+}
+
+impl Refusal {
+    /// Stable code, for logs and metrics.
+    pub(super) const fn code(self) -> &'static str {
+        match self {
+            Self::NoSecurityHeader => "workload_api.security_header",
+            Self::NoIdentity => "workload_api.no_identity",
+            Self::Starting => "workload_api.starting",
+            Self::Stopping => "workload_api.stopping",
+            Self::Unattested => "workload_api.unattested",
+            Self::Overloaded => "workload_api.overloaded",
+            Self::NotServed => "workload_api.not_served",
+        }
+    }
+}
+
+impl From<Refusal> for Status {
+    /// SPIFFE Workload Endpoint, section 6: `InvalidArgument` and `Unimplemented` are final, a client comes again after
+    /// the others. Shedding load is `Unavailable` too.
+    fn from(refusal: Refusal) -> Self {
+        let text = refusal.to_string();
+        match refusal {
+            Refusal::NoSecurityHeader => Self::invalid_argument(text),
+            Refusal::NoIdentity => Self::permission_denied(text),
+            Refusal::Starting | Refusal::Stopping | Refusal::Unattested | Refusal::Overloaded => {
+                Self::unavailable(text)
+            }
+            Refusal::NotServed => Self::unimplemented(text),
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! What one open call is entitled to, followed over time: the caller is looked at again at every change and from time
+//! to time, so that an answer only ever goes to the process whose selectors earned it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use holdfast_identity::Selector;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::allowance::StreamPlace;
+use super::caller::Caller;
+use super::refusal::Refusal;
+use crate::attest::Attestors;
+use crate::svids::{SvidSource, SvidState, WorkloadUpdate};
+
+/// How long a first answer is waited for while SVIDs are being signed, before the caller is asked to come again.
+const STARTING_TIME_MAX: Duration = Duration::from_secs(3);
+/// How often a caller is looked at again on an open stream when nothing changes.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// How soon after a look that failed.
+const LOOK_AFTER_FAULT: Duration = Duration::from_secs(5);
+/// Failed looks in a row after which a stream ends.
+const FAULTS_MAX: u32 = 3;
+
+/// Where answers come from.
+pub(super) struct Sources {
+    /// SVIDs by selectors.
+    pub(super) svids: Arc<dyn SvidSource>,
+    /// Selectors by process.
+    pub(super) attestors: Attestors,
+    /// The agent ends.
+    pub(super) stop: CancellationToken,
+}
+
+/// One open call.
+pub(super) struct Subscription {
+    sources: Arc<Sources>,
+    caller: Arc<Caller>,
+    selectors: BTreeSet<Selector>,
+    state: watch::Receiver<SvidState>,
+    /// When the caller is looked at again.
+    look: tokio::time::Instant,
+    /// The source has said something since the last answer.
+    owed: bool,
+    /// Looks that failed since the last one that did not.
+    faults: u32,
+    _place: StreamPlace,
+}
+
+impl Subscription {
+    /// Finds out who calls, and what there is for them.
+    ///
+    /// # Errors
+    /// Any [`Refusal`] but those of the request's form.
+    pub(super) async fn open(
+        sources: Arc<Sources>,
+        caller: Arc<Caller>,
+    ) -> Result<(Self, Arc<WorkloadUpdate>), Refusal> {
+        caller.place.request(Instant::now())?;
+        let place = caller.place.stream()?;
+        let selectors = match sources.attestors.attest(&caller.peer).await {
+            Ok(selectors) => selectors,
+            Err(fault) => {
+                tracing::warn!(pid = caller.peer.pid(), uid = caller.peer.uid(), code = fault.code(), error = %fault,
+                    "workload not attested");
+                if fault.ends_connection() {
+                    caller.hang_up.cancel();
+                }
+                return Err(Refusal::Unattested);
+            }
+        };
+        let state = sources.svids.subscribe(selectors.clone());
+        let look = tokio::time::Instant::now() + LOOK_AGAIN;
+        let mut opened = Self { sources, caller, selectors, state, look, owed: false, faults: 0, _place: place };
+        let first = opened.settle().await?;
+        Ok((opened, first))
+    }
+
+    /// The state that is in force, once it is known.
+    async fn settle(&mut self) -> Result<Arc<WorkloadUpdate>, Refusal> {
+        let stop = self.sources.stop.clone();
+        let state = &mut self.state;
+        let known = async {
+            loop {
+                if let Some(answer) = answer(&state.borrow_and_update()) {
+                    return answer;
+                }
+                if state.changed().await.is_err() {
+                    return Err(Refusal::Stopping);
+                }
+            }
+        };
+        let settled = tokio::select! {
+            biased;
+            () = stop.cancelled() => Err(Refusal::Stopping),
+            known = tokio::time::timeout(STARTING_TIME_MAX, known) => known.unwrap_or(Err(Refusal::Starting)),
+        };
+        self.owed = false;
+        if matches!(settled, Err(Refusal::NoIdentity)) {
+            let selectors = self.selectors.iter().map(ToString::to_string).collect::<Vec<_>>();
+            tracing::info!(
+                pid = self.caller.peer.pid(),
+                uid = self.caller.peer.uid(),
+                ?selectors,
+                "workload has no identity"
+            );
+        }
+        settled
+    }
+
+    /// The next state that differs from the last one, whenever that is.
+    ///
+    /// # Errors
+    /// The [`Refusal`] that ends the stream.
+    pub(super) async fn next(&mut self) -> Result<Arc<WorkloadUpdate>, Refusal> {
+        loop {
+            tokio::select! {
+                biased;
+                () = self.sources.stop.cancelled() => return Err(Refusal::Stopping),
+                changed = self.state.changed() => {
+                    changed.map_err(|_| Refusal::Stopping)?;
+                    self.owed = true;
+                }
+                () = tokio::time::sleep_until(self.look) => {}
+            }
+            // What is withdrawn is withdrawn from whoever holds it.
+            if matches!(*self.state.borrow(), SvidState::Denied) {
+                return self.settle().await;
+            }
+            match self.look().await? {
+                Look::Same if self.owed => {
+                    self.owed = false;
+                    // A source that does not know any more takes nothing back.
+                    let current = answer(&self.state.borrow_and_update());
+                    if let Some(answer) = current {
+                        return answer;
+                    }
+                }
+                Look::Other => return self.settle().await,
+                // A change keeps until it is known whom it would go to.
+                Look::Same | Look::Failed => {}
+            }
+        }
+    }
+
+    /// Looks at the caller again, and follows other SVIDs if it has other selectors by now.
+    async fn look(&mut self) -> Result<Look, Refusal> {
+        match self.sources.attestors.attest(&self.caller.peer).await {
+            Ok(selectors) => {
+                self.faults = 0;
+                self.look = tokio::time::Instant::now() + LOOK_AGAIN;
+                if selectors == self.selectors {
+                    return Ok(Look::Same);
+                }
+                self.state = self.sources.svids.subscribe(selectors.clone());
+                self.selectors = selectors;
+                Ok(Look::Other)
+            }
+            Err(fault) => {
+                tracing::warn!(pid = self.caller.peer.pid(), uid = self.caller.peer.uid(), code = fault.code(),
+                    error = %fault, "workload not attested again");
+                if fault.ends_connection() {
+                    self.caller.hang_up.cancel();
+                    return Err(Refusal::Unattested);
+                }
+                self.faults += 1;
+                if self.faults >= FAULTS_MAX {
+                    return Err(Refusal::Unattested);
+                }
+                self.look = tokio::time::Instant::now() + LOOK_AFTER_FAULT;
+                Ok(Look::Failed)
+            }
+        }
+    }
+}
+
+/// What looking again showed.
+enum Look {
+    Same,
+    Other,
+    Failed,
+}
+
+/// What `state` means for a caller; nothing while it is not known.
+fn answer(state: &SvidState) -> Option<Result<Arc<WorkloadUpdate>, Refusal>> {
+    match state {
+        SvidState::Starting => None,
+        SvidState::Denied => Some(Err(Refusal::NoIdentity)),
+        SvidState::Ready(update) if update.svids.is_empty() => Some(Err(Refusal::NoIdentity)),
+        SvidState::Ready(update) => Some(Ok(Arc::clone(update))),
+    }
+}
