@@ -11,11 +11,19 @@
 //! Decides nothing about admission: that is `crates/appraisal`.
 #![forbid(unsafe_code)]
 
+pub mod binding;
+pub mod challenge;
 mod class;
 pub mod crypto;
 mod error;
+mod evidence;
+pub mod key;
 pub mod reader;
 pub mod tpm;
 
+pub use binding::{Binding, BindingFields, binding_digest};
+pub use challenge::{Challenge, ChallengeRefused, Commitment, ItemState, Purpose, SealRing};
 pub use class::{EvidenceKind, Provenance, TrustClass, UnknownName};
 pub use error::{Defect, Malformed, Structure};
+pub use evidence::{Evidence, Verified};
+pub use key::{ClaimedKey, ProvenKey, Unproven};

@@ -4,12 +4,14 @@
 pub mod credential;
 mod hash;
 mod key;
+pub mod seal;
 mod signature;
 
 pub use credential::{CryptoFault, Secret};
 pub use hash::{Digest, HashAlg, Hasher};
 pub use key::{Curve, PublicKey, RSA_EXPONENT};
 pub use ring::rand::SecureRandom;
+pub use seal::SealKey;
 pub use signature::{BadSignature, SignatureAlg, SignatureValue, verify};
 
 use subtle::ConstantTimeEq as _;

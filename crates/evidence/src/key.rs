@@ -1,0 +1,213 @@
+//! Keys that someone claims, and keys that someone has proven to hold.
+
+use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::prelude::FromDer as _;
+
+use crate::crypto::{self, HashAlg, PublicKey, SignatureAlg, SignatureValue};
+use crate::error::{Defect, Malformed, Structure};
+
+/// Bytes of the largest request we read: an RSA-4096 key with its names.
+pub const CSR_BYTES_MAX: usize = 8 << 10;
+
+/// A public key that a peer says is its own. Proves nothing yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimedKey {
+    key: PublicKey,
+    spki: Vec<u8>,
+}
+
+/// A public key whose private half is proven to be with the peer: by a request that it signed, or by a TPM that
+/// certified it (inside `verify`). Has no other constructor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProvenKey {
+    key: PublicKey,
+    spki: Vec<u8>,
+}
+
+/// Why a request does not prove possession.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unproven {
+    /// It is no request, or its key is none of ours.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// Its signature algorithm is not one we accept.
+    #[error("certificate request is signed with an algorithm that is not accepted")]
+    Algorithm,
+    /// It is not signed with the key it names.
+    #[error("certificate request is not signed with the key it names")]
+    Signature,
+}
+
+impl Unproven {
+    /// Stable code for operators and programs.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Malformed(malformed) => malformed.code(),
+            Self::Algorithm => "key.csr.algorithm",
+            Self::Signature => "key.csr.signature",
+        }
+    }
+}
+
+impl ClaimedKey {
+    /// The key in a DER `SubjectPublicKeyInfo`: P-256, P-384, RSA of 2048 to 4096 bits.
+    ///
+    /// # Errors
+    /// [`Malformed`] for anything else, and for another encoding than DER's only one.
+    pub fn from_spki(der: &[u8]) -> Result<Self, Malformed> {
+        Ok(Self { key: PublicKey::from_spki(der)?, spki: der.to_vec() })
+    }
+
+    /// Checks a PKCS#10 request and proves its key. Its names and extensions are not read.
+    ///
+    /// # Errors
+    /// [`Unproven`] if it is malformed, or not signed with the key it names.
+    pub fn from_csr(der: &[u8]) -> Result<ProvenKey, Unproven> {
+        ProvenKey::from_csr(der)
+    }
+
+    /// Its DER `SubjectPublicKeyInfo`.
+    #[must_use]
+    pub fn spki(&self) -> &[u8] {
+        &self.spki
+    }
+
+    /// SHA-256 of its DER `SubjectPublicKeyInfo`.
+    #[must_use]
+    pub fn spki_sha256(&self) -> [u8; 32] {
+        crypto::sha256(&[&self.spki])
+    }
+
+    /// The key.
+    #[must_use]
+    pub const fn key(&self) -> &PublicKey {
+        &self.key
+    }
+
+    /// Only for `verify`, which has seen a TPM certify the key or the record name it.
+    pub(crate) fn proven(&self) -> ProvenKey {
+        ProvenKey { key: self.key.clone(), spki: self.spki.clone() }
+    }
+}
+
+impl From<ProvenKey> for ClaimedKey {
+    fn from(proven: ProvenKey) -> Self {
+        Self { key: proven.key, spki: proven.spki }
+    }
+}
+
+impl ProvenKey {
+    /// Checks a PKCS#10 request and proves its key. Its names and extensions are not read.
+    ///
+    /// # Errors
+    /// [`Unproven`] if it is malformed, or not signed with the key it names.
+    pub fn from_csr(der: &[u8]) -> Result<Self, Unproven> {
+        let malformed = |field, defect| Malformed { structure: Structure::Csr, field, defect };
+        if der.len() > CSR_BYTES_MAX {
+            return Err(malformed("request", Defect::TooLarge { found: der.len(), limit: CSR_BYTES_MAX }).into());
+        }
+        let (rest, request) =
+            X509CertificationRequest::from_der(der).map_err(|_| malformed("certificationRequest", Defect::Encoding))?;
+        if !rest.is_empty() {
+            return Err(malformed("end", Defect::Trailing { left: rest.len() }).into());
+        }
+        let requested = &request.certification_request_info;
+        let claimed = ClaimedKey::from_spki(requested.subject_pki.raw)?;
+        let (algorithm, hash) = match request.signature_algorithm.algorithm.to_id_string().as_str() {
+            "1.2.840.10045.4.3.2" => (SignatureAlg::Ecdsa, HashAlg::Sha256),
+            "1.2.840.10045.4.3.3" => (SignatureAlg::Ecdsa, HashAlg::Sha384),
+            "1.2.840.113549.1.1.11" => (SignatureAlg::Rsassa, HashAlg::Sha256),
+            "1.2.840.113549.1.1.12" => (SignatureAlg::Rsassa, HashAlg::Sha384),
+            "1.2.840.113549.1.1.13" => (SignatureAlg::Rsassa, HashAlg::Sha512),
+            _ => return Err(Unproven::Algorithm),
+        };
+        let bytes = &request.signature_value.data;
+        let value = match algorithm {
+            SignatureAlg::Ecdsa => ecdsa_value(bytes).ok_or(Unproven::Signature)?,
+            SignatureAlg::Rsassa | SignatureAlg::RsaPss => SignatureValue::Rsa(bytes),
+        };
+        crypto::verify(&claimed.key, algorithm, hash, requested.raw, value).map_err(|_| Unproven::Signature)?;
+        Ok(claimed.proven())
+    }
+
+    /// Its DER `SubjectPublicKeyInfo`.
+    #[must_use]
+    pub fn spki(&self) -> &[u8] {
+        &self.spki
+    }
+
+    /// SHA-256 of its DER `SubjectPublicKeyInfo`.
+    #[must_use]
+    pub fn spki_sha256(&self) -> [u8; 32] {
+        crypto::sha256(&[&self.spki])
+    }
+
+    /// The key.
+    #[must_use]
+    pub const fn key(&self) -> &PublicKey {
+        &self.key
+    }
+}
+
+/// `SEQUENCE { INTEGER r, INTEGER s }` of at most 127 bytes, leading zeros of the integers removed.
+fn ecdsa_value(der: &[u8]) -> Option<SignatureValue<'_>> {
+    fn element(tag: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
+        let ([found, length], rest) = der.split_first_chunk()?;
+        (*found == tag && *length < 0x80).then(|| rest.split_at_checked(usize::from(*length)))?
+    }
+    let (both, end) = element(0x30, der)?;
+    let (r, rest) = element(0x02, both)?;
+    let (s, rest) = element(0x02, rest)?;
+    let digits = |number: &'_ [u8]| number.iter().take_while(|byte| **byte == 0).count();
+    (end.is_empty() && rest.is_empty())
+        .then(|| Some(SignatureValue::Ecdsa { r: r.get(digits(r)..)?, s: s.get(digits(s)..)? }))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn request(algorithm: &'static rcgen::SignatureAlgorithm) -> (Vec<u8>, Vec<u8>) {
+        let pair = rcgen::KeyPair::generate_for(algorithm).unwrap();
+        let request = rcgen::CertificateParams::default().serialize_request(&pair).unwrap();
+        (request.der().to_vec(), rcgen::PublicKeyData::subject_public_key_info(&pair))
+    }
+
+    #[test]
+    fn a_request_proves_the_key_that_signed_it() {
+        for algorithm in [&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_ECDSA_P384_SHA384] {
+            let (csr, spki) = request(algorithm);
+            assert_eq!(ProvenKey::from_csr(&csr).unwrap().spki(), spki);
+        }
+    }
+
+    #[test]
+    fn a_request_for_an_ed25519_key_is_refused() {
+        let (csr, _) = request(&rcgen::PKCS_ED25519);
+        assert_eq!(ProvenKey::from_csr(&csr).unwrap_err().code(), "key.spki.malformed");
+    }
+
+    #[test]
+    fn a_request_with_any_byte_changed_proves_nothing() {
+        let (csr, spki) = request(&rcgen::PKCS_ECDSA_P256_SHA256);
+        for at in 0..csr.len() {
+            for bit in [1, 0x80] {
+                let mut changed = csr.clone();
+                changed[at] ^= bit;
+                assert!(ProvenKey::from_csr(&changed).is_err(), "byte {at}");
+            }
+            assert!(ProvenKey::from_csr(&csr[..at]).is_err());
+        }
+        assert!(ProvenKey::from_csr(&[csr, vec![0]].concat()).is_err());
+        assert!(ClaimedKey::from_spki(&spki[..spki.len() - 1]).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic_the_request_reader(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = ProvenKey::from_csr(&bytes);
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! What a challenge expects of a TPM, sealed inside it; and what a server keeps of a TPM that it knows. Both are
+//! written by servers alone.
+
+use crate::error::{Malformed, Structure};
+use crate::reader::{Reader, Writer};
+
+use super::ek::{EKS_MAX, EkIdentity};
+use super::pcr::PcrSelection;
+use super::public::{PUBLIC_BYTES_MAX, Public};
+
+const VERSION: u8 = 1;
+
+/// How the node key is to be proven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeKeyProof {
+    /// The attestation key certifies it, over the binding.
+    Certify,
+    /// It is the key on record, which was certified before.
+    OnRecord {
+        /// SHA-256 of its DER `SubjectPublicKeyInfo`.
+        spki_sha256: [u8; 32],
+    },
+}
+
+/// What the answer to a challenge must show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TpmExpectation {
+    /// The attestation key; its attributes were checked when this was drawn up.
+    pub(crate) ak: Public,
+    pub(crate) eks: Vec<EkIdentity>,
+    /// SHA-256 of each activation secret, in the order of the credentials; empty for a known key.
+    pub(crate) secrets: Vec<[u8; 32]>,
+    pub(crate) selection: PcrSelection,
+    pub(crate) known_firmware_log: Option<[u8; 32]>,
+    pub(crate) node_key: NodeKeyProof,
+}
+
+impl TpmExpectation {
+    /// The attestation key.
+    #[must_use]
+    pub const fn ak(&self) -> &Public {
+        &self.ak
+    }
+
+    /// The endorsement keys of the machine.
+    #[must_use]
+    pub fn eks(&self) -> &[EkIdentity] {
+        &self.eks
+    }
+
+    /// What the quote must cover.
+    #[must_use]
+    pub const fn selection(&self) -> PcrSelection {
+        self.selection
+    }
+
+    /// The firmware log that may be answered by its digest alone.
+    #[must_use]
+    pub const fn known_firmware_log(&self) -> Option<[u8; 32]> {
+        self.known_firmware_log
+    }
+
+    /// How the node key is to be proven.
+    #[must_use]
+    pub const fn node_key(&self) -> NodeKeyProof {
+        self.node_key
+    }
+
+    /// SHA-256 of the endorsement keys' certificates, as the binding takes them.
+    #[must_use]
+    pub fn ek_certificates(&self) -> Vec<[u8; 32]> {
+        self.eks.iter().map(|ek| ek.certificate_sha256).collect()
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let writer = KnownTpm::write(&self.ak, &self.eks, Writer::new().u8(VERSION))
+            .list8(&self.secrets, |writer, secret| writer.bytes(secret))
+            .bytes(&self.selection.encode());
+        let writer = match &self.known_firmware_log {
+            None => writer.u8(0),
+            Some(digest) => writer.u8(1).bytes(digest),
+        };
+        match &self.node_key {
+            NodeKeyProof::Certify => writer.u8(0),
+            NodeKeyProof::OnRecord { spki_sha256 } => writer.u8(1).bytes(spki_sha256),
+        }
+        .finish()
+    }
+
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(Structure::Seal, bytes);
+        version(&mut reader)?;
+        let KnownTpm { ak, eks } = KnownTpm::read(&mut reader)?;
+        let count = reader.count8(EKS_MAX, "secrets")?;
+        let secrets = (0..count).map(|_| reader.array("secret")).collect::<Result<_, _>>()?;
+        let selection = PcrSelection::read(&mut reader)?;
+        let known_firmware_log = match reader.u8("firmwareLog")? {
+            0 => None,
+            1 => Some(reader.array("firmwareLog")?),
+            other => return Err(reader.value("firmwareLog", other.into())),
+        };
+        let node_key = match reader.u8("nodeKey")? {
+            0 => NodeKeyProof::Certify,
+            1 => NodeKeyProof::OnRecord { spki_sha256: reader.array("nodeKey")? },
+            other => return Err(reader.value("nodeKey", other.into())),
+        };
+        reader.finish()?;
+        Ok(Self { ak, eks, secrets, selection, known_firmware_log, node_key })
+    }
+}
+
+/// A TPM that has proven itself before: what the server's record keeps of it, and draws the next challenge from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownTpm {
+    /// Its attestation key, as activated.
+    pub ak: Public,
+    /// Its endorsement keys, as verified when it enrolled.
+    pub eks: Vec<EkIdentity>,
+}
+
+impl KnownTpm {
+    /// As the record keeps it, below 3 KiB.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        Self::write(&self.ak, &self.eks, Writer::new().u8(VERSION)).finish()
+    }
+
+    /// Reads what [`encode`](Self::encode) wrote.
+    ///
+    /// # Errors
+    /// [`Malformed`] for anything else: the record is damaged.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(Structure::Seal, bytes);
+        version(&mut reader)?;
+        let known = Self::read(&mut reader)?;
+        reader.finish()?;
+        Ok(known)
+    }
+
+    fn write(ak: &Public, eks: &[EkIdentity], writer: Writer) -> Writer {
+        writer.sized16(ak.as_bytes()).list8(eks, |writer, ek| ek.write(writer))
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let ak = Public::parse(reader.sized16(PUBLIC_BYTES_MAX, "ak")?)?;
+        let count = reader.count8(EKS_MAX, "eks")?;
+        let eks = (0..count).map(|_| EkIdentity::read(reader)).collect::<Result<_, _>>()?;
+        Ok(Self { ak, eks })
+    }
+}
+
+fn version(reader: &mut Reader<'_>) -> Result<(), Malformed> {
+    match reader.u8("version")? {
+        VERSION => Ok(()),
+        other => Err(reader.value("version", other.into())),
+    }
+}

@@ -1,0 +1,84 @@
+//! `IdentityMaterial`: what an agent says about its TPM when it asks for a challenge. All claims.
+
+use crate::error::{Malformed, Structure};
+use crate::reader::{Reader, Writer};
+
+use super::ek::EKS_MAX;
+use super::public::{PUBLIC_BYTES_MAX, Public};
+
+/// Bytes of one certificate, padding included. NV indices of the field hold up to 2,048.
+pub const CERTIFICATE_BYTES_MAX: usize = 4 << 10;
+/// Certificates of one chain: on-device intermediates of Intel are three.
+pub const CHAIN_MAX: usize = 8;
+const VERSION: u8 = 1;
+
+/// What an agent sends in `begin` as material of kind `tpm`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IdentityMaterial {
+    /// Every endorsement key that has a certificate. A machine that returns with a known attestation key may send none.
+    pub endorsement: Vec<OfferedEk>,
+    /// `TPM2B_PUBLIC` of the attestation key.
+    pub ak_public: Vec<u8>,
+}
+
+/// One endorsement key, as found in the TPM.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OfferedEk {
+    /// The certificate as read from NV: DER, perhaps padded or wrapped.
+    pub certificate: Vec<u8>,
+    /// Certificates from the TPM's chain indices, DER, in any order.
+    pub chain: Vec<Vec<u8>>,
+    /// `TPM2B_PUBLIC` of the key.
+    pub public: Vec<u8>,
+}
+
+impl IdentityMaterial {
+    /// The bytes that travel.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        Writer::new()
+            .u8(VERSION)
+            .sized16(&self.ak_public)
+            .list8(&self.endorsement, |writer, ek| {
+                writer
+                    .sized16(&ek.certificate)
+                    .sized16(&ek.public)
+                    .list8(&ek.chain, |writer, certificate| writer.sized16(certificate))
+            })
+            .finish()
+    }
+
+    /// Reads what an agent sent: at most 4 keys, 8 certificates of 4 KiB each beside each key's own.
+    ///
+    /// # Errors
+    /// [`Malformed`] beyond these limits, at the first field that does not parse, and for trailing bytes.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(Structure::Material, bytes);
+        match reader.u8("version")? {
+            VERSION => {}
+            other => return Err(reader.value("version", other.into())),
+        }
+        let ak_public = reader.sized16(PUBLIC_BYTES_MAX + 2, "akPublic")?.to_vec();
+        let count = reader.count8(EKS_MAX, "endorsement")?;
+        let mut endorsement = Vec::with_capacity(count);
+        for _ in 0..count {
+            let certificate = reader.sized16(CERTIFICATE_BYTES_MAX, "certificate")?.to_vec();
+            let public = reader.sized16(PUBLIC_BYTES_MAX + 2, "ekPublic")?.to_vec();
+            let certificates = reader.count8(CHAIN_MAX, "chain")?;
+            let chain = (0..certificates)
+                .map(|_| reader.sized16(CERTIFICATE_BYTES_MAX, "chain").map(<[u8]>::to_vec))
+                .collect::<Result<_, _>>()?;
+            endorsement.push(OfferedEk { certificate, chain, public });
+        }
+        reader.finish()?;
+        Ok(Self { endorsement, ak_public })
+    }
+
+    /// The attestation key's public area.
+    ///
+    /// # Errors
+    /// [`Malformed`] as for [`Public::parse_sized`].
+    pub fn ak(&self) -> Result<Public, Malformed> {
+        Public::parse_sized(&self.ak_public)
+    }
+}
