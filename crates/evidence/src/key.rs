@@ -1,6 +1,6 @@
 //! Keys that someone claims, and keys that someone has proven to hold.
 
-use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::certification_request::X509CertificationRequestInfo;
 use x509_parser::prelude::FromDer as _;
 
 use crate::crypto::{self, HashAlg, PublicKey, SignatureAlg, SignatureValue};
@@ -107,27 +107,22 @@ impl ProvenKey {
         if der.len() > CSR_BYTES_MAX {
             return Err(malformed("request", Defect::TooLarge { found: der.len(), limit: CSR_BYTES_MAX }).into());
         }
-        let (rest, request) =
-            X509CertificationRequest::from_der(der).map_err(|_| malformed("certificationRequest", Defect::Encoding))?;
+        let request = SignedRequest::read(der).ok_or(malformed("certificationRequest", Defect::Encoding))?;
+        let (rest, requested) = X509CertificationRequestInfo::from_der(request.requested)
+            .map_err(|_| malformed("certificationRequestInfo", Defect::Encoding))?;
         if !rest.is_empty() {
-            return Err(malformed("end", Defect::Trailing { left: rest.len() }).into());
+            return Err(malformed("certificationRequestInfo", Defect::Trailing { left: rest.len() }).into());
         }
-        let requested = &request.certification_request_info;
         let claimed = ClaimedKey::from_spki(requested.subject_pki.raw)?;
-        let (algorithm, hash) = match request.signature_algorithm.algorithm.to_id_string().as_str() {
-            "1.2.840.10045.4.3.2" => (SignatureAlg::Ecdsa, HashAlg::Sha256),
-            "1.2.840.10045.4.3.3" => (SignatureAlg::Ecdsa, HashAlg::Sha384),
-            "1.2.840.113549.1.1.11" => (SignatureAlg::Rsassa, HashAlg::Sha256),
-            "1.2.840.113549.1.1.12" => (SignatureAlg::Rsassa, HashAlg::Sha384),
-            "1.2.840.113549.1.1.13" => (SignatureAlg::Rsassa, HashAlg::Sha512),
-            _ => return Err(Unproven::Algorithm),
-        };
-        let bytes = &request.signature_value.data;
+        let (.., algorithm, hash) = *REQUEST_ALGORITHMS
+            .iter()
+            .find(|(identifier, ..)| *identifier == request.algorithm)
+            .ok_or(Unproven::Algorithm)?;
         let value = match algorithm {
-            SignatureAlg::Ecdsa => ecdsa_value(bytes).ok_or(Unproven::Signature)?,
-            SignatureAlg::Rsassa | SignatureAlg::RsaPss => SignatureValue::Rsa(bytes),
+            SignatureAlg::Ecdsa => ecdsa_value(request.signature).ok_or(Unproven::Signature)?,
+            SignatureAlg::Rsassa | SignatureAlg::RsaPss => SignatureValue::Rsa(request.signature),
         };
-        crypto::verify(&claimed.key, algorithm, hash, requested.raw, value).map_err(|_| Unproven::Signature)?;
+        crypto::verify(&claimed.key, algorithm, hash, request.requested, value).map_err(|_| Unproven::Signature)?;
         Ok(claimed.proven())
     }
 
@@ -150,18 +145,61 @@ impl ProvenKey {
     }
 }
 
-/// `SEQUENCE { INTEGER r, INTEGER s }` of at most 127 bytes, leading zeros of the integers removed.
-fn ecdsa_value(der: &[u8]) -> Option<SignatureValue<'_>> {
-    fn element(tag: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
-        let ([found, length], rest) = der.split_first_chunk()?;
-        (*found == tag && *length < 0x80).then(|| rest.split_at_checked(usize::from(*length)))?
+/// The contents of `AlgorithmIdentifier` that a request may be signed with, whole.
+const REQUEST_ALGORITHMS: [(&[u8], SignatureAlg, HashAlg); 5] = [
+    (b"\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02", SignatureAlg::Ecdsa, HashAlg::Sha256),
+    (b"\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x03", SignatureAlg::Ecdsa, HashAlg::Sha384),
+    (b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0b\x05\x00", SignatureAlg::Rsassa, HashAlg::Sha256),
+    (b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0c\x05\x00", SignatureAlg::Rsassa, HashAlg::Sha384),
+    (b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0d\x05\x00", SignatureAlg::Rsassa, HashAlg::Sha512),
+];
+
+/// The three parts of a PKCS#10 request, read strictly: they are not covered by its signature, so nothing in them may
+/// be open to a second spelling.
+struct SignedRequest<'a> {
+    /// `certificationRequestInfo`, header included: what is signed.
+    requested: &'a [u8],
+    /// Content of `signatureAlgorithm`.
+    algorithm: &'a [u8],
+    /// Content of the bit string `signature`.
+    signature: &'a [u8],
+}
+
+impl<'a> SignedRequest<'a> {
+    fn read(der: &'a [u8]) -> Option<Self> {
+        let (request, end) = element(0x30, der)?;
+        let (_, after) = element(0x30, request)?;
+        let requested = request.get(..request.len() - after.len())?;
+        let (algorithm, after) = element(0x30, after)?;
+        let (signature, after) = element(0x03, after)?;
+        let (unused, signature) = signature.split_first()?;
+        (end.is_empty() && after.is_empty() && *unused == 0).then_some(Self { requested, algorithm, signature })
     }
+}
+
+/// Content of the DER element with this tag at the start, and what follows it. Below 64 KiB, shortest lengths only.
+fn element(tag: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
+    let ([found, short], rest) = der.split_first_chunk()?;
+    let (length, rest) = match *short {
+        0..=0x7f => (usize::from(*short), rest),
+        0x81 => rest.split_first().map(|(length, rest)| (usize::from(*length), rest)).filter(|(n, _)| *n > 0x7f)?,
+        0x82 => {
+            let (length, rest) = rest.split_first_chunk()?;
+            Some((usize::from(u16::from_be_bytes(*length)), rest)).filter(|(n, _)| *n > 0xff)?
+        }
+        _ => return None,
+    };
+    if *found == tag { rest.split_at_checked(length) } else { None }
+}
+
+/// `SEQUENCE { INTEGER r, INTEGER s }`, leading zeros of the integers removed.
+fn ecdsa_value(der: &[u8]) -> Option<SignatureValue<'_>> {
     let (both, end) = element(0x30, der)?;
     let (r, rest) = element(0x02, both)?;
     let (s, rest) = element(0x02, rest)?;
-    let digits = |number: &'_ [u8]| number.iter().take_while(|byte| **byte == 0).count();
+    let zeros = |number: &[u8]| number.iter().take_while(|byte| **byte == 0).count();
     (end.is_empty() && rest.is_empty())
-        .then(|| Some(SignatureValue::Ecdsa { r: r.get(digits(r)..)?, s: s.get(digits(s)..)? }))?
+        .then(|| Some(SignatureValue::Ecdsa { r: r.get(zeros(r)..)?, s: s.get(zeros(s)..)? }))?
 }
 
 #[cfg(test)]

@@ -17,6 +17,17 @@ pub enum CryptoFault {
     Key,
 }
 
+impl CryptoFault {
+    /// Stable code for operators and programs.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Random => "crypto.random",
+            Self::Key => "crypto.key",
+        }
+    }
+}
+
 /// Bytes that are wiped when dropped.
 pub type Secret = Zeroizing<Vec<u8>>;
 

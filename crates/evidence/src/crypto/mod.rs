@@ -13,6 +13,7 @@ pub use key::{Curve, PublicKey, RSA_EXPONENT};
 pub use ring::rand::SecureRandom;
 pub use seal::SealKey;
 pub use signature::{BadSignature, SignatureAlg, SignatureValue, verify};
+pub use zeroize::Zeroizing;
 
 use subtle::ConstantTimeEq as _;
 

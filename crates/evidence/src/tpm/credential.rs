@@ -1,10 +1,8 @@
 //! MakeCredential: a secret that only the TPM with a given endorsement key opens, and only for an object with a given
 //! Name. TPM 2.0 Library Part 1, "Credential Protection".
 
-use zeroize::Zeroizing;
-
 use crate::crypto::credential::{aes_cfb_encrypt, agree, hmac, kdfa, kdfe, oaep_encrypt, random};
-use crate::crypto::{CryptoFault, HashAlg, PublicKey, Secret, SecureRandom};
+use crate::crypto::{CryptoFault, HashAlg, PublicKey, Secret, SecureRandom, Zeroizing};
 use crate::reader::Writer;
 
 use super::attributes::Attributes;

@@ -1,5 +1,6 @@
 //! What is kept of an endorsement key whose certificate was verified. Verifies none: see `endorsement`.
 
+use super::endorsement::EkCertificate;
 use crate::TrustClass;
 use crate::error::{Defect, Malformed};
 use crate::reader::{Reader, Writer};
@@ -65,6 +66,26 @@ impl EkIdentity {
             root_name: text(reader, "ek.rootName")?,
             root_sha256: reader.array("ek.root")?,
         })
+    }
+}
+
+impl From<EkCertificate> for EkIdentity {
+    fn from(certificate: EkCertificate) -> Self {
+        let kept = |text: Option<String>| {
+            let mut text = text.unwrap_or_default();
+            text.truncate(text.floor_char_boundary(EK_TEXT_BYTES_MAX));
+            text
+        };
+        Self {
+            certificate_sha256: certificate.sha256,
+            spki_sha256: certificate.spki_sha256,
+            class: certificate.root.class,
+            manufacturer: kept(certificate.manufacturer),
+            model: kept(certificate.model),
+            version: kept(certificate.version),
+            root_name: kept(Some(certificate.root.name)),
+            root_sha256: certificate.root.sha256,
+        }
     }
 }
 

@@ -2,9 +2,10 @@
 //! expected and found; none repeats bytes of the evidence beyond a digest or a number.
 
 use super::attributes::Attributes;
+use super::endorsement::UnverifiedEk;
 use super::event_log::{MalformedLog, UnprovenBoot};
 use super::pcr::{PcrIndex, PcrSet};
-use crate::crypto::Digest;
+use crate::crypto::{CryptoFault, Digest};
 use crate::error::Malformed;
 
 /// Which of the two statements an attestation key made.
@@ -35,12 +36,12 @@ pub enum Unverified {
     /// No endorsement key was offered, and the attestation key is not known.
     #[error("no endorsement key was offered, and the attestation key is not on record")]
     EkMissing,
+    /// An endorsement key's certificate does not verify, or is for another key than the public area offered with it.
+    #[error(transparent)]
+    Ek(#[from] UnverifiedEk),
     /// The same endorsement key was offered twice.
     #[error("the same endorsement key was offered twice")]
     EkTwice,
-    /// The certificate is for another key than the public area offered with it.
-    #[error("endorsement key certificate is for another key than the public area offered with it")]
-    EkMismatch,
     /// The public area is not that of an endorsement key.
     #[error(
         "endorsement key has attributes {found}, needs {} within {}",
@@ -233,7 +234,7 @@ impl Unverified {
             Self::Malformed(malformed) => malformed.code(),
             Self::EkMissing => "tpm.ek.missing",
             Self::EkTwice => "tpm.ek.duplicate",
-            Self::EkMismatch => "tpm.ek.public_mismatch",
+            Self::Ek(unverified) => unverified.code(),
             Self::EkAttributes { .. } => "tpm.ek.attributes",
             Self::EkStorage => "tpm.ek.storage",
             Self::EkInvalid => "tpm.ek.invalid_key",
@@ -286,5 +287,36 @@ impl Unverified {
     #[must_use]
     pub const fn wants_firmware_log(&self) -> bool {
         matches!(self, Self::LogUnknown)
+    }
+}
+
+/// Why no challenge is drawn for a TPM's material.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Uninvited {
+    /// The material is at fault.
+    #[error(transparent)]
+    Evidence(#[from] Unverified),
+    /// We are: no random bytes came.
+    #[error(transparent)]
+    Fault(CryptoFault),
+}
+
+impl From<CryptoFault> for Uninvited {
+    fn from(fault: CryptoFault) -> Self {
+        match fault {
+            CryptoFault::Random => Self::Fault(fault),
+            CryptoFault::Key => Self::Evidence(Unverified::EkInvalid),
+        }
+    }
+}
+
+impl Uninvited {
+    /// Stable code for operators and programs.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Evidence(unverified) => unverified.code(),
+            Self::Fault(fault) => fault.code(),
+        }
     }
 }

@@ -13,6 +13,7 @@ pub mod endorsement;
 mod error;
 pub mod event_log;
 mod expectation;
+mod invitation;
 mod item;
 mod material;
 mod name;
@@ -36,8 +37,9 @@ pub use credential::{
     make_credential,
 };
 pub use ek::{EK_TEXT_BYTES_MAX, EKS_MAX, EkIdentity};
-pub use error::{Statement, Unverified};
+pub use error::{Statement, Uninvited, Unverified};
 pub use expectation::{KnownTpm, NodeKeyProof, TpmExpectation};
+pub use invitation::{Endorsers, Invitation, Wanted, verify_endorsement_key};
 pub use item::{CertifiedKey, FirmwareLog, Signed, TpmItem};
 pub use material::{CERTIFICATE_BYTES_MAX, CHAIN_MAX, IdentityMaterial, OfferedEk};
 pub use name::{Hierarchy, NAME_BYTES_MAX, Name};
