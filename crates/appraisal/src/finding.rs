@@ -202,13 +202,16 @@ pub fn escaped(text: &str) -> String {
     out
 }
 
-/// The candidate nearest to `text` by edit distance, if it is near enough to be a slip of the pen.
+/// The candidate nearest to `text` by edit distance, if it is near enough to be a slip of the pen or the whole of it.
 #[must_use]
 pub fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = (text.len() / 3).max(2);
     candidates
         .into_iter()
-        .map(|candidate| (distance(text, candidate), candidate))
+        .map(|candidate| match candidate.strip_prefix(text) {
+            Some(_) if text.len() > 2 => (1, candidate),
+            _ => (distance(text, candidate), candidate),
+        })
         .filter(|(distance, _)| *distance <= limit)
         .min()
         .map(|(_, candidate)| candidate)

@@ -22,7 +22,8 @@ struct Way<'p> {
     alternative: Option<&'p Alternative>,
     differences: Vec<Difference>,
     /// Not ours and not of an admitted class weigh more than anything that it booted.
-    weight: (usize, usize),
+    /// What only a date is in the way of is nearer than what differs.
+    weight: (usize, usize, usize),
 }
 
 /// Why no rule admits the facts.
@@ -142,13 +143,13 @@ fn way<'p>(
         differences.push(Difference { fact: Some(FactId::Class.to_string()), ..difference });
     }
     let foreign = differences.len();
-    if let Some(alternative) = alternative.filter(|alternative| !engine::counts(alternative, now)) {
-        differences.push(out_of_date(alternative, now));
-    }
+    let late = alternative.filter(|alternative| !engine::counts(alternative, now));
+    differences.extend(late.map(|alternative| out_of_date(alternative, now)));
     let conditions = rule.require.iter().chain(alternative.into_iter().flat_map(|alternative| &alternative.require));
     differences.extend(conditions.filter_map(|condition| difference(condition, facts)));
     differences.extend(engine::unexplained(rule, alternative, facts).map(|pcr| unexplained(pcr, facts)));
-    let weight = (foreign, differences.len());
+    let late = usize::from(late.is_some());
+    let weight = (foreign, differences.len() - foreign - late, late);
     Way { rule, alternative, differences, weight }
 }
 
