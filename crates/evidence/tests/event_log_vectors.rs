@@ -12,7 +12,7 @@ mod vectors;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use holdfast_evidence::tpm::event_log::{EventLog, MalformedLog};
+use holdfast_evidence::tpm::event_log::{BootFacts, EventLog, MalformedLog};
 use holdfast_evidence::tpm::{Bank, PcrIndex};
 
 /// bank → PCR → hex
@@ -109,5 +109,64 @@ fn every_log_replays_to_its_recorded_pcrs_in_each_bank() {
     }
     if vectors::folder().is_some() {
         assert!(compared >= 600, "only {compared} values compared");
+    }
+}
+
+/// (log, Secure Boot, boot applications, a text that the log proves)
+const PROVEN: &[(&str, bool, usize, &str)] = &[
+    ("vm/direct-kernel", false, 1, ""),
+    ("vm/direct-kernel-again", false, 1, ""),
+    ("vm/uki-nosb", false, 2, ""),
+    ("vm/uki-nosb-cmdline-changed", false, 2, ""),
+    ("vm/uki-sb-snakeoil", true, 1, ""),
+    ("vm/shim-grub-debian-sb", true, 4, "/vmlinuz console=ttyS0"),
+    ("arch-linux-workstation.bin", false, 2, ""),
+    ("glinux-alex.bin", false, 1, ""),
+    ("gdc-host.bin", false, 3, "/vmlinuz-6.9.0-rc7+ root=/dev/mapper/ubuntu--vg-ubuntu--lv"),
+    ("cos-93-amd-sev.bin", true, 3, "/syslinux/vmlinuz.A init=/usr/lib/systemd/systemd"),
+    ("rhel8-uefi.bin", true, 3, "(hd0,gpt2)/boot/vmlinuz-4.18.0-240.22.1.el8_3.x86_64"),
+    ("ubuntu-2404-amd-sevsnp.bin", false, 2, "/vmlinuz-6.8.0-1010-gcp root=PARTUUID="),
+    ("eventlogs/binary_bios_measurements-secureboot", true, 3, "(hd0,gpt2)/vmlinuz-5.14.0-503.11.1.el9_5"),
+    ("event-sd-boot-fedora37.bin", false, 0, " console=ttyS0 console=tty0 efi=debug "),
+    ("event-postcode.bin", true, 3, "/xcat/osimage/ubuntu18.04-x86_64-netboot-vgen/kernel"),
+];
+
+#[test]
+fn real_logs_prove_what_their_provenance_says() {
+    for case in logs() {
+        let name = case.log.to_string_lossy().trim_end_matches("/binary_bios_measurements").to_owned();
+        let bytes = std::fs::read(&case.log).unwrap();
+        let Ok(log) = EventLog::parse(&bytes) else { continue };
+        let facts = BootFacts::derive(&log, Bank::Sha256, PcrIndex::all().collect());
+        // fragments of one event have no separators; every real machine's log is a whole boot
+        if log.events().len() < 5 {
+            assert_eq!(facts.unwrap_err().code(), "tpm.event_log.separator_missing", "{name}");
+            continue;
+        }
+        let facts = facts.unwrap_or_else(|refusal| panic!("{name}: {refusal}"));
+        let expected = PROVEN.iter().find(|(log, ..)| name.ends_with(log));
+        let Some((_, secure_boot, applications, text)) = expected else { continue };
+        assert_eq!(facts.secure_boot.as_ref().unwrap().enabled, *secure_boot, "{name}");
+        assert_eq!(facts.boot_applications.len(), *applications, "{name}");
+        let texts: Vec<_> = facts.command_lines().filter_map(|line| line.text).collect();
+        assert!(text.is_empty() || texts.iter().any(|line| line.starts_with(text)), "{name}: {texts:?}");
+    }
+}
+
+#[test]
+fn command_lines_of_the_virtual_machines_are_proven_by_digest() {
+    let Some(folder) = vectors::folder() else { return };
+    for vm in ["direct-kernel", "uki-nosb", "uki-nosb-cmdline-changed", "uki-sb-snakeoil"] {
+        let folder = folder.join("vm").join(vm);
+        let bytes = std::fs::read(folder.join("binary_bios_measurements")).unwrap();
+        let log = EventLog::parse(&bytes).unwrap();
+        let facts = BootFacts::derive(&log, Bank::Sha384, PcrIndex::all().collect()).unwrap();
+        let booted = std::fs::read_to_string(folder.join("cmdline")).unwrap();
+        let [line] = facts.command_lines().collect::<Vec<_>>().try_into().unwrap();
+        assert!(line.is(booted.trim_end_matches('\n')), "{vm}");
+        assert!(!line.is("quiet"), "{vm}");
+        let sections: Vec<_> = facts.uki_sections.iter().map(|section| section.name.unwrap()).collect();
+        let expected: &[&str] = if vm == "direct-kernel" { &[] } else { &[".linux", ".osrel", ".cmdline", ".initrd"] };
+        assert_eq!(sections, expected, "{vm}");
     }
 }

@@ -179,7 +179,7 @@ pub enum UnprovenBoot {
         /// Its register.
         pcr: u8,
     },
-    /// PCR 0 to 7 without a separator: nobody can tell firmware from what came later.
+    /// One of PCR 0 to 7 without a separator, or without any event: nobody can tell firmware from what came later.
     #[error("PCR {pcr} has no separator")]
     SeparatorMissing {
         /// The register.

@@ -71,9 +71,10 @@ impl Separators {
         Ok(if self.seen & bit == 0 { Stage::Firmware } else { Stage::Loader })
     }
 
-    /// Checks that none is missing among PCR 0 to 7 as far as they are in `measured`.
-    pub(super) fn finish(&self, measured: PcrSet) -> Result<(), UnprovenBoot> {
-        let firmware = measured.intersection(PcrSet::FIRMWARE);
+    /// Checks that none is missing among PCR 0 to 7 as far as they are proven: a register that firmware never touched
+    /// is one that anybody may fill.
+    pub(super) fn finish(&self, proven: PcrSet) -> Result<(), UnprovenBoot> {
+        let firmware = proven.intersection(PcrSet::FIRMWARE);
         match firmware.iter().find(|pcr| self.seen & (1 << pcr.get()) == 0) {
             Some(pcr) => Err(UnprovenBoot::SeparatorMissing { pcr: pcr.get() }),
             None => Ok(()),

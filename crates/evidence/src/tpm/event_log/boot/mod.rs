@@ -93,7 +93,7 @@ impl BootFacts {
                 _ => facts.add(event, measurement, proof, &mut sections)?,
             }
         }
-        separators.finish(facts.proven)?;
+        separators.finish(proven)?;
         if facts.is_proven(7) {
             facts.secure_boot = Some(pcr7.finish()?);
         }
