@@ -13,5 +13,6 @@ pub mod live;
 pub mod logging;
 pub mod metrics;
 pub mod program;
+pub mod record;
 pub mod store;
 pub mod sync;

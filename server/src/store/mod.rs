@@ -5,8 +5,11 @@
 
 pub mod attempts;
 pub mod changes;
+#[cfg(test)]
+mod conformance;
 pub mod endorsements;
 pub mod entries;
+pub mod entry_rules;
 pub mod issuances;
 pub mod ledger;
 pub mod nodes;
@@ -29,7 +32,7 @@ pub use issuances::{Issuance, Issuances, NotRecorded, Origin, Recorded};
 pub use ledger::{Actor, Ledger, LedgerEntry, LedgerHead, Operation, StrangerLine};
 pub use nodes::{
     Allowed, InventoryEntry, Mark, Node, NodeAction, NodeFilter, NodeNumber, NodeRefusal, NodeState, NodeTarget, Nodes,
-    Ownership, Standing,
+    Ownership, Remark, Standing,
 };
 pub use policies::{Document, Mode, Policies, PolicyDigest, PolicyDraft, PolicyVersion};
 

@@ -11,8 +11,8 @@ use std::collections::BTreeSet;
 pub trait Nodes: Send + Sync {
     /// By whichever name.
     fn node(&self, target: NodeTarget) -> Held<'_, Option<Node>>;
-    /// Nodes in order of their numbers.
-    fn nodes(&self, filter: NodeFilter) -> Held<'_, Vec<Node>>;
+    /// Nodes in order of their numbers; their state is judged as of `now`.
+    fn nodes(&self, filter: NodeFilter, now: UnixTime) -> Held<'_, Vec<Node>>;
     /// How many nodes are in each state.
     fn count_nodes(&self, now: UnixTime) -> Held<'_, Vec<(NodeState, u64)>>;
     /// What inventory and operators say about the machine with these marks.

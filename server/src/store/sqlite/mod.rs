@@ -1,1 +1,93 @@
-//! The store in one SQLite file.
+//! The store in one SQLite file: WAL with synchronous=FULL, one writer with group commit, a few readers.
+
+mod attempt_rows;
+mod attempts;
+mod endorsements;
+mod entries;
+mod entry_reads;
+mod entry_rows;
+mod inventory;
+mod issuances;
+mod judge;
+mod ledger;
+mod machines;
+mod node_rows;
+mod nodes;
+mod open;
+mod policies;
+mod prune;
+mod writer;
+
+use super::changes::{Changes, Notice, Revision, Subscription};
+use super::{Held, Store, StoreFault};
+use futures_util::future::BoxFuture;
+use holdfast_identity::TrustDomain;
+use sqlx::pool::PoolConnection;
+use sqlx::{Sqlite, SqlitePool, Transaction};
+use std::fs::File;
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use tokio::sync::{broadcast, watch};
+use writer::fault;
+
+/// The store of one server.
+pub struct SqliteStore {
+    queue: writer::Queue,
+    readers: SqlitePool,
+    revision: watch::Sender<Revision>,
+    notices: broadcast::Sender<Arc<Notice>>,
+    trust_domain: TrustDomain,
+    /// When the last thorough pruning was, in seconds since the epoch.
+    pruned: AtomicI64,
+    /// Held as long as the store lives: the operating system lets go of it if the process dies.
+    _lock: File,
+}
+
+/// The database of a server that is down, for the audit.
+pub struct Archive {
+    readers: SqlitePool,
+}
+
+impl SqliteStore {
+    async fn reader(&self) -> Result<PoolConnection<Sqlite>, StoreFault> {
+        self.readers.acquire().await.map_err(fault("get a reader"))
+    }
+
+    /// A reader that sees one moment.
+    async fn snapshot(&self) -> Result<Transaction<'static, Sqlite>, StoreFault> {
+        self.readers.begin().await.map_err(fault("get a reader"))
+    }
+}
+
+impl Archive {
+    async fn reader(&self) -> Result<PoolConnection<Sqlite>, StoreFault> {
+        self.readers.acquire().await.map_err(fault("get a reader"))
+    }
+}
+
+impl Changes for SqliteStore {
+    fn revision(&self) -> Revision {
+        *self.revision.borrow()
+    }
+
+    fn changes(&self) -> Subscription {
+        Subscription { notices: self.notices.subscribe(), revision: self.revision.subscribe() }
+    }
+
+    fn ping(&self) -> Held<'_, ()> {
+        Box::pin(async move {
+            let row = sqlx::query_scalar::<_, i64>("SELECT n FROM history WHERE only_row = 1");
+            row.fetch_one(&mut *self.reader().await?).await.map_err(fault("read the revision"))?;
+            Ok(())
+        })
+    }
+}
+
+impl Store for SqliteStore {
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.queue.close().await;
+            self.readers.close().await;
+        })
+    }
+}

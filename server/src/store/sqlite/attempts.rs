@@ -1,0 +1,235 @@
+//! The recording transaction: challenge, node, verdict, decision and issuance, all of it or nothing.
+
+use super::super::attempts::{
+    Admission, Attempt, AttemptFilter, AttemptId, AttemptRecord, Attempts, Candidate, Outcome, Subject, Verdict,
+};
+use super::super::changes::{NodeEvent, Notice};
+use super::super::issuances::Recorded;
+use super::super::ledger::Actor;
+use super::super::nodes::{NodeTarget, Remark, Standing};
+use super::super::{Held, Sha256, StoreFault};
+use super::judge::{Judged, Judgement, judge};
+use super::node_rows::{self, Kept};
+use super::writer::{Tx, Verb, fault};
+use super::{SqliteStore, attempt_rows, machines};
+use crate::record::Leaf;
+use holdfast_identity::SpiffeId;
+use serde_json::json;
+
+impl Attempts for SqliteStore {
+    fn record_attempt(&self, attempt: Attempt) -> Held<'_, Outcome> {
+        Box::pin(self.queue.run(RecordAttempt(attempt)))
+    }
+
+    fn attempt(&self, id: AttemptId) -> Held<'_, Option<AttemptRecord>> {
+        Box::pin(async move { attempt_rows::one(&mut *self.reader().await?, id).await })
+    }
+
+    fn attempts(&self, filter: AttemptFilter) -> Held<'_, Vec<AttemptRecord>> {
+        Box::pin(async move { attempt_rows::page(&mut *self.reader().await?, &filter).await })
+    }
+
+    fn firmware_log(&self, digest: Sha256) -> Held<'_, Option<Vec<u8>>> {
+        Box::pin(async move {
+            sqlx::query_scalar("SELECT bytes FROM firmware_logs WHERE digest = $1")
+                .bind(digest.0.to_vec())
+                .fetch_optional(&mut *self.reader().await?)
+                .await
+                .map_err(fault("read a firmware log"))
+        })
+    }
+}
+
+struct RecordAttempt(Attempt);
+
+impl Verb for RecordAttempt {
+    type Reply = Outcome;
+    const NAME: &'static str = "record_attempt";
+
+    async fn run(&self, tx: &mut Tx) -> Result<Outcome, StoreFault> {
+        let attempt = &self.0;
+        if attempt_rows::is_taken(&mut tx.connection, &attempt.challenge_id).await? {
+            return Ok(Outcome::ChallengeTaken);
+        }
+        if attempt.policy.is_some() && attempt.policy != tx.enforced() {
+            return Ok(Outcome::PolicyMoved);
+        }
+        let mut kept = match &attempt.subject {
+            Subject::Known(number) => {
+                let found = node_rows::find(&mut tx.connection, &NodeTarget::Number(*number)).await?;
+                let Some(kept) = found else { return Ok(Outcome::Refused { code: "node.unknown".to_owned() }) };
+                Some(kept)
+            }
+            Subject::Proven(marks) => machines::recognise(tx, marks, ak_name(&attempt.verdict), attempt.at).await?,
+        };
+        let mut judgement = judge(attempt, kept.as_ref().map(|kept| &kept.node));
+        if let (Verdict::Admit(admission), Judged::Admit) = (&attempt.verdict, &judgement.judged) {
+            if let Some(code) = machines::owned_by_another(tx, admission, kept.as_ref()).await? {
+                judgement.judged = Judged::Refuse { code: code.to_owned(), ends: false };
+            }
+        }
+        if kept.is_none() && !matches!(judgement.judged, Judged::Refuse { .. }) {
+            kept = Some(machines::new(tx, attempt.at).await?);
+        }
+        write(tx, attempt, kept, judgement).await
+    }
+}
+
+fn ak_name(verdict: &Verdict) -> &[u8] {
+    match verdict {
+        Verdict::Admit(admission) => &admission.candidate.ak_name,
+        Verdict::AwaitApproval(candidate) => &candidate.ak_name,
+        Verdict::Refuse { .. } => &[],
+    }
+}
+
+/// Writes what was judged: first the record, then what follows from it.
+async fn write(
+    tx: &mut Tx,
+    attempt: &Attempt,
+    mut kept: Option<Kept>,
+    judgement: Judgement,
+) -> Result<Outcome, StoreFault> {
+    attempt_rows::take(tx, &attempt.challenge_id, attempt.challenge_expires).await?;
+    if let Some(log) = &attempt.firmware_log {
+        attempt_rows::keep_firmware_log(tx, log, attempt.at).await?;
+    }
+    let spiffe_id = name(attempt, kept.as_ref());
+    attempt_rows::insert(tx, attempt, kept.as_ref(), spiffe_id.as_ref(), &judgement).await?;
+    if let Some(alarm) = judgement.alarm {
+        raise(tx, alarm, attempt, kept.as_ref());
+    }
+    let mut recorded = None;
+    if let Some(kept) = &mut kept {
+        let node = &mut kept.node;
+        if let (Subject::Proven(marks), false) = (&attempt.subject, matches!(judgement.judged, Judged::Refuse { .. })) {
+            node_rows::add_marks(&mut tx.connection, node, marks).await?;
+        }
+        let event = match (&judgement.judged, &attempt.verdict) {
+            (Judged::Admit, Verdict::Admit(admission)) => {
+                recorded = admission.issuance.clone().map(|issuance| {
+                    let index = tx.append(&Leaf::issuance(&issuance, attempt.at));
+                    Recorded::new(issuance, index)
+                });
+                admit(tx, kept, attempt, admission).await?
+            }
+            (Judged::Refuse { ends: true, .. }, _) if node.standing == Standing::Admitted => {
+                node.standing = Standing::Refused;
+                Some(NodeEvent::Refused)
+            }
+            (Judged::AwaitApproval, Verdict::Admit(admission)) => await_approval(kept, &admission.candidate),
+            (Judged::AwaitApproval, Verdict::AwaitApproval(candidate)) => await_approval(kept, candidate),
+            (Judged::Refuse { .. } | Judged::Admit | Judged::AwaitApproval, _) => None,
+        };
+        follow(kept, attempt, &judgement);
+        if let Some(event) = event {
+            let n = tx.next_n();
+            kept.changed_n = n;
+            let (node, spiffe_id) = (kept.node.number, kept.node.spiffe_id.clone());
+            tx.notify(Notice::Node { n, node, spiffe_id, event });
+        }
+        node_rows::save(&mut tx.connection, kept).await?;
+    }
+    let unknown = || StoreFault::Corrupt { what: "admission without a node" };
+    Ok(match judgement.judged {
+        Judged::Admit => {
+            Outcome::Admitted { node: Box::new(kept.ok_or_else(unknown)?.node), recorded, progress: judgement.progress }
+        }
+        Judged::AwaitApproval => Outcome::AwaitsApproval { node: kept.ok_or_else(unknown)?.node.number },
+        Judged::Refuse { code, .. } => Outcome::Refused { code },
+    })
+}
+
+/// Under which name it stands in the record.
+fn name(attempt: &Attempt, kept: Option<&Kept>) -> Option<SpiffeId> {
+    match &attempt.verdict {
+        Verdict::Admit(admission) => Some(admission.spiffe_id.clone()),
+        Verdict::AwaitApproval(_) | Verdict::Refuse { .. } => kept.and_then(|kept| kept.node.spiffe_id.clone()),
+    }
+}
+
+/// Lets the node in; says so where anybody could notice.
+async fn admit(
+    tx: &mut Tx,
+    kept: &mut Kept,
+    attempt: &Attempt,
+    admission: &Admission,
+) -> Result<Option<NodeEvent>, StoreFault> {
+    let node = &mut kept.node;
+    let noticeable = node.standing != Standing::Admitted
+        || node.spiffe_id.as_ref() != Some(&admission.spiffe_id)
+        || node.selectors != admission.selectors;
+    if node.spiffe_id.as_ref() != Some(&admission.spiffe_id) {
+        machines::own(tx, node.number, &admission.spiffe_id).await?;
+    }
+    describe(node, &admission.candidate);
+    node.standing = Standing::Admitted;
+    node.spiffe_id = Some(admission.spiffe_id.clone());
+    node.kinds.extend(attempt.kinds.iter().cloned());
+    node.node_key_spki.clone_from(&admission.node_key_spki);
+    node.selectors.clone_from(&admission.selectors);
+    node.firmware_log = admission.firmware_log;
+    node.policy = attempt.policy;
+    node.rule.clone_from(&admission.rule);
+    node.attested_at = attempt.at;
+    node.evidence_expires = admission.evidence_expires;
+    if let Some(issuance) = &admission.issuance {
+        node.svid_serial = Some(issuance.serial);
+        node.svid_not_after = issuance.not_after;
+    }
+    Ok(noticeable.then_some(NodeEvent::Admitted))
+}
+
+fn await_approval(kept: &mut Kept, candidate: &Candidate) -> Option<NodeEvent> {
+    describe(&mut kept.node, candidate);
+    let before = std::mem::replace(&mut kept.node.standing, Standing::Pending);
+    // A machine that asks again while it waits changes nothing.
+    (before != Standing::Pending || kept.changed_n == 0).then_some(NodeEvent::AwaitsApproval)
+}
+
+fn describe(node: &mut super::super::nodes::Node, candidate: &Candidate) {
+    node.trust_class.clone_from(&candidate.trust_class);
+    node.copyable = candidate.copyable;
+    node.ak_name.clone_from(&candidate.ak_name);
+    node.known.clone_from(&candidate.known);
+    node.description.clone_from(&candidate.description);
+}
+
+/// What follows for the node's pins.
+fn follow(kept: &mut Kept, attempt: &Attempt, judgement: &Judgement) {
+    let node = &mut kept.node;
+    node.last_attempt = Some(attempt.id);
+    let stated = matches!(judgement.judged, Judged::Admit | Judged::AwaitApproval | Judged::Refuse { ends: true, .. });
+    if stated && attempt.clock.is_some() {
+        node.clock = attempt.clock;
+    }
+    if judgement.hold {
+        node.approval = None;
+        node.hold = Some(Remark {
+            at: attempt.at,
+            by: Actor::Server.to_string(),
+            reason: "resetCount fell: cleared, resold or rolled back".to_owned(),
+        });
+    }
+    if judgement.forget_keys {
+        forget_keys(node);
+    }
+}
+
+/// Forgets what lets a node come back by a shorter way than enrolment.
+pub(super) fn forget_keys(node: &mut super::super::nodes::Node) {
+    node.ak_name.clear();
+    node.known.clear();
+    node.node_key_spki.clear();
+}
+
+fn raise(tx: &mut Tx, alarm: &'static str, attempt: &Attempt, kept: Option<&Kept>) {
+    let node = kept.map(|kept| kept.node.number.0);
+    tx.append(&Leaf::Act(json!({
+        "at": attempt.at.seconds(), "by": Actor::Server.to_string(), "action": alarm,
+        "subject": node.map(|number| number.to_string()).unwrap_or_default(),
+        "detail": { "attempt": attempt.id.to_string() },
+    })));
+    metrics::counter!("holdfast_alarms_total", "alarm" => alarm).increment(1);
+    tracing::warn!(alarm, node, attempt = %attempt.id, "alarm");
+}

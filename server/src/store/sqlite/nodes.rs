@@ -1,0 +1,208 @@
+//! Acts on nodes, and the inventory.
+
+use super::super::changes::{NodeEvent, Notice};
+use super::super::ledger::Actor;
+use super::super::nodes::{
+    Allowed, InventoryEntry, Mark, Node, NodeAction, NodeFilter, NodeNumber, NodeRefusal, NodeState, NodeTarget, Nodes,
+    Ownership, Remark, Standing,
+};
+use super::super::{Held, Sha256, StoreFault};
+use super::attempts::forget_keys;
+use super::node_rows::{self, Kept};
+use super::writer::{Tx, Verb};
+use super::{SqliteStore, inventory, machines};
+use crate::record::Leaf;
+use holdfast_identity::UnixTime;
+use serde_json::json;
+use std::collections::BTreeMap;
+
+/// Nodes in one answer.
+const PAGE: u32 = 1000;
+
+impl Nodes for SqliteStore {
+    fn node(&self, target: NodeTarget) -> Held<'_, Option<Node>> {
+        Box::pin(async move {
+            let found = node_rows::find(&mut *self.reader().await?, &target).await?;
+            Ok(found.map(|kept| kept.node))
+        })
+    }
+
+    fn nodes(&self, filter: NodeFilter, now: UnixTime) -> Held<'_, Vec<Node>> {
+        Box::pin(async move {
+            let limit = if filter.limit == 0 { 100 } else { filter.limit.min(PAGE) };
+            let mut after = filter.after.map_or(0, |number| number.0);
+            let mut found = Vec::new();
+            loop {
+                let page = node_rows::page(&mut *self.reader().await?, after, PAGE).await?;
+                let Some(last) = page.last() else { return Ok(found) };
+                after = last.node.number.0;
+                for Kept { node, .. } in page {
+                    if filter.state.is_none_or(|state| node.state(now) == state) {
+                        found.push(node);
+                    }
+                    if found.len() >= limit as usize {
+                        return Ok(found);
+                    }
+                }
+            }
+        })
+    }
+
+    fn count_nodes(&self, now: UnixTime) -> Held<'_, Vec<(NodeState, u64)>> {
+        Box::pin(async move {
+            let mut counts = BTreeMap::new();
+            let mut after = 0;
+            loop {
+                let page = node_rows::page(&mut *self.reader().await?, after, PAGE).await?;
+                let Some(last) = page.last() else { return Ok(counts.into_iter().collect()) };
+                after = last.node.number.0;
+                for kept in page {
+                    *counts.entry(kept.node.state(now)).or_insert(0) += 1;
+                }
+            }
+        })
+    }
+
+    fn ownership(&self, marks: Vec<Mark>) -> Held<'_, Ownership> {
+        Box::pin(async move {
+            let mut reader = self.reader().await?;
+            let mut ownership = Ownership::default();
+            for mark in &marks {
+                ownership.inventory.extend(inventory::find(&mut reader, mark.digest).await?);
+                if ownership.node.is_none() {
+                    let target = NodeTarget::Mark(mark.digest);
+                    ownership.node = node_rows::find(&mut reader, &target).await?.map(|kept| kept.node);
+                }
+            }
+            ownership.approved = ownership.node.as_ref().is_some_and(|node| node.approval.is_some());
+            Ok(ownership)
+        })
+    }
+
+    fn act(
+        &self,
+        target: NodeTarget,
+        action: NodeAction,
+        by: Actor,
+        at: UnixTime,
+    ) -> Held<'_, Result<Node, NodeRefusal>> {
+        Box::pin(self.queue.run(Act { target, action, by, at }))
+    }
+
+    fn allow(&self, keys: Vec<Allowed>, by: Actor, at: UnixTime) -> Held<'_, u64> {
+        Box::pin(self.queue.run(inventory::Allow { keys, by, at }))
+    }
+
+    fn disallow(&self, digests: Vec<Sha256>, by: Actor, at: UnixTime) -> Held<'_, u64> {
+        Box::pin(self.queue.run(inventory::Disallow { digests, by, at }))
+    }
+
+    fn inventory(&self, after: Option<Sha256>, limit: u32) -> Held<'_, Vec<InventoryEntry>> {
+        Box::pin(async move {
+            let limit = if limit == 0 { 100 } else { limit.min(PAGE) };
+            inventory::page(&mut *self.reader().await?, after, limit).await
+        })
+    }
+}
+
+struct Act {
+    target: NodeTarget,
+    action: NodeAction,
+    by: Actor,
+    at: UnixTime,
+}
+
+impl Verb for Act {
+    type Reply = Result<Node, NodeRefusal>;
+    const NAME: &'static str = "act_on_node";
+
+    async fn run(&self, tx: &mut Tx) -> Result<Self::Reply, StoreFault> {
+        let found = node_rows::find(&mut tx.connection, &self.target).await?;
+        let mut kept = match (found, &self.action, &self.target) {
+            (Some(kept), _, _) => kept,
+            // A key may be banned before its machine was ever seen.
+            (None, NodeAction::Ban { .. }, NodeTarget::Mark(digest)) => {
+                let mut kept = machines::new(tx, self.at).await?;
+                let mark = Mark { kind: "ek".to_owned(), digest: *digest };
+                node_rows::add_marks(&mut tx.connection, &mut kept.node, &[mark]).await?;
+                kept
+            }
+            (None, _, _) => return Ok(Err(NodeRefusal::Unknown)),
+        };
+        match (&self.action, &kept.node.ban) {
+            (NodeAction::Unban, None) => return Ok(Err(NodeRefusal::NotBanned)),
+            (NodeAction::Approve, Some(_)) => return Ok(Err(NodeRefusal::Banned)),
+            _ => {}
+        }
+        tx.append(&self.leaf(kept.node.number));
+        let event = self.apply(&mut kept.node);
+        let n = tx.next_n();
+        kept.changed_n = n;
+        tx.notify(Notice::Node { n, node: kept.node.number, spiffe_id: kept.node.spiffe_id.clone(), event });
+        node_rows::save(&mut tx.connection, &kept).await?;
+        Ok(Ok(kept.node))
+    }
+}
+
+impl Act {
+    fn leaf(&self, number: NodeNumber) -> Leaf {
+        let reason = match &self.action {
+            NodeAction::Deny { reason } | NodeAction::Ban { reason } | NodeAction::Freeze { reason } => Some(reason),
+            NodeAction::Approve | NodeAction::Evict | NodeAction::Unban | NodeAction::Reset => None,
+        };
+        Leaf::Act(json!({
+            "at": self.at.seconds(), "by": self.by.to_string(), "action": self.action.as_str(),
+            "subject": number.0.to_string(), "detail": { "reason": reason },
+        }))
+    }
+
+    fn remark(&self, reason: &str) -> Remark {
+        Remark { at: self.at, by: self.by.to_string(), reason: reason.to_owned() }
+    }
+
+    fn apply(&self, node: &mut Node) -> NodeEvent {
+        match &self.action {
+            NodeAction::Approve => {
+                node.approval = Some(self.remark(""));
+                node.hold = None;
+                if node.standing == Standing::Denied {
+                    node.standing = Standing::Pending;
+                }
+                NodeEvent::Approved
+            }
+            NodeAction::Deny { .. } => {
+                node.approval = None;
+                node.standing = Standing::Denied;
+                NodeEvent::Denied
+            }
+            NodeAction::Evict => {
+                node.approval = None;
+                if node.standing != Standing::Denied {
+                    node.standing = Standing::Evicted;
+                }
+                node.clock = None;
+                forget_keys(node);
+                NodeEvent::Evicted
+            }
+            NodeAction::Ban { reason } => {
+                node.ban = Some(self.remark(reason));
+                NodeEvent::Banned
+            }
+            NodeAction::Unban => {
+                node.ban = None;
+                NodeEvent::Unbanned
+            }
+            NodeAction::Reset => {
+                (node.approval, node.hold, node.freeze, node.clock) = (None, None, None, None);
+                node.kinds.clear();
+                node.standing = Standing::Evicted;
+                forget_keys(node);
+                NodeEvent::Reset
+            }
+            NodeAction::Freeze { reason } => {
+                node.freeze = Some(self.remark(reason));
+                NodeEvent::Frozen
+            }
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Opens the database file: lock, pragmas, migrations, one writer and a few readers.
+
+use super::super::changes::{NOTICES_HELD, Revision};
+use super::super::{Sha256, StoreFault};
+use super::SqliteStore;
+use super::writer::{self, Tx, Watched, fault};
+use holdfast_identity::TrustDomain;
+use ring::rand::{SecureRandom, SystemRandom};
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, SqlSafeStr};
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicI64;
+use std::time::Duration;
+use tokio::sync::{broadcast, watch};
+
+/// Name of the database below the data directory.
+const FILE: &str = "holdfast.db";
+/// Name of the file whose lock says that a server runs here.
+const LOCK: &str = "holdfast.lock";
+/// Connections that read; each has a thread and a page cache of its own.
+const READERS: u32 = 4;
+/// Pages kept by each connection, in KiB.
+const CACHE_KIB: &str = "-2048";
+
+/// The schema's history. A text that was released is never changed.
+const MIGRATIONS: &[(i64, &str, &str)] = &[(1, "first", include_str!("../../../migrations/sqlite/0001_first.sql"))];
+
+impl SqliteStore {
+    /// Opens the store below `data_dir`, making it if there is none. Only one server at a time has it.
+    ///
+    /// # Errors
+    /// [`StoreFault::Database`] if another server runs there, or the file cannot be opened, locked or migrated.
+    pub async fn open(data_dir: &Path, trust_domain: TrustDomain) -> Result<Self, StoreFault> {
+        DirBuilder::new().recursive(true).mode(0o700).create(data_dir).map_err(io("create the data directory"))?;
+        let lock = private_file(&data_dir.join(LOCK)).map_err(io("open the lock file"))?;
+        lock.try_lock().map_err(|error| StoreFault::Database {
+            verb: "lock the data directory",
+            reason: format!("{error}: does another server run in {}?", data_dir.display()),
+        })?;
+        let file = data_dir.join(FILE);
+        private_file(&file).map_err(io("open the database file"))?;
+        let options = options(&file);
+
+        let mut connection = options.connect().await.map_err(fault("open the database"))?;
+        let applied = migrator().run(&mut connection).await;
+        applied.map_err(|error| StoreFault::Database { verb: "migrate the database", reason: error.to_string() })?;
+        let state = writer::load(&mut connection, draw()?).await?;
+
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .min_connections(1)
+            .acquire_timeout(Duration::from_secs(10))
+            .connect_with(options.pragma("query_only", "on"))
+            .await
+            .map_err(fault("open the database for reading"))?;
+        let revision = watch::Sender::new(Revision { epoch: state.epoch, n: state.n });
+        let notices = broadcast::Sender::new(NOTICES_HELD);
+        let watched = Watched { revision: revision.clone(), notices: notices.clone() };
+        let queue = writer::start(Tx::new(connection, state), watched);
+        Ok(Self { queue, readers, revision, notices, trust_domain, pruned: AtomicI64::new(0), _lock: lock })
+    }
+
+    /// Opens the database of a server that is down, for reading alone: the audit's way in.
+    ///
+    /// # Errors
+    /// [`StoreFault::Database`] if there is none or it cannot be read.
+    pub async fn open_for_audit(data_dir: &Path) -> Result<super::Archive, StoreFault> {
+        let options = SqliteConnectOptions::new()
+            .filename(data_dir.join(FILE))
+            .pragma("query_only", "on")
+            .busy_timeout(Duration::from_secs(5));
+        let readers = SqlitePoolOptions::new()
+            .max_connections(1)
+            .connect_with(options)
+            .await
+            .map_err(fault("open the database for reading"))?;
+        Ok(super::Archive { readers })
+    }
+}
+
+fn options(file: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(file)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(false)
+        .busy_timeout(Duration::from_secs(5))
+        .pragma("cache_size", CACHE_KIB)
+        .pragma("temp_store", "memory")
+        .disable_statement_logging()
+}
+
+fn migrator() -> Migrator {
+    let migrations = MIGRATIONS.iter().map(|&(version, name, text)| {
+        Migration::new(version, name.into(), MigrationType::Simple, text.into_sql_str(), false)
+    });
+    Migrator::with_migrations(migrations.collect())
+}
+
+fn private_file(path: &PathBuf) -> std::io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+fn io(verb: &'static str) -> impl FnOnce(std::io::Error) -> StoreFault {
+    move |error| StoreFault::Database { verb, reason: error.to_string() }
+}
+
+fn draw() -> Result<[u8; 16], StoreFault> {
+    let mut epoch = [0; 16];
+    SystemRandom::new().fill(&mut epoch).map_err(|_| StoreFault::Unavailable)?;
+    Ok(epoch)
+}
+
+impl TryFrom<Vec<u8>> for Sha256 {
+    type Error = StoreFault;
+
+    fn try_from(bytes: Vec<u8>) -> Result<Self, StoreFault> {
+        bytes.try_into().map(Self).map_err(|_| StoreFault::Corrupt { what: "digest" })
+    }
+}

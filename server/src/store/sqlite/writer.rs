@@ -1,0 +1,330 @@
+//! The one writer: takes verbs from a queue, runs all that wait in one transaction, and answers after the commit.
+//!
+//! A verb looks first and writes last, so that a refusal of the domain leaves nothing behind; if one fails all the
+//! same, the batch is rolled back and each verb runs again by itself, so that nobody pays for another's fault.
+
+use super::super::changes::{Notice, Revision};
+use super::super::ledger::LedgerHead;
+use super::super::policies::PolicyDigest;
+use super::super::{Sha256, StoreFault};
+use crate::record::ChainHead;
+use crate::record::Leaf;
+use futures_util::future::BoxFuture;
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{Connection, Row};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+/// Verbs that may wait; more are refused as a fault of ours, with a retry.
+pub(super) const QUEUE: usize = 4096;
+/// Verbs in one transaction: as many as still commit within some milliseconds.
+const BATCH: usize = 256;
+/// Rows that one statement inserts into the record.
+const LEDGER_ROWS: usize = 16;
+
+/// Something to do inside the writer's transaction.
+pub(super) trait Verb: Send + Sync + 'static {
+    /// What its caller gets after the commit.
+    type Reply: Send + 'static;
+    /// For faults and metrics.
+    const NAME: &'static str;
+    /// Does it. May run twice, the first time rolled back.
+    fn run(&self, tx: &mut Tx) -> impl Future<Output = Result<Self::Reply, StoreFault>> + Send;
+}
+
+/// The writer's side of the database, inside a transaction.
+pub(super) struct Tx {
+    /// The connection.
+    pub(super) connection: SqliteConnection,
+    state: State,
+    leaves: Vec<(ChainHead, Vec<u8>)>,
+    notices: Vec<Notice>,
+}
+
+/// What the writer knows without asking the database; it alone changes it.
+#[derive(Clone, Copy)]
+pub(super) struct State {
+    pub(super) epoch: [u8; 16],
+    pub(super) n: u64,
+    pub(super) ledger: ChainHead,
+    pub(super) enforced: Option<PolicyDigest>,
+}
+
+impl Tx {
+    pub(super) const fn new(connection: SqliteConnection, state: State) -> Self {
+        Self { connection, state, leaves: Vec::new(), notices: Vec::new() }
+    }
+
+    /// Appends to the record; returns the entry's index.
+    pub(super) fn append(&mut self, leaf: &Leaf) -> u64 {
+        let leaf = leaf.encode();
+        let index = self.state.ledger.size;
+        self.state.ledger = self.state.ledger.append(&leaf);
+        self.leaves.push((self.state.ledger, leaf));
+        index
+    }
+
+    /// The present revision number.
+    pub(super) const fn n(&self) -> u64 {
+        self.state.n
+    }
+
+    /// Makes the next revision.
+    pub(super) const fn next_n(&mut self) -> u64 {
+        self.state.n += 1;
+        self.state.n
+    }
+
+    /// Tells subscribers, after the commit.
+    pub(super) fn notify(&mut self, notice: Notice) {
+        self.notices.push(notice);
+    }
+
+    /// The policy version in force.
+    pub(super) const fn enforced(&self) -> Option<PolicyDigest> {
+        self.state.enforced
+    }
+
+    /// Puts another in force.
+    pub(super) const fn enforce(&mut self, policy: Option<PolicyDigest>) {
+        self.state.enforced = policy;
+    }
+
+    /// Writes the record's new entries, the head and the revision.
+    async fn flush(&mut self, before: &State) -> Result<(), StoreFault> {
+        let mut leaves = std::mem::take(&mut self.leaves);
+        for rows in leaves.chunks_mut(LEDGER_ROWS) {
+            let text = if rows.len() == LEDGER_ROWS { MANY_LEDGER_ROWS } else { ONE_LEDGER_ROW };
+            let size = if rows.len() == LEDGER_ROWS { LEDGER_ROWS } else { 1 };
+            for part in rows.chunks_mut(size) {
+                let mut query = sqlx::query(text);
+                for (head, leaf) in part {
+                    let index = head.size.saturating_sub(1).cast_signed();
+                    query = query.bind(index).bind(std::mem::take(leaf)).bind(head.hash.to_vec());
+                }
+                query.execute(&mut self.connection).await.map_err(fault("append to the record"))?;
+            }
+        }
+        if (self.state.n, self.state.ledger.size) != (before.n, before.ledger.size) {
+            sqlx::query("UPDATE history SET n = $1, ledger_size = $2, ledger_hash = $3 WHERE only_row = 1")
+                .bind(self.state.n.cast_signed())
+                .bind(self.state.ledger.size.cast_signed())
+                .bind(self.state.ledger.hash.to_vec())
+                .execute(&mut self.connection)
+                .await
+                .map_err(fault("write the revision"))?;
+        }
+        Ok(())
+    }
+}
+
+const ONE_LEDGER_ROW: &str = "INSERT INTO ledger (idx, leaf, hash) VALUES ($1, $2, $3)";
+const MANY_LEDGER_ROWS: &str = "INSERT INTO ledger (idx, leaf, hash) VALUES \
+    ($1, $2, $3), ($4, $5, $6), ($7, $8, $9), ($10, $11, $12), ($13, $14, $15), ($16, $17, $18), ($19, $20, $21), \
+    ($22, $23, $24), ($25, $26, $27), ($28, $29, $30), ($31, $32, $33), ($34, $35, $36), ($37, $38, $39), \
+    ($40, $41, $42), ($43, $44, $45), ($46, $47, $48)";
+
+/// Turns the database's error into ours, naming what was being done.
+pub(super) fn fault(verb: &'static str) -> impl FnOnce(sqlx::Error) -> StoreFault {
+    move |error| StoreFault::Database { verb, reason: error.to_string() }
+}
+
+/// Where verbs are handed in.
+#[derive(Clone)]
+pub(super) struct Queue(mpsc::Sender<Box<dyn Call>>);
+
+impl Queue {
+    /// Runs `verb` in the next transaction and returns its reply after the commit.
+    pub(super) async fn run<V: Verb>(&self, verb: V) -> Result<V::Reply, StoreFault> {
+        let (reply, answer) = oneshot::channel();
+        let asked = Instant::now();
+        let call = Box::new(Waiting { verb, outcome: None, reply: Some(reply) });
+        self.0.try_send(call).map_err(|_| StoreFault::Unavailable)?;
+        let outcome = answer.await.map_err(|_| StoreFault::Unavailable)?;
+        metrics::histogram!("holdfast_store_seconds", "verb" => V::NAME).record(asked.elapsed());
+        outcome
+    }
+
+    /// Ends the writer once it has done what waits.
+    pub(super) async fn close(&self) {
+        let (reply, answer) = oneshot::channel();
+        if self.0.send(Box::new(Stop(Some(reply)))).await.is_ok() {
+            let _ = answer.await;
+        }
+    }
+}
+
+/// A verb with the one who waits for it.
+trait Call: Send {
+    fn run<'a>(&'a mut self, tx: &'a mut Tx) -> BoxFuture<'a, Result<(), StoreFault>>;
+    fn finish(self: Box<Self>, committed: Result<(), StoreFault>);
+    fn is_stop(&self) -> bool {
+        false
+    }
+}
+
+struct Waiting<V: Verb> {
+    verb: V,
+    outcome: Option<V::Reply>,
+    reply: Option<oneshot::Sender<Result<V::Reply, StoreFault>>>,
+}
+
+impl<V: Verb> Call for Waiting<V> {
+    fn run<'a>(&'a mut self, tx: &'a mut Tx) -> BoxFuture<'a, Result<(), StoreFault>> {
+        Box::pin(async move {
+            self.outcome = Some(self.verb.run(tx).await?);
+            Ok(())
+        })
+    }
+
+    fn finish(mut self: Box<Self>, committed: Result<(), StoreFault>) {
+        let outcome = committed.and_then(|()| self.outcome.take().ok_or(StoreFault::Unavailable));
+        if let Some(reply) = self.reply.take() {
+            // A caller who went away has his change all the same.
+            let _ = reply.send(outcome);
+        }
+    }
+}
+
+struct Stop(Option<oneshot::Sender<()>>);
+
+impl Call for Stop {
+    fn run<'a>(&'a mut self, _: &'a mut Tx) -> BoxFuture<'a, Result<(), StoreFault>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn finish(mut self: Box<Self>, _: Result<(), StoreFault>) {
+        if let Some(reply) = self.0.take() {
+            let _ = reply.send(());
+        }
+    }
+
+    fn is_stop(&self) -> bool {
+        true
+    }
+}
+
+/// The writer's ends towards those who watch.
+pub(super) struct Watched {
+    pub(super) revision: watch::Sender<Revision>,
+    pub(super) notices: broadcast::Sender<Arc<Notice>>,
+}
+
+/// Starts the writer.
+pub(super) fn start(tx: Tx, watched: Watched) -> Queue {
+    let (queue, waiting) = mpsc::channel(QUEUE);
+    tokio::spawn(write(tx, waiting, watched));
+    Queue(queue)
+}
+
+async fn write(mut tx: Tx, mut waiting: mpsc::Receiver<Box<dyn Call>>, watched: Watched) {
+    let mut calls = Vec::with_capacity(BATCH);
+    while waiting.recv_many(&mut calls, BATCH).await > 0 {
+        let stop = calls.iter().any(|call| call.is_stop());
+        metrics::histogram!("holdfast_store_batch_verbs").record(u32::try_from(calls.len()).unwrap_or(u32::MAX));
+        let began = Instant::now();
+        match transaction(&mut tx, &mut calls).await {
+            Ok(()) => finish(&mut tx, calls.drain(..), &watched),
+            Err(fault) if calls.len() == 1 => {
+                tracing::error!(code = fault.code(), error = %fault, "store transaction failed");
+                calls.drain(..).for_each(|call| call.finish(Err(fault.clone())));
+            }
+            Err(fault) => {
+                tracing::warn!(code = fault.code(), error = %fault, "store transaction failed, retrying one by one");
+                one_by_one(&mut tx, &mut calls, &watched).await;
+            }
+        }
+        metrics::histogram!("holdfast_store_commit_seconds").record(began.elapsed());
+        if stop {
+            break;
+        }
+    }
+    let _ = tx.connection.close().await;
+}
+
+async fn one_by_one(tx: &mut Tx, calls: &mut Vec<Box<dyn Call>>, watched: &Watched) {
+    for call in calls.drain(..) {
+        let mut alone = vec![call];
+        match transaction(tx, &mut alone).await {
+            Ok(()) => finish(tx, alone.drain(..), watched),
+            Err(fault) => alone.drain(..).for_each(|call| call.finish(Err(fault.clone()))),
+        }
+    }
+}
+
+/// Runs all in one transaction; after an error nothing of it is left, here or on disk.
+async fn transaction(tx: &mut Tx, calls: &mut [Box<dyn Call>]) -> Result<(), StoreFault> {
+    let before = tx.state;
+    let outcome = attempt(tx, calls, &before).await;
+    if outcome.is_err() {
+        tx.state = before;
+        tx.leaves.clear();
+        tx.notices.clear();
+        // Fails where nothing was begun, or where SQLite rolled back by itself: both are what is wanted.
+        let _ = sqlx::raw_sql("ROLLBACK").execute(&mut tx.connection).await;
+    }
+    outcome
+}
+
+async fn attempt(tx: &mut Tx, calls: &mut [Box<dyn Call>], before: &State) -> Result<(), StoreFault> {
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut tx.connection).await.map_err(fault("begin"))?;
+    for call in calls.iter_mut() {
+        call.run(tx).await?;
+    }
+    tx.flush(before).await?;
+    sqlx::query("COMMIT").execute(&mut tx.connection).await.map_err(fault("commit"))?;
+    Ok(())
+}
+
+/// Tells those who watch, then those who wait.
+fn finish(tx: &mut Tx, calls: impl Iterator<Item = Box<dyn Call>>, watched: &Watched) {
+    let revision = Revision { epoch: tx.state.epoch, n: tx.state.n };
+    watched.revision.send_if_modified(|held| std::mem::replace(held, revision) != revision);
+    for notice in tx.notices.drain(..) {
+        // Nobody listening is fine.
+        let _ = watched.notices.send(Arc::new(notice));
+    }
+    calls.for_each(|call| call.finish(Ok(())));
+}
+
+/// Reads what the writer keeps in mind; makes the first row in a new database.
+pub(super) async fn load(connection: &mut SqliteConnection, epoch: [u8; 16]) -> Result<State, StoreFault> {
+    sqlx::query(
+        "INSERT INTO history (only_row, epoch, n, changes_after, bundle_sequence, ledger_size, ledger_hash) \
+         VALUES (1, $1, 0, 0, 0, 0, $2) ON CONFLICT (only_row) DO NOTHING",
+    )
+    .bind(epoch.to_vec())
+    .bind(vec![0_u8; 32])
+    .execute(&mut *connection)
+    .await
+    .map_err(fault("write the first row"))?;
+    let row = sqlx::query("SELECT epoch, n, ledger_size, ledger_hash FROM history WHERE only_row = 1")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(fault("read the revision"))?;
+    let enforced = sqlx::query_scalar::<_, Vec<u8>>("SELECT digest FROM policies WHERE mode = 'enforce'")
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(fault("read the policy in force"))?;
+    let hash: Vec<u8> = row.try_get("ledger_hash").map_err(fault("read the head"))?;
+    let epoch: Vec<u8> = row.try_get("epoch").map_err(fault("read the epoch"))?;
+    Ok(State {
+        epoch: epoch.try_into().map_err(|_| StoreFault::Corrupt { what: "epoch" })?,
+        n: row.try_get::<i64, _>("n").map_err(fault("read the revision"))?.cast_unsigned(),
+        ledger: ChainHead {
+            size: row.try_get::<i64, _>("ledger_size").map_err(fault("read the head"))?.cast_unsigned(),
+            hash: hash.try_into().map_err(|_| StoreFault::Corrupt { what: "ledger head" })?,
+        },
+        enforced: enforced
+            .map(|digest| digest.try_into().map(Sha256).map_err(|_| StoreFault::Corrupt { what: "policy digest" }))
+            .transpose()?,
+    })
+}
+
+impl From<ChainHead> for LedgerHead {
+    fn from(head: ChainHead) -> Self {
+        Self { size: head.size, hash: head.hash }
+    }
+}
