@@ -5,12 +5,17 @@
 #![forbid(unsafe_code)]
 
 pub mod attest;
+pub mod backoff;
 pub mod cli;
+pub mod clock;
 pub mod config;
+pub mod connection;
 pub mod state;
 pub mod svids;
+pub mod sync;
 pub mod tpm;
 pub mod transport;
+pub mod trust;
 pub mod workload_api;
 
 /// The agent's side of `holdfast.agent.v1`, generated from `agent.proto`.

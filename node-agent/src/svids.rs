@@ -2,6 +2,10 @@
 //!
 //! The meeting point of those who make SVIDs (below this module) and those who hand them out (`workload_api`).
 
+mod cache;
+mod key;
+mod maker;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
@@ -9,6 +13,9 @@ use std::sync::Arc;
 use holdfast_identity::{Selector, SpiffeId, UnixTime};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
+
+pub use cache::{PREFETCH_MAX, SvidCache};
+pub use maker::make;
 
 /// One identity of one workload, with its private key. Never written to disk by the agent.
 pub struct X509Svid {

@@ -110,8 +110,15 @@ impl Values {
         for (text, note) in boot::command_lines(profile) {
             self.add("tpm.boot.command_lines", text, note.to_owned());
         }
-        for (digests, note) in boot::initrds(profile) {
-            self.add("tpm.boot.initrds", hex(&digests), note);
+        for (text, note) in boot::loader_texts(profile) {
+            self.add("tpm.boot.loader_texts", text, note.to_owned());
+        }
+        for (digests, note) in boot::loaded_files(profile) {
+            self.add("tpm.boot.loaded_files", hex(&digests), note);
+        }
+        self.add("tpm.boot.firmware_versions", profile.firmware.version.clone(), "S-CRTM version".to_owned());
+        if let Some(shim) = &profile.boot.shim {
+            self.add("tpm.secure_boot.sbat_level", shim.sbat_level.clone(), "as shim measures it".to_owned());
         }
         for (name, contents) in profile.boot.uki.iter().flat_map(|uki| uki.sections()) {
             let digest = hex::encode(bank.hash(&[contents]));
@@ -138,5 +145,5 @@ fn entry_note(entry: &Entry) -> String {
 
 /// A TOML basic string; also a JSON string.
 fn quoted(text: &str) -> String {
-    serde_json::to_string(text).unwrap_or_default()
+    serde_json::to_string(text).unwrap_or_default().replace('\u{7f}', "\\u007f")
 }

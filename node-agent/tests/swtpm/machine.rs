@@ -13,13 +13,13 @@ use tempfile::TempDir;
 use zeroize::Zeroizing;
 
 /// Persistent handles of the attestation key and the node key.
-pub const HANDLES: (u32, u32) = (0x8148_4600, 0x8148_4601);
+pub(crate) const HANDLES: (u32, u32) = (0x8148_4600, 0x8148_4601);
 
 /// A running machine and the state directory of its agent.
-pub struct Bench {
-    pub machine: Powered,
-    pub profile: Profile,
-    pub access: Access,
+pub(crate) struct Bench {
+    pub(crate) machine: Powered,
+    pub(crate) profile: Profile,
+    pub(crate) access: Access,
     place: TempDir,
 }
 
@@ -34,7 +34,7 @@ fn template() -> PathBuf {
 }
 
 impl Bench {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let place = tempfile::tempdir().unwrap();
         let profile = Profile::load("shim-grub").unwrap();
         let machine = Machine::copy_of(&template(), &place.path().join("machine")).unwrap().start(&profile).unwrap();
@@ -49,24 +49,24 @@ impl Bench {
         Self { machine, profile, access, place }
     }
 
-    pub fn state(&self) -> StateDir {
+    pub(crate) fn state(&self) -> StateDir {
         StateDir::open(&self.place.path().join("agent")).unwrap()
     }
 
     /// The actor, as the agent starts it.
-    pub fn tpm(&self) -> Tpm {
+    pub(crate) fn tpm(&self) -> Tpm {
         Tpm::start(self.access.clone(), self.state(), |stall| panic!("{stall}")).unwrap()
     }
 
     /// Commands that the machine has seen since the last call.
-    pub fn commands(&self) -> u64 {
+    pub(crate) fn commands(&self) -> u64 {
         let seen = self.machine.command_total();
         self.machine.forget_commands();
         seen
     }
 
     /// Runs one of tpm2-tools against the machine.
-    pub fn tool(&self, words: &str) {
+    pub(crate) fn tool(&self, words: &str) {
         let mut words = words.split_whitespace();
         let mut command = Command::new(words.next().unwrap());
         command.args(words).env("TPM2TOOLS_TCTI", format!("swtpm:{}", self.machine.tcti()));
@@ -75,7 +75,7 @@ impl Bench {
     }
 
     /// Sends one raw command, given in hexadecimal, and leaves behind what it makes.
-    pub fn command(&self, hexadecimal: &str) {
+    pub(crate) fn command(&self, hexadecimal: &str) {
         let mut stream = TcpStream::connect(("127.0.0.1", self.machine.port())).unwrap();
         stream.write_all(&hex::decode(hexadecimal.replace(' ', "")).unwrap()).unwrap();
         let mut header = [0; 10];
@@ -83,7 +83,7 @@ impl Bench {
         assert_eq!(header[6..], [0; 4], "response code");
     }
 
-    pub fn with_owner_auth(mut self, value: &str) -> Self {
+    pub(crate) fn with_owner_auth(mut self, value: &str) -> Self {
         self.access.owner_auth = Some(Zeroizing::new(value.as_bytes().to_vec()));
         self
     }

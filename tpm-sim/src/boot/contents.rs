@@ -161,12 +161,32 @@ pub(crate) fn command_lines(profile: &Profile) -> Vec<(String, &'static str)> {
     }
 }
 
-/// The initial RAM disks of a boot.
-pub(crate) fn initrds(profile: &Profile) -> Vec<(Digests, String)> {
-    let kernel =
-        profile.boot.kernel.iter().filter_map(|kernel| {
-            kernel.initrd.as_ref().map(|initrd| (initrd.file_digests(), kernel.initrd_path.clone()))
-        });
-    let uki = profile.boot.uki.iter().map(|uki| (uki.initrd.file_digests(), format!("{}: .initrd", uki.path)));
-    kernel.chain(uki).collect()
+/// What the loader says it did, in the order of the log: GRUB's commands and command line, the stub's options.
+pub(crate) fn loader_texts(profile: &Profile) -> Vec<(String, &'static str)> {
+    let boot = &profile.boot;
+    let mut texts = Vec::new();
+    if let (Some(grub), Some(kernel)) = (&boot.grub, &boot.kernel) {
+        texts.extend(grub.commands.iter().map(|command| (command.clone(), "grub_cmd")));
+        let line = format!("{} {}", kernel.path, kernel.cmdline);
+        texts.push((format!("linux {line}"), "grub_cmd"));
+        texts.push((line, "kernel_cmdline"));
+        texts.extend(kernel.initrd.iter().map(|_| (format!("initrd {}", kernel.initrd_path), "grub_cmd")));
+        texts.push(("boot".to_owned(), "grub_cmd"));
+    }
+    let options = boot.uki.iter().filter_map(|uki| uki.given_options(profile.secure_boot.enabled));
+    texts.extend(options.map(|options| (options.to_owned(), "systemd-stub")));
+    texts
+}
+
+/// The files of PCR 9 in the order of the log: what GRUB reads, and the initial RAM disk.
+pub(crate) fn loaded_files(profile: &Profile) -> Vec<(Digests, String)> {
+    let boot = &profile.boot;
+    let mut files = Vec::new();
+    if let Some(kernel) = &boot.kernel {
+        files.extend(boot.grub.iter().map(|_| (kernel.image.file_digests(), kernel.path.clone())));
+        let initrd = kernel.initrd.iter();
+        files.extend(initrd.map(|initrd| (initrd.file_digests(), kernel.initrd_path.clone())));
+    }
+    files.extend(boot.uki.iter().map(|uki| (uki.initrd.file_digests(), format!("{}: .initrd", uki.path))));
+    files
 }

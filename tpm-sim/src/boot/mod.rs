@@ -3,7 +3,7 @@
 
 mod contents;
 
-pub(crate) use contents::{applications, authorities, command_lines, initrds};
+pub(crate) use contents::{applications, authorities, command_lines, loaded_files, loader_texts};
 
 use crate::boot::contents::database;
 use crate::digest::Digests;
@@ -123,9 +123,8 @@ impl Measured<'_> {
     }
 
     fn grub(&mut self, grub: &Grub, kernel: &Kernel) -> Result<(), SimError> {
-        match (&grub.signer, &self.profile.boot.shim) {
-            (Some(signer), None) => self.authority_db(signer)?,
-            (None, None) | (_, Some(_)) => {} // shim has measured its own certificate
+        if let (Some(signer), None) = (&grub.signer, &self.profile.boot.shim) {
+            self.authority_db(signer)?; // shim would have measured its own certificate
         }
         let path = match &self.profile.boot.shim {
             Some(_) => uefi::file_path(&grub.path),

@@ -1,3 +1,5 @@
+//! Machines manufactured, booted, rebooted, suspended, cleared, rolled back, copied.
+
 use holdfast_tpm_sim::{Bank, Change, Machine, Powered, Vendor, log, profile};
 
 use crate::{booted, factory, profile_of};

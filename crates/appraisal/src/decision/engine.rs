@@ -165,7 +165,7 @@ fn passes(test: &Test, fact: &Fact) -> bool {
         _ => None,
     };
     match test {
-        Test::Equals(wanted) => one.is_some_and(|value| *value == wanted.value),
+        Test::Equals(wanted) => one.is_some_and(|value| wanted.is(value)),
         Test::OneOf(wanted) => one.is_some_and(|value| wanted.contains(value)),
         Test::AtLeast(least) => one.is_some_and(|value| value.value_type() == least.value_type() && value >= least),
         Test::AtMost(most) => one.is_some_and(|value| value.value_type() == most.value_type() && value <= most),
@@ -177,7 +177,7 @@ fn passes(test: &Test, fact: &Fact) -> bool {
         Test::SupersetOf(least) => least.covered_by(values).0,
         Test::Exactly(wanted) => wanted.covered_by(values) == (true, 0),
         Test::Sequence(wanted) => {
-            wanted.len() == values.len() && wanted.iter().zip(values).all(|(wanted, value)| wanted.value == *value)
+            wanted.len() == values.len() && wanted.iter().zip(values).all(|(wanted, value)| wanted.is(value))
         }
         Test::AnyOf(wanted) => values.iter().any(|value| wanted.contains(value)),
     }

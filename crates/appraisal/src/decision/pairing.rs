@@ -17,7 +17,8 @@ pub(super) fn differing(test: &Test, fact: &Fact, facts: &Facts) -> Vec<ValueDif
     let listed: Vec<ValueDifference> = match test {
         Test::Sequence(wanted) => sequence(wanted, fact, facts),
         Test::Exactly(wanted) => {
-            let missing: Vec<&Noted> = wanted.values().iter().filter(|n| !fact.values.contains(&n.value)).collect();
+            let missing: Vec<&Noted> =
+                wanted.values().iter().filter(|noted| !fact.values.iter().any(|v| noted.is(v))).collect();
             let strange: Vec<usize> =
                 found().filter(|(_, v)| !wanted.contains(v)).map(|(position, _)| position).collect();
             zipped(&missing, &strange, fact, facts)
@@ -27,7 +28,7 @@ pub(super) fn differing(test: &Test, fact: &Fact, facts: &Facts) -> Vec<ValueDif
         }
         Test::NoneOf(denied) => found().filter(|(_, v)| denied.contains(v)).map(stranger).take(LISTED_MAX).collect(),
         Test::SupersetOf(least) => {
-            let missing = least.values().iter().filter(|noted| !fact.values.contains(&noted.value));
+            let missing = least.values().iter().filter(|noted| !fact.values.iter().any(|v| noted.is(v)));
             missing.map(|noted| pair(Some(noted), None, None)).take(LISTED_MAX).collect()
         }
         Test::Equals(wanted) => found().map(|(position, v)| pair(Some(wanted), Some(v), at(position))).collect(),
@@ -59,7 +60,7 @@ pub(super) fn all_missing(test: &Test) -> Vec<ValueDifference> {
 /// Leaves out what both begin and end with, and pairs the rest in order: a changed kernel is one pair, an event that
 /// was slipped in is one without an expected value.
 fn sequence(wanted: &[Noted], fact: &Fact, facts: &Facts) -> Vec<ValueDifference> {
-    let same = |(noted, value): &(&Noted, &Value)| noted.value == **value;
+    let same = |(noted, value): &(&Noted, &Value)| noted.is(value);
     let head = wanted.iter().zip(&fact.values).take_while(same).count();
     let room = wanted.len().min(fact.values.len()) - head;
     let tail = wanted.iter().rev().zip(fact.values.iter().rev()).take(room).take_while(same).count();

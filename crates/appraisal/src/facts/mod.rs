@@ -1,6 +1,7 @@
 //! Facts: what verified evidence says, named and typed, each with its provenance and the event that proves it.
 //! Judges nothing.
 
+mod boot;
 mod id;
 pub(crate) mod read;
 mod registry;
@@ -9,6 +10,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub use boot::boot;
 use holdfast_evidence::Provenance;
 use holdfast_evidence::crypto::Digest;
 pub use id::{FactId, PCR_COUNT, all_names};

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use holdfast_evidence::crypto::Digest;
 use toml::de::{DeTable, DeValue};
 
 use super::{FactId, all_names};
@@ -16,6 +17,21 @@ pub struct Noted {
     pub value: Value,
     /// The remark.
     pub note: Option<Box<str>>,
+    /// The digest under which some firmware measures the value, where the log then holds the digest alone.
+    pub(crate) digest: Option<Digest>,
+}
+
+impl Noted {
+    /// A value without a remark.
+    pub(crate) const fn bare(value: Value) -> Self {
+        Self { value, note: None, digest: None }
+    }
+
+    /// Whether `found` is this value, or the digest of it.
+    pub(crate) fn is(&self, found: &Value) -> bool {
+        self.value == *found
+            || self.digest.is_some_and(|digest| matches!(found, Value::Digest(found) if *found == digest))
+    }
 }
 
 /// One entry of a table of facts.
@@ -94,7 +110,7 @@ pub(crate) fn suggestion(name: &str) -> String {
 /// The value that `node` spells, bare or as `{ value = …, note = "…" }`.
 pub(crate) fn noted(reader: &mut Reader<'_>, node: &Node<'_>, value_type: ValueType) -> Option<Noted> {
     let Some(table) = node.get_ref().as_table() else {
-        return literal(reader, node, value_type).map(|value| Noted { value, note: None });
+        return literal(reader, node, value_type).map(Noted::bare);
     };
     reader.only_keys(table, "a value with a note", &["value", "note"]);
     let value = reader.required(table, "value", node.span(), "write: { value = \"…\", note = \"…\" }")?;
@@ -103,7 +119,7 @@ pub(crate) fn noted(reader: &mut Reader<'_>, node: &Node<'_>, value_type: ValueT
         Some(note) => Some(reader.string(note, "note")?.into()),
         None => None,
     };
-    Some(Noted { value, note })
+    Some(Noted { note, ..Noted::bare(value) })
 }
 
 /// The value that `node` spells; anything of another type is a finding.

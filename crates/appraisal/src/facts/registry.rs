@@ -89,12 +89,20 @@ facts! {
         "what the firmware must not start: certificates and image digests";
     "tpm.secure_boot.authorities" FactId::SecureBootAuthorities, Labelled List State, [7], Some("tpm:authority"),
         "what vouched for each image that was started, as variable:kind:digest, in order";
+    "tpm.secure_boot.sbat_level" FactId::SbatLevel, Text One State, [7], None,
+        "shim's revocation level, as shim measured it";
+    "tpm.secure_boot.dma_protection_disabled" FactId::DmaProtectionDisabled, Bool One State, [7], Some("tpm:dma_protection_disabled"),
+        "whether the firmware says that it left memory open to devices while booting";
+    "tpm.boot.firmware_versions" FactId::FirmwareVersions, Text List State, [0], Some("tpm:boot_firmware_version"),
+        "versions that the firmware gives itself, where it measures them as text";
     "tpm.boot.applications" FactId::BootApplications, Digest List State, [4], Some("tpm:boot_application"),
-        "Authenticode digests of the boot applications (boot loader, kernel, UKI) that the firmware started, in order";
+        "Authenticode digests of everything that was started (boot loader, kernel, UKI), in order";
     "tpm.boot.command_lines" FactId::CommandLines, Text List State, [8, 9, 12], Some("tpm:command_line"),
-        "kernel command lines, where the log proves them";
-    "tpm.boot.initrds" FactId::Initrds, Digest List State, [9], None,
-        "digests of the initial RAM disks, in order";
+        "everything that may be a kernel command line, in order; under GRUB the kernel's file name comes first";
+    "tpm.boot.loaded_files" FactId::LoadedFiles, Digest List State, [9], None,
+        "digests of everything else that was loaded (initial RAM disk, GRUB's files and modules), in order; a condition on command lines is sound only together with one on these";
+    "tpm.boot.loader_texts" FactId::LoaderTexts, Text List State, [8, 12], None,
+        "everything that the boot loader says it did (GRUB's commands, the stub's texts), in order";
     "tpm.boot.uki_sections" FactId::UkiSections, Labelled List State, [11], None,
         "sections of the unified kernel image, as name:digest, in order";
     "tpm.events.N" FactId::Events(0), Digest List State, [], None,

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use holdfast_evidence::tpm::Bank;
+use holdfast_evidence::tpm::event_log::boot::load_options_digest;
 use toml::de::{DeTable, DeValue};
 
 use crate::document::{Document, Node, Reader, is_name};
@@ -19,6 +21,7 @@ pub(crate) struct Names<'t, 'i> {
     sets: BTreeMap<String, (&'t Node<'i>, std::ops::Range<usize>)>,
     references: BTreeMap<String, (ReferenceValues, std::ops::Range<usize>)>,
     used: BTreeSet<String>,
+    bank: Bank,
 }
 
 impl<'t, 'i> Names<'t, 'i> {
@@ -28,8 +31,9 @@ impl<'t, 'i> Names<'t, 'i> {
         table: &'t DeTable<'i>,
         files: &[Document<'_>],
         foreign: &mut Vec<Finding>,
+        bank: Bank,
     ) -> Self {
-        let mut names = Self { sets: BTreeMap::new(), references: BTreeMap::new(), used: BTreeSet::new() };
+        let mut names = Self { sets: BTreeMap::new(), references: BTreeMap::new(), used: BTreeSet::new(), bank };
         if let Some(node) = table.get("reference_values") {
             for (file, span) in reader.strings(node, "reference_values").into_iter().take(REFERENCE_FILES_MAX) {
                 let Some(document) = files.iter().find(|document| document.name == file) else {
@@ -74,7 +78,8 @@ impl<'t, 'i> Names<'t, 'i> {
         if let DeValue::String(text) = node.get_ref()
             && let Some(name) = reference(text)
         {
-            return self.resolve(reader, id, name, node);
+            let values = self.resolve(reader, id, name, node);
+            return self.measured(id, values);
         }
         let elements = reader.array(node, what).unwrap_or_default();
         let mut values: Vec<Noted> = Vec::with_capacity(elements.len());
@@ -85,6 +90,18 @@ impl<'t, 'i> Names<'t, 'i> {
             }
         }
         repeated(reader, node, &values, what);
+        self.measured(id, values)
+    }
+
+    /// Gives each command line the digest under which a kernel's EFI stub measures it: there the log holds no text.
+    fn measured(&self, id: FactId, mut values: Vec<Noted>) -> Vec<Noted> {
+        if id == FactId::CommandLines {
+            for noted in &mut values {
+                if let Value::Text(text) = &noted.value {
+                    noted.digest = Some(load_options_digest(self.bank, text));
+                }
+            }
+        }
         values
     }
 

@@ -55,7 +55,7 @@ fn read(
     let name = name.and_then(|node| reader.name(node, "name"));
     let description = table.get("description").and_then(|node| reader.string(node, "description")).unwrap_or_default();
     let bank = bank(reader, table);
-    let mut names = Names::read(reader, table, references, foreign);
+    let mut names = Names::read(reader, table, references, foreign, bank);
     let issue = table.get("issue").and_then(|node| reader.subtable(node, "issue"));
     let issue = issue.map(|table| Partial::read(reader, table)).unwrap_or_default();
     let mut rule_reader = RuleReader { names: &mut names, bank, issue: &issue };

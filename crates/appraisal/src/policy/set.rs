@@ -19,7 +19,11 @@ impl Set {
         let mut set = Self { values: Vec::with_capacity(values.len()), places: HashMap::default() };
         for noted in values {
             if !set.places.contains_key(&noted.value) {
-                set.places.insert(noted.value.clone(), set.values.len());
+                let place = set.values.len();
+                set.places.insert(noted.value.clone(), place);
+                if let Some(digest) = noted.digest {
+                    set.places.insert(Value::Digest(digest), place);
+                }
                 set.values.push(noted);
             }
         }
@@ -109,7 +113,7 @@ mod tests {
     use super::*;
 
     fn texts(texts: &[&str]) -> Vec<Noted> {
-        texts.iter().map(|text| Noted { value: Value::text(text), note: None }).collect()
+        texts.iter().map(|text| Noted::bare(Value::text(text))).collect()
     }
 
     #[test]

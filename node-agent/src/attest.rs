@@ -1,1 +1,0 @@
-//! Who is at the other end of a Unix socket: selectors of a workload, by the kernel's word.

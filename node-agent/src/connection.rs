@@ -1,0 +1,103 @@
+//! One TLS connection to the server, with HTTP/2 on it. Opened once and never silently opened again: what was attested
+//! on a connection holds for that connection alone.
+
+mod fault;
+mod open;
+mod signer;
+mod verifier;
+
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use holdfast_protocol::limits;
+use hyper::body::Incoming;
+use hyper::client::conn::http2::SendRequest;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
+
+use crate::agent_stubs::attestation_client::AttestationClient;
+use crate::agent_stubs::node_client::NodeClient;
+
+pub use fault::ConnectionFault;
+pub use open::{Credentials, Opener};
+
+/// Bytes of the largest answer: a page of 500 entries at their largest.
+const ANSWER_BYTES_MAX: usize = 8 << 20;
+/// How long a connection may take to say goodbye.
+const GOODBYE: Duration = Duration::from_millis(500);
+
+/// An open connection. Dropping it closes it.
+#[derive(Debug)]
+pub struct Connection {
+    channel: Channel,
+    origin: tonic::codegen::http::Uri,
+    stop: CancellationToken,
+    gone: CancellationToken,
+    driver: Option<JoinHandle<()>>,
+    own: bool,
+}
+
+/// Sends requests on one connection; the service under the generated clients.
+#[derive(Debug, Clone)]
+pub struct Channel {
+    requests: SendRequest<Body>,
+}
+
+impl tower::Service<hyper::Request<Body>> for Channel {
+    type Response = hyper::Response<Incoming>;
+    type Error = hyper::Error;
+    type Future = BoxFuture<'static, Result<Self::Response, hyper::Error>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), hyper::Error>> {
+        self.requests.poll_ready(context)
+    }
+
+    fn call(&mut self, request: hyper::Request<Body>) -> Self::Future {
+        Box::pin(self.requests.send_request(request))
+    }
+}
+
+impl Connection {
+    /// Whether it was opened with the node's own certificate, so that it can carry what only a node may ask.
+    #[must_use]
+    pub const fn is_nodes_own(&self) -> bool {
+        self.own
+    }
+
+    /// The client of the attestation service on this connection.
+    #[must_use]
+    pub fn attestation(&self) -> AttestationClient<Channel> {
+        AttestationClient::with_origin(self.channel.clone(), self.origin.clone())
+            .max_decoding_message_size(ANSWER_BYTES_MAX)
+            .max_encoding_message_size(limits::BEGIN_BYTES_MAX.max(limits::COMPLETE_MESSAGE_BYTES_MAX))
+    }
+
+    /// The client of the node service on this connection.
+    #[must_use]
+    pub fn node(&self) -> NodeClient<Channel> {
+        NodeClient::with_origin(self.channel.clone(), self.origin.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
+    }
+
+    /// Cancelled when the connection has ended, whoever ended it.
+    #[must_use]
+    pub fn gone(&self) -> CancellationToken {
+        self.gone.clone()
+    }
+
+    /// Closes it and waits until the server can see that.
+    pub async fn close(mut self) {
+        self.stop.cancel();
+        if let Some(driver) = self.driver.take() {
+            // Bounded by GOODBYE.
+            let _ = driver.await;
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}

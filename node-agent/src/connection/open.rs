@@ -1,0 +1,179 @@
+//! Opens connections: address, TCP, TLS 1.3 without resumption, HTTP/2.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::ClientConfig;
+use rustls::client::Resumption;
+use rustls_pki_types::{CertificateDer, ServerName};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_util::sync::CancellationToken;
+
+use super::signer::NodeCertificate;
+use super::verifier::ServerVerifier;
+use super::{Channel, Connection, ConnectionFault, GOODBYE};
+use crate::clock;
+use crate::config::ServerAddress;
+use crate::tpm::Tpm;
+use crate::trust::Trust;
+
+/// How long an address may take to accept.
+const CONNECT: Duration = Duration::from_secs(10);
+/// How long TLS may take, the TPM's signature included.
+const HANDSHAKE: Duration = Duration::from_secs(20);
+/// How often a silent connection is asked whether it lives, and how long it may take to answer.
+const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
+
+/// What a connection is opened with, beside the address.
+#[derive(Clone)]
+pub enum Credentials {
+    /// Nothing: only the server shows who it is.
+    None,
+    /// The node's SVID (DER, leaf first) for the key with this SubjectPublicKeyInfo in the TPM.
+    Node {
+        /// DER, leaf first.
+        chain: Vec<Vec<u8>>,
+        /// DER.
+        spki: Vec<u8>,
+        /// Where the key is.
+        tpm: Tpm,
+    },
+}
+
+/// Opens connections to one server.
+#[derive(Debug, Clone)]
+pub struct Opener {
+    server: ServerAddress,
+    trust: Arc<Trust>,
+}
+
+impl Opener {
+    /// An opener for `server`, which must show a certificate under `trust`.
+    #[must_use]
+    pub const fn new(server: ServerAddress, trust: Arc<Trust>) -> Self {
+        Self { server, trust }
+    }
+
+    /// Opens a connection.
+    ///
+    /// # Errors
+    /// [`ConnectionFault`]. An insecure first connection pins what it saw before it is handed out.
+    pub async fn open(&self, credentials: Credentials) -> Result<Connection, ConnectionFault> {
+        let own = matches!(credentials, Credentials::Node { .. });
+        let config = self.config(credentials)?;
+        let tcp = self.dial().await?;
+        let tls = self.handshake(config, tcp).await?;
+        if self.trust.authorities().is_empty() {
+            // The verifier took the topmost certificate as anchor.
+            let shown = tls.get_ref().1.peer_certificates().and_then(<[_]>::last);
+            if let Some(seen) = shown {
+                self.trust.pin(seen).map_err(ConnectionFault::Pin)?;
+                tracing::warn!("server believed without a trust bundle, and pinned");
+            }
+        }
+        self.http(tls, own).await
+    }
+
+    async fn dial(&self) -> Result<TcpStream, ConnectionFault> {
+        let server = || self.server.to_string();
+        let unreachable = |source| ConnectionFault::Unreachable { server: server(), source };
+        let addresses =
+            tokio::net::lookup_host((self.server.host.as_str(), self.server.port)).await.map_err(unreachable)?;
+        let mut last = unreachable(std::io::ErrorKind::NotFound.into());
+        for address in addresses {
+            match timeout(CONNECT, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => {
+                    // Small messages, one after the other.
+                    stream.set_nodelay(true).map_err(unreachable)?;
+                    return Ok(stream);
+                }
+                Ok(Err(source)) => last = unreachable(source),
+                Err(_) => last = ConnectionFault::Timeout { server: server(), seconds: CONNECT.as_secs() },
+            }
+        }
+        Err(last)
+    }
+
+    async fn handshake(&self, config: ClientConfig, tcp: TcpStream) -> Result<TlsStream<TcpStream>, ConnectionFault> {
+        let server = || self.server.to_string();
+        // Nothing is checked against this name and it is not sent; the library wants one.
+        let name = match self.server.host.parse::<IpAddr>() {
+            Ok(address) => ServerName::IpAddress(address.into()),
+            Err(_) => ServerName::try_from(self.server.host.clone())
+                .or_else(|_| ServerName::try_from("holdfast-server"))
+                .map_err(|error| ConnectionFault::Configuration(error.to_string()))?,
+        };
+        match timeout(HANDSHAKE, TlsConnector::from(Arc::new(config)).connect(name, tcp)).await {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(source)) => Err(ConnectionFault::Handshake { server: server(), source }),
+            Err(_) => Err(ConnectionFault::Timeout { server: server(), seconds: HANDSHAKE.as_secs() }),
+        }
+    }
+
+    async fn http(&self, tls: TlsStream<TcpStream>, own: bool) -> Result<Connection, ConnectionFault> {
+        let server = self.server.to_string();
+        let origin = tonic::codegen::http::Uri::builder()
+            .scheme("https")
+            .authority(server.as_str())
+            .path_and_query("/")
+            .build()
+            .map_err(|error| ConnectionFault::Configuration(error.to_string()))?;
+        let (requests, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(KEEP_ALIVE.0)
+            .keep_alive_timeout(KEEP_ALIVE.1)
+            .keep_alive_while_idle(true)
+            .handshake(TokioIo::new(tls))
+            .await
+            .map_err(|source| ConnectionFault::Http { server, source })?;
+        let (stop, gone) = (CancellationToken::new(), CancellationToken::new());
+        let (stopped, ended) = (stop.clone(), gone.clone().drop_guard());
+        let driver = tokio::spawn(async move {
+            let _ended = ended;
+            let mut connection = std::pin::pin!(connection);
+            tokio::select! {
+                // An error here ends every request on the connection with an error of its own.
+                _ = connection.as_mut() => {}
+                () = stopped.cancelled() => {
+                    let _ = timeout(GOODBYE, connection).await;
+                }
+            }
+        });
+        Ok(Connection { channel: Channel { requests }, origin, stop, gone, driver: Some(driver), own })
+    }
+
+    fn config(&self, credentials: Credentials) -> Result<ClientConfig, ConnectionFault> {
+        let unusable = |error: String| ConnectionFault::Configuration(error);
+        let expected =
+            self.trust.trust_domain().with_path("/holdfast/server").map_err(|error| unusable(error.to_string()))?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier = ServerVerifier {
+            expected,
+            authorities: self.trust.authorities(),
+            not_before: clock::BUILD_TIME.max(self.trust.time()),
+            provider: Arc::clone(&provider),
+        };
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(|error| unusable(error.to_string()))?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier));
+        let mut config = match credentials {
+            Credentials::None => builder.with_no_client_auth(),
+            Credentials::Node { chain, spki, tpm } => {
+                let chain = chain.into_iter().map(CertificateDer::from).collect();
+                builder.with_client_cert_resolver(Arc::new(NodeCertificate::new(chain, spki, tpm)))
+            }
+        };
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        config.enable_sni = false;
+        // A resumed session would be a connection whose node never showed that it still has its key.
+        config.resumption = Resumption::disabled();
+        Ok(config)
+    }
+}

@@ -1,0 +1,296 @@
+//! The SVIDs that the node's workloads may have, in memory, and who is waiting for them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use holdfast_identity::{Selector, UnixTime};
+use tokio::sync::{Notify, watch};
+
+use super::{SvidSource, SvidState, WorkloadUpdate, X509Svid};
+use crate::clock::ServerClock;
+use crate::sync::Entry;
+
+/// Entries whose SVIDs are made before anyone asks, the oldest first: a workload that starts while the server is away
+/// still gets its own. Beyond that number SVIDs are made when a workload asks.
+pub const PREFETCH_MAX: usize = 1_000;
+/// Seconds before something that the server did not sign is asked for again.
+const RETRY_SECONDS: i64 = 30;
+
+type Bundles = Arc<BTreeMap<String, Vec<Vec<u8>>>>;
+
+/// Every SVID of the node's workloads.
+pub struct SvidCache {
+    clock: Arc<ServerClock>,
+    inner: Mutex<Inner>,
+    bundles: watch::Sender<Bundles>,
+    work: Notify,
+}
+
+#[derive(Default)]
+struct Inner {
+    standing: Standing,
+    /// The entries came at least once since the node was admitted.
+    synced: bool,
+    entries: BTreeMap<String, Arc<Entry>>,
+    held: HashMap<String, Held>,
+    /// What the server did not sign, by entry, until when it is left alone.
+    unsigned: HashMap<String, Unsigned>,
+    sets: HashMap<BTreeSet<Selector>, watch::Sender<SvidState>>,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Standing {
+    #[default]
+    Starting,
+    Admitted,
+    Denied,
+}
+
+struct Held {
+    svid: Arc<X509Svid>,
+    revision_number: u64,
+    rotate_at: UnixTime,
+}
+
+struct Unsigned {
+    revision_number: u64,
+    until: UnixTime,
+}
+
+impl SvidCache {
+    /// An empty cache: everyone waits.
+    #[must_use]
+    pub fn new(clock: Arc<ServerClock>) -> Self {
+        Self { clock, inner: Mutex::default(), bundles: watch::Sender::default(), work: Notify::new() }
+    }
+
+    /// The node is admitted: SVIDs may be made.
+    pub fn admit(&self) {
+        let mut inner = self.lock();
+        if inner.standing != Standing::Admitted {
+            inner.standing = Standing::Admitted;
+            self.publish_locked(&mut inner);
+        }
+    }
+
+    /// The node was refused: every workload loses its identities at once, and their keys are wiped.
+    pub fn deny(&self) {
+        let mut inner = self.lock();
+        inner.standing = Standing::Denied;
+        inner.synced = false;
+        inner.entries.clear();
+        inner.held.clear();
+        inner.unsigned.clear();
+        self.publish_locked(&mut inner);
+    }
+
+    /// The entries are these now.
+    pub fn entries(&self, entries: &BTreeMap<String, Arc<Entry>>) {
+        let mut inner = self.lock();
+        inner.entries.clone_from(entries);
+        inner.synced = true;
+        let Inner { entries, held, unsigned, .. } = &mut *inner;
+        held.retain(|id, held| entries.get(id).is_some_and(|entry| entry.spiffe_id == held.svid.spiffe_id));
+        unsigned.retain(|id, unsigned| {
+            entries.get(id).is_some_and(|entry| entry.revision_number == unsigned.revision_number)
+        });
+        self.publish_locked(&mut inner);
+        self.work.notify_one();
+    }
+
+    /// The X.509 authorities by trust-domain name are these now.
+    pub fn learn_bundles(&self, bundles: BTreeMap<String, Vec<Vec<u8>>>) {
+        let mut inner = self.lock();
+        if **self.bundles.borrow() != bundles {
+            self.bundles.send_replace(Arc::new(bundles));
+            self.publish_locked(&mut inner);
+        }
+    }
+
+    /// At most `limit` entries whose SVID has to be made now: those that someone waits for first, then the oldest.
+    pub(super) fn due(&self, limit: usize) -> Vec<Arc<Entry>> {
+        let inner = self.lock();
+        if inner.standing != Standing::Admitted || !inner.synced {
+            return Vec::new();
+        }
+        let asked: HashSet<&str> = inner
+            .entries
+            .values()
+            .filter(|entry| inner.sets.keys().any(|set| entry.selectors.is_subset(set)))
+            .map(|entry| entry.id.as_str())
+            .collect();
+        let mut due: Vec<_> = by_age(inner.entries.values())
+            .into_iter()
+            .enumerate()
+            .map(|(place, entry)| (!asked.contains(entry.id.as_str()), place, entry))
+            .filter(|(unasked, place, entry)| (!unasked || *place < PREFETCH_MAX) && self.is_due(&inner, entry))
+            .collect();
+        due.sort_by_key(|(unasked, place, _)| (*unasked, *place));
+        due.into_iter().take(limit).map(|(_, _, entry)| Arc::clone(entry)).collect()
+    }
+
+    fn is_due(&self, inner: &Inner, entry: &Entry) -> bool {
+        if entry.expires_at.is_some_and(|end| self.clock.is_over(end)) {
+            return false;
+        }
+        if inner.unsigned.get(&entry.id).is_some_and(|unsigned| !self.clock.is_due(unsigned.until)) {
+            return false;
+        }
+        inner
+            .held
+            .get(&entry.id)
+            .is_none_or(|held| held.revision_number != entry.revision_number || self.clock.is_due(held.rotate_at))
+    }
+
+    /// Takes signed SVIDs, with the moment from which each is to be replaced.
+    pub(super) fn store(&self, signed: Vec<(Arc<Entry>, X509Svid, UnixTime)>) {
+        let mut inner = self.lock();
+        for (entry, svid, rotate_at) in signed {
+            // The entry may have changed or gone while its SVID was on the way.
+            if inner.entries.get(&entry.id).is_none_or(|now| now.spiffe_id != svid.spiffe_id) {
+                continue;
+            }
+            inner.unsigned.remove(&entry.id);
+            let held = Held { svid: Arc::new(svid), revision_number: entry.revision_number, rotate_at };
+            if inner.held.insert(entry.id.clone(), held).is_some() {
+                metrics::counter!("holdfast_agent_svid_rotations_total").increment(1);
+            }
+        }
+        self.publish_locked(&mut inner);
+    }
+
+    /// The server would not sign for this entry; it is asked again later, or when the entry changes.
+    pub(super) fn leave(&self, entry: &Entry) {
+        let mut inner = self.lock();
+        let until = self.clock.now().plus(RETRY_SECONDS);
+        inner.unsigned.insert(entry.id.clone(), Unsigned { revision_number: entry.revision_number, until });
+        self.publish_locked(&mut inner);
+    }
+
+    /// Waits until there may be something to make.
+    pub(super) async fn work(&self) {
+        self.work.notified().await;
+    }
+
+    /// Brings everyone up to date with the clock: what has ended is taken back.
+    pub fn tick(&self) {
+        let mut inner = self.lock();
+        inner.sets.retain(|_, set| set.receiver_count() > 0);
+        self.publish_locked(&mut inner);
+        let first = inner.held.values().map(|held| held.svid.not_after).min();
+        if let Some(first) = first {
+            metrics::gauge!("holdfast_agent_first_expiry_seconds", "svid" => "workload")
+                .set(seconds(first.since(self.clock.now())));
+        }
+        metrics::gauge!("holdfast_agent_svids").set(f64::from(u32::try_from(inner.held.len()).unwrap_or(u32::MAX)));
+        drop(inner);
+        self.work.notify_one();
+    }
+
+    /// Entries and SVIDs held, for the status.
+    #[must_use]
+    pub fn counts(&self) -> (usize, usize) {
+        let inner = self.lock();
+        (inner.entries.len(), inner.held.len())
+    }
+
+    fn publish_locked(&self, inner: &mut Inner) {
+        let Inner { sets, .. } = &*inner;
+        for (set, sender) in sets {
+            let before = sender.borrow().clone();
+            let now = self.state(inner, set, &before);
+            if !same(&before, &now) {
+                sender.send_replace(now);
+            }
+        }
+    }
+
+    /// The state for one set of selectors. While a part of it is being made, what was there before stays.
+    fn state(&self, inner: &Inner, set: &BTreeSet<Selector>, before: &SvidState) -> SvidState {
+        match inner.standing {
+            Standing::Denied => return SvidState::Denied,
+            Standing::Starting => return SvidState::Starting,
+            Standing::Admitted if !inner.synced => return SvidState::Starting,
+            Standing::Admitted => {}
+        }
+        let matching = by_age(inner.entries.values().filter(|entry| {
+            entry.selectors.is_subset(set) && !entry.expires_at.is_some_and(|end| self.clock.is_over(end))
+        }));
+        let (mut svids, mut hints, mut waiting) = (Vec::new(), HashSet::new(), false);
+        for entry in &matching {
+            if !entry.hint.is_empty() && !hints.insert(entry.hint.as_str()) {
+                continue;
+            }
+            let held = inner.held.get(&entry.id).filter(|held| !self.clock.is_over(held.svid.not_after));
+            match held {
+                Some(held) => svids.push(Arc::clone(&held.svid)),
+                None => waiting |= !inner.unsigned.contains_key(&entry.id),
+            }
+        }
+        let bundles = self.bundles.borrow().clone();
+        match (matching.is_empty(), waiting || bundles.is_empty(), before) {
+            (true, ..) => SvidState::Denied,
+            (false, true, SvidState::Ready(update)) if still_stands(update, &svids) => before.clone(),
+            (false, true, _) => SvidState::Starting,
+            (false, false, _) if svids.is_empty() => SvidState::Denied,
+            (false, false, _) => {
+                SvidState::Ready(Arc::new(WorkloadUpdate { svids, bundles: bundles.as_ref().clone() }))
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SvidSource for SvidCache {
+    fn subscribe(&self, selectors: BTreeSet<Selector>) -> watch::Receiver<SvidState> {
+        let mut inner = self.lock();
+        if let Some(set) = inner.sets.get(&selectors) {
+            return set.subscribe();
+        }
+        inner.sets.retain(|_, set| set.receiver_count() > 0);
+        let state = self.state(&inner, &selectors, &SvidState::Starting);
+        let (sender, receiver) = watch::channel(state);
+        inner.sets.insert(selectors, sender);
+        self.work.notify_one();
+        receiver
+    }
+
+    fn bundles(&self) -> watch::Receiver<Bundles> {
+        self.bundles.subscribe()
+    }
+}
+
+/// The oldest first; the ID decides between twins, so that the order never changes.
+fn by_age<'a>(entries: impl Iterator<Item = &'a Arc<Entry>>) -> Vec<&'a Arc<Entry>> {
+    let mut entries: Vec<_> = entries.collect();
+    entries.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
+    entries
+}
+
+/// Whether everything in an earlier update is still held: nothing of it was taken back.
+fn still_stands(update: &WorkloadUpdate, held: &[Arc<X509Svid>]) -> bool {
+    update.svids.iter().all(|svid| held.iter().any(|held| held.spiffe_id == svid.spiffe_id))
+}
+
+fn same(before: &SvidState, now: &SvidState) -> bool {
+    match (before, now) {
+        (SvidState::Starting, SvidState::Starting) | (SvidState::Denied, SvidState::Denied) => true,
+        (SvidState::Ready(before), SvidState::Ready(now)) => {
+            before.svids.len() == now.svids.len()
+                && before.svids.iter().zip(&now.svids).all(|(before, now)| Arc::ptr_eq(before, now))
+                && before.bundles == now.bundles
+        }
+        _ => false,
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge of seconds")]
+fn seconds(value: i64) -> f64 {
+    value as f64
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,7 @@
+//! What this node's workloads are entitled to, as the server pushes it: registration entries and the trust bundle.
+
+mod book;
+mod stream;
+
+pub use book::{Book, Change, Entry};
+pub use stream::{SyncEnd, follow};

@@ -1,0 +1,195 @@
+//! The registration entries that the agent holds, and the revision up to which it knows their changes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use holdfast_identity::{Selector, SpiffeId, UnixTime};
+use holdfast_protocol::agent as wire;
+
+/// Entries in one book. A node with more has been given somebody else's.
+const ENTRIES_MAX: usize = 100_000;
+
+/// One registration entry, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name in the server.
+    pub id: String,
+    /// Who a workload that matches is.
+    pub spiffe_id: SpiffeId,
+    /// A workload must have them all; never empty.
+    pub selectors: BTreeSet<Selector>,
+    /// The operator's word for which SVID this is; may be empty.
+    pub hint: String,
+    /// Rises with every change of the entry: an SVID of an older number is made anew.
+    pub revision_number: u64,
+    /// The oldest entry wins a duplicate hint, and comes first.
+    pub created_at: UnixTime,
+    /// After this moment the entry is no longer there; `None` for never.
+    pub expires_at: Option<UnixTime>,
+}
+
+/// A whole change, after its last message.
+#[derive(Debug, Default)]
+pub struct Change {
+    /// The bundle, where it changed.
+    pub bundle: Option<wire::Bundle>,
+    /// Whether the entries changed (or came for the first time).
+    pub entries: bool,
+}
+
+/// The entries and what is under way to them.
+#[derive(Debug, Default)]
+pub struct Book {
+    entries: BTreeMap<String, Arc<Entry>>,
+    revision: Option<wire::Revision>,
+    /// Messages of a change whose last one has not come yet.
+    pending: Option<Pending>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    entries: BTreeMap<String, Arc<Entry>>,
+    bundle: Option<wire::Bundle>,
+}
+
+impl Book {
+    /// The entries by ID.
+    #[must_use]
+    pub const fn entries(&self) -> &BTreeMap<String, Arc<Entry>> {
+        &self.entries
+    }
+
+    /// What to tell the server that we hold.
+    #[must_use]
+    pub fn revision(&self) -> Option<wire::Revision> {
+        self.revision.clone()
+    }
+
+    /// Forgets messages of a change that will not be completed: its stream has ended.
+    pub fn abandon(&mut self) {
+        self.pending = None;
+    }
+
+    /// Takes one message; answers with the change once it is complete.
+    pub fn apply(&mut self, message: wire::SyncResponse) -> Option<Change> {
+        let mut pending =
+            self.pending.take().unwrap_or_else(|| Pending { entries: self.entries.clone(), bundle: None });
+        if message.full {
+            pending.entries.clear();
+        }
+        for id in &message.removed_entry_ids {
+            pending.entries.remove(id);
+        }
+        for entry in message.entries {
+            let id = entry.id.clone();
+            match parsed(entry) {
+                Ok(entry) if pending.entries.len() < ENTRIES_MAX => {
+                    pending.entries.insert(id, Arc::new(entry));
+                }
+                Ok(_) => tracing::warn!(limit = ENTRIES_MAX, "entry passed over: too many"),
+                Err(problem) => {
+                    pending.entries.remove(&id);
+                    tracing::warn!(problem, "entry passed over: not one that this agent understands");
+                }
+            }
+        }
+        pending.bundle = message.bundle.or(pending.bundle);
+        if message.more {
+            self.pending = Some(pending);
+            return None;
+        }
+        let first = self.revision.is_none();
+        let entries = first || pending.entries != self.entries;
+        self.entries = pending.entries;
+        self.revision = message.revision;
+        Some(Change { bundle: pending.bundle, entries })
+    }
+}
+
+fn parsed(entry: wire::Entry) -> Result<Entry, &'static str> {
+    let spiffe_id: SpiffeId = entry.spiffe_id.parse().map_err(|_| "SPIFFE ID")?;
+    let selectors: BTreeSet<Selector> =
+        entry.selectors.iter().map(|text| text.parse()).collect::<Result<_, _>>().map_err(|_| "selector")?;
+    if selectors.is_empty() {
+        return Err("no selector: it would match every workload");
+    }
+    Ok(Entry {
+        id: entry.id,
+        spiffe_id,
+        selectors,
+        hint: entry.hint,
+        revision_number: entry.revision_number,
+        created_at: UnixTime(entry.created_at),
+        expires_at: (entry.expires_at != 0).then_some(UnixTime(entry.expires_at)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(id: &str, selector: &str) -> wire::Entry {
+        wire::Entry {
+            id: id.to_owned(),
+            spiffe_id: "spiffe://td/a".to_owned(),
+            selectors: vec![selector.to_owned()],
+            ..wire::Entry::default()
+        }
+    }
+
+    fn message(n: u64, full: bool, more: bool, entries: &[wire::Entry]) -> wire::SyncResponse {
+        wire::SyncResponse {
+            revision: Some(wire::Revision { epoch: vec![1], n }),
+            full,
+            more,
+            entries: entries.to_vec(),
+            ..wire::SyncResponse::default()
+        }
+    }
+
+    fn ids(book: &Book) -> Vec<&str> {
+        book.entries().keys().map(String::as_str).collect()
+    }
+
+    #[test]
+    fn a_change_counts_only_once_its_last_message_is_there() {
+        let mut book = Book::default();
+        assert!(book.apply(message(1, true, false, &[entry("a", "unix:uid:1")])).unwrap().entries);
+        assert!(book.apply(message(2, true, true, &[entry("b", "unix:uid:2")])).is_none());
+        assert_eq!((ids(&book), book.revision().unwrap().n), (vec!["a"], 1));
+        assert!(book.apply(message(2, false, false, &[entry("c", "unix:uid:3")])).unwrap().entries);
+        assert_eq!((ids(&book), book.revision().unwrap().n), (vec!["b", "c"], 2));
+    }
+
+    #[test]
+    fn a_change_that_broke_off_leaves_no_trace() {
+        let mut book = Book::default();
+        book.apply(message(1, true, false, &[entry("a", "unix:uid:1")]));
+        book.apply(message(2, true, true, &[entry("b", "unix:uid:2")]));
+        book.abandon();
+        assert!(!book.apply(message(1, false, false, &[])).unwrap().entries);
+        assert_eq!(ids(&book), ["a"]);
+    }
+
+    #[test]
+    fn removals_and_updates_apply_in_one_change() {
+        let mut book = Book::default();
+        book.apply(message(1, true, false, &[entry("a", "unix:uid:1"), entry("b", "unix:uid:2")]));
+        let mut change = message(2, false, false, &[entry("b", "unix:uid:9")]);
+        change.removed_entry_ids = vec!["a".to_owned()];
+        book.apply(change);
+        assert_eq!(ids(&book), ["b"]);
+        assert!(book.entries()["b"].selectors.contains(&"unix:uid:9".parse().unwrap()));
+    }
+
+    #[test]
+    fn an_entry_without_selectors_or_with_a_broken_name_matches_nobody() {
+        let mut book = Book::default();
+        let mut nobody = entry("a", "unix:uid:1");
+        nobody.selectors.clear();
+        let mut broken = entry("b", "unix:uid:1");
+        broken.spiffe_id = "spiffe://TD/a".to_owned();
+        book.apply(message(1, true, false, &[nobody, broken, entry("c", "nonsense")]));
+        assert!(ids(&book).is_empty());
+    }
+}

@@ -1,0 +1,303 @@
+//! Whom the agent believes to be the server: the trust domain's authorities, from the operator's file, then from the
+//! server itself; or, where the operator asked for it, from the first connection.
+
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use holdfast_identity::{TrustDomain, UnixTime};
+use holdfast_protocol::agent::Bundle;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use serde::{Deserialize, Serialize};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::config::Bootstrap;
+use crate::state::{StateDir, StateFault};
+
+/// The file in the state directory.
+const FILE: &str = "bundle.json";
+/// Bytes of the largest bundle file that is read.
+const BUNDLE_BYTES_MAX: u64 = 1 << 20;
+/// Authorities in one bundle; a trust domain in the middle of a rotation has two or three.
+const AUTHORITIES_MAX: usize = 64;
+
+/// What the state directory remembers, certificates in hexadecimal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Learned {
+    trust_domain: String,
+    /// SHA-256 of the bundle file it goes back to; "insecure" where there was none.
+    origin: String,
+    sequence: u64,
+    authorities: Vec<String>,
+    /// Only seen on a connection that nothing vouched for, and not yet confirmed by a bundle.
+    provisional: bool,
+}
+
+/// The authorities of the trust domain as they are known now.
+#[derive(Debug)]
+pub struct Trust {
+    trust_domain: TrustDomain,
+    origin: String,
+    state: StateDir,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Known {
+    authorities: Vec<CertificateDer<'static>>,
+    sequence: u64,
+}
+
+/// Why the server's authorities are not known.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustFault {
+    /// The bundle file cannot be read.
+    #[error("cannot read trust bundle {path}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// What the system answered.
+        source: std::io::Error,
+    },
+    /// The bundle file, or the server's bundle, is not one.
+    #[error("{origin} is no trust bundle: expected 1 to {AUTHORITIES_MAX} certificates, {found}")]
+    Form {
+        /// Where it came from.
+        origin: String,
+        /// What is wrong with it.
+        found: String,
+    },
+    /// The server answered with the bundle of another trust domain.
+    #[error("server sent the bundle of trust domain {found:?}, this agent belongs to {expected:?}")]
+    OtherDomain {
+        /// Ours.
+        expected: String,
+        /// Its.
+        found: String,
+    },
+    /// The state directory could not be used.
+    #[error("state directory: {0}")]
+    State(#[from] StateFault),
+}
+
+impl TrustFault {
+    /// Stable code for operators and programs.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Unreadable { .. } => "agent.trust.unreadable",
+            Self::Form { .. } => "agent.trust.form",
+            Self::OtherDomain { .. } => "agent.trust.other_domain",
+            Self::State(_) => "agent.trust.state",
+        }
+    }
+}
+
+impl Trust {
+    /// Reads the operator's file and what was learned since. What was learned counts as long as it goes back to the
+    /// file as it is now: a changed file begins anew.
+    ///
+    /// # Errors
+    /// [`TrustFault`] where the file is no bundle.
+    pub fn load(trust_domain: TrustDomain, bootstrap: &Bootstrap, state: StateDir) -> Result<Self, TrustFault> {
+        let (origin, mut known) = match bootstrap {
+            Bootstrap::Insecure => ("insecure".to_owned(), Known::default()),
+            Bootstrap::Bundle(path) => {
+                let (origin, authorities) = read(path)?;
+                (origin, Known { authorities, sequence: 0 })
+            }
+        };
+        if let Some(learned) = state.read::<Learned>(FILE)?
+            && learned.origin == origin
+            && learned.trust_domain == trust_domain.as_str()
+        {
+            let authorities = learned.authorities.iter().map(|text| hex::decode(text).unwrap_or_default());
+            known = Known { authorities: checked("bundle.json", authorities)?, sequence: learned.sequence };
+        }
+        Ok(Self { trust_domain, origin, state, known: Mutex::new(known) })
+    }
+
+    /// The trust domain that the server must speak for.
+    #[must_use]
+    pub const fn trust_domain(&self) -> &TrustDomain {
+        &self.trust_domain
+    }
+
+    /// The authorities; empty only before the first connection of an insecure bootstrap.
+    #[must_use]
+    pub fn authorities(&self) -> Vec<CertificateDer<'static>> {
+        self.lock().authorities.clone()
+    }
+
+    /// A time that has certainly come: the newest authority was made before now.
+    #[must_use]
+    pub fn time(&self) -> UnixTime {
+        let known = self.lock();
+        let made = known
+            .authorities
+            .iter()
+            .filter_map(|der| X509Certificate::from_der(der).ok())
+            .map(|(_, authority)| UnixTime(authority.validity().not_before.timestamp()));
+        made.max().unwrap_or_default()
+    }
+
+    /// Pins what an insecure first connection showed: its topmost certificate, until a bundle confirms it.
+    ///
+    /// # Errors
+    /// [`TrustFault::State`] where it cannot be written down.
+    pub fn pin(&self, seen: &CertificateDer<'_>) -> Result<(), TrustFault> {
+        let mut known = self.lock();
+        if !known.authorities.is_empty() {
+            return Ok(());
+        }
+        known.authorities = vec![seen.clone().into_owned()];
+        self.write(&known, true)
+    }
+
+    /// Takes the bundle from an answer of the authenticated server. Says whether it was a new one.
+    ///
+    /// # Errors
+    /// [`TrustFault`] if it is not a bundle of our trust domain; the former one stays.
+    pub fn learn(&self, bundle: &Bundle) -> Result<bool, TrustFault> {
+        if bundle.trust_domain != self.trust_domain.as_str() {
+            return Err(TrustFault::OtherDomain {
+                expected: self.trust_domain.to_string(),
+                found: bundle.trust_domain.chars().filter(|c| !c.is_control()).take(255).collect(),
+            });
+        }
+        let authorities = checked("server's answer", bundle.x509_authorities.iter().cloned())?;
+        let mut known = self.lock();
+        if known.authorities == authorities && known.sequence == bundle.sequence {
+            return Ok(false);
+        }
+        *known = Known { authorities, sequence: bundle.sequence };
+        self.write(&known, false)?;
+        Ok(true)
+    }
+
+    fn write(&self, known: &Known, provisional: bool) -> Result<(), TrustFault> {
+        let learned = Learned {
+            trust_domain: self.trust_domain.to_string(),
+            origin: self.origin.clone(),
+            sequence: known.sequence,
+            authorities: known.authorities.iter().map(hex::encode).collect(),
+            provisional,
+        };
+        Ok(self.state.write(FILE, &learned)?)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn read(path: &Path) -> Result<(String, Vec<CertificateDer<'static>>), TrustFault> {
+    let unreadable = |source| TrustFault::Unreadable { path: path.display().to_string(), source };
+    if std::fs::metadata(path).map_err(unreadable)?.len() > BUNDLE_BYTES_MAX {
+        return Err(unreadable(std::io::Error::new(std::io::ErrorKind::FileTooLarge, "file is larger than 1 MiB")));
+    }
+    let pem = std::fs::read(path).map_err(unreadable)?;
+    let form = |found: String| TrustFault::Form { origin: path.display().to_string(), found };
+    let certificates = CertificateDer::pem_slice_iter(&pem)
+        .map(|certificate| certificate.map(|der| der.as_ref().to_vec()))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| form(error.to_string()))?;
+    let authorities = checked(&path.display().to_string(), certificates)?;
+    Ok((hex::encode(ring::digest::digest(&ring::digest::SHA256, &pem)), authorities))
+}
+
+fn checked(
+    origin: &str,
+    certificates: impl IntoIterator<Item = Vec<u8>>,
+) -> Result<Vec<CertificateDer<'static>>, TrustFault> {
+    let form = |found: String| TrustFault::Form { origin: origin.to_owned(), found };
+    let authorities: Vec<_> = certificates.into_iter().take(AUTHORITIES_MAX + 1).map(CertificateDer::from).collect();
+    if authorities.is_empty() || authorities.len() > AUTHORITIES_MAX {
+        return Err(form(format!("found {}", if authorities.is_empty() { "none" } else { "more" })));
+    }
+    for (number, authority) in authorities.iter().enumerate() {
+        webpki::anchor_from_trusted_cert(authority)
+            .map_err(|error| form(format!("certificate {} cannot be used: {error}", number + 1)))?;
+    }
+    Ok(authorities)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn authority() -> Vec<u8> {
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+        let mut params = rcgen::CertificateParams::default();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.not_before = rcgen::date_time_ymd(2030, 1, 1);
+        params.self_signed(&key).unwrap().der().to_vec()
+    }
+
+    fn pem(der: &[u8]) -> String {
+        use base64::Engine as _;
+        let text = base64::engine::general_purpose::STANDARD.encode(der);
+        format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
+    }
+
+    fn bundle(authorities: &[&[u8]], sequence: u64) -> Bundle {
+        Bundle {
+            trust_domain: "td".to_owned(),
+            x509_authorities: authorities.iter().map(|der| der.to_vec()).collect(),
+            sequence,
+            refresh_hint: 0,
+        }
+    }
+
+    fn load(bootstrap: &Bootstrap, place: &Path) -> Result<Trust, TrustFault> {
+        Trust::load("td".parse().unwrap(), bootstrap, StateDir::open(&place.join("state")).unwrap())
+    }
+
+    #[test]
+    fn what_the_server_taught_outlives_a_restart_until_the_operators_file_changes() {
+        let place = tempfile::tempdir().unwrap();
+        let (first, second, third) = (authority(), authority(), authority());
+        let file = place.path().join("bundle.pem");
+        std::fs::write(&file, pem(&first)).unwrap();
+        let bootstrap = Bootstrap::Bundle(file.clone());
+
+        let trust = load(&bootstrap, place.path()).unwrap();
+        assert_eq!(trust.time(), UnixTime(1_893_456_000));
+        assert!(trust.learn(&bundle(&[&first, &second], 2)).unwrap());
+        assert!(!trust.learn(&bundle(&[&first, &second], 2)).unwrap());
+        assert_eq!(load(&bootstrap, place.path()).unwrap().authorities().len(), 2);
+
+        std::fs::write(&file, pem(&third)).unwrap();
+        let authorities = load(&bootstrap, place.path()).unwrap().authorities();
+        assert_eq!(authorities, [CertificateDer::from(third)]);
+    }
+
+    #[test]
+    fn an_insecure_bootstrap_pins_the_first_thing_it_saw_and_nothing_after_it() {
+        let place = tempfile::tempdir().unwrap();
+        let trust = load(&Bootstrap::Insecure, place.path()).unwrap();
+        assert!(trust.authorities().is_empty());
+        let (first, second) = (CertificateDer::from(authority()), CertificateDer::from(authority()));
+        trust.pin(&first).unwrap();
+        trust.pin(&second).unwrap();
+        assert_eq!(load(&Bootstrap::Insecure, place.path()).unwrap().authorities(), [first]);
+    }
+
+    #[test]
+    fn bundles_that_are_none_are_refused() {
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("bundle.pem");
+        let bootstrap = Bootstrap::Bundle(file.clone());
+        assert_eq!(load(&bootstrap, place.path()).unwrap_err().code(), "agent.trust.unreadable");
+        for text in ["", "no certificate", &pem(b"no certificate")] {
+            std::fs::write(&file, text).unwrap();
+            assert_eq!(load(&bootstrap, place.path()).unwrap_err().code(), "agent.trust.form", "{text}");
+        }
+        std::fs::write(&file, pem(&authority())).unwrap();
+        let trust = load(&bootstrap, place.path()).unwrap();
+        assert_eq!(trust.learn(&bundle(&[], 3)).unwrap_err().code(), "agent.trust.form");
+        let other = Bundle { trust_domain: "other".to_owned(), ..bundle(&[&authority()], 3) };
+        assert_eq!(trust.learn(&other).unwrap_err().code(), "agent.trust.other_domain");
+    }
+}
