@@ -1,33 +1,93 @@
 //! The appraiser: joins verified evidence, a policy and the operator's records into a decision.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use holdfast_identity::{Selector, SpiffeId, TrustDomain, UnixTime};
 
-use super::Verdict;
 use super::code::Reason;
 use super::engine::{self, Outcome};
 use super::explain;
-use super::node::Grant;
+
+use super::item::{KeptLogs, VerifiedItem};
+use super::node::{AppraisedNode, Grant};
 use super::ownership::{Approval, Ownership};
 use super::rejection::Rejection;
+use super::{Decision, Verdict};
 use crate::facts::{FactId, Facts};
 use crate::policy::{Alternative, Policy, Rule, Segment};
 
 /// Most selectors of a node; beyond it they are left out, and the grant says so.
 const SELECTORS_MAX: usize = 128;
 
-/// Appraises for one trust domain.
+/// Appraises for one trust domain. Clones share what they keep.
 #[derive(Clone, Debug)]
 pub struct Appraiser {
     trust_domain: TrustDomain,
+    logs: Arc<KeptLogs>,
 }
 
 impl Appraiser {
     /// An appraiser that names nodes in `trust_domain`.
     #[must_use]
-    pub const fn new(trust_domain: TrustDomain) -> Self {
-        Self { trust_domain }
+    pub fn new(trust_domain: TrustDomain) -> Self {
+        Self { trust_domain, logs: Arc::default() }
+    }
+
+    /// Decides about the machine whose evidence was verified: all items of one attestation, at least one.
+    ///
+    /// `ownership` are the records about the verified EKs; `now` is the moment of the verification, from which the
+    /// evidence ages.
+    #[must_use]
+    pub fn appraise(
+        &self,
+        policy: &Policy,
+        items: &[VerifiedItem<'_>],
+        ownership: &Ownership,
+        now: UnixTime,
+    ) -> Decision {
+        let facts = match self.joined(policy, items, ownership) {
+            Ok(facts) => facts,
+            Err(rejection) => return Decision::Refused(*rejection),
+        };
+        let node_key_spki = items.first().map(|item| item.node_key_spki().to_vec()).unwrap_or_default();
+        match self.judge(policy, &facts, ownership, now) {
+            Verdict::Admit(grant) => Decision::Admitted(AppraisedNode { grant, node_key_spki }),
+            Verdict::AwaitsApproval(rejection) => Decision::AwaitsApproval(rejection),
+            Verdict::Refuse(rejection) => Decision::Refused(rejection),
+        }
+    }
+
+    /// The facts of all items, if one binding joined them and they show what the policy asks for.
+    fn joined(
+        &self,
+        policy: &Policy,
+        items: &[VerifiedItem<'_>],
+        ownership: &Ownership,
+    ) -> Result<Facts, Box<Rejection>> {
+        let refused = |reason: Reason, expected: &str, found: &str| {
+            Box::new(explain::alone(policy, reason, explain::bare(reason, 0, expected, found)))
+        };
+        let Some((first, others)) = items.split_first() else {
+            return Err(refused(Reason::NoEvidence, "verified evidence", "none"));
+        };
+        let mut facts = first.facts(ownership, &self.logs);
+        let mut kinds = vec![first.kind()];
+        for item in others {
+            if item.challenge_id() != first.challenge_id() || item.node_key_spki() != first.node_key_spki() {
+                let expected = "items that answer one challenge with one key";
+                return Err(refused(Reason::EvidenceOfTwoBindings, expected, "items of different answers"));
+            }
+            if kinds.contains(&item.kind()) {
+                return Err(refused(Reason::EvidenceTwice, "one item of each kind", item.kind().as_str()));
+            }
+            kinds.push(item.kind());
+            facts.join(item.facts(ownership, &self.logs));
+        }
+        match items.iter().find_map(|item| item.lacks(policy)) {
+            Some((expected, found)) => Err(refused(Reason::EvidenceNotAsked, &expected, &found)),
+            None => Ok(facts),
+        }
     }
 
     /// What `facts` would earn. Facts may come from anywhere, so no identity comes of it: cases and `what-if` ask here.
@@ -39,7 +99,7 @@ impl Appraiser {
         match engine::evaluate(policy, facts, ownership, now) {
             Outcome::Satisfied(rule, alternative) => match self.grant(policy, rule, alternative, facts, now) {
                 Ok(grant) => Verdict::Admit(grant),
-                Err(rejection) => Verdict::Refuse(rejection),
+                Err(rejection) => Verdict::Refuse(*rejection),
             },
             Outcome::Awaits(rule, alternative) => Verdict::AwaitsApproval(explain::awaited(policy, rule, alternative)),
             Outcome::Denied(deny, decided) => Verdict::Refuse(explain::denial(policy, deny, decided, facts)),
@@ -54,13 +114,13 @@ impl Appraiser {
         alternative: Option<&Alternative>,
         facts: &Facts,
         now: UnixTime,
-    ) -> Result<Grant, Rejection> {
+    ) -> Result<Grant, Box<Rejection>> {
         let spiffe_id = self.node_id(&rule.issue.node_id, facts).map_err(|found| {
             let expected = "a node ID of SPIFFE's characters, from proven facts";
             let mut rejection =
                 explain::alone(policy, Reason::NodeId, explain::bare(Reason::NodeId, rule.line, expected, found));
             rejection.rule = Some(rule.name.clone());
-            rejection
+            Box::new(rejection)
         })?;
         let (selectors, selectors_left_out) = selectors(rule, facts);
         Ok(Grant {

@@ -26,6 +26,7 @@ pub(super) enum Reason {
     NoEvidence,
     EvidenceOfTwoBindings,
     EvidenceTwice,
+    EvidenceNotAsked,
 }
 
 impl Reason {
@@ -53,6 +54,7 @@ impl Reason {
             Self::NoEvidence => "policy.evidence.none",
             Self::EvidenceOfTwoBindings => "policy.evidence.two_bindings",
             Self::EvidenceTwice => "policy.evidence.kind_twice",
+            Self::EvidenceNotAsked => "policy.evidence.not_quoted",
         }
     }
 

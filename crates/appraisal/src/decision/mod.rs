@@ -4,6 +4,7 @@ mod appraiser;
 mod code;
 mod engine;
 mod explain;
+mod item;
 mod node;
 mod ownership;
 mod pairing;
@@ -12,6 +13,7 @@ mod rejection;
 use std::fmt;
 
 pub use appraiser::Appraiser;
+pub use item::VerifiedItem;
 pub use node::{AppraisedNode, Grant};
 pub use ownership::{Approval, InventoryAnswer, Listing, MachineRecord, Ownership};
 pub use rejection::{Considered, Difference, EventFound, Rejection, ValueDifference};

@@ -5,6 +5,7 @@ mod boot;
 mod id;
 pub(crate) mod read;
 mod registry;
+mod tpm;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use holdfast_evidence::Provenance;
 use holdfast_evidence::crypto::Digest;
 pub use id::{FactId, PCR_COUNT, all_names};
 pub use registry::{Definition, REGISTRY, Shape, Subject};
+pub use tpm::{TpmSources, tpm};
 
 use crate::value::Value;
 
@@ -124,6 +126,22 @@ impl Facts {
         match explained {
             Explained::ByEvents | Explained::NeverExtended => {}
             Explained::Not => self.unexplained.push(pcr),
+        }
+    }
+
+    /// Adds the facts of another item of evidence about the same machine. Kinds of evidence have no fact in common.
+    pub fn join(&mut self, other: Self) {
+        let ambiguous = !self.log.events.is_empty();
+        for (id, fact) in &other.log.facts {
+            // An index of one log must not be looked up in another.
+            let events = if ambiguous { Vec::new() } else { fact.events.clone() };
+            self.own.insert(*id, Fact { events, ..fact.clone() });
+        }
+        self.own.extend(other.own);
+        self.unexplained.extend(other.unexplained);
+        self.quoted.extend(other.quoted);
+        if !ambiguous {
+            self.log = other.log;
         }
     }
 

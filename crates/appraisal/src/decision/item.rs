@@ -1,0 +1,109 @@
+//! Verified items of evidence, and the facts that several of one machine have together. Joins only what one binding
+//! joined.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use holdfast_evidence::tpm::{Bank, PcrSet, ReplayedLog, TpmClaims};
+use holdfast_evidence::{EvidenceKind, Provenance, Verified};
+
+use super::ownership::Ownership;
+use crate::facts::{self, Facts, LogFacts, TpmSources};
+use crate::policy::Policy;
+
+/// One item of verified evidence.
+#[derive(Clone, Copy, Debug)]
+pub enum VerifiedItem<'a> {
+    /// Of a TPM.
+    Tpm(&'a Verified<TpmClaims>),
+}
+
+/// Logs whose facts are kept; each takes some ten kilobytes, and a fleet of equal machines has few.
+const LOGS_KEPT: usize = 64;
+
+/// Facts of logs that were seen lately, so that an unchanged log costs the next appraisal nothing.
+#[derive(Debug, Default)]
+pub(super) struct KeptLogs(Mutex<BTreeMap<LogKey, Arc<LogFacts>>>);
+
+/// Everything that the facts of a log depend on.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct LogKey {
+    digest: [u8; 32],
+    bank: Bank,
+    known: Vec<u8>,
+    provenance: Provenance,
+}
+
+impl VerifiedItem<'_> {
+    pub(super) const fn kind(&self) -> EvidenceKind {
+        match self {
+            Self::Tpm(_) => EvidenceKind::Tpm,
+        }
+    }
+
+    pub(super) const fn challenge_id(&self) -> [u8; 16] {
+        match self {
+            Self::Tpm(verified) => verified.challenge_id(),
+        }
+    }
+
+    /// DER of the SubjectPublicKeyInfo of the key that was proven with the item.
+    pub(super) fn node_key_spki(&self) -> &[u8] {
+        match self {
+            Self::Tpm(verified) => verified.claims().node_key.spki(),
+        }
+    }
+
+    /// What the quote lacks of what the policy needs: another bank, or PCRs that were not quoted.
+    pub(super) fn lacks(&self, policy: &Policy) -> Option<(String, String)> {
+        let Self::Tpm(verified) = self;
+        let selection = &verified.claims().selection;
+        let missing = policy.required_pcrs().without(selection.pcrs);
+        if selection.bank == policy.pcr_bank() && missing.is_empty() {
+            return None;
+        }
+        let expected = format!("a quote of {}:{}", policy.pcr_bank(), spelt(policy.required_pcrs()));
+        Some((expected, format!("{}:{}", selection.bank, spelt(selection.pcrs))))
+    }
+
+    pub(super) fn facts(&self, ownership: &Ownership, kept: &KeptLogs) -> Facts {
+        let Self::Tpm(verified) = self;
+        let claims = verified.claims();
+        let sources = TpmSources::from(claims);
+        let log = claims.log.as_deref().map(|log| kept.facts(log, &sources)).unwrap_or_default();
+        facts::tpm(&sources, ownership.machine, log)
+    }
+}
+
+fn spelt(pcrs: PcrSet) -> String {
+    pcrs.iter().map(|pcr| pcr.to_string()).collect::<Vec<_>>().join(",")
+}
+
+impl KeptLogs {
+    fn facts(&self, log: &ReplayedLog, sources: &TpmSources<'_>) -> Arc<LogFacts> {
+        let key = LogKey {
+            digest: *log.digest(),
+            bank: sources.selection.bank,
+            // Which PCRs are proven, and which were never extended, both matter.
+            known: sources
+                .replayed
+                .iter()
+                .map(|pcr| pcr.get())
+                .chain([0xff])
+                .chain(sources.untouched.iter().map(|pcr| pcr.get()))
+                .collect(),
+            provenance: sources.provenance(),
+        };
+        // A poisoned lock only means that another thread panicked; the map is whole.
+        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        held.unwrap_or_else(|| {
+            let facts = Arc::new(sources.log_facts());
+            let mut logs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if logs.len() >= LOGS_KEPT {
+                logs.pop_first();
+            }
+            logs.insert(key, Arc::clone(&facts));
+            facts
+        })
+    }
+}
