@@ -61,6 +61,7 @@ impl Machine {
         tpm.power_on()?;
         commands::startup(&mut tpm, StartupType::Clear)?;
         commands::allocate_banks(&mut tpm)?;
+        commands::set_lockout(&mut tpm)?;
         let endorsements = endorsement::endow(&mut tpm, vendor)?;
         commands::shutdown(&mut tpm, StartupType::Clear)?;
         tpm.power_off()?;

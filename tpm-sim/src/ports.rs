@@ -8,6 +8,7 @@ use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crate::error::SimError;
 use crate::fault::{Effect, Fault};
@@ -17,6 +18,10 @@ use crate::tpm::wire::Exchange;
 
 /// How many pairs of ports are tried before giving up.
 const PORT_TRIES: u32 = 200;
+/// Most connections at a time; more are closed at once.
+const CLIENTS_MAX: usize = 256;
+/// Pause after a connection that could not be accepted.
+const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(10);
 const CONTROL_SET_LOCALITY: u32 = 5;
 const CONTROL_BAD_ORDINAL: u32 = 0x0a;
 const CONTROL_BAD_LOCALITY: u32 = 0x3d;
@@ -156,9 +161,17 @@ impl Socket {
 }
 
 fn accept_all(listener: &TcpListener, socket: &Arc<Socket>, serve: fn(&Socket, &mut TcpStream)) {
-    while let Ok((mut stream, _)) = listener.accept() {
+    loop {
+        let accepted = listener.accept();
         if socket.closing.load(Ordering::SeqCst) {
             return;
+        }
+        let Ok((mut stream, _)) = accepted else {
+            std::thread::sleep(ACCEPT_AGAIN_AFTER); // out of descriptors, most likely
+            continue;
+        };
+        if lock(&socket.clients).len() >= CLIENTS_MAX {
+            continue;
         }
         let _ = stream.set_nodelay(true);
         let Ok(copy) = stream.try_clone() else { continue };

@@ -272,6 +272,7 @@ fn power_up(
     tpm.locality(0)?;
     if firmware == Firmware::ClearsAndBoots {
         commands::clear(tpm)?;
+        commands::set_lockout(tpm)?;
     }
     for event in events.iter().filter(|event| event.is_extended()) {
         commands::extend(tpm, event.pcr, &event.digests, &profile.firmware.banks)?;

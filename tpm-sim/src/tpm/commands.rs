@@ -7,6 +7,12 @@ use crate::tpm::wire::{Command, Exchange};
 
 pub(crate) const PLATFORM: u32 = 0x4000_000c;
 pub(crate) const ENDORSEMENT: u32 = 0x4000_000b;
+const LOCKOUT: u32 = 0x4000_000a;
+
+/// Failed authorisations before lockout, and seconds until one is forgotten: what chips ship with. libtpms allows 3 in
+/// 1000 s, which three unclean ends use up.
+const LOCKOUT_TRIES: u32 = 32;
+const LOCKOUT_FORGETS_SECONDS: u32 = 600;
 
 /// Largest chunk of one NV_Write, in bytes; libtpms takes 1024.
 const NV_CHUNK_BYTES: usize = 512;
@@ -56,6 +62,16 @@ pub(crate) fn shutdown(tpm: &mut dyn Exchange, kind: StartupType) -> Result<(), 
 
 pub(crate) fn clear(tpm: &mut dyn Exchange) -> Result<(), SimError> {
     Command::authorised("TPM2_Clear", 0x126, &[PLATFORM]).run(tpm).map(drop)
+}
+
+/// Sets the dictionary-attack parameters as chips ship with them; libtpms forgets them at TPM2_Clear.
+pub(crate) fn set_lockout(tpm: &mut dyn Exchange) -> Result<(), SimError> {
+    Command::authorised("TPM2_DictionaryAttackParameters", 0x13a, &[LOCKOUT])
+        .u32(LOCKOUT_TRIES)
+        .u32(LOCKOUT_FORGETS_SECONDS)
+        .u32(LOCKOUT_FORGETS_SECONDS)
+        .run(tpm)
+        .map(drop)
 }
 
 /// What firmware does before it hands over: nobody after it may use the platform hierarchy.

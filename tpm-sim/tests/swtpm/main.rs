@@ -9,6 +9,7 @@ mod machine;
 mod ports;
 mod program;
 mod reference;
+mod verifier;
 
 use std::path::Path;
 use std::sync::OnceLock;
