@@ -9,8 +9,9 @@ units() { cargo test --workspace --quiet --lib --bins && cargo test --workspace 
 only() { cargo test --workspace --quiet --test "$1"; }
 
 # The integration tests: one binary a lane, named after what it needs.
-lanes=$(for f in crates/*/tests/*.rs server/tests/*.rs node-agent/tests/*.rs tpm-sim/tests/*.rs policies/tests/*.rs tests/tests/*.rs; do
-  [ -e "$f" ] && basename "$f" .rs; done | sort -u)
+lanes=$(for f in crates/*/tests/*.rs */tests/*.rs; do [ -e "$f" ] && basename "$f" .rs; done
+  for f in crates/*/tests/*/main.rs */tests/*/main.rs; do [ -e "$f" ] && basename "$(dirname "$f")"; done; true)
+lanes=$(sort -u <<<"$lanes")
 wanted=${*:-units $lanes}
 
 lane "build" build
