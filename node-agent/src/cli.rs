@@ -1,11 +1,18 @@
 //! The command line of `holdfast-agent`. Each command is a module below; this one reads words and gives exit codes.
 
 pub mod api;
+mod evidence;
+mod healthcheck;
+mod run;
 
 use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+
+use crate::config::Overrides;
 
 /// Proves this machine by its TPM and serves its workloads their SPIFFE identities.
 #[derive(Debug, Parser)]
@@ -17,8 +24,42 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the agent until SIGTERM or SIGINT
+    Run(run::Arguments),
+    /// Ask the running agent how it is
+    Healthcheck(healthcheck::Arguments),
     /// Ask a running agent over the Workload API, as a workload would
     Api(api::Arguments),
+    /// Gather this machine's evidence into files
+    Evidence(evidence::Arguments),
+    /// Print a completion script
+    Completion {
+        /// For this shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    #[command(hide = true)]
+    Man,
+}
+
+/// Where the configuration comes from.
+#[derive(Debug, clap::Args)]
+struct Configuration {
+    /// The configuration file
+    #[arg(long, env = "HOLDFAST_AGENT_CONFIG", value_name = "FILE", help_heading = "Configuration")]
+    config: Option<PathBuf>,
+    #[command(flatten, next_help_heading = "Configuration (each goes before the file)")]
+    overrides: Overrides,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
 }
 
 /// How a command ended, as every program of the house says it.
@@ -54,13 +95,51 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => error.exit(),
     };
     let ended = match arguments.command {
+        Command::Run(arguments) => run::run(arguments),
+        Command::Healthcheck(arguments) => healthcheck::run(arguments),
         Command::Api(arguments) => api::run(arguments),
+        Command::Evidence(arguments) => evidence::run(arguments),
+        Command::Completion { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "holdfast-agent", &mut std::io::stdout());
+            Ok(Outcome::Yes)
+        }
+        Command::Man => manual(),
     };
     match ended {
         Ok(outcome) => outcome.into(),
         Err(error) => {
             eprintln!("holdfast-agent: {error:#}");
             Outcome::Failed.into()
+        }
+    }
+}
+
+fn manual() -> anyhow::Result<Outcome> {
+    let mut page = Vec::new();
+    clap_mangen::Man::new(Arguments::command()).render(&mut page)?;
+    std::io::stdout().write_all(&page)?;
+    Ok(Outcome::Yes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_key_of_the_configuration_has_its_flag_and_its_variable() {
+        let command = Arguments::command();
+        let run = command.find_subcommand("run").unwrap();
+        for key in crate::config::KEYS {
+            let name = key.path.replace('.', "_");
+            let flag = run.get_arguments().find(|flag| flag.get_id() == name.as_str()).unwrap();
+            assert_eq!(flag.get_long(), Some(name.replace('_', "-").as_str()));
+            let variable = format!("HOLDFAST_AGENT_{}", name.to_uppercase());
+            assert_eq!(flag.get_env().and_then(|name| name.to_str()), Some(variable.as_str()));
         }
     }
 }

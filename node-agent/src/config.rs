@@ -43,6 +43,17 @@ pub struct Config {
     pub log: Log,
 }
 
+/// What is needed to gather evidence without a server.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// The state directory.
+    pub data_dir: PathBuf,
+    /// The TPM.
+    pub tpm: Access,
+    /// The firmware's event log.
+    pub firmware_log: PathBuf,
+}
+
 /// A host (name or address) and a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerAddress {
@@ -143,12 +154,7 @@ impl Config {
     /// # Errors
     /// [`ConfigFault`], with every problem at once.
     pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Self, ConfigFault> {
-        let path = file.unwrap_or(Path::new(DEFAULT_FILE));
-        let text = match read(path) {
-            Ok(text) => text,
-            Err(error) if file.is_none() && error.kind() == std::io::ErrorKind::NotFound => String::new(),
-            Err(source) => return Err(ConfigFault::Unreadable { path: path.to_owned(), source }),
-        };
+        let (text, path) = text(file)?;
         Self::parse(&text, path, overrides)
     }
 
@@ -157,15 +163,50 @@ impl Config {
     /// # Errors
     /// [`ConfigFault`], with every problem at once.
     pub fn parse(text: &str, path: &Path, overrides: &Overrides) -> Result<Self, ConfigFault> {
-        let table = toml::from_str(text)
-            .map_err(|source| ConfigFault::Syntax { path: path.to_owned(), source: Box::new(source) })?;
-        let mut reader = Reader::new(table, overrides);
+        let mut reader = Reader::new(table(text, path)?, overrides);
         let config = build(&mut reader);
         match (config, reader.finish()) {
             (Some(config), problems) if problems.is_empty() => Ok(config),
             (_, problems) => Err(ConfigFault::Problems(problems)),
         }
     }
+}
+
+impl Machine {
+    /// As [`Config::load`], but what does not concern the machine may be missing or wrong.
+    ///
+    /// # Errors
+    /// [`ConfigFault`], with every problem of the keys that are needed.
+    pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Self, ConfigFault> {
+        let (text, at) = text(file)?;
+        let mut reader = Reader::new(table(&text, at)?, overrides);
+        let (data_dir, firmware_log) = (reader.required("data_dir", path), reader.required("firmware_log", path));
+        let tpm = access(&mut reader);
+        let mut problems = reader.finish();
+        problems.retain(|problem| {
+            ["data_dir", "firmware_log"].contains(&problem.key.as_str()) || problem.key.starts_with("tpm.")
+        });
+        match (data_dir, tpm, firmware_log) {
+            (Some(data_dir), Some(tpm), Some(firmware_log)) if problems.is_empty() => {
+                Ok(Self { data_dir, tpm, firmware_log })
+            }
+            _ => Err(ConfigFault::Problems(problems)),
+        }
+    }
+}
+
+/// The file's text as a table; an empty one where the default file is not there.
+fn text(file: Option<&Path>) -> Result<(String, &Path), ConfigFault> {
+    let path = file.unwrap_or(Path::new(DEFAULT_FILE));
+    match read(path) {
+        Ok(text) => Ok((text, path)),
+        Err(error) if file.is_none() && error.kind() == std::io::ErrorKind::NotFound => Ok((String::new(), path)),
+        Err(source) => Err(ConfigFault::Unreadable { path: path.to_owned(), source }),
+    }
+}
+
+fn table(text: &str, path: &Path) -> Result<toml::Table, ConfigFault> {
+    toml::from_str(text).map_err(|source| ConfigFault::Syntax { path: path.to_owned(), source: Box::new(source) })
 }
 
 /// Every key is read before the first `?`, so that one problem does not hide another.

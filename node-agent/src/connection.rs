@@ -13,7 +13,6 @@ use futures_util::future::BoxFuture;
 use holdfast_protocol::limits;
 use hyper::body::Incoming;
 use hyper::client::conn::http2::SendRequest;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 
@@ -35,7 +34,6 @@ pub struct Connection {
     origin: tonic::codegen::http::Uri,
     stop: CancellationToken,
     gone: CancellationToken,
-    driver: Option<JoinHandle<()>>,
     own: bool,
 }
 
@@ -86,13 +84,15 @@ impl Connection {
         self.gone.clone()
     }
 
-    /// Closes it and waits until the server can see that.
-    pub async fn close(mut self) {
+    /// Begins to close it, and waits for nothing.
+    pub fn stop(&self) {
         self.stop.cancel();
-        if let Some(driver) = self.driver.take() {
-            // Bounded by GOODBYE.
-            let _ = driver.await;
-        }
+    }
+
+    /// Closes it and waits until the server can see that: half a second at most.
+    pub async fn close(&self) {
+        self.stop.cancel();
+        self.gone.cancelled().await;
     }
 }
 

@@ -72,3 +72,9 @@ pub trait SvidSource: Send + Sync {
     /// X.509 authorities by trust-domain name, the own one among them; empty until the first is known.
     fn bundles(&self) -> watch::Receiver<Arc<BTreeMap<String, Vec<Vec<u8>>>>>;
 }
+
+/// Seconds as a gauge shows them.
+#[expect(clippy::cast_precision_loss, reason = "a gauge")]
+pub(crate) fn gauge(seconds: i64) -> f64 {
+    seconds as f64
+}

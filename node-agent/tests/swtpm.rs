@@ -1,5 +1,7 @@
 //! The TPM actor on a real swtpm. Needs `swtpm` and `tpm2-tools`.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+
 #[path = "swtpm/chip.rs"]
 mod chip;
 #[path = "swtpm/machine.rs"]

@@ -133,7 +133,7 @@ impl Opener {
             .map_err(|source| ConnectionFault::Http { server, source })?;
         let (stop, gone) = (CancellationToken::new(), CancellationToken::new());
         let (stopped, ended) = (stop.clone(), gone.clone().drop_guard());
-        let driver = tokio::spawn(async move {
+        tokio::spawn(async move {
             let _ended = ended;
             let mut connection = std::pin::pin!(connection);
             tokio::select! {
@@ -144,7 +144,7 @@ impl Opener {
                 }
             }
         });
-        Ok(Connection { channel: Channel { requests }, origin, stop, gone, driver: Some(driver), own })
+        Ok(Connection { channel: Channel { requests }, origin, stop, gone, own })
     }
 
     fn config(&self, credentials: Credentials) -> Result<ClientConfig, ConnectionFault> {

@@ -180,7 +180,7 @@ impl SvidCache {
         let first = inner.held.values().map(|held| held.svid.not_after).min();
         if let Some(first) = first {
             metrics::gauge!("holdfast_agent_first_expiry_seconds", "svid" => "workload")
-                .set(seconds(first.since(self.clock.now())));
+                .set(super::gauge(first.since(self.clock.now())));
         }
         metrics::gauge!("holdfast_agent_svids").set(f64::from(u32::try_from(inner.held.len()).unwrap_or(u32::MAX)));
         drop(inner);
@@ -285,11 +285,6 @@ fn same(before: &SvidState, now: &SvidState) -> bool {
         }
         _ => false,
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a gauge of seconds")]
-fn seconds(value: i64) -> f64 {
-    value as f64
 }
 
 #[cfg(test)]

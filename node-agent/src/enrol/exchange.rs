@@ -1,0 +1,310 @@
+//! One attestation: begin, do in the TPM what the server asks, complete. The same for all three ways in; the server
+//! decides what each costs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use holdfast_evidence::EvidenceKind;
+use holdfast_evidence::binding::{BindingFields, binding_digest};
+use holdfast_evidence::tpm::{
+    Ask, CertifiedKey, FirmwareLog, IdentityMaterial, OfferedEk, PcrIndex, PcrSet, Signed, TpmItem,
+};
+use holdfast_identity::{SpiffeId, UnixTime};
+use holdfast_protocol::agent as wire;
+use holdfast_protocol::agent::complete_request::Part;
+use holdfast_protocol::agent::complete_response::Outcome;
+use holdfast_protocol::limits;
+use zeroize::Zeroizing;
+
+use super::firmware_log::{FirmwareLogFile, ReadLog, covered};
+use super::verdict::Setback;
+use crate::clock::ServerClock;
+use crate::connection::Connection;
+use crate::tpm::{self, Tpm};
+use crate::trust::Trust;
+
+/// How long the server may think about a challenge, and about a verdict (it may fetch something from a vendor).
+const ANSWER: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(60));
+/// Rounds in one exchange: the first, one for PCR values, one for the log, one for a challenge that aged.
+const ROUNDS_MAX: usize = 4;
+
+/// What an admitted node learns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admission {
+    /// Who the node is.
+    pub spiffe_id: SpiffeId,
+    /// DER, leaf first; empty where the former SVID stays.
+    pub chain: Vec<Vec<u8>>,
+    /// End of the node SVID.
+    pub svid_not_after: UnixTime,
+    /// No SVID of this node outlives this moment.
+    pub evidence_expires_at: UnixTime,
+    /// Whether the trust bundle is a new one.
+    pub new_bundle: bool,
+    /// The attempt in the server's record.
+    pub attempt: String,
+}
+
+/// What this agent attests with.
+pub struct Exchanger {
+    tpm: Tpm,
+    firmware_log: FirmwareLogFile,
+    trust: Arc<Trust>,
+    clock: Arc<ServerClock>,
+    /// The server has asked for PCR values before, and they made the difference: bring them at once.
+    brings_values: AtomicBool,
+}
+
+/// What the server wants beside the usual in the next round.
+#[derive(Default)]
+struct Extras {
+    all_pcr_values: bool,
+    firmware_log: bool,
+}
+
+enum Round {
+    Admitted(wire::Admitted),
+    Again(Extras),
+}
+
+impl Exchanger {
+    /// An exchanger for this machine.
+    #[must_use]
+    pub const fn new(tpm: Tpm, firmware_log: FirmwareLogFile, trust: Arc<Trust>, clock: Arc<ServerClock>) -> Self {
+        Self { tpm, firmware_log, trust, clock, brings_values: AtomicBool::new(false) }
+    }
+
+    /// Attests on `connection`. On a connection without the node's own certificate it offers every endorsement key; on
+    /// the node's own the attestation key is enough.
+    ///
+    /// # Errors
+    /// [`Setback`]; only [`Setback::Refused`] says no.
+    pub async fn attest(&self, connection: &Connection) -> Result<Admission, Setback> {
+        let started = Instant::now();
+        let outcome = self.rounds(connection).await;
+        let code = match &outcome {
+            Ok(_) => "admitted",
+            Err(setback) => setback.code(),
+        };
+        metrics::counter!("holdfast_agent_attestations_total", "code" => code).increment(1);
+        metrics::histogram!("holdfast_agent_attestation_seconds").record(started.elapsed().as_secs_f64());
+        outcome
+    }
+
+    async fn rounds(&self, connection: &Connection) -> Result<Admission, Setback> {
+        let mut extras = Extras::default();
+        for _ in 0..ROUNDS_MAX {
+            let result = self.round(connection, &extras).await;
+            match result {
+                Ok(Round::Admitted(admitted)) => {
+                    if extras.all_pcr_values {
+                        self.brings_values.store(true, Ordering::Relaxed);
+                    }
+                    return self.admission(admitted);
+                }
+                Ok(Round::Again(more)) => {
+                    extras.all_pcr_values |= more.all_pcr_values;
+                    extras.firmware_log |= more.firmware_log;
+                }
+                Err(Setback::Again) => {}
+                Err(setback) => return Err(setback),
+            }
+        }
+        Err(Setback::Again)
+    }
+
+    async fn round(&self, connection: &Connection, extras: &Extras) -> Result<Round, Setback> {
+        let identity = self.tpm.identity().await?;
+        let begun = self.begin(connection, &identity).await?;
+        self.clock.learn(UnixTime(begun.server_time));
+        let nonce =
+            <[u8; 32]>::try_from(begun.nonce.as_slice()).map_err(|_| Setback::Answer("nonce is not 32 bytes"))?;
+        let [ask] = begun.asks.as_slice() else { return Err(Setback::Answer("asks for another number of items")) };
+        if ask.kind != EvidenceKind::Tpm.as_str() {
+            return Err(Setback::Answer("asks for another kind of evidence"));
+        }
+        let ask = Ask::parse(&ask.ask).map_err(|_| Setback::Answer("ask cannot be read"))?;
+
+        // Once, and before the quote.
+        let log = self.firmware_log.read().await.map_err(Setback::FirmwareLog)?;
+        let ak_name = tpm::name_of(&identity.ak_public).ok_or(Setback::Answer("attestation key has no name"))?;
+        let binding = binding_digest(&BindingFields {
+            trust_domain: self.trust.trust_domain(),
+            kinds: &[EvidenceKind::Tpm],
+            nonce: &nonce,
+            ak_name: &ak_name,
+            node_key_spki: &identity.node_key_spki,
+            ek_certificates: &ask.ek_certificates,
+            selection: &ask.selection.encode(),
+            firmware_log: log.as_ref().map(|log| &log.digest),
+            others: &[],
+        });
+        let answer = self.answer(&ask, binding, log.as_ref(), extras).await?;
+        let item = answer.encode(&ask, &identity, log.as_ref(), extras);
+        self.complete(connection, begun.seal, identity.node_key_spki, item).await
+    }
+
+    async fn begin(
+        &self,
+        connection: &Connection,
+        identity: &tpm::TpmIdentity,
+    ) -> Result<wire::BeginResponse, Setback> {
+        let endorsement = if connection.is_nodes_own() { Vec::new() } else { self.offered().await? };
+        let material = IdentityMaterial { endorsement, ak_public: identity.ak_public.clone() };
+        let request = wire::BeginRequest {
+            materials: vec![wire::IdentityMaterial {
+                kind: EvidenceKind::Tpm.as_str().to_owned(),
+                material: material.encode(),
+            }],
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        match tokio::time::timeout(ANSWER.0, connection.attestation().begin(request)).await {
+            Ok(Ok(answer)) => Ok(answer.into_inner()),
+            Ok(Err(status)) => Err(Setback::from(&status)),
+            Err(_) => Err(Setback::Timeout { step: "begin", seconds: ANSWER.0.as_secs() }),
+        }
+    }
+
+    async fn offered(&self) -> Result<Vec<OfferedEk>, Setback> {
+        let (keys, chain) = self.tpm.endorsement().await?;
+        if keys.is_empty() {
+            tracing::warn!("TPM has no endorsement certificate: the server will not know whose it is");
+        }
+        Ok(keys
+            .into_iter()
+            .map(|key| OfferedEk { certificate: key.certificate, chain: chain.clone(), public: key.public })
+            .collect())
+    }
+
+    /// Everything that the TPM does for this round: activation where credentials came, certification where asked, and
+    /// the quote.
+    async fn answer(
+        &self,
+        ask: &Ask,
+        binding: [u8; 32],
+        log: Option<&ReadLog>,
+        extras: &Extras,
+    ) -> Result<Answer, Setback> {
+        let secrets = if ask.credentials.is_empty() {
+            Vec::new()
+        } else {
+            let credentials = ask
+                .credentials
+                .iter()
+                .map(|credential| (credential.id_object.clone(), credential.encrypted_secret.clone()))
+                .collect();
+            self.tpm.activate(credentials).await?
+        };
+        let certify = if ask.certify { Some(self.tpm.certify_node_key(binding).await?) } else { None };
+        let bank = ask.selection.bank.id();
+        let asked = ask.selection.pcrs;
+        let claimed = if extras.all_pcr_values {
+            asked
+        } else if self.brings_values.load(Ordering::Relaxed) {
+            asked.without(covered(log))
+        } else {
+            PcrSet::EMPTY
+        };
+        let numbers = |set: PcrSet| set.iter().map(PcrIndex::get).collect::<BTreeSet<u8>>();
+        let quote = self.tpm.quote(binding, bank, numbers(asked)).await?;
+        let values =
+            if claimed.is_empty() { BTreeMap::new() } else { self.tpm.pcr_values(bank, numbers(claimed)).await? };
+        Ok(Answer { secrets, certify, quote, values })
+    }
+
+    async fn complete(
+        &self,
+        connection: &Connection,
+        seal: Vec<u8>,
+        node_key_spki: Vec<u8>,
+        item: Vec<u8>,
+    ) -> Result<Round, Setback> {
+        let length = u32::try_from(item.len()).map_err(|_| Setback::Answer("evidence is too large"))?;
+        let header = wire::AnswerHeader {
+            seal,
+            node_key_spki,
+            csr: Vec::new(),
+            items: vec![wire::ItemHeader { kind: EvidenceKind::Tpm.as_str().to_owned(), length }],
+        };
+        let mut parts = vec![wire::CompleteRequest { part: Some(Part::Header(header)) }];
+        parts.extend(
+            item.chunks(limits::CHUNK_BYTES_MAX)
+                .map(|chunk| wire::CompleteRequest { part: Some(Part::Chunk(chunk.to_vec())) }),
+        );
+        let mut client = connection.attestation();
+        let answer = match tokio::time::timeout(ANSWER.1, client.complete(tokio_stream::iter(parts))).await {
+            Ok(Ok(answer)) => answer.into_inner(),
+            Ok(Err(status)) => return Err(Setback::from(&status)),
+            Err(_) => return Err(Setback::Timeout { step: "complete", seconds: ANSWER.1.as_secs() }),
+        };
+        match answer.outcome {
+            Some(Outcome::Admitted(admitted)) => Ok(Round::Admitted(admitted)),
+            Some(Outcome::NeedMore(more)) => {
+                Ok(Round::Again(Extras { all_pcr_values: more.all_pcr_values, firmware_log: more.firmware_log }))
+            }
+            None => Err(Setback::Answer("neither admitted nor asked for more")),
+        }
+    }
+
+    fn admission(&self, admitted: wire::Admitted) -> Result<Admission, Setback> {
+        self.clock.learn(UnixTime(admitted.server_time));
+        let spiffe_id: SpiffeId =
+            admitted.spiffe_id.parse().map_err(|_| Setback::Answer("node's name is no SPIFFE ID"))?;
+        if !spiffe_id.is_member_of(self.trust.trust_domain()) {
+            return Err(Setback::Answer("node's name is of another trust domain"));
+        }
+        let new_bundle = match &admitted.bundle {
+            Some(bundle) => self.trust.learn(bundle)?,
+            None => false,
+        };
+        Ok(Admission {
+            spiffe_id,
+            chain: admitted.certificate_chain,
+            svid_not_after: UnixTime(admitted.svid_not_after),
+            evidence_expires_at: UnixTime(admitted.evidence_expires_at),
+            new_bundle,
+            attempt: admitted.attempt_id,
+        })
+    }
+}
+
+/// What the TPM answered.
+struct Answer {
+    secrets: Vec<Zeroizing<Vec<u8>>>,
+    certify: Option<tpm::Signed>,
+    quote: tpm::Signed,
+    values: BTreeMap<u8, Vec<u8>>,
+}
+
+impl Answer {
+    fn encode(&self, ask: &Ask, identity: &tpm::TpmIdentity, log: Option<&ReadLog>, extras: &Extras) -> Vec<u8> {
+        let firmware_log = match log {
+            None => FirmwareLog::Absent,
+            Some(log) if !extras.firmware_log && ask.known_firmware_log == Some(log.digest) => {
+                FirmwareLog::Known(log.digest)
+            }
+            Some(log) => FirmwareLog::Bytes(&log.bytes),
+        };
+        TpmItem {
+            secrets: self.secrets.iter().map(|secret| secret.as_slice()).collect(),
+            quote: signed(&self.quote),
+            certify: self
+                .certify
+                .as_ref()
+                .map(|certify| CertifiedKey { public: &identity.node_key_public, certify: signed(certify) }),
+            firmware_log,
+            pcr_claims: self
+                .values
+                .iter()
+                .filter_map(|(&index, value)| Some((PcrIndex::new(index.into())?, value.as_slice())))
+                .collect(),
+        }
+        .encode()
+    }
+}
+
+fn signed(signed: &tpm::Signed) -> Signed<'_> {
+    Signed { attest: &signed.attest, signature: &signed.signature }
+}

@@ -1,0 +1,168 @@
+//! What goes on while the node stands on a connection: changes come in, SVIDs are made, and the node attests again
+//! before its evidence is old.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_identity::UnixTime;
+use tokio::task::{AbortHandle, JoinSet};
+use tonic::{Code, Status};
+
+use super::exchange::Admission;
+use super::keeper::{Keeper, Next, Served};
+use super::verdict::Setback;
+use crate::backoff::{Backoff, fraction};
+use crate::clock::CHECK_EVERY;
+use crate::connection::Connection;
+use crate::svids;
+use crate::sync::{self, SyncEnd};
+
+/// The part of its life after which the evidence is renewed: a third, and a little before.
+const RENEW_AT: (f64, f64) = (0.28, 0.33);
+/// Pauses between failed renewals, and between streams that broke off, on a connection that stays open.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// Streams that may break off in a row before the connection is taken for broken.
+const BROKEN_MAX: u32 = 3;
+
+/// What one of the tasks on a connection came back with.
+enum Ended {
+    /// The push stream.
+    Sync(SyncEnd),
+    /// The signing of SVIDs.
+    Svids(Box<Status>),
+}
+
+/// The tasks that use a connection. Dropping it ends them.
+struct Tasks {
+    running: JoinSet<Ended>,
+    sync: Option<AbortHandle>,
+    svids: Option<AbortHandle>,
+}
+
+impl Keeper {
+    /// Serves on a connection that has just passed a quote, until it ends or the node is refused.
+    pub(super) async fn serve(&mut self, connection: Connection, admission: &Admission) -> Next {
+        let connection = Arc::new(connection);
+        let _served = Served(Arc::clone(&connection));
+        let gone = connection.gone();
+        self.parts.cache.admit();
+        self.report(|status| status.connected = true);
+
+        let mut tasks = Tasks { running: JoinSet::new(), sync: None, svids: None };
+        self.start(&mut tasks, &connection);
+        let mut renew_at = self.renewal(admission);
+        let mut pauses = Backoff::new(PAUSES.0, PAUSES.1);
+        let mut broken = 0;
+        let end = loop {
+            let ended = tokio::select! {
+                () = gone.cancelled() => break Next::Later(Setback::Server { code: Code::Unavailable, retry_after: None }),
+                Some(ended) = tasks.running.join_next() => Some(ended),
+                () = tokio::time::sleep(self.until(renew_at)) => None,
+            };
+            self.parts.cache.tick();
+            self.report(|_| {});
+            let attest = match ended {
+                None => self.parts.clock.is_due(renew_at),
+                Some(Ok(Ended::Svids(status))) => {
+                    tasks.svids = None;
+                    says_no(&status)
+                }
+                Some(Ok(Ended::Sync(SyncEnd::Status(status)))) if says_no(&status) => {
+                    tasks.sync = None;
+                    true
+                }
+                Some(Ok(Ended::Sync(_)) | Err(_)) => {
+                    tasks.sync = None;
+                    broken += 1;
+                    if broken >= BROKEN_MAX {
+                        break Next::Later(Setback::Server { code: Code::Unavailable, retry_after: None });
+                    }
+                    tokio::time::sleep(pauses.pause()).await;
+                    false
+                }
+            };
+            if attest {
+                match self.parts.exchanger.attest(&connection).await {
+                    Ok(admission) => {
+                        if let Err(setback) = self.admitted(&admission) {
+                            break self.set_back(setback);
+                        }
+                        renew_at = self.renewal(&admission);
+                        pauses.reset();
+                        broken = 0;
+                    }
+                    Err(setback @ (Setback::Refused(_) | Setback::Unknown)) => break self.set_back(setback),
+                    Err(setback) => {
+                        tracing::warn!(code = setback.code(), error = %setback, "renewal failed; the identity stays");
+                        let pause = setback.retry_after().unwrap_or_else(|| pauses.pause());
+                        renew_at = self.parts.clock.now().plus(i64::try_from(pause.as_secs()).unwrap_or(i64::MAX));
+                        if tasks.sync.is_none() || tasks.svids.is_none() {
+                            // Without a standing here nothing goes on: a new connection is the next try.
+                            break Next::Later(setback);
+                        }
+                    }
+                }
+            }
+            self.start(&mut tasks, &connection);
+        };
+        tasks.running.shutdown().await;
+        connection.close().await;
+        self.report(|status| status.connected = false);
+        end
+    }
+
+    /// Starts what is not running.
+    fn start(&self, tasks: &mut Tasks, connection: &Arc<Connection>) {
+        if tasks.sync.is_none() {
+            let (connection, book, cache, trust) = (
+                Arc::clone(connection),
+                Arc::clone(&self.book),
+                Arc::clone(&self.parts.cache),
+                Arc::clone(&self.parts.trust),
+            );
+            tasks.sync = Some(tasks.running.spawn(async move {
+                let end = sync::follow(&connection, &book, |book, change| {
+                    if let Some(bundle) = &change.bundle {
+                        match trust.learn(bundle) {
+                            Ok(_) => cache
+                                .learn_bundles([(bundle.trust_domain.clone(), bundle.x509_authorities.clone())].into()),
+                            Err(fault) => {
+                                tracing::warn!(code = fault.code(), error = %fault, "pushed bundle passed over");
+                            }
+                        }
+                    }
+                    if change.entries {
+                        tracing::debug!(entries = book.entries().len(), "entries changed");
+                        cache.entries(book.entries());
+                    }
+                })
+                .await;
+                Ended::Sync(end)
+            }));
+        }
+        if tasks.svids.is_none() {
+            let (connection, cache, clock) =
+                (Arc::clone(connection), Arc::clone(&self.parts.cache), Arc::clone(&self.parts.clock));
+            tasks.svids =
+                Some(tasks.running.spawn(async move { Ended::Svids(svids::make(&connection, &cache, &clock).await) }));
+        }
+    }
+
+    /// When to attest again on this connection.
+    fn renewal(&self, admission: &Admission) -> UnixTime {
+        let now = self.parts.clock.now();
+        let end = admission.svid_not_after.min(admission.evidence_expires_at);
+        now.plus(fraction(end.since(now).max(0), RENEW_AT).max(1))
+    }
+
+    /// How long to sleep before `deadline`: never past the next look at the clocks.
+    fn until(&self, deadline: UnixTime) -> Duration {
+        let left = deadline.since(self.parts.clock.now()).max(0);
+        Duration::from_secs(u64::try_from(left).unwrap_or_default()).min(CHECK_EVERY).max(Duration::from_millis(50))
+    }
+}
+
+/// The server says that the node does not stand here: only a new quote can tell what that means.
+fn says_no(status: &Status) -> bool {
+    status.code() == Code::PermissionDenied
+}
