@@ -8,11 +8,19 @@ pub mod budget;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod desk;
+pub mod dispatch;
 pub mod listen;
 pub mod live;
 pub mod logging;
 pub mod metrics;
 pub mod program;
 pub mod record;
+pub mod serve;
 pub mod store;
 pub mod sync;
+
+#[allow(missing_docs, unreachable_pub, clippy::all, unused_qualifications)]
+#[rustfmt::skip]
+#[path = "generated/agent.rs"]
+mod agent_stubs;

@@ -206,6 +206,12 @@ impl Challenge {
         &self.purpose
     }
 
+    /// What each item must show, in order.
+    #[must_use]
+    pub fn items(&self) -> &[ItemState] {
+        &self.items
+    }
+
     /// Seals it for the servers that share the ring.
     ///
     /// # Errors

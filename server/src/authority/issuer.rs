@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use holdfast_appraisal::AppraisedNode;
+use holdfast_evidence::key::ProvenKey;
 use holdfast_identity::{SpiffeId, TrustDomain, UnixTime};
 use rcgen::KeyPair;
 use ring::rand::SystemRandom;
@@ -11,7 +13,8 @@ use rustls_pki_types::CertificateDer;
 use super::init::{KeyAndCertificate, read_bundle};
 use super::profile::{CertifiedKey, draw_serial, leaf};
 use super::{AuthorityFault, AuthorityFiles, Bundle, Draft, Lifetime};
-use crate::store::{Origin, Recorded};
+use crate::live::StandingNode;
+use crate::store::{AttemptId, Entry, Origin, Recorded};
 
 /// The path of the server's own ID.
 pub const SERVER_PATH: &str = "/holdfast/server";
@@ -100,6 +103,47 @@ impl Issuer {
             .with_path(SERVER_PATH)
             .map_err(|_| AuthorityFault::Crypto { action: "name this server" })?;
         self.draft(Origin::Server, id, spki, Vec::new(), (now, ttl, &[]))
+    }
+
+    /// Drafts a node's SVID from what appraisal admitted: for the proven node key, no longer than the policy's TTL,
+    /// `ttl_max` seconds, and the evidence.
+    ///
+    /// # Errors
+    /// [`AuthorityFault::NoLifetime`]; [`AuthorityFault::UnsupportedKey`].
+    pub fn draft_node(
+        &self,
+        node: &AppraisedNode,
+        attempt: AttemptId,
+        ttl_max: i64,
+        now: UnixTime,
+    ) -> Result<Draft, AuthorityFault> {
+        let ttl = i64::from(node.svid_ttl()).min(ttl_max);
+        let ends = [node.evidence_expires()];
+        let lifetime = (now, ttl, ends.as_slice());
+        self.draft(Origin::Node { attempt }, node.spiffe_id().clone(), node.node_key_spki(), Vec::new(), lifetime)
+    }
+
+    /// Drafts a workload's SVID: by an entry, below a node that stands, for a key that its request proved. It ends
+    /// with the entry, the node's evidence and the intermediate, whichever is first. `ttl_default` is for entries that
+    /// name none.
+    ///
+    /// # Errors
+    /// [`AuthorityFault::NoLifetime`]; [`AuthorityFault::UnsupportedKey`]; [`AuthorityFault::DnsName`].
+    pub fn draft_workload(
+        &self,
+        node: &StandingNode,
+        entry: &Entry,
+        key: &ProvenKey,
+        ttl_default: i64,
+        now: UnixTime,
+    ) -> Result<Draft, AuthorityFault> {
+        let wanted = &entry.draft;
+        let ttl = if wanted.x509_svid_ttl > 0 { wanted.x509_svid_ttl } else { ttl_default };
+        let origin = Origin::Workload { node: node.number(), entry: entry.number, revision: entry.revision_number };
+        let entry_end = wanted.expires_at.unwrap_or(UnixTime(i64::MAX));
+        let ends = [node.evidence_expires(), entry_end];
+        let lifetime = (now, ttl, ends.as_slice());
+        self.draft(origin, wanted.spiffe_id.clone(), key.spki(), wanted.dns_names.clone(), lifetime)
     }
 
     pub(super) fn draft(

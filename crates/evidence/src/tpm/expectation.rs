@@ -1,10 +1,12 @@
 //! What a challenge expects of a TPM, sealed inside it; and what a server keeps of a TPM that it knows. Both are
 //! written by servers alone.
 
+use crate::crypto;
 use crate::error::{Malformed, Structure};
 use crate::reader::{Reader, Writer};
 
 use super::ek::{EKS_MAX, EkIdentity};
+use super::error::Unverified;
 use super::pcr::PcrSelection;
 use super::public::{PUBLIC_BYTES_MAX, Public};
 
@@ -70,6 +72,19 @@ impl TpmExpectation {
     #[must_use]
     pub fn ek_certificates(&self) -> Vec<[u8; 32]> {
         self.eks.iter().map(|ek| ek.certificate_sha256).collect()
+    }
+
+    /// Whether every secret that was sent came back: then the attestation key is in the TPM of every endorsement key
+    /// offered. Servers ask this as soon as [`TpmItem::secrets_at_start`](super::TpmItem::secrets_at_start) can tell,
+    /// before they take in the rest; `verify` asks it again.
+    ///
+    /// # Errors
+    /// [`Unverified::ActivationSecret`].
+    pub fn check_secrets(&self, found: &[&[u8]]) -> Result<(), Unverified> {
+        let sent = &self.secrets;
+        let equal = found.len() == sent.len()
+            && found.iter().zip(sent).all(|(found, sent)| crypto::equal(&crypto::sha256(&[found]), sent));
+        if equal { Ok(()) } else { Err(Unverified::ActivationSecret { expected: sent.len(), found: found.len() }) }
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {

@@ -84,12 +84,7 @@ impl<'a> TpmItem<'a> {
     /// for trailing bytes.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(Structure::Item, bytes);
-        match reader.u8("version")? {
-            VERSION => {}
-            other => return Err(reader.value("version", other.into())),
-        }
-        let count = reader.count8(EKS_MAX, "secrets")?;
-        let secrets = (0..count).map(|_| reader.sized16(SECRET_BYTES_MAX, "secret")).collect::<Result<_, _>>()?;
+        let secrets = read_secrets(&mut reader)?;
         let quote = Signed::read(&mut reader)?;
         let certify = match reader.u8("certify")? {
             0 => None,
@@ -109,6 +104,28 @@ impl<'a> TpmItem<'a> {
         reader.finish()?;
         Ok(Self { secrets, quote, certify, firmware_log, pcr_claims })
     }
+}
+
+impl TpmItem<'_> {
+    /// Bytes of an item's start in which the secrets always are.
+    pub const START_BYTES: usize = 2 + EKS_MAX * (2 + SECRET_BYTES_MAX);
+
+    /// Reads the secrets alone, from the start of an item whose rest has not arrived yet.
+    ///
+    /// # Errors
+    /// [`Malformed`] at the first field that does not parse.
+    pub fn secrets_at_start(start: &[u8]) -> Result<Vec<&[u8]>, Malformed> {
+        read_secrets(&mut Reader::new(Structure::Item, start))
+    }
+}
+
+fn read_secrets<'a>(reader: &mut Reader<'a>) -> Result<Vec<&'a [u8]>, Malformed> {
+    match reader.u8("version")? {
+        VERSION => {}
+        other => return Err(reader.value("version", other.into())),
+    }
+    let count = reader.count8(EKS_MAX, "secrets")?;
+    (0..count).map(|_| reader.sized16(SECRET_BYTES_MAX, "secret")).collect()
 }
 
 fn read_claims<'a>(reader: &mut Reader<'a>) -> Result<Vec<(PcrIndex, &'a [u8])>, Malformed> {

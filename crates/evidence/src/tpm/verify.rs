@@ -105,7 +105,7 @@ impl<'a> Evidence<'a> for TpmEvidence<'a> {
             return Err(Unverified::OtherBinding);
         }
         let ak = AttestationKey::check(&expected.ak)?;
-        self.check_secrets(expected)?;
+        expected.check_secrets(&self.item.secrets)?;
 
         let attest = check_statement(Statement::Quote, &self.item.quote, &ak, binding)?;
         let quote = checks::quote_info(&attest)?;
@@ -140,14 +140,6 @@ impl<'a> Evidence<'a> for TpmEvidence<'a> {
 }
 
 impl TpmEvidence<'_> {
-    /// Every secret that was sent came back: this attestation key is in the TPM of every endorsement key offered.
-    fn check_secrets(&self, expected: &TpmExpectation) -> Result<(), Unverified> {
-        let (found, sent) = (&self.item.secrets, &expected.secrets);
-        let equal = found.len() == sent.len()
-            && found.iter().zip(sent).all(|(found, sent)| crypto::equal(&crypto::sha256(&[found]), sent));
-        if equal { Ok(()) } else { Err(Unverified::ActivationSecret { expected: sent.len(), found: found.len() }) }
-    }
-
     fn open_log<'l>(
         &'l self,
         expected: &TpmExpectation,

@@ -1,0 +1,107 @@
+//! `holdfast.agent.v1.Node`: what a standing node may ask on the connection that it quoted on.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_protocol::agent as wire;
+use holdfast_protocol::limits::SVID_REQUESTS_MAX;
+use tokio::time::timeout;
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status};
+use tracing::{error, warn};
+
+use super::answer::{Word, over_budget, refused, unavailable};
+use super::connection_of;
+use crate::agent_stubs::node_server::Node;
+use crate::authority::CurrentBundle;
+use crate::budget::Gate;
+use crate::clock;
+use crate::desk::{SigningEnds, SvidRequest, WorkloadSigner};
+use crate::live::{LiveNodes, StandingNode};
+use crate::store::Store;
+use crate::sync::{self, Subscribers};
+
+/// Longest time for one batch of signatures, recording included.
+const SIGNING_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The service.
+pub struct NodeService {
+    /// Who stands.
+    pub live: Arc<LiveNodes>,
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// Streams.
+    pub subscribers: Arc<Subscribers>,
+    /// The bundle of the moment.
+    pub bundle: CurrentBundle,
+    /// Signs workload SVIDs.
+    pub signer: WorkloadSigner,
+    /// Before signing: one unit per CSR.
+    pub gate: Gate,
+}
+
+impl NodeService {
+    fn standing<T>(&self, request: &Request<T>) -> Result<StandingNode, Status> {
+        let connection = connection_of(request)?;
+        self.live.standing(&connection, clock::now()).ok_or_else(|| refused(Word::Attest, None))
+    }
+}
+
+#[tonic::async_trait]
+impl Node for NodeService {
+    type SyncStream = Pin<Box<dyn Stream<Item = Result<wire::SyncResponse, Status>> + Send>>;
+
+    async fn sync(&self, request: Request<wire::SyncRequest>) -> Result<Response<Self::SyncStream>, Status> {
+        let node = self.standing(&request)?;
+        let holds = request.into_inner().holds;
+        let stream = sync::follow(self.store.clone(), &self.subscribers, self.bundle.clone(), node, holds.as_ref());
+        Ok(Response::new(Box::pin(stream)))
+    }
+
+    async fn sign_x509_svids(
+        &self,
+        request: Request<wire::SignX509SvidsRequest>,
+    ) -> Result<Response<wire::SignX509SvidsResponse>, Status> {
+        let node = self.standing(&request)?;
+        let requests = request.into_inner().requests;
+        if requests.is_empty() || requests.len() > SVID_REQUESTS_MAX {
+            return Err(refused(Word::Malformed, None));
+        }
+        let units = u32::try_from(requests.len()).unwrap_or(u32::MAX);
+        let _place = self.gate.enter(units).await.map_err(over_budget)?;
+        let requests =
+            requests.into_iter().map(|request| SvidRequest { entry_id: request.entry_id, csr: request.csr }).collect();
+        let signed = timeout(SIGNING_TIMEOUT, self.signer.sign(&node, requests)).await;
+        match signed {
+            Ok(Ok(answers)) => {
+                let results = answers.into_iter().map(result).collect();
+                Ok(Response::new(wire::SignX509SvidsResponse { results }))
+            }
+            Ok(Err(SigningEnds::NotStanding)) => Err(refused(Word::Refused, None)),
+            Ok(Err(SigningEnds::Store(fault))) => {
+                warn!(node = %node.spiffe_id(), code = fault.code(), %fault, "nothing signed");
+                Err(unavailable(None))
+            }
+            Ok(Err(SigningEnds::Authority(fault))) => {
+                error!(node = %node.spiffe_id(), code = fault.code(), %fault, "nothing signed");
+                Err(unavailable(None))
+            }
+            Err(_) => Err(unavailable(None)),
+        }
+    }
+}
+
+fn result(answer: Result<crate::desk::WorkloadSvid, crate::desk::SvidRefused>) -> wire::SvidResult {
+    use wire::svid_result::Outcome;
+    let outcome = match answer {
+        Ok(signed) => Outcome::Svid(wire::X509Svid {
+            entry_id: signed.entry_id,
+            spiffe_id: signed.svid.spiffe_id.to_string(),
+            certificate_chain: signed.svid.chain,
+            not_after: signed.svid.not_after.seconds(),
+        }),
+        Err(refused) => Outcome::Refused(refused.as_str().to_owned()),
+    };
+    wire::SvidResult { outcome: Some(outcome) }
+}

@@ -1,0 +1,132 @@
+//! The first round trip: a challenge for a machine that offers keys, or for a node on its own connection. Stores
+//! nothing.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use holdfast_evidence::tpm::endorsement::ExpiredIssuers;
+use holdfast_evidence::tpm::{Endorsers, IdentityMaterial, Invitation, NodeKeyProof, PcrSelection, Uninvited, Wanted};
+use holdfast_evidence::{Challenge, Purpose};
+use holdfast_identity::UnixTime;
+use ring::rand::SystemRandom;
+
+use super::tpm::{self, EvidenceRefused};
+use super::{CallerRefused, Desk, Failure};
+use crate::budget::Source;
+use crate::clock;
+use crate::listen::Connection;
+use crate::store::{Node, NodeTarget, Sha256};
+
+/// What an agent offers for one kind of evidence.
+#[derive(Clone, Debug)]
+pub struct Material {
+    /// `tpm`.
+    pub kind: String,
+    /// As that kind encodes it.
+    pub bytes: Vec<u8>,
+}
+
+/// A challenge on its way.
+#[derive(Clone, Debug)]
+pub struct Begun {
+    /// The sealed challenge.
+    pub seal: Vec<u8>,
+    /// Its nonce.
+    pub nonce: Vec<u8>,
+    /// When it is void.
+    pub expires_at: UnixTime,
+    /// One per kind: what must be answered.
+    pub asks: Vec<Material>,
+}
+
+impl Desk {
+    /// Draws a challenge.
+    ///
+    /// # Errors
+    /// [`Failure`]: over budget, not a machine or node that this server could admit, or a fault of ours.
+    pub async fn begin(&self, connection: &Arc<Connection>, materials: Vec<Material>) -> Result<Begun, Failure> {
+        self.sources.take(Source::of(connection.remote().ip()), Instant::now())?;
+        let _place = self.cpu.enter(1).await?;
+        let (purpose, invitation) = match materials.as_slice() {
+            [] => self.invite_renewal(connection).await?,
+            [material] if material.kind == tpm::KIND => self.invite_machine(&material.bytes).await?,
+            _ => return Err(CallerRefused::Kind.into()),
+        };
+        let (ask, state) = invitation.into_parts();
+        let rng = SystemRandom::new();
+        let crypto = |_| Failure::Crypto { action: "draw a challenge" };
+        let now = clock::now();
+        let challenge = Challenge::draw(
+            self.trust_domain.clone(),
+            purpose,
+            vec![state],
+            now,
+            self.settings.challenge_lifetime,
+            &rng,
+        )
+        .map_err(crypto)?;
+        let seal = challenge.seal(&self.seals, &rng).map_err(crypto)?;
+        let ask = Material { kind: tpm::KIND.to_owned(), bytes: ask.encode() };
+        let (nonce, expires_at) = (challenge.nonce().to_vec(), challenge.expires_at());
+        Ok(Begun { seal, nonce, expires_at, asks: vec![ask] })
+    }
+
+    /// The node on its own connection: its certificate's key must be the node key on record.
+    async fn invite_renewal(&self, connection: &Connection) -> Result<(Purpose, Invitation), Failure> {
+        let peer = connection.peer().ok_or(CallerRefused::Nobody)?;
+        let node = self.store.node(NodeTarget::SpiffeId(peer.spiffe_id.clone())).await?;
+        let node = node.filter(|node| !node.node_key_spki.is_empty() && node.node_key_spki == peer.spki);
+        let node = node.ok_or(CallerRefused::NotANode)?;
+        let purpose = Purpose::Renew { node: peer.spiffe_id.clone(), spki_sha256: Sha256::of(&peer.spki).0 };
+        Ok((purpose, self.invite_known(&node)?))
+    }
+
+    /// A machine with its keys: one that we know by its attestation key, or a stranger.
+    async fn invite_machine(&self, bytes: &[u8]) -> Result<(Purpose, Invitation), Failure> {
+        let material = IdentityMaterial::parse(bytes).map_err(EvidenceRefused::from)?;
+        let ak = material.ak().map_err(EvidenceRefused::from)?;
+        if let Some(node) = self.store.node(NodeTarget::AkName(ak.name().to_vec())).await?
+            && !node.known.is_empty()
+        {
+            return Ok((Purpose::Return, self.invite_known(&node)?));
+        }
+        if material.endorsement.is_empty() {
+            return Err(CallerRefused::UnknownKey.into());
+        }
+        let rules = self.rules.get();
+        let wanted = Wanted { selection: self.selection()?, known_firmware_log: None };
+        // A TPM outlives the intermediates that certified it, and is not certified anew.
+        let endorsers = Endorsers { roots: &rules.roots, expired_issuers: ExpiredIssuers::Accepted };
+        match Invitation::new(&material, &wanted, endorsers, clock::now(), &SystemRandom::new()) {
+            Ok(invitation) => Ok((Purpose::Enrol, invitation)),
+            Err(Uninvited::Evidence(unverified)) => Err(EvidenceRefused::from(unverified).into()),
+            Err(Uninvited::Fault(_)) => Err(Failure::Crypto { action: "draw a secret" }),
+        }
+    }
+
+    fn invite_known(&self, node: &Node) -> Result<Invitation, Failure> {
+        let known = tpm::remembered(&node.known)?;
+        let wanted =
+            Wanted { selection: self.selection()?, known_firmware_log: node.firmware_log.map(|digest| digest.0) };
+        // A machine whose key was forgotten, or that waits for approval, has none on record.
+        let node_key = if node.node_key_spki.is_empty() {
+            NodeKeyProof::Certify
+        } else {
+            NodeKeyProof::OnRecord { spki_sha256: Sha256::of(&node.node_key_spki).0 }
+        };
+        Ok(Invitation::returning(known, &wanted, node_key).map_err(EvidenceRefused::from)?)
+    }
+
+    /// What the policy in force wants quoted.
+    fn selection(&self) -> Result<PcrSelection, Failure> {
+        let rules = self.rules.get();
+        let policy = &rules.enforced.as_ref().ok_or(CallerRefused::NoPolicy)?.policy;
+        let observed = rules.observed.as_ref().map(|observed| &observed.policy);
+        let mut pcrs = policy.required_pcrs();
+        // The observed policy's verdict is worth something only if what it needs was quoted; it must be in one bank.
+        if let Some(observed) = observed.filter(|observed| observed.pcr_bank() == policy.pcr_bank()) {
+            pcrs = pcrs.union(observed.required_pcrs());
+        }
+        Ok(PcrSelection { bank: policy.pcr_bank(), pcrs })
+    }
+}

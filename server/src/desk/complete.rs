@@ -1,0 +1,294 @@
+//! The second round trip: opens the challenge, takes the evidence in, verifies it, and hands on what was verified.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use holdfast_evidence::tpm::{FirmwareLog, KnownLog, TpmClaims, TpmEndorsements, TpmEvidence, TpmItem, Unverified};
+use holdfast_evidence::{
+    Binding, Challenge, ClaimedKey, Evidence as _, ItemState, Malformed, ProvenKey, Purpose, Verified,
+};
+use holdfast_identity::{SpiffeId, UnixTime};
+
+use super::tpm::EvidenceRefused;
+use super::{CallerRefused, Desk, Failure};
+use crate::authority::{Bundle, IssuedSvid};
+use crate::budget::{Place, Source};
+use crate::clock;
+use crate::listen::Connection;
+use crate::store::{AttemptId, Sha256, Way};
+
+/// Evidence above this is verified on a thread of its own, so that no connection waits behind a large log.
+const INLINE_BYTES_MAX: usize = 96 << 10;
+/// Bytes that one unit of the memory gate stands for.
+const MEMORY_UNIT_BYTES: usize = 64 << 10;
+
+/// The header of an answer, within its limits.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The sealed challenge.
+    pub seal: Vec<u8>,
+    /// DER SubjectPublicKeyInfo of the node key.
+    pub node_key_spki: Vec<u8>,
+    /// PKCS#10, or empty.
+    pub csr: Vec<u8>,
+    /// Kind and length of each item.
+    pub items: Vec<(String, usize)>,
+}
+
+/// An answer whose challenge is ours and fresh; its evidence is still on the way.
+#[derive(Debug)]
+pub struct Opened {
+    pub(super) attempt: AttemptId,
+    pub(super) challenge: Challenge,
+    pub(super) key: ClaimedKey,
+    pub(super) started: bool,
+    pub(super) began: Instant,
+    _memory: Place,
+}
+
+/// What came of an answer.
+#[derive(Debug)]
+pub enum Completed {
+    /// The node is admitted.
+    Admitted(Box<Admitted>),
+    /// Nothing was decided: begin again, and bring this.
+    NeedMore {
+        /// All PCR values of the asked bank.
+        all_pcr_values: bool,
+        /// The firmware log itself.
+        firmware_log: bool,
+    },
+}
+
+/// An admitted node, recorded and signed for.
+#[derive(Debug)]
+pub struct Admitted {
+    /// Its name.
+    pub spiffe_id: SpiffeId,
+    /// Its SVID; `None` where the one it has still serves.
+    pub svid: Option<IssuedSvid>,
+    /// End of the SVID that it has now.
+    pub svid_not_after: UnixTime,
+    /// No SVID under it outlives this moment.
+    pub evidence_expires: UnixTime,
+    /// The trust bundle.
+    pub bundle: Arc<Bundle>,
+}
+
+/// Evidence after verification, whatever came of it, with what the record needs.
+#[derive(Debug)]
+pub(super) struct Examined {
+    pub(super) attempt: AttemptId,
+    pub(super) began: Instant,
+    pub(super) way: Way,
+    pub(super) challenge_id: [u8; 16],
+    pub(super) challenge_expires: UnixTime,
+    /// Endorsement keys as the challenge names them: verified at `begin`, or on record.
+    pub(super) expected: ItemState,
+    pub(super) result: Result<Verified<TpmClaims>, EvidenceRefused>,
+    /// The log, where it came as bytes.
+    pub(super) log_bytes: Option<Bytes>,
+    /// Whether the values of all PCRs came along.
+    pub(super) all_values: bool,
+}
+
+impl Opened {
+    /// With so many bytes of the first item the secrets are in.
+    pub const START_BYTES: usize = TpmItem::START_BYTES;
+
+    /// Whether the secrets were compared.
+    #[must_use]
+    pub const fn is_started(&self) -> bool {
+        self.started
+    }
+
+    /// Compares the secrets at the start of the first item with those that were sent.
+    ///
+    /// # Errors
+    /// [`Failure::Evidence`] if they differ: nothing more is taken in.
+    pub fn check_start(&mut self, start: &[u8]) -> Result<(), Failure> {
+        for ItemState::Tpm(expected) in self.challenge.items().iter().take(1) {
+            let secrets = TpmItem::secrets_at_start(start).map_err(EvidenceRefused::from)?;
+            expected.check_secrets(&secrets).map_err(EvidenceRefused::from)?;
+        }
+        self.started = true;
+        Ok(())
+    }
+}
+
+impl Desk {
+    /// Opens an answer: the seal is ours, the challenge fresh and drawn for this connection, the items those asked.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn open(
+        &self,
+        connection: &Arc<Connection>,
+        attempt: AttemptId,
+        answer: Answer,
+    ) -> Result<Opened, Failure> {
+        self.sources.take(Source::of(connection.remote().ip()), Instant::now())?;
+        let challenge = Challenge::open(&answer.seal, &self.seals, &self.trust_domain, clock::now())?;
+        if let Purpose::Renew { node, spki_sha256 } = challenge.purpose() {
+            let same =
+                |peer: &crate::listen::PeerSvid| peer.spiffe_id == *node && Sha256::of(&peer.spki).0 == *spki_sha256;
+            if !connection.peer().is_some_and(same) {
+                return Err(CallerRefused::OtherConnection.into());
+            }
+        }
+        let asked = challenge.items().iter().map(|state| state.kind().as_str());
+        if !asked.eq(answer.items.iter().map(|(kind, _)| kind.as_str())) {
+            return Err(CallerRefused::Kind.into());
+        }
+        let key = read_key(&answer)?;
+        let wanted: usize = answer.items.iter().map(|(_, length)| length).sum();
+        let units = u32::try_from(wanted / MEMORY_UNIT_BYTES + 1).unwrap_or(u32::MAX);
+        let memory = self.memory.enter(units).await?;
+        Ok(Opened { attempt, challenge, key, started: false, began: Instant::now(), _memory: memory })
+    }
+
+    /// Verifies, appraises, records, signs.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn complete(
+        &self,
+        connection: &Arc<Connection>,
+        mut opened: Opened,
+        received: Vec<u8>,
+    ) -> Result<Completed, Failure> {
+        if !opened.started {
+            opened.check_start(&received)?;
+        }
+        let drawn_at = opened.challenge.expires_at().plus(-self.settings.challenge_lifetime);
+        let examined = {
+            let _place = self.cpu.enter(1).await?;
+            self.examine(opened, received.into()).await?
+        };
+        if let Err(EvidenceRefused::Tpm(unverified)) = &examined.result {
+            let all_pcr_values = unverified.wants_pcr_values() && !examined.all_values;
+            let firmware_log = unverified.wants_firmware_log() && examined.log_bytes.is_none();
+            if all_pcr_values || firmware_log {
+                self.undecided(connection, &examined);
+                return Ok(Completed::NeedMore { all_pcr_values, firmware_log });
+            }
+        }
+        self.decide(connection, examined, drawn_at).await
+    }
+
+    async fn examine(&self, opened: Opened, received: Bytes) -> Result<Examined, Failure> {
+        let expected = opened.challenge.items().first().cloned().ok_or(CallerRefused::Kind)?;
+        let known = self.known_log(&received).await?;
+        let was_kept = matches!(known, KnownLog::Replayed(_));
+        let large = received.len() > INLINE_BYTES_MAX;
+        let now = clock::now();
+        let (mut examined, binding) = off_the_loop(large, {
+            let received = received.clone();
+            move || first_look(opened, expected, received, known, now)
+        })
+        .await?;
+        // A log that was kept for other PCRs than those quoted now: replay it from the store's bytes.
+        if was_kept
+            && matches!(&examined.result, Err(EvidenceRefused::Tpm(refused)) if **refused == Unverified::LogUnknown)
+            && let Some(binding) = binding
+            && let Some(digest) = named_log(&received)
+            && let Some(bytes) = self.store.firmware_log(Sha256(digest)).await?
+        {
+            let verify = move || {
+                let evidence = TpmEvidence::parse(&received)?;
+                let endorsements = TpmEndorsements { known_log: KnownLog::Bytes(bytes), ..TpmEndorsements::default() };
+                Ok(evidence.verify(&endorsements, &binding, now)?)
+            };
+            examined.result = off_the_loop(true, move || Ok(verify())).await?;
+        }
+        Ok(examined)
+    }
+
+    /// The log behind a digest that the agent sent in place of it: from memory, or from the store.
+    async fn known_log(&self, received: &[u8]) -> Result<KnownLog, Failure> {
+        let Some(digest) = named_log(received) else { return Ok(KnownLog::None) };
+        if let Some(log) = self.logs.get(&digest) {
+            return Ok(KnownLog::Replayed(log));
+        }
+        Ok(self.store.firmware_log(Sha256(digest)).await?.map_or(KnownLog::None, KnownLog::Bytes))
+    }
+}
+
+/// The digest that stands in place of a log, if the item reads so far.
+fn named_log(received: &[u8]) -> Option<[u8; 32]> {
+    match TpmItem::parse(received).ok()?.firmware_log {
+        FirmwareLog::Known(digest) => Some(digest),
+        FirmwareLog::Bytes(_) | FirmwareLog::Absent => None,
+    }
+}
+
+fn first_look(
+    opened: Opened,
+    expected: ItemState,
+    received: Bytes,
+    known_log: KnownLog,
+    now: UnixTime,
+) -> Result<(Examined, Option<Binding>), Failure> {
+    let Opened { attempt, challenge, key, began, .. } = opened;
+    let way = match challenge.purpose() {
+        Purpose::Enrol => Way::Enrol,
+        Purpose::Return => Way::Return,
+        Purpose::Renew { .. } => Way::Renew,
+    };
+    let mut examined = Examined {
+        attempt,
+        began,
+        way,
+        challenge_id: challenge.id(),
+        challenge_expires: challenge.expires_at(),
+        expected,
+        result: Err(EvidenceRefused::Memory),
+        log_bytes: None,
+        all_values: false,
+    };
+    let evidence = match TpmEvidence::parse(&received) {
+        Ok(evidence) => evidence,
+        Err(malformed) => {
+            examined.result = Err(malformed.into());
+            return Ok((examined, None));
+        }
+    };
+    let item = evidence.item();
+    if let FirmwareLog::Bytes(log) = item.firmware_log {
+        examined.log_bytes = Some(received.slice_ref(log));
+    }
+    let ItemState::Tpm(asked) = &examined.expected;
+    examined.all_values = item.pcr_claims.len() >= asked.selection().pcrs.iter().count();
+    let binding = challenge.answer(key, &[evidence.commitment()])?;
+    let endorsements = TpmEndorsements { known_log, ..TpmEndorsements::default() };
+    examined.result = evidence.verify(&endorsements, &binding, now).map_err(EvidenceRefused::from);
+    Ok((examined, Some(binding)))
+}
+
+/// Runs `work` here, or where it blocks nobody.
+async fn off_the_loop<T: Send + 'static>(
+    large: bool,
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    if !large {
+        return work();
+    }
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(_) => Err(Failure::Crypto { action: "verify: its thread ended" }),
+    }
+}
+
+/// The node key as claimed: by a CSR that proves it, or by its bare public key, which the evidence must certify.
+fn read_key(answer: &Answer) -> Result<ClaimedKey, Failure> {
+    if answer.csr.is_empty() {
+        return Ok(ClaimedKey::from_spki(&answer.node_key_spki)
+            .map_err(|malformed: Malformed| EvidenceRefused::from(malformed))?);
+    }
+    let proven = ProvenKey::from_csr(&answer.csr)?;
+    if proven.spki() != answer.node_key_spki {
+        return Err(Failure::Message { code: "message.node_key" });
+    }
+    Ok(proven.into())
+}

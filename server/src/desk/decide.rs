@@ -1,0 +1,311 @@
+//! The verdict: appraises what was verified, drafts, records, and signs what was recorded.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use holdfast_appraisal::decision::VerifiedItem;
+use holdfast_appraisal::{AppraisedNode, Decision};
+use holdfast_evidence::tpm::TpmClaims;
+use holdfast_evidence::{EvidenceKind, ItemState, Verified};
+use holdfast_identity::UnixTime;
+use tracing::{error, info};
+
+use super::complete::Examined;
+use super::rules::Rules;
+use super::tpm::{self, EvidenceRefused};
+use super::{Admitted, CallerRefused, Completed, Desk, Failure, explain};
+use crate::authority::{Draft, Issuer};
+use crate::clock;
+use crate::listen::Connection;
+use crate::live::{Arrival, Ending, Quoted};
+use crate::store::{
+    Actor, Admission, Attempt, FirmwareLog, Node, NodeAction, NodeTarget, Outcome, Ownership, Progress, Recorded,
+    Sha256, Subject, Verdict, Way,
+};
+
+/// How often a verdict is reached anew because the policy moved under it.
+const APPRAISALS_MAX: usize = 3;
+
+/// A node's SVID to be signed, and who shall sign it: the intermediate may be exchanged meanwhile.
+type NodeDraft = (Arc<Issuer>, Draft);
+
+/// A verdict that is ready to be recorded.
+struct Ready {
+    attempt: Attempt,
+    /// The node SVID that the record is asked for.
+    draft: Option<NodeDraft>,
+}
+
+impl Desk {
+    pub(super) async fn decide(
+        &self,
+        connection: &Arc<Connection>,
+        examined: Examined,
+        drawn_at: UnixTime,
+    ) -> Result<Completed, Failure> {
+        let ItemState::Tpm(expected) = &examined.expected;
+        let eks = expected.eks().to_vec();
+        let marks = tpm::marks(&eks);
+        let held = self.store.ownership(marks.clone()).await?;
+        let subject = match examined.way {
+            Way::Enrol => Subject::Proven(marks),
+            Way::Return | Way::Renew => {
+                let known = held.node.as_ref().filter(|node| node.ak_name == expected.ak().name().to_vec());
+                Subject::Known(known.ok_or(CallerRefused::UnknownKey)?.number)
+            }
+        };
+        let examined = match examined {
+            Examined { result: Err(refused), way, .. } if !may_be_recorded(way, &refused) => return Err(refused.into()),
+            examined => examined,
+        };
+        // Only now: whoever merely knows the public keys has not come so far, and cannot use up this budget.
+        for ek in eks.iter().take(1) {
+            self.machines.take(ek.spki_sha256, std::time::Instant::now())?;
+        }
+        for _ in 0..APPRAISALS_MAX {
+            let rules = self.rules.get();
+            let before = self.store.revision();
+            let ready = self.judge(connection, &examined, subject.clone(), &held, &rules)?;
+            match self.store.record_attempt(ready.attempt).await? {
+                Outcome::PolicyMoved => self.rules.refresh(self.store.as_ref()).await?,
+                Outcome::ChallengeTaken => return Err(Failure::ChallengeTaken),
+                Outcome::Refused { code } => {
+                    info!(attempt = %examined.attempt, code, way = examined.way.as_str(), "node refused");
+                    return Err(Failure::Decided { code });
+                }
+                Outcome::AwaitsApproval { node } => {
+                    info!(attempt = %examined.attempt, node = node.0, "machine awaits approval");
+                    return Err(Failure::AwaitsApproval);
+                }
+                Outcome::Admitted { node, recorded, progress } => {
+                    let admitted = self.admitted(&node, ready.draft, recorded)?;
+                    self.remember_log(&examined);
+                    report(&examined, &node, progress);
+                    let quoted = Quoted { node: &node, connection, drawn_at, at: clock::now() };
+                    self.arrive(&quoted, before.n).await?;
+                    return Ok(Completed::Admitted(Box::new(admitted)));
+                }
+            }
+        }
+        Err(Failure::PolicyMoving)
+    }
+
+    /// The verdict by these rules, and the draft if it is an admission.
+    fn judge(
+        &self,
+        connection: &Connection,
+        examined: &Examined,
+        subject: Subject,
+        held: &Ownership,
+        rules: &Rules,
+    ) -> Result<Ready, Failure> {
+        let now = clock::now();
+        let enforced = rules.enforced.as_ref().ok_or(CallerRefused::NoPolicy)?;
+        let mut attempt = Attempt {
+            id: examined.attempt,
+            at: now,
+            way: examined.way,
+            kinds: BTreeSet::from([EvidenceKind::Tpm.as_str().to_owned()]),
+            source: connection.remote().ip().to_string(),
+            challenge_id: examined.challenge_id,
+            challenge_expires: examined.challenge_expires,
+            subject,
+            clock: None,
+            policy: None,
+            verdict: Verdict::Refuse { code: String::new(), genuine: false },
+            decision: String::new(),
+            firmware_log: None,
+        };
+        let verified = match &examined.result {
+            Ok(verified) => verified,
+            Err(refused) => {
+                attempt.verdict = Verdict::Refuse { code: refused.code().to_owned(), genuine: refused.is_genuine() };
+                attempt.decision = explain::unverified(refused);
+                return Ok(Ready { attempt, draft: None });
+            }
+        };
+        let claims = verified.claims();
+        attempt.clock = Some(tpm::clock(claims));
+        attempt.firmware_log = self.log_to_keep(examined);
+        if let Some(withdrawn) = claims.eks.iter().find(|ek| !rules.trusts(&ek.root_sha256)) {
+            attempt.verdict = Verdict::Refuse { code: "tpm.ek.root_withdrawn".to_owned(), genuine: true };
+            attempt.decision = explain::root_withdrawn(withdrawn);
+            return Ok(Ready { attempt, draft: None });
+        }
+        attempt.policy = Some(enforced.digest);
+        let ownership = tpm::ownership(&claims.eks, held);
+        let items = [VerifiedItem::Tpm(verified)];
+        let decision = self.appraiser.appraise(&enforced.policy, &items, &ownership, now);
+        let observed =
+            rules.observed.as_ref().map(|observed| self.appraiser.appraise(&observed.policy, &items, &ownership, now));
+        attempt.decision = explain::decision(&decision, observed.as_ref(), claims);
+        let draft;
+        (attempt.verdict, draft) = match decision {
+            Decision::Admitted(appraised) => {
+                let (admission, draft) = self.admission(&appraised, verified, examined, held, now)?;
+                (Verdict::Admit(Box::new(admission)), draft)
+            }
+            Decision::AwaitsApproval(_) => {
+                (Verdict::AwaitApproval(Box::new(tpm::candidate(claims, held.node.as_ref()))), None)
+            }
+            Decision::Refused(rejection) => (Verdict::Refuse { code: rejection.code.to_owned(), genuine: true }, None),
+        };
+        Ok(Ready { attempt, draft })
+    }
+
+    fn admission(
+        &self,
+        appraised: &AppraisedNode,
+        verified: &Verified<TpmClaims>,
+        examined: &Examined,
+        held: &Ownership,
+        now: UnixTime,
+    ) -> Result<(Admission, Option<NodeDraft>), Failure> {
+        let claims = verified.claims();
+        let serves = examined.way == Way::Renew
+            && held
+                .node
+                .as_ref()
+                .is_some_and(|node| still_serves(node, appraised, self.settings.node_svid_ttl_max, now));
+        let draft = if serves {
+            None
+        } else {
+            let issuer = self.authority.issuer();
+            let draft = issuer.draft_node(appraised, examined.attempt, self.settings.node_svid_ttl_max, now)?;
+            Some((issuer, draft))
+        };
+        let admission = Admission {
+            candidate: tpm::candidate(claims, held.node.as_ref()),
+            spiffe_id: appraised.spiffe_id().clone(),
+            node_key_spki: appraised.node_key_spki().to_vec(),
+            selectors: appraised.selectors().clone(),
+            rule: appraised.grant().rule.clone(),
+            evidence_expires: appraised.evidence_expires(),
+            firmware_log: claims.firmware_log_digest().copied().map(Sha256),
+            issuance: draft.as_ref().map(|(_, draft)| draft.issuance()),
+        };
+        Ok((admission, draft))
+    }
+
+    fn admitted(&self, node: &Node, draft: Option<NodeDraft>, recorded: Option<Recorded>) -> Result<Admitted, Failure> {
+        let svid = match (draft, recorded) {
+            (Some((issuer, draft)), Some(recorded)) => {
+                metrics::counter!("holdfast_svids_issued_total", "kind" => "node").increment(1);
+                Some(issuer.sign(&draft, recorded)?)
+            }
+            (Some(_), None) | (None, _) => None,
+        };
+        let spiffe_id = node.spiffe_id.clone().ok_or(CallerRefused::NotANode)?;
+        Ok(Admitted {
+            spiffe_id,
+            svid_not_after: svid.as_ref().map_or(node.svid_not_after, |svid| svid.not_after),
+            svid,
+            evidence_expires: node.evidence_expires,
+            bundle: self.authority.bundle().get(),
+        })
+    }
+
+    /// The quote's connection, and whether another one speaks as this node.
+    async fn arrive(&self, quoted: &Quoted<'_>, before: u64) -> Result<(), Failure> {
+        let node = quoted.node.number;
+        match self.live.quoted(quoted) {
+            Arrival::Stands | Arrival::Elsewhere => {}
+            Arrival::Supersedes(old) | Arrival::SupersedesElsewhere(old) => {
+                let (live, store) = (self.live.clone(), self.store.clone());
+                tokio::spawn(async move {
+                    if live.outcome_of_watch(node, old).await {
+                        freeze(store.as_ref(), node, "an older connection is alive beside a newer one").await;
+                    }
+                });
+            }
+            Arrival::TwoAlive => {
+                self.live.end(node, Ending::Refused);
+                freeze(self.store.as_ref(), node, "an older connection quoted after a newer one").await;
+                return Err(Failure::TwoAlive);
+            }
+            Arrival::Late => return Err(Failure::Superseded),
+        }
+        if self.store.revision().n != before {
+            self.look_again(quoted.node).await?;
+        }
+        Ok(())
+    }
+
+    /// Something changed while this attempt was recorded: a ban may have been heard before the node stood.
+    async fn look_again(&self, node: &Node) -> Result<(), Failure> {
+        let now = self.store.node(NodeTarget::Number(node.number)).await?;
+        if !now.is_some_and(|node| node.stands(clock::now())) {
+            self.live.end(node.number, Ending::Refused);
+        }
+        let enforced = self.rules.get().enforced.as_ref().map(|policy| policy.digest);
+        if enforced != node.policy {
+            self.live.end(node.number, Ending::AttestAgain);
+        }
+        Ok(())
+    }
+
+    /// Nothing was decided; but a node that shows another state than before does not stand on its former quote.
+    pub(super) fn undecided(&self, connection: &Connection, examined: &Examined) {
+        if let Some(node) = connection.node()
+            && examined.way == Way::Renew
+            && examined.result.as_ref().is_err_and(EvidenceRefused::is_genuine)
+        {
+            self.live.end(node, Ending::AttestAgain);
+        }
+    }
+
+    fn remember_log(&self, examined: &Examined) {
+        if let Ok(verified) = &examined.result
+            && let Some(log) = &verified.claims().log
+        {
+            self.logs.keep(log);
+        }
+    }
+
+    /// The log's bytes, unless an admitted machine brought the same before.
+    fn log_to_keep(&self, examined: &Examined) -> Option<FirmwareLog> {
+        let bytes = examined.log_bytes.as_ref()?;
+        let digest = *examined.result.as_ref().ok()?.claims().firmware_log_digest()?;
+        let is_held = self.logs.get(&digest).is_some();
+        (!is_held).then(|| FirmwareLog { digest: Sha256(digest), bytes: bytes.to_vec() })
+    }
+}
+
+/// Strangers do not write to the record: only attempts past credential activation, or with a hardware signature, or of
+/// a known node on its own connection.
+fn may_be_recorded(way: Way, refused: &EvidenceRefused) -> bool {
+    // On enrolment the secrets were compared before the first byte of the log was taken in.
+    matches!(way, Way::Enrol | Way::Renew) || refused.is_genuine()
+}
+
+/// Whether the SVID that the node has is good for two thirds of a new one's life, and says the same.
+fn still_serves(node: &Node, appraised: &AppraisedNode, ttl_max: i64, now: UnixTime) -> bool {
+    let same =
+        node.spiffe_id.as_ref() == Some(appraised.spiffe_id()) && node.node_key_spki == appraised.node_key_spki();
+    let left = node.svid_not_after.since(now);
+    let whole = i64::from(appraised.svid_ttl()).min(ttl_max);
+    same && left > whole * 2 / 3 && node.svid_not_after <= appraised.evidence_expires()
+}
+
+fn report(examined: &Examined, node: &Node, progress: Progress) {
+    let name = node.spiffe_id.as_ref().map(ToString::to_string).unwrap_or_default();
+    let (attempt, way) = (examined.attempt, examined.way.as_str());
+    info!(%attempt, node = name, way, rule = node.rule, "node admitted");
+    if progress == Progress::Fell {
+        error!(%attempt, node = name, "alarm: resetCount fell, the TPM was cleared or this is a rolled-back copy");
+    }
+    metrics::counter!("holdfast_attempts_total", "way" => way, "outcome" => "admitted", "code" => "").increment(1);
+    metrics::histogram!("holdfast_attestation_seconds", "way" => way).record(examined.began.elapsed().as_secs_f64());
+}
+
+async fn freeze(store: &dyn crate::store::Store, node: crate::store::NodeNumber, reason: &str) {
+    error!(node = node.0, reason, "alarm: two machines speak as one node, it is frozen");
+    metrics::counter!("holdfast_nodes_frozen_total").increment(1);
+    let action = NodeAction::Freeze { reason: reason.to_owned() };
+    let target = NodeTarget::Number(node);
+    match store.act(target, action, Actor::Server, clock::now()).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(refusal)) => error!(node = node.0, code = refusal.code(), "node could not be frozen"),
+        Err(fault) => error!(node = node.0, code = fault.code(), %fault, "node could not be frozen"),
+    }
+}

@@ -1,0 +1,179 @@
+//! Everything that can end an attempt without admission, and what the peer learns of it.
+
+use holdfast_evidence::{ChallengeRefused, Unproven};
+
+use crate::api::Word;
+use crate::authority::AuthorityFault;
+use crate::budget::OverBudget;
+use crate::store::StoreFault;
+
+use super::tpm::EvidenceRefused;
+
+/// Why an attempt ended without admission.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The message is not what the protocol says.
+    #[error("message is not what the protocol says")]
+    Message {
+        /// Stable code.
+        code: &'static str,
+    },
+    /// The caller may not ask this here.
+    #[error(transparent)]
+    Caller(#[from] CallerRefused),
+    /// The challenge does not open, is void, or was not answered.
+    #[error(transparent)]
+    Challenge(#[from] ChallengeRefused),
+    /// The CSR does not prove its key.
+    #[error(transparent)]
+    Key(#[from] Unproven),
+    /// The evidence does not parse or does not verify.
+    #[error(transparent)]
+    Evidence(#[from] EvidenceRefused),
+    /// The challenge was answered before.
+    #[error("challenge was answered before")]
+    ChallengeTaken,
+    /// Policy or record said no; it stands in the record.
+    #[error("refused: {code}")]
+    Decided {
+        /// Stable code, `policy.…` or `node.…`.
+        code: String,
+    },
+    /// An operator must approve the machine.
+    #[error("machine awaits an operator's approval")]
+    AwaitsApproval,
+    /// Two machines speak as this node.
+    #[error("two live connections quoted as this node: it is frozen")]
+    TwoAlive,
+    /// A newer connection has taken over while this quote was under way.
+    #[error("a newer connection of this node has taken over")]
+    Superseded,
+    /// The policy moved again and again while this attempt was judged.
+    #[error("policy moved while the attempt was judged")]
+    PolicyMoving,
+    /// Too much at once.
+    #[error(transparent)]
+    OverBudget(#[from] OverBudget),
+    /// A fault of the store.
+    #[error(transparent)]
+    Store(#[from] StoreFault),
+    /// A fault of the authority.
+    #[error(transparent)]
+    Authority(#[from] AuthorityFault),
+    /// A fault of the cryptographic library.
+    #[error("the cryptographic library failed to {action}")]
+    Crypto {
+        /// What was tried, as a verb.
+        action: &'static str,
+    },
+}
+
+/// Why a caller may not ask this here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CallerRefused {
+    /// No identity material, and no certificate of a node.
+    #[error("no identity material, and no node's certificate on the connection")]
+    Nobody,
+    /// The connection's certificate names no node, or carries another key than the one on record.
+    #[error("connection's certificate is not that of a node on record")]
+    NotANode,
+    /// The attestation key is unknown, and no endorsement key came with it.
+    #[error("attestation key is unknown and no endorsement key came with it")]
+    UnknownKey,
+    /// A kind of evidence, or a composite, that this server does not take.
+    #[error("kind of evidence is not taken here")]
+    Kind,
+    /// The challenge was drawn for another connection's node.
+    #[error("challenge was drawn for another node than the one on this connection")]
+    OtherConnection,
+    /// No policy is in force: nobody is admitted.
+    #[error("no policy is in force")]
+    NoPolicy,
+}
+
+impl CallerRefused {
+    /// Stable code for operators and programs.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Nobody => "caller.nobody",
+            Self::NotANode => "caller.not_a_node",
+            Self::UnknownKey => "caller.unknown_key",
+            Self::Kind => "caller.kind",
+            Self::OtherConnection => "caller.other_connection",
+            Self::NoPolicy => "caller.no_policy",
+        }
+    }
+}
+
+/// What the peer learns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// One word.
+    Word(Word),
+    /// When to come back.
+    OverBudget(OverBudget),
+    /// That it is not the peer's fault.
+    Unavailable,
+}
+
+impl Failure {
+    /// Stable code for operators and programs. What was decided keeps its own code in the record.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Message { code } => code,
+            Self::Caller(refused) => refused.code(),
+            Self::Challenge(refused) => refused.code(),
+            Self::Key(unproven) => unproven.code(),
+            Self::Evidence(refused) => refused.code(),
+            Self::ChallengeTaken => "challenge.taken",
+            Self::Decided { .. } => "attempt.refused",
+            Self::AwaitsApproval => "attempt.awaits_approval",
+            Self::TwoAlive => "node.two_alive",
+            Self::Superseded => "attempt.superseded",
+            Self::PolicyMoving => "attempt.policy_moving",
+            Self::OverBudget(_) => "attempt.over_budget",
+            Self::Store(fault) => fault.code(),
+            Self::Authority(fault) => fault.code(),
+            Self::Crypto { .. } => "attempt.crypto",
+        }
+    }
+
+    /// What a stranger may learn of it: the one place where this is decided, for every failure there is.
+    #[must_use]
+    pub fn reply(&self) -> Reply {
+        match self {
+            Self::Message { .. } => Reply::Word(Word::Malformed),
+            Self::Caller(refused) => Reply::Word(match refused {
+                CallerRefused::Nobody | CallerRefused::NotANode | CallerRefused::UnknownKey => Word::Enrol,
+                CallerRefused::Kind => Word::Malformed,
+                CallerRefused::OtherConnection | CallerRefused::NoPolicy => Word::Refused,
+            }),
+            Self::Challenge(refused) => Reply::Word(match refused {
+                ChallengeRefused::Expired { .. } => Word::Again,
+                ChallengeRefused::Seal
+                | ChallengeRefused::TooLarge { .. }
+                | ChallengeRefused::TrustDomain { .. }
+                | ChallengeRefused::Items { .. }
+                | ChallengeRefused::NodeKey => Word::Refused,
+            }),
+            Self::Key(_) | Self::Evidence(_) | Self::TwoAlive => Reply::Word(Word::Refused),
+            Self::ChallengeTaken => Reply::Word(Word::Again),
+            Self::Decided { code } => Reply::Word(of_decision(code)),
+            Self::AwaitsApproval => Reply::Word(Word::Approval),
+            Self::Superseded => Reply::Word(Word::Attest),
+            Self::OverBudget(over) => Reply::OverBudget(*over),
+            Self::PolicyMoving | Self::Store(_) | Self::Authority(_) | Self::Crypto { .. } => Reply::Unavailable,
+        }
+    }
+}
+
+/// A machine that was forgotten, or whose TPM was cleared, must know that it has to come with all its keys; everything
+/// else is a plain no.
+fn of_decision(code: &str) -> Word {
+    match code {
+        "node.evicted" | "node.unknown" | "node.clock.fell" => Word::Enrol,
+        _ => Word::Refused,
+    }
+}

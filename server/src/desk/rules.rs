@@ -1,0 +1,126 @@
+//! By what the desk judges at this moment: the policy in force, the one observed, and the roots. Read from the store
+//! when they change, not at each attempt.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use holdfast_appraisal::{Document, Policy};
+use holdfast_evidence::TrustClass;
+use holdfast_evidence::tpm::endorsement::{Anchor, Roots};
+use tracing::{error, warn};
+
+use crate::store::{EndorsementRole, Mode, PolicyDigest, PolicyVersion, Store, StoreFault};
+
+/// A policy of the store, compiled.
+#[derive(Debug)]
+pub struct CompiledPolicy {
+    /// The version's name in the store.
+    pub digest: PolicyDigest,
+    /// What it says.
+    pub policy: Policy,
+}
+
+/// The rules of one moment.
+#[derive(Debug, Default)]
+pub struct Rules {
+    /// Decides. Without one nobody is admitted.
+    pub enforced: Option<Arc<CompiledPolicy>>,
+    /// Its verdict is recorded beside.
+    pub observed: Option<Arc<CompiledPolicy>>,
+    /// Roots, intermediates and CRLs of TPM vendors.
+    pub roots: Arc<Roots>,
+}
+
+impl Rules {
+    /// Whether the root with this SHA-256 is trusted now.
+    #[must_use]
+    pub fn trusts(&self, root: &[u8; 32]) -> bool {
+        self.roots.anchors().iter().any(|anchor| anchor.sha256() == root)
+    }
+}
+
+/// The rules as they are now.
+#[derive(Debug)]
+pub struct CurrentRules {
+    rules: RwLock<Arc<Rules>>,
+    allow_simulated: bool,
+}
+
+impl CurrentRules {
+    /// Reads the rules. Roots of class `simulated` are left out unless `allow_simulated`.
+    ///
+    /// # Errors
+    /// [`StoreFault`].
+    pub async fn read(store: &dyn Store, allow_simulated: bool) -> Result<Self, StoreFault> {
+        let current = Self { rules: RwLock::default(), allow_simulated };
+        current.refresh(store).await?;
+        Ok(current)
+    }
+
+    /// The rules of this moment.
+    #[must_use]
+    pub fn get(&self) -> Arc<Rules> {
+        self.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads them again.
+    ///
+    /// # Errors
+    /// [`StoreFault`]; the former rules stay, and a verdict under a policy that was replaced is not recorded.
+    pub async fn refresh(&self, store: &dyn Store) -> Result<(), StoreFault> {
+        let former = self.get();
+        let enforced = store.policy_in(Mode::Enforce).await?;
+        let observed = store.policy_in(Mode::Observe).await?;
+        let roots = self.read_roots(store).await?;
+        let rules = Rules {
+            enforced: enforced.and_then(|version| compile(&version, former.enforced.as_ref())),
+            observed: observed.and_then(|version| compile(&version, former.observed.as_ref())),
+            roots: Arc::new(roots),
+        };
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+        Ok(())
+    }
+
+    async fn read_roots(&self, store: &dyn Store) -> Result<Roots, StoreFault> {
+        let mut roots = Roots::new();
+        for endorsement in store.endorsements().await? {
+            let draft = endorsement.draft;
+            let taken = match draft.role {
+                EndorsementRole::Root => match draft.class.parse::<TrustClass>() {
+                    Ok(TrustClass::Simulated) if !self.allow_simulated => {
+                        warn!(root = %endorsement.sha256, "simulated root is not trusted: allow_simulated is off");
+                        continue;
+                    }
+                    Ok(class) => Anchor::new(&draft.der, class).map(|anchor| roots.add(anchor.named(draft.name))),
+                    Err(_) => {
+                        error!(root = %endorsement.sha256, class = draft.class, "root has an unknown class, left out");
+                        continue;
+                    }
+                },
+                EndorsementRole::Intermediate => roots.add_intermediate(&draft.der),
+                EndorsementRole::Crl => roots.add_crl(&draft.der),
+            };
+            if let Err(bad) = taken {
+                error!(endorsement = %endorsement.sha256, role = draft.role.as_str(), error = %bad, "left out");
+            }
+        }
+        Ok(roots)
+    }
+}
+
+/// Compiles a version, unless it is the one that was compiled before. A version that does not compile (made by a newer
+/// server, say) admits nobody.
+fn compile(version: &PolicyVersion, former: Option<&Arc<CompiledPolicy>>) -> Option<Arc<CompiledPolicy>> {
+    if let Some(former) = former.filter(|former| former.digest == version.digest) {
+        return Some(former.clone());
+    }
+    let mut documents = version.documents.iter().map(|one| Document { name: &one.name, text: &one.text });
+    let first = documents.next()?;
+    match Policy::parse(first, &documents.collect::<Vec<_>>()) {
+        Ok(policy) => Some(Arc::new(CompiledPolicy { digest: version.digest, policy })),
+        Err(findings) => {
+            let finding = findings.first().map(ToString::to_string).unwrap_or_default();
+            error!(policy = %version.digest, findings = findings.len(), finding, "policy in force does not compile");
+            None
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! The agent port with everything behind it: builds the authority, the desk, the streams, and keeps them up to date.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use holdfast_identity::TrustDomain;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use crate::api::{self, AttestationService, NodeService};
+use crate::authority::{Authority, AuthorityFault, AuthorityFiles, OpeningFault};
+use crate::budget::Gate;
+use crate::clock;
+use crate::desk::{CurrentRules, Desk, DeskParts, DeskSettings, WorkloadSigner, seal_ring};
+use crate::dispatch::Dispatch;
+use crate::listen::{ListenFault, ListenLimits, Listener, TlsSettings};
+use crate::live::LiveNodes;
+use crate::store::{Store, StoreFault, Subscription};
+use crate::sync::Subscribers;
+
+/// How often connections and evidence that ended are swept, and gauges set.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// How often the authority looks whether something is due, and strangers' counts go to the store.
+const RENEW_EVERY: Duration = Duration::from_secs(60);
+/// CSRs that are checked and signed at one time.
+const SIGNINGS_MAX: u32 = 256;
+
+/// What the agent port is told by configuration.
+#[derive(Clone, Debug)]
+pub struct ServeOptions {
+    /// The trust domain.
+    pub trust_domain: TrustDomain,
+    /// Where `init` has put this server's part of the authority.
+    pub data_dir: PathBuf,
+    /// The agent port; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// The key that seals challenges; made where it is missing.
+    pub challenge_key: PathBuf,
+    /// Whether roots of class `simulated` are trusted.
+    pub allow_simulated: bool,
+    /// Seconds that a workload SVID lives whose entry names no time.
+    pub x509_svid_ttl: i64,
+    /// Of the port.
+    pub listen_limits: ListenLimits,
+    /// Of attestation.
+    pub desk: DeskSettings,
+}
+
+/// What keeps the agent port from coming up.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeFault {
+    /// The authority.
+    #[error(transparent)]
+    Authority(#[from] AuthorityFault),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreFault),
+    /// The listener.
+    #[error(transparent)]
+    Listen(#[from] ListenFault),
+}
+
+impl From<OpeningFault> for ServeFault {
+    fn from(fault: OpeningFault) -> Self {
+        match fault {
+            OpeningFault::Authority(fault) => Self::Authority(fault),
+            OpeningFault::Store(fault) => Self::Store(fault),
+        }
+    }
+}
+
+impl ServeFault {
+    /// Stable code for operators and programs.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Authority(fault) => fault.code(),
+            Self::Store(fault) => fault.code(),
+            Self::Listen(fault) => fault.code(),
+        }
+    }
+}
+
+/// The agent port, bound and ready.
+pub struct Server {
+    store: Arc<dyn Store>,
+    authority: Arc<Authority>,
+    desk: Arc<Desk>,
+    live: Arc<LiveNodes>,
+    listener: Listener,
+    router: Router,
+    dispatch: Dispatch,
+    changes: Subscription,
+}
+
+impl Server {
+    /// Opens everything and binds the port. Nothing is accepted yet.
+    ///
+    /// # Errors
+    /// [`ServeFault`].
+    pub async fn build(options: ServeOptions, store: Arc<dyn Store>) -> Result<Self, ServeFault> {
+        // First of all: no change between a reading and the first notice may be lost.
+        let changes = store.changes();
+        let files = AuthorityFiles::below(&options.data_dir);
+        let authority = Authority::open(options.trust_domain, files, store.as_ref(), clock::now()).await?;
+        let authority = Arc::new(authority);
+        let seals = seal_ring(&options.challenge_key)?;
+        let rules = Arc::new(CurrentRules::read(store.as_ref(), options.allow_simulated).await?);
+        let limits = options.listen_limits;
+        let live = Arc::new(LiveNodes::new(limits.keepalive_interval + limits.keepalive_timeout + SWEEP_EVERY));
+        let subscribers = Arc::new(Subscribers::default());
+        let tls = TlsSettings::new(authority.own().clone(), &authority.bundle().get())?;
+        let listener = Listener::bind(options.listen, tls.clone(), limits)?;
+        let parts = DeskParts {
+            store: store.clone(),
+            authority: authority.clone(),
+            rules: rules.clone(),
+            live: live.clone(),
+            seals,
+        };
+        let desk = Arc::new(Desk::new(parts, options.desk));
+        let node = NodeService {
+            live: live.clone(),
+            store: store.clone(),
+            subscribers: subscribers.clone(),
+            bundle: authority.bundle().clone(),
+            signer: WorkloadSigner::new(store.clone(), authority.clone(), options.x509_svid_ttl),
+            gate: Gate::new(SIGNINGS_MAX, 4_096, Duration::from_secs(10)),
+        };
+        let router = api::router(AttestationService { desk: desk.clone() }, node);
+        let dispatch = Dispatch {
+            store: store.clone(),
+            rules,
+            authority: authority.clone(),
+            tls,
+            live: live.clone(),
+            subscribers,
+        };
+        Ok(Self { store, authority, desk, live, listener, router, dispatch, changes })
+    }
+
+    /// The address of the agent port.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.listener.address()
+    }
+
+    /// The authority, for those who show its bundle.
+    #[must_use]
+    pub const fn authority(&self) -> &Arc<Authority> {
+        &self.authority
+    }
+
+    /// Who stands, for those who list connections.
+    #[must_use]
+    pub const fn live(&self) -> &Arc<LiveNodes> {
+        &self.live
+    }
+
+    /// Serves agents until `stop`, then lets running requests end.
+    pub async fn serve(self, stop: CancellationToken) {
+        info!(address = %self.listener.address(), "agent port is up");
+        let dispatching = tokio::spawn(self.dispatch.run(self.changes));
+        let keeping = tokio::spawn(keep(self.store, self.authority, self.desk, self.live));
+        self.listener.serve(self.router, stop).await;
+        keeping.abort();
+        dispatching.abort();
+    }
+}
+
+/// What must be done from time to time.
+async fn keep(store: Arc<dyn Store>, authority: Arc<Authority>, desk: Arc<Desk>, live: Arc<LiveNodes>) {
+    let mut ticks = interval(SWEEP_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut renewed = Instant::now();
+    loop {
+        ticks.tick().await;
+        let now = clock::now();
+        live.sweep(now);
+        measure(&authority, &live, now);
+        if renewed.elapsed() < RENEW_EVERY {
+            continue;
+        }
+        renewed = Instant::now();
+        if let Err(fault) = authority.renew(store.as_ref(), now).await {
+            error!(%fault, "the authority could not renew itself, it will try again in a minute");
+        }
+        let minute = holdfast_identity::UnixTime(now.seconds() - now.seconds().rem_euclid(60) - 60);
+        let lines = desk.strangers().take(minute);
+        if !lines.is_empty()
+            && let Err(fault) = store.keep_strangers(lines).await
+        {
+            error!(code = fault.code(), %fault, "counts of strangers are lost");
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "gauges are floating-point; counts and seconds are far below 2^52")]
+fn measure(authority: &Authority, live: &LiveNodes, now: holdfast_identity::UnixTime) {
+    metrics::gauge!("holdfast_nodes_standing").set(live.count() as f64);
+    if let Some(end) = live.first_expiry() {
+        metrics::gauge!("holdfast_first_expiry_seconds").set(end.since(now) as f64);
+    }
+    metrics::gauge!("holdfast_intermediate_expiry_seconds").set(authority.issuer().not_after().since(now) as f64);
+    if let Some(end) = authority.own().not_after() {
+        metrics::gauge!("holdfast_own_certificate_expiry_seconds").set(end.since(now) as f64);
+    }
+}
