@@ -45,15 +45,15 @@ impl Attributes {
         .and(Self::USER_WITH_AUTH)
         .and(Self::SIGN)
         .and(Self::NO_DA);
-    /// What an endorsement key must have: resident, restricted, decrypting.
-    pub const EK_REQUIRED: Self = Self::FIXED_TPM
+    /// An endorsement key of the TCG's low range, exactly: `000300b2`.
+    pub const EK_LOW_RANGE: Self = Self::FIXED_TPM
         .and(Self::FIXED_PARENT)
         .and(Self::SENSITIVE_DATA_ORIGIN)
+        .and(Self::ADMIN_WITH_POLICY)
         .and(Self::RESTRICTED)
         .and(Self::DECRYPT);
-    /// What it may have beside.
-    pub const EK_ALLOWED: Self =
-        Self::EK_REQUIRED.and(Self::USER_WITH_AUTH).and(Self::ADMIN_WITH_POLICY).and(Self::NO_DA);
+    /// An endorsement key of the TCG's high range, exactly: `000300f2`.
+    pub const EK_HIGH_RANGE: Self = Self::EK_LOW_RANGE.and(Self::USER_WITH_AUTH);
 
     /// Attributes from their bits; reserved bits are kept, so that no check that wants exact attributes passes.
     #[must_use]
@@ -107,7 +107,8 @@ mod tests {
     fn the_templates_have_the_published_bits() {
         assert_eq!(Attributes::AK_TEMPLATE.bits(), 0x0005_0472);
         assert_eq!(Attributes::NODE_KEY.bits(), 0x0004_0472);
-        assert_eq!(Attributes::EK_REQUIRED.and(Attributes::ADMIN_WITH_POLICY).bits(), 0x0003_00b2);
+        assert_eq!(Attributes::EK_LOW_RANGE.bits(), 0x0003_00b2);
+        assert_eq!(Attributes::EK_HIGH_RANGE.bits(), 0x0003_00f2);
     }
 
     #[test]

@@ -5,8 +5,6 @@ use crate::crypto::credential::{aes_cfb_encrypt, agree, hmac, kdfa, kdfe, oaep_e
 use crate::crypto::{CryptoFault, HashAlg, PublicKey, Secret, SecureRandom, Zeroizing};
 use crate::reader::Writer;
 
-use super::attributes::Attributes;
-use super::error::Unverified;
 use super::name::Name;
 use super::public::Public;
 
@@ -54,22 +52,6 @@ pub fn make_credential(
         id_object: Writer::new().sized16(&object).finish(),
         encrypted_secret: Writer::new().sized16(&encrypted_seed).finish(),
     })
-}
-
-/// Checks that a public area is that of an endorsement key which a credential can be made for: resident, restricted,
-/// decrypting, with an AES key for its children.
-///
-/// # Errors
-/// [`Unverified::EkAttributes`] or [`Unverified::EkStorage`].
-pub fn check_endorsement_key(ek: &Public) -> Result<(), Unverified> {
-    let found = ek.attributes();
-    if !found.are_within(Attributes::EK_REQUIRED, Attributes::EK_ALLOWED) {
-        return Err(Unverified::EkAttributes { found });
-    }
-    if ek.symmetric_bits().is_none() {
-        return Err(Unverified::EkStorage);
-    }
-    Ok(())
 }
 
 /// A seed as long as the hash, and what carries it to the TPM.

@@ -44,16 +44,19 @@ pub enum Unverified {
     EkTwice,
     /// The public area is not that of an endorsement key.
     #[error(
-        "endorsement key has attributes {found}, needs {} within {}",
-        Attributes::EK_REQUIRED,
-        Attributes::EK_ALLOWED
+        "endorsement key has attributes {found}, needs {} or {}",
+        Attributes::EK_LOW_RANGE,
+        Attributes::EK_HIGH_RANGE
     )]
     EkAttributes {
         /// Found.
         found: Attributes,
     },
-    /// The public area has no symmetric algorithm that a credential could be made with.
-    #[error("endorsement key is no storage key with AES-128 or AES-256")]
+    /// The public area has another policy than the template with these attributes.
+    #[error("endorsement key has another policy than the template with its attributes")]
+    EkPolicy,
+    /// The public area has no symmetric algorithm that a credential could be made with, or a scheme.
+    #[error("endorsement key is no plain storage key with AES-128 or AES-256")]
     EkStorage,
     /// The public key is not one that a secret can be encrypted for: a point off its curve, say.
     #[error("endorsement key is not a valid public key")]
@@ -236,6 +239,7 @@ impl Unverified {
             Self::EkTwice => "tpm.ek.duplicate",
             Self::Ek(unverified) => unverified.code(),
             Self::EkAttributes { .. } => "tpm.ek.attributes",
+            Self::EkPolicy => "tpm.ek.policy",
             Self::EkStorage => "tpm.ek.storage",
             Self::EkInvalid => "tpm.ek.invalid_key",
             Self::AkAttributes { .. } => "tpm.ak.attributes",

@@ -5,8 +5,9 @@ use holdfast_identity::UnixTime;
 
 use super::ak::AttestationKey;
 use super::ask::Ask;
-use super::credential::{ACTIVATION_SECRET_BYTES, check_endorsement_key, make_credential};
+use super::credential::{ACTIVATION_SECRET_BYTES, make_credential};
 use super::ek::EkIdentity;
+use super::ek_template::check_endorsement_key;
 use super::endorsement::{ExpiredIssuers, Roots, verify_ek_certificate};
 use super::error::{Uninvited, Unverified};
 use super::expectation::{KnownTpm, NodeKeyProof, TpmExpectation};

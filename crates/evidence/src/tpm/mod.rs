@@ -9,6 +9,7 @@ mod claims;
 pub mod clock;
 mod credential;
 mod ek;
+mod ek_template;
 pub mod endorsement;
 mod error;
 pub mod event_log;
@@ -33,10 +34,10 @@ pub use attributes::Attributes;
 pub use claims::TpmClaims;
 pub use clock::{ClockInfo, Progress};
 pub use credential::{
-    ACTIVATION_SECRET_BYTES, Credential, ENCRYPTED_SECRET_BYTES_MAX, ID_OBJECT_BYTES_MAX, check_endorsement_key,
-    make_credential,
+    ACTIVATION_SECRET_BYTES, Credential, ENCRYPTED_SECRET_BYTES_MAX, ID_OBJECT_BYTES_MAX, make_credential,
 };
 pub use ek::{EK_TEXT_BYTES_MAX, EKS_MAX, EkIdentity};
+pub use ek_template::check_endorsement_key;
 pub use error::{Statement, Uninvited, Unverified};
 pub use expectation::{KnownTpm, NodeKeyProof, TpmExpectation};
 pub use invitation::{Endorsers, Invitation, Wanted, verify_endorsement_key};

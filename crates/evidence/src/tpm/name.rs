@@ -76,6 +76,12 @@ impl Name {
         Self::of(self.alg, &[parent, &self.alg.id().to_be_bytes(), self.digest.as_bytes()])
     }
 
+    /// Its hash.
+    #[must_use]
+    pub const fn alg(&self) -> HashAlg {
+        self.alg
+    }
+
     /// Its bytes: the hash's identifier and the digest.
     #[must_use]
     pub fn to_vec(&self) -> Vec<u8> {

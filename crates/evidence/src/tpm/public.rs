@@ -26,7 +26,7 @@ pub struct Public {
     encoded: Vec<u8>,
     name_alg: HashAlg,
     attributes: Attributes,
-    policy_bytes: usize,
+    policy: Vec<u8>,
     symmetric: Option<u16>,
     scheme: Scheme,
     key: PublicKey,
@@ -64,7 +64,7 @@ impl Public {
         let id = reader.u16("nameAlg")?;
         let name_alg = HashAlg::from_id(id).ok_or(reader.value("nameAlg", id.into()))?;
         let attributes = Attributes::from_bits(reader.u32("objectAttributes")?);
-        let policy_bytes = reader.sized16(64, "authPolicy")?.len();
+        let policy = reader.sized16(64, "authPolicy")?.to_vec();
         let symmetric = read_symmetric(&mut reader)?;
         let (scheme, key) = match kind {
             TPM_ALG_RSA => read_rsa(&mut reader)?,
@@ -72,7 +72,7 @@ impl Public {
             other => return Err(reader.value("type", other.into())),
         };
         reader.finish()?;
-        Ok(Self { encoded: tpmt.to_vec(), name_alg, attributes, policy_bytes, symmetric, scheme, key })
+        Ok(Self { encoded: tpmt.to_vec(), name_alg, attributes, policy, symmetric, scheme, key })
     }
 
     /// Reads a `TPM2B_PUBLIC`: a size and a `TPMT_PUBLIC`, each exactly.
@@ -126,10 +126,10 @@ impl Public {
         self.attributes
     }
 
-    /// Whether an authPolicy stands in it.
+    /// Its authPolicy; empty where it has none.
     #[must_use]
-    pub const fn has_policy(&self) -> bool {
-        self.policy_bytes != 0
+    pub fn policy(&self) -> &[u8] {
+        &self.policy
     }
 
     /// Bits of the AES key (CFB mode) that protects its children and credentials; `None` for a key that is no
@@ -151,7 +151,7 @@ impl Public {
         &self.key
     }
 
-    /// Writes a `TPMT_PUBLIC` of a key without policy: what an agent's template and a virtual TPM need.
+    /// Writes a `TPMT_PUBLIC`: what an agent's template and a virtual TPM need.
     #[must_use]
     pub fn encode(
         key: &PublicKey,

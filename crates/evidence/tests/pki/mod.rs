@@ -1,4 +1,5 @@
 //! The test PKI, declared in one place: roots, issuers and EK certificates, good by default, spoiled by one closure.
+#![allow(dead_code, reason = "each test binary uses its part")]
 
 use holdfast_evidence::TrustClass;
 use holdfast_evidence::crypto::PublicKey;
