@@ -10,6 +10,7 @@
 //!
 //! Decides nothing about admission: that is `crates/appraisal`.
 #![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests draw their own randomness and read vectors"))]
 
 pub mod binding;
 pub mod challenge;

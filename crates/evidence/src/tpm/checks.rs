@@ -20,7 +20,7 @@ use std::ops::RangeInclusive;
 
 use super::ak::{AkParent, AttestationKey};
 use super::attest::{Attest, Body, CertifyInfo, QuoteInfo, TPM_GENERATED, TPM_ST_ATTEST_CERTIFY, TPM_ST_ATTEST_QUOTE};
-use super::error::{Statement, Unverified};
+use super::error::{Divergence, Statement, Unverified};
 use super::event_log::Replay;
 use super::name::{Hierarchy, Name};
 use super::pcr::{PcrIndex, PcrSelection, PcrSet, PcrValues};
@@ -220,7 +220,8 @@ pub fn pcr_values(
         }
         if let (Some(pcr), Some(log)) = (differing.intersection(PcrSet::FIRMWARE).iter().next(), log) {
             let quoted = values.get(pcr).copied().unwrap_or_else(|| start(pcr));
-            return Err(Unverified::Replay { pcr, replayed: log.value(pcr), quoted });
+            let values = Box::new(Divergence { replayed: log.value(pcr), quoted });
+            return Err(Unverified::Replay { pcr, values });
         }
     }
     let firmware = signed.pcrs.intersection(PcrSet::FIRMWARE);

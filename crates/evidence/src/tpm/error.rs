@@ -26,6 +26,15 @@ impl std::fmt::Display for Statement {
     }
 }
 
+/// The two values of a PCR that an event log does not explain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Divergence {
+    /// What the log leads to.
+    pub replayed: Digest,
+    /// What the TPM signed.
+    pub quoted: Digest,
+}
+
 /// A check that failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unverified {
@@ -161,14 +170,12 @@ pub enum Unverified {
     #[error("PCR values do not give the quoted digest")]
     PcrDigest,
     /// The log leads to another value than the TPM holds.
-    #[error("event log leads to {replayed} in PCR {pcr}, the TPM holds {quoted}")]
+    #[error("event log leads to {} in PCR {pcr}, the TPM holds {}", values.replayed, values.quoted)]
     Replay {
         /// The first such PCR.
         pcr: PcrIndex,
-        /// What the log leads to.
-        replayed: Digest,
-        /// What the TPM signed.
-        quoted: Digest,
+        /// The two values, boxed for their size.
+        values: Box<Divergence>,
     },
     /// PCR 0 to 7 are all zero: firmware does not extend this bank.
     #[error("PCR 0 to 7 are all zero: firmware does not extend the bank")]

@@ -38,7 +38,7 @@ pub use credential::{
 };
 pub use ek::{EK_TEXT_BYTES_MAX, EKS_MAX, EkIdentity};
 pub use ek_template::check_endorsement_key;
-pub use error::{Statement, Uninvited, Unverified};
+pub use error::{Divergence, Statement, Uninvited, Unverified};
 pub use expectation::{KnownTpm, NodeKeyProof, TpmExpectation};
 pub use invitation::{Endorsers, Invitation, Wanted, verify_endorsement_key};
 pub use item::{CertifiedKey, FirmwareLog, Signed, TpmItem};

@@ -223,14 +223,14 @@ fn check_statement<'a>(
 
 /// A log between its replay and the facts that the quote lets it prove.
 enum OpenedLog<'a> {
-    Read { digest: [u8; 32], log: EventLog<'a>, replay: Replay },
+    Read { digest: [u8; 32], log: EventLog<'a>, replay: Box<Replay> },
     Kept(&'a Arc<ReplayedLog>),
 }
 
 impl<'a> OpenedLog<'a> {
     fn read(digest: [u8; 32], bytes: &'a [u8], bank: Bank) -> Result<Self, Unverified> {
         let log = EventLog::parse(bytes)?;
-        let replay = log.replay(bank)?;
+        let replay = Box::new(log.replay(bank)?);
         Ok(Self::Read { digest, log, replay })
     }
 
@@ -245,7 +245,7 @@ impl<'a> OpenedLog<'a> {
     fn conclude(self, pcrs: &ProvenPcrs) -> Result<Arc<ReplayedLog>, Unverified> {
         match self {
             Self::Read { digest, log, replay } => {
-                ReplayedLog::derive(digest, &log, replay, pcrs.replayed).map(Arc::new)
+                ReplayedLog::derive(digest, &log, *replay, pcrs.replayed).map(Arc::new)
             }
             Self::Kept(log) if log.facts().proven == pcrs.replayed => Ok(Arc::clone(log)),
             Self::Kept(_) => Err(Unverified::LogUnknown),
