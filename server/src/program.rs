@@ -1,26 +1,46 @@
 //! The whole program in reading order: what is opened, in which order, and who holds whom.
 
+use std::sync::Arc;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::metrics;
+use crate::serve::{ServeOptions, Server};
+use crate::store::Store;
+use crate::store::sqlite::SqliteStore;
 
 /// Builds the server from `config` and runs it until SIGINT or SIGTERM.
 ///
 /// # Errors
 /// If something cannot be opened; what was opened is closed again.
 pub async fn run(config: Config) -> anyhow::Result<()> {
+    raise_file_limit();
     let stop = CancellationToken::new();
     let prometheus = metrics::record()?;
     if let Some(address) = config.metrics_listen {
         tokio::spawn(metrics::serve(address, prometheus, stop.clone()));
     }
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&config.data_dir, config.trust_domain.clone()).await?);
+    let server = Server::build(ServeOptions::from(&config), store.clone()).await?;
+    let serving = tokio::spawn(server.serve(stop.clone()));
     info!(trust_domain = %config.trust_domain, "server is up");
     wait_for_signal().await?;
     stop.cancel();
+    serving.await?;
+    store.close().await;
     info!("server has stopped");
     Ok(())
+}
+
+/// A connection is a file: takes as many as the system lets us have.
+fn raise_file_limit() {
+    let limits = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limits.maximum, ..limits }) {
+        warn!(%error, "the limit of open files stays as it is");
+    }
 }
 
 async fn wait_for_signal() -> anyhow::Result<()> {

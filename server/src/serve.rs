@@ -15,6 +15,7 @@ use crate::api::{self, AttestationService, NodeService};
 use crate::authority::{Authority, AuthorityFault, AuthorityFiles, OpeningFault};
 use crate::budget::Gate;
 use crate::clock;
+use crate::config::{Config, Simulated};
 use crate::desk::{CurrentRules, Desk, DeskParts, DeskSettings, WorkloadSigner, seal_ring};
 use crate::dispatch::Dispatch;
 use crate::listen::{ListenFault, ListenLimits, Listener, TlsSettings};
@@ -48,6 +49,26 @@ pub struct ServeOptions {
     pub listen_limits: ListenLimits,
     /// Of attestation.
     pub desk: DeskSettings,
+}
+
+impl From<&Config> for ServeOptions {
+    fn from(config: &Config) -> Self {
+        Self {
+            trust_domain: config.trust_domain.clone(),
+            data_dir: config.data_dir.clone(),
+            listen: config.listen,
+            challenge_key: config.challenge_key.clone(),
+            allow_simulated: config.simulated == Simulated::Allowed,
+            x509_svid_ttl: config.lifetimes.x509_svid,
+            listen_limits: config.limits.listen.clone(),
+            desk: DeskSettings {
+                challenge_lifetime: config.lifetimes.challenge,
+                node_svid_ttl_max: config.lifetimes.node_svid,
+                per_source: config.limits.begin_per_source,
+                verifications_max: config.limits.verifications_max,
+            },
+        }
+    }
 }
 
 /// What keeps the agent port from coming up.

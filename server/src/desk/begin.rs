@@ -45,11 +45,15 @@ impl Desk {
     /// # Errors
     /// [`Failure`]: over budget, not a machine or node that this server could admit, or a fault of ours.
     pub async fn begin(&self, connection: &Arc<Connection>, materials: Vec<Material>) -> Result<Begun, Failure> {
-        self.sources.take(Source::of(connection.remote().ip()), Instant::now())?;
+        match connection.peer() {
+            // Whoever has a certificate of ours has a budget of his own: a rack behind one address does not share one.
+            Some(peer) => self.machines.take(Sha256::of(&peer.spki).0, Instant::now())?,
+            None => self.sources.take(Source::of(connection.remote().ip()), Instant::now())?,
+        }
         let _place = self.cpu.enter(1).await?;
         let (purpose, invitation) = match materials.as_slice() {
             [] => self.invite_renewal(connection).await?,
-            [material] if material.kind == tpm::KIND => self.invite_machine(&material.bytes).await?,
+            [material] if material.kind == tpm::KIND => self.invite_machine(connection, &material.bytes).await?,
             _ => return Err(CallerRefused::Kind.into()),
         };
         let (ask, state) = invitation.into_parts();
@@ -71,24 +75,25 @@ impl Desk {
         Ok(Begun { seal, nonce, expires_at, asks: vec![ask] })
     }
 
-    /// The node on its own connection: its certificate's key must be the node key on record.
+    /// The node on its own connection, without a word about itself.
     async fn invite_renewal(&self, connection: &Connection) -> Result<(Purpose, Invitation), Failure> {
         let peer = connection.peer().ok_or(CallerRefused::Nobody)?;
         let node = self.store.node(NodeTarget::SpiffeId(peer.spiffe_id.clone())).await?;
-        let node = node.filter(|node| !node.node_key_spki.is_empty() && node.node_key_spki == peer.spki);
         let node = node.ok_or(CallerRefused::NotANode)?;
-        let purpose = Purpose::Renew { node: peer.spiffe_id.clone(), spki_sha256: Sha256::of(&peer.spki).0 };
+        let purpose = renewal(connection, &node).ok_or(CallerRefused::NotANode)?;
         Ok((purpose, self.invite_known(&node)?))
     }
 
-    /// A machine with its keys: one that we know by its attestation key, or a stranger.
-    async fn invite_machine(&self, bytes: &[u8]) -> Result<(Purpose, Invitation), Failure> {
+    /// A machine with its keys: one that we know by its attestation key, on its own connection or another, or a
+    /// stranger.
+    async fn invite_machine(&self, connection: &Connection, bytes: &[u8]) -> Result<(Purpose, Invitation), Failure> {
         let material = IdentityMaterial::parse(bytes).map_err(EvidenceRefused::from)?;
         let ak = material.ak().map_err(EvidenceRefused::from)?;
         if let Some(node) = self.store.node(NodeTarget::AkName(ak.name().to_vec())).await?
             && !node.known.is_empty()
         {
-            return Ok((Purpose::Return, self.invite_known(&node)?));
+            let purpose = renewal(connection, &node).unwrap_or(Purpose::Return);
+            return Ok((purpose, self.invite_known(&node)?));
         }
         if material.endorsement.is_empty() {
             return Err(CallerRefused::UnknownKey.into());
@@ -129,4 +134,11 @@ impl Desk {
         }
         Ok(PcrSelection { bank: policy.pcr_bank(), pcrs })
     }
+}
+
+/// A renewal, if the connection is the node's own: its certificate carries the name and the node key on record.
+fn renewal(connection: &Connection, node: &Node) -> Option<Purpose> {
+    let peer = connection.peer()?;
+    let own = node.spiffe_id.as_ref() == Some(&peer.spiffe_id) && node.node_key_spki == peer.spki;
+    own.then(|| Purpose::Renew { node: peer.spiffe_id.clone(), spki_sha256: Sha256::of(&peer.spki).0 })
 }

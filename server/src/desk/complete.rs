@@ -128,7 +128,9 @@ impl Desk {
         attempt: AttemptId,
         answer: Answer,
     ) -> Result<Opened, Failure> {
-        self.sources.take(Source::of(connection.remote().ip()), Instant::now())?;
+        if connection.peer().is_none() {
+            self.answers.take(Source::of(connection.remote().ip()), Instant::now())?;
+        }
         let challenge = Challenge::open(&answer.seal, &self.seals, &self.trust_domain, clock::now())?;
         if let Purpose::Renew { node, spki_sha256 } = challenge.purpose() {
             let same =

@@ -43,8 +43,8 @@ use crate::store::{AttemptId, Store};
 const SOURCES_MAX: usize = 65_536;
 /// Machines whose budgets are told apart.
 const MACHINES_MAX: usize = 65_536;
-/// Verified attempts of one machine: an agent in a restart loop makes a few a minute.
-const MACHINE_RATE: Rate = Rate { per_second: 2.0, burst: 120.0 };
+/// Verified attempts of one machine. Ten a second are a hundredth of a core; an agent in a restart loop makes fewer.
+const MACHINE_RATE: Rate = Rate { per_second: 10.0, burst: 600.0 };
 /// Evidence in memory, in units of 64 KiB: 128 MiB.
 const MEMORY_UNITS: u32 = 2_048;
 /// Callers that may wait for a place at a gate.
@@ -59,7 +59,7 @@ pub struct DeskSettings {
     pub challenge_lifetime: i64,
     /// Longest life of a node SVID in seconds, whatever the policy says.
     pub node_svid_ttl_max: i64,
-    /// Calls of one source.
+    /// Challenges, and answers, of one source without a certificate of ours.
     pub per_source: Rate,
     /// Verifications at one time.
     pub verifications_max: u32,
@@ -78,6 +78,7 @@ pub struct Desk {
     logs: KnownLogs,
     strangers: Strangers,
     sources: Buckets<Source>,
+    answers: Buckets<Source>,
     machines: Buckets<[u8; 32]>,
     cpu: Gate,
     memory: Gate,
@@ -106,6 +107,7 @@ impl Desk {
             appraiser: Appraiser::new(trust_domain.clone()),
             trust_domain,
             sources: Buckets::new(settings.per_source, SOURCES_MAX),
+            answers: Buckets::new(settings.per_source, SOURCES_MAX),
             machines: Buckets::new(MACHINE_RATE, MACHINES_MAX),
             cpu: Gate::new(settings.verifications_max, WAITING_MAX, PATIENCE),
             memory: Gate::new(MEMORY_UNITS, WAITING_MAX, PATIENCE),
