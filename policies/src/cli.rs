@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::exit::Exit;
+use crate::inspect::Inspect;
 use crate::lint::Lint;
 use crate::output::Format;
 use crate::test::Test;
@@ -30,6 +31,8 @@ pub enum Command {
     Lint(Lint),
     /// Run cases: facts of a machine, and the decision that a policy must make of them.
     Test(Test),
+    /// Verify raw evidence files, offline.
+    Inspect(Inspect),
     /// Print the completion script of a shell.
     Completion {
         /// The shell.
@@ -67,6 +70,7 @@ pub fn run(cli: &Cli, out: &mut dyn Write) -> anyhow::Result<Exit> {
     match &cli.command {
         Command::Lint(lint) => lint.run(cli.output, out),
         Command::Test(test) => test.run(cli.output, out),
+        Command::Inspect(inspect) => inspect.run(cli.output, out),
         Command::Completion { shell } => {
             clap_complete::generate(*shell, &mut Cli::command(), "holdfast-policy", out);
             Ok(Exit::Yes)

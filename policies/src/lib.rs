@@ -8,6 +8,7 @@
 pub mod cli;
 pub mod exit;
 pub mod files;
+mod inspect;
 mod lint;
 pub mod moment;
 pub mod output;

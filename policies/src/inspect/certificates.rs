@@ -1,0 +1,86 @@
+//! Certificates in files and folders, PEM or DER, and the roots they make.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use holdfast_evidence::TrustClass;
+use holdfast_evidence::tpm::endorsement::{Anchor, Roots, Sha1Signatures};
+use x509_parser::pem::Pem;
+
+use super::forms;
+
+/// Files of one folder that are looked at.
+const FILES_MAX: usize = 4096;
+
+/// Every certificate in a file: all of a PEM file's, or the file itself.
+pub(super) fn of_file(path: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
+    let bytes = forms::read(path)?;
+    let is_pem = bytes.windows(10).any(|window| window == b"-----BEGIN");
+    if !is_pem {
+        return Ok(vec![bytes]);
+    }
+    let pem = Pem::iter_from_buffer(&bytes).filter_map(Result::ok);
+    Ok(pem.filter(|pem| pem.label.ends_with("CERTIFICATE")).map(|pem| pem.contents).collect())
+}
+
+/// What `--roots` names: a certificate that issued itself is a root; of the others those are pinned whose issuer is not
+/// there, and the rest helps to build paths.
+pub(super) fn roots(path: &Path, class: TrustClass, sha1: Sha1Signatures) -> anyhow::Result<Roots> {
+    let mut found = Vec::new();
+    if path.is_dir() {
+        for file in certificate_files(path)? {
+            // a folder may hold other things beside certificates
+            let certificates = of_file(&file)?.into_iter().filter(|der| names(der).is_some());
+            found.extend(certificates.map(|der| (file.clone(), der)));
+        }
+    } else {
+        found.extend(of_file(path)?.into_iter().map(|der| (path.to_owned(), der)));
+    }
+    if found.is_empty() {
+        bail!("no certificate in {}", path.display());
+    }
+    let subjects: Vec<Vec<u8>> = found.iter().filter_map(|(_, der)| Some(names(der)?.0)).collect();
+    let mut roots = Roots::new();
+    for (file, der) in found {
+        let cannot = || format!("certificate in {}", file.display());
+        let helps = names(&der).is_some_and(|(subject, issuer)| subject != issuer && subjects.contains(&issuer));
+        if helps {
+            roots.add_intermediate(&der).with_context(cannot)?;
+            continue;
+        }
+        match Anchor::new(&der, class) {
+            Ok(anchor) => roots.add(anchor.with_sha1(sha1)),
+            // an EK certificate lying beside its roots
+            Err(_) if path.is_dir() => {}
+            Err(error) => return Err(error).with_context(cannot),
+        }
+    }
+    Ok(roots)
+}
+
+/// Raw subject and issuer.
+fn names(der: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(der).ok()?;
+    Some((certificate.subject().as_raw().to_vec(), certificate.issuer().as_raw().to_vec()))
+}
+
+/// The files of a folder by their endings, sorted.
+fn certificate_files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let cannot = || format!("cannot read {}", folder.display());
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).with_context(cannot)? {
+        let path = entry.with_context(cannot)?.path();
+        let is_certificate = path
+            .extension()
+            .and_then(|ending| ending.to_str())
+            .is_some_and(|ending| matches!(ending.to_ascii_lowercase().as_str(), "pem" | "der" | "crt" | "cer"));
+        if is_certificate && path.is_file() {
+            files.push(path);
+        }
+    }
+    if files.len() > FILES_MAX {
+        bail!("more than {FILES_MAX} files in {}", folder.display());
+    }
+    files.sort();
+    Ok(files)
+}

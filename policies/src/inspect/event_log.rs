@@ -1,0 +1,62 @@
+//! `inspect event-log`: a log without a quote. It proves nothing yet; it shows what it would prove.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+use holdfast_evidence::tpm::event_log::{BootFacts, EventLog, UnprovenBoot};
+use holdfast_evidence::tpm::{Bank, PcrIndex, PcrValues};
+
+use super::forms;
+use super::report::{Checks, Report, Verdict, shown_events, shown_pcrs};
+use crate::exit::Exit;
+use crate::output::Format;
+
+/// Flags of `inspect event-log`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    holdfast-policy inspect event-log /sys/kernel/security/tpm0/binary_bios_measurements\n  \
+    holdfast-policy inspect event-log --bank sha384 --output json binary_bios_measurements\n\n\
+    Registers are replayed from the log alone: compare them with a quote by `inspect tpm`.")]
+pub(super) struct InspectEventLog {
+    /// The log, as the kernel's binary_bios_measurements.
+    #[arg(value_name = "FILE")]
+    log: PathBuf,
+    /// The bank to replay: sha256, sha384 or sha512.
+    #[arg(long, default_value = "sha256")]
+    bank: Bank,
+}
+
+impl InspectEventLog {
+    pub(super) fn run(&self, format: Format, out: &mut dyn Write) -> anyhow::Result<Exit> {
+        let bytes = forms::read(&self.log)?;
+        let mut checks = Checks::new(&["parse", "replay", "boot"]);
+        let log = checks.note("parse", EventLog::parse(&bytes));
+        let replay = log.as_ref().and_then(|log| checks.note("replay", log.replay(self.bank)));
+        let mut values = PcrValues::new(self.bank);
+        if let Some(replay) = &replay {
+            for pcr in replay.extended().iter() {
+                values.set(pcr, replay.value(pcr));
+            }
+        }
+        let mut is_fragment = false;
+        let mut facts = None;
+        if let (Some(log), Some(_)) = (&log, &replay) {
+            let derived = BootFacts::derive(log, self.bank, PcrIndex::all().collect());
+            is_fragment = matches!(derived, Err(UnprovenBoot::SeparatorMissing { .. }));
+            facts = checks.note("boot", derived);
+        }
+        // a piece of a log lacks separators, and is shown all the same; a log that contradicts itself is refused
+        let refused = checks.refusal().is_some() && !is_fragment;
+        let verdict = if refused { Verdict::Refused } else { Verdict::Replayed };
+        let mut report = Report::new(verdict, checks);
+        report.bank = Some(self.bank.as_str());
+        report.pcrs = shown_pcrs(&values);
+        if let Some(log) = &log {
+            report.events = shown_events(log, self.bank);
+        }
+        drop(facts);
+        report.write(format, out)?;
+        Ok(verdict.exit())
+    }
+}

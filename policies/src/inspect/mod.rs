@@ -1,0 +1,39 @@
+//! `inspect`: verifies raw evidence files as the field's tools write them, and shows what event logs say. Offline: no
+//! challenge was drawn, so that nobody can say here that the evidence is fresh unless the nonce is given.
+
+mod certificates;
+mod event_log;
+mod forms;
+mod report;
+mod tpm;
+
+use std::io::Write;
+
+use clap::{Args, Subcommand};
+
+use crate::exit::Exit;
+use crate::output::Format;
+
+/// Flags of `inspect`.
+#[derive(Debug, Args)]
+pub struct Inspect {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Verify a TPM's quote with its keys, logs and certificates.
+    Tpm(Box<tpm::InspectTpm>),
+    /// Show the events of a firmware log, the registers they lead to, and what they prove.
+    EventLog(event_log::InspectEventLog),
+}
+
+impl Inspect {
+    pub(crate) fn run(&self, format: Format, out: &mut dyn Write) -> anyhow::Result<Exit> {
+        match &self.what {
+            What::Tpm(tpm) => tpm.run(format, out),
+            What::EventLog(log) => log.run(format, out),
+        }
+    }
+}

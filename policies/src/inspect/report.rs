@@ -1,0 +1,256 @@
+//! What an inspection found out: named checks, a verdict, and the evidence itself for people and programs.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use holdfast_evidence::tpm::event_log::{EventLog, EventView};
+use holdfast_evidence::tpm::{Bank, PcrValues};
+use serde::Serialize;
+
+use crate::exit::Exit;
+use crate::output::{Format, json};
+
+/// How one check ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Outcome {
+    Passed,
+    Failed,
+    /// Its input was not given, or an earlier check failed.
+    NotAsked,
+}
+
+/// One check.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Check {
+    pub(super) name: &'static str,
+    pub(super) result: Outcome,
+    /// Why it failed.
+    pub(super) code: Option<&'static str>,
+}
+
+/// A code and its words, of whatever error.
+#[derive(Clone, Debug)]
+pub(super) struct Refusal {
+    pub(super) code: &'static str,
+    pub(super) detail: String,
+}
+
+macro_rules! refusal_from {
+    ($($error:ty),*) => {$(
+        impl From<$error> for Refusal {
+            fn from(error: $error) -> Self {
+                Self { code: error.code(), detail: error.to_string() }
+            }
+        }
+    )*};
+}
+refusal_from!(
+    holdfast_evidence::Malformed,
+    holdfast_evidence::tpm::Unverified,
+    holdfast_evidence::tpm::endorsement::UnverifiedEk,
+    holdfast_evidence::tpm::event_log::MalformedLog,
+    holdfast_evidence::tpm::event_log::UnprovenBoot
+);
+
+/// All checks of an inspection, in the order in which they are shown; none is left out because it was not asked.
+#[derive(Clone, Debug)]
+pub(super) struct Checks {
+    checks: Vec<Check>,
+    first: Option<Refusal>,
+}
+
+impl Checks {
+    pub(super) fn new(names: &[&'static str]) -> Self {
+        let checks = names.iter().map(|name| Check { name, result: Outcome::NotAsked, code: None }).collect();
+        Self { checks, first: None }
+    }
+
+    /// Notes how the check `name` ended, and hands on what it made.
+    pub(super) fn note<T>(&mut self, name: &str, result: Result<T, impl Into<Refusal>>) -> Option<T> {
+        let (outcome, refusal, made) = match result {
+            Ok(made) => (Outcome::Passed, None, Some(made)),
+            Err(error) => (Outcome::Failed, Some(error.into()), None),
+        };
+        if let Some(check) = self.checks.iter_mut().find(|check| check.name == name) {
+            check.result = outcome;
+            check.code = refusal.as_ref().map(|refusal| refusal.code);
+        }
+        self.first = self.first.take().or(refusal);
+        made
+    }
+
+    pub(super) fn all_passed(&self, names: &[&str]) -> bool {
+        let passed = |name: &str| self.checks.iter().any(|c| c.name == name && c.result == Outcome::Passed);
+        names.iter().all(|name| passed(name))
+    }
+
+    /// The first check that failed.
+    pub(super) const fn refusal(&self) -> Option<&Refusal> {
+        self.first.as_ref()
+    }
+
+    /// Names of those that were not asked.
+    pub(super) fn not_asked(&self) -> Vec<&'static str> {
+        self.checks.iter().filter(|check| check.result == Outcome::NotAsked).map(|check| check.name).collect()
+    }
+}
+
+/// What came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Verdict {
+    /// Everything that evidence must show was asked and passed.
+    Verified,
+    /// Some check failed.
+    Refused,
+    /// Nothing failed, and not everything was asked.
+    Incomplete,
+    /// A log alone: it leads to these registers. Nobody signed them.
+    Replayed,
+}
+
+impl Verdict {
+    pub(super) const fn exit(self) -> Exit {
+        match self {
+            Self::Verified | Self::Replayed => Exit::Yes,
+            Self::Refused => Exit::Refused,
+            Self::Incomplete => Exit::Incomplete,
+        }
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Verified => "verified",
+            Self::Refused => "refused",
+            Self::Incomplete => "incomplete",
+            Self::Replayed => "replayed",
+        }
+    }
+}
+
+/// One event, as JSON has it.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct ShownEvent {
+    index: u32,
+    pcr: u32,
+    #[serde(rename = "type")]
+    kind: String,
+    digest: Option<String>,
+    /// Escaped text, a stranger's word.
+    description: String,
+    /// Whether the digest covers what is described.
+    bound: bool,
+}
+
+impl From<EventView> for ShownEvent {
+    fn from(view: EventView) -> Self {
+        Self {
+            index: view.index,
+            pcr: view.pcr,
+            kind: view.kind,
+            digest: view.digest.map(|digest| digest.to_string()),
+            description: view.description,
+            bound: view.is_data_bound,
+        }
+    }
+}
+
+/// All events of a log in one bank.
+pub(super) fn shown_events(log: &EventLog<'_>, bank: Bank) -> Vec<ShownEvent> {
+    log.views(bank).map(ShownEvent::from).collect()
+}
+
+/// Register values by number.
+pub(super) fn shown_pcrs(values: &PcrValues) -> BTreeMap<u8, String> {
+    values.iter().map(|(pcr, value)| (pcr.get(), value.to_string())).collect()
+}
+
+/// The whole report.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Report {
+    pub(super) verdict: Verdict,
+    pub(super) checks: Vec<Check>,
+    /// Code of the first check that failed.
+    pub(super) code: Option<&'static str>,
+    /// Its words, or what is missing.
+    pub(super) detail: Option<String>,
+    /// Proven facts by name.
+    pub(super) facts: serde_json::Value,
+    /// Bank of `pcrs` and `events`.
+    pub(super) bank: Option<&'static str>,
+    /// Values that the quote proves, by register.
+    pub(super) pcrs: BTreeMap<u8, String>,
+    pub(super) events: Vec<ShownEvent>,
+}
+
+impl Report {
+    pub(super) fn new(verdict: Verdict, checks: Checks) -> Self {
+        let missing = match verdict {
+            Verdict::Incomplete => Some(format!("not asked: {}", checks.not_asked().join(", "))),
+            Verdict::Verified | Verdict::Refused | Verdict::Replayed => None,
+        };
+        let refusal = checks.first.clone().filter(|_| verdict == Verdict::Refused);
+        Self {
+            verdict,
+            code: refusal.as_ref().map(|refusal| refusal.code),
+            detail: refusal.map(|refusal| refusal.detail).or(missing),
+            checks: checks.checks,
+            facts: serde_json::Value::Object(serde_json::Map::new()),
+            bank: None,
+            pcrs: BTreeMap::new(),
+            events: Vec::new(),
+        }
+    }
+
+    pub(super) fn write(&self, format: Format, out: &mut dyn Write) -> io::Result<()> {
+        match format {
+            Format::Json => json(out, self),
+            Format::Text => self.write_text(out),
+        }
+    }
+
+    fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(out, "{}", self.verdict.as_str())?;
+        if let Some(code) = self.code {
+            writeln!(out, "code    {code}")?;
+        }
+        if let Some(detail) = &self.detail {
+            writeln!(out, "detail  {detail}")?;
+        }
+        writeln!(out, "\nchecks")?;
+        for check in &self.checks {
+            let result = match check.result {
+                Outcome::Passed => "passed",
+                Outcome::Failed => "FAILED",
+                Outcome::NotAsked => "not asked",
+            };
+            writeln!(out, "  {:14} {result:10} {}", check.name, check.code.unwrap_or_default())?;
+        }
+        if let Some(facts) = self.facts.as_object().filter(|facts| !facts.is_empty()) {
+            writeln!(out, "\nfacts")?;
+            for (name, value) in facts {
+                writeln!(out, "  {name} = {value}")?;
+            }
+        }
+        if let (Some(bank), false) = (self.bank, self.pcrs.is_empty()) {
+            writeln!(out, "\n{bank}")?;
+            for (pcr, value) in &self.pcrs {
+                writeln!(out, "  {pcr:2}  {value}")?;
+            }
+        }
+        if !self.events.is_empty() {
+            writeln!(out, "\nevents (* the digest covers what is described)")?;
+            for event in &self.events {
+                let digest = event.digest.as_deref().unwrap_or("-");
+                let bound = if event.bound { "*" } else { " " };
+                writeln!(
+                    out,
+                    "{:4} {:3} {:32} {digest} {bound} {}",
+                    event.index, event.pcr, event.kind, event.description
+                )?;
+            }
+        }
+        Ok(())
+    }
+}
