@@ -218,7 +218,7 @@ fn read_symmetric(reader: &mut Reader<'_>) -> Result<Option<u16>, Malformed> {
 fn read_scheme(reader: &mut Reader<'_>) -> Result<Scheme, Malformed> {
     let id = reader.u16("scheme.scheme")?;
     if let Some(algorithm) = SignatureAlg::from_id(id) {
-        return Ok(Scheme::Signing { algorithm, hash: reader.u16("scheme.hashAlg")? });
+        return Ok(Scheme::Signing { algorithm, hash: read_hash(reader, "scheme.hashAlg")? });
     }
     match id {
         TPM_ALG_NULL => Ok(Scheme::Null),
@@ -226,15 +226,25 @@ fn read_scheme(reader: &mut Reader<'_>) -> Result<Scheme, Malformed> {
         0x0015 => Ok(Scheme::Other(id)),
         // OAEP, ECDH, SM2, ECSCHNORR, ECMQV name a hash.
         0x0017 | 0x0019 | 0x001b | 0x001c | 0x001d => {
-            reader.u16("scheme.hashAlg")?;
+            read_hash(reader, "scheme.hashAlg")?;
             Ok(Scheme::Other(id))
         }
         // ECDAA names a hash and a count.
         0x001a => {
-            reader.u32("scheme.hashAlg")?;
+            read_hash(reader, "scheme.hashAlg")?;
+            reader.u16("scheme.count")?;
             Ok(Scheme::Other(id))
         }
         other => Err(reader.value("scheme.scheme", other.into())),
+    }
+}
+
+/// A `TPMI_ALG_HASH`: one that TPMs know, which is more than those we accept. What is accepted is a check of its own.
+pub(super) fn read_hash(reader: &mut Reader<'_>, field: &'static str) -> Result<u16, Malformed> {
+    match reader.u16(field)? {
+        // SHA-1, SHA-256, SHA-384, SHA-512, SM3, SHA3-256, SHA3-384, SHA3-512.
+        known @ (0x0004 | 0x000b..=0x000d | 0x0012 | 0x0027..=0x0029) => Ok(known),
+        other => Err(reader.value(field, other.into())),
     }
 }
 
@@ -262,7 +272,7 @@ fn read_ecc(reader: &mut Reader<'_>) -> Result<(Scheme, PublicKey), Malformed> {
         TPM_ALG_NULL => {}
         // MGF1, KDF1_SP800_56A, KDF2, KDF1_SP800_108 name a hash.
         0x0007 | 0x0020..=0x0022 => {
-            reader.u16("kdf.hashAlg")?;
+            read_hash(reader, "kdf.hashAlg")?;
         }
         other => return Err(reader.value("kdf.scheme", other.into())),
     }

@@ -1,5 +1,6 @@
 //! `TPMT_SIGNATURE`: which algorithm, which hash, and the bare signature. Verifies nothing itself.
 
+use super::public::read_hash;
 use crate::crypto::{HashAlg, SignatureAlg, SignatureValue};
 use crate::error::{Malformed, Structure};
 use crate::reader::{Reader, Writer};
@@ -24,7 +25,7 @@ impl<'a> Signature<'a> {
         let mut reader = Reader::new(Structure::Signature, bytes);
         let id = reader.u16("sigAlg")?;
         let algorithm = SignatureAlg::from_id(id).ok_or(reader.value("sigAlg", id.into()))?;
-        let hash = reader.u16("hash")?;
+        let hash = read_hash(&mut reader, "hash")?;
         let value = match algorithm {
             SignatureAlg::Rsassa | SignatureAlg::RsaPss => SignatureValue::Rsa(reader.sized16(512, "sig")?),
             SignatureAlg::Ecdsa => {
