@@ -2,13 +2,16 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
+use holdfast_appraisal::Facts;
+use holdfast_evidence::Provenance;
 use holdfast_evidence::tpm::event_log::{BootFacts, EventLog, UnprovenBoot};
 use holdfast_evidence::tpm::{Bank, PcrIndex, PcrValues};
 
-use super::forms;
 use super::report::{Checks, Report, Verdict, shown_events, shown_pcrs};
+use super::{facts, forms};
 use crate::exit::Exit;
 use crate::output::Format;
 
@@ -40,11 +43,11 @@ impl InspectEventLog {
             }
         }
         let mut is_fragment = false;
-        let mut facts = None;
+        let mut boot = None;
         if let (Some(log), Some(_)) = (&log, &replay) {
             let derived = BootFacts::derive(log, self.bank, PcrIndex::all().collect());
             is_fragment = matches!(derived, Err(UnprovenBoot::SeparatorMissing { .. }));
-            facts = checks.note("boot", derived);
+            boot = checks.note("boot", derived);
         }
         // a piece of a log lacks separators, and is shown all the same; a log that contradicts itself is refused
         let refused = checks.refusal().is_some() && !is_fragment;
@@ -55,7 +58,11 @@ impl InspectEventLog {
         if let Some(log) = &log {
             report.events = shown_events(log, self.bank);
         }
-        drop(facts);
+        if let Some(boot) = &boot {
+            // nobody signed this: the facts are what a quote would prove
+            let facts = holdfast_appraisal::facts::boot(boot, boot.proven, Provenance::Unauthenticated);
+            report.facts = facts::shown(&Facts::with_log(Arc::new(facts)));
+        }
         report.write(format, out)?;
         Ok(verdict.exit())
     }

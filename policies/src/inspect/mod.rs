@@ -3,7 +3,9 @@
 
 mod certificates;
 mod event_log;
+mod facts;
 mod forms;
+mod quote;
 mod report;
 mod tpm;
 

@@ -177,6 +177,9 @@ pub(super) struct Report {
     pub(super) detail: Option<String>,
     /// Proven facts by name.
     pub(super) facts: serde_json::Value,
+    /// What the policy made of the facts, where one was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) decision: Option<serde_json::Value>,
     /// Bank of `pcrs` and `events`.
     pub(super) bank: Option<&'static str>,
     /// Values that the quote proves, by register.
@@ -197,6 +200,7 @@ impl Report {
             detail: refusal.map(|refusal| refusal.detail).or(missing),
             checks: checks.checks,
             facts: serde_json::Value::Object(serde_json::Map::new()),
+            decision: None,
             bank: None,
             pcrs: BTreeMap::new(),
             events: Vec::new(),
@@ -205,7 +209,12 @@ impl Report {
 
     pub(super) fn write(&self, format: Format, out: &mut dyn Write) -> io::Result<()> {
         match format {
-            Format::Json => json(out, self),
+            Format::Json => {
+                // texts in here are a stranger's: nothing but ASCII reaches a terminal
+                let mut document = Vec::new();
+                json(&mut document, self)?;
+                out.write_all(ascii(&String::from_utf8_lossy(&document)).as_bytes())
+            }
             Format::Text => self.write_text(out),
         }
     }
@@ -216,6 +225,7 @@ impl Report {
             writeln!(out, "code    {code}")?;
         }
         if let Some(detail) = &self.detail {
+            // a policy's refusal quotes what the machine said, escaped, over several lines
             writeln!(out, "detail  {detail}")?;
         }
         writeln!(out, "\nchecks")?;
@@ -230,7 +240,8 @@ impl Report {
         if let Some(facts) = self.facts.as_object().filter(|facts| !facts.is_empty()) {
             writeln!(out, "\nfacts")?;
             for (name, value) in facts {
-                writeln!(out, "  {name} = {value}")?;
+                let value = value.get("value").unwrap_or(value);
+                writeln!(out, "  {name} = {}", ascii(&value.to_string()))?;
             }
         }
         if let (Some(bank), false) = (self.bank, self.pcrs.is_empty()) {
@@ -252,5 +263,52 @@ impl Report {
             }
         }
         Ok(())
+    }
+}
+
+/// JSON with everything beyond printable ASCII as `\uXXXX`; the same document.
+fn ascii(json: &str) -> String {
+    use std::fmt::Write as _;
+    let mut ascii = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c == '\n' || (' '..='~').contains(&c) {
+            ascii.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(ascii, "\\u{unit:04x}");
+            }
+        }
+    }
+    ascii
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_in_ascii_is_the_same_document() {
+        let text = "a\u{9b}\u{202e}\u{1f600}\u{7f}\n\"\\";
+        let json = ascii(&serde_json::to_string(text).unwrap());
+        assert!(json.bytes().all(|byte| (0x20..0x7f).contains(&byte)), "{json}");
+        assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
+    }
+
+    #[test]
+    fn the_first_failure_gives_the_code() {
+        let mut checks = Checks::new(&["a", "b"]);
+        checks.note::<()>("b", Err(Refusal { code: "first", detail: "1".to_owned() }));
+        checks.note::<()>("a", Err(Refusal { code: "second", detail: "2".to_owned() }));
+        let report = Report::new(Verdict::Refused, checks);
+        assert_eq!((report.code, report.detail.as_deref()), (Some("first"), Some("1")));
+        assert_eq!(report.checks[0].code, Some("second"));
+    }
+
+    #[test]
+    fn what_was_not_asked_is_named() {
+        let mut checks = Checks::new(&["a", "b"]);
+        checks.note("a", Ok::<_, Refusal>(()));
+        let report = Report::new(Verdict::Incomplete, checks);
+        assert_eq!(report.detail.as_deref(), Some("not asked: b"));
     }
 }

@@ -4,24 +4,20 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use holdfast_appraisal::facts::TpmSources;
 use holdfast_evidence::TrustClass;
-use holdfast_evidence::crypto::{self, HashAlg};
-use holdfast_evidence::tpm::checks::{self, ProvenPcrs};
+use holdfast_evidence::crypto::HashAlg;
+use holdfast_evidence::tpm::checks::ProvenPcrs;
 use holdfast_evidence::tpm::endorsement::{EkCertificate, ExpiredIssuers, Sha1Signatures, verify_chain};
-use holdfast_evidence::tpm::event_log::{BootFacts, EventLog, Replay};
-use holdfast_evidence::tpm::{
-    AkParent, Attest, AttestationKey, PcrIndex, PcrSelection, PcrSet, Public, Signature, Statement, Unverified,
-    check_endorsement_key,
-};
+use holdfast_evidence::tpm::event_log::{BootFacts, EventLog};
+use holdfast_evidence::tpm::{EkIdentity, PcrIndex, PcrSelection, Unverified, check_endorsement_key};
 
-use super::certificates;
 use super::forms::{self, AnyPublic, Nonce};
-use super::report::{Checks, Refusal, Report, Verdict, shown_events, shown_pcrs};
+use super::report::{Checks, Report, Verdict, shown_events, shown_pcrs};
+use super::{certificates, facts};
 use crate::exit::Exit;
 use crate::moment::{self, Moment};
 use crate::output::Format;
-
-const QUOTE: Statement = Statement::Quote;
 
 /// Every check, in the order in which they are made.
 const CHECKS: [&str; 18] = [
@@ -74,59 +70,62 @@ const NEEDED: [&str; 15] = [
 pub(super) struct InspectTpm {
     /// Attestation key: TPM2B_PUBLIC, TPMT_PUBLIC, or PEM (whose attributes nobody can check).
     #[arg(long, value_name = "FILE")]
-    ak_public: PathBuf,
+    pub(super) ak_public: PathBuf,
     /// The quote: TPMS_ATTEST, with or without TPM2B length.
     #[arg(long, value_name = "FILE")]
-    attest: PathBuf,
+    pub(super) attest: PathBuf,
     /// Its signature: TPMT_SIGNATURE, bare RSA bytes or DER ECDSA.
     #[arg(long, value_name = "FILE")]
-    signature: PathBuf,
+    pub(super) signature: PathBuf,
     /// Firmware event log, as the kernel's binary_bios_measurements.
     #[arg(long, value_name = "FILE")]
-    event_log: Option<PathBuf>,
+    pub(super) event_log: Option<PathBuf>,
     /// EK certificate, PEM or DER, padding allowed. Further certificates of a PEM file are taken as its chain.
     #[arg(long, value_name = "FILE", requires = "roots")]
-    ek_certificate: Option<PathBuf>,
+    pub(super) ek_certificate: Option<PathBuf>,
     /// Endorsement key: TPM2B_PUBLIC, TPMT_PUBLIC or PEM.
     #[arg(long, value_name = "FILE")]
-    ek_public: Option<PathBuf>,
+    pub(super) ek_public: Option<PathBuf>,
     /// Trusted certificates: a PEM or DER file, or a folder of them.
     #[arg(long, value_name = "PATH", requires = "ek_certificate")]
-    roots: Option<PathBuf>,
+    pub(super) roots: Option<PathBuf>,
     /// Certificates between the EK certificate and a root; may be given several times.
     #[arg(long, value_name = "FILE")]
-    chain: Vec<PathBuf>,
+    pub(super) chain: Vec<PathBuf>,
     /// What stands behind the roots. Unstated, they count as the least trusted: simulated.
     #[arg(long, value_name = "CLASS", default_value = "simulated")]
-    root_class: TrustClass,
+    pub(super) root_class: TrustClass,
     /// Take SHA-1 signatures in the chain, as old vendors have them.
     #[arg(long)]
     accept_sha1: bool,
     /// Take issuers that have expired.
     #[arg(long)]
-    accept_expired_issuers: bool,
+    pub(super) accept_expired_issuers: bool,
     /// Under what the attestation key stands. Unstated: a primary of the endorsement hierarchy, or a child of the EK.
     #[arg(long, value_enum)]
-    ak_parent: Option<Parent>,
+    pub(super) ak_parent: Option<Parent>,
     /// PCRs that the quote must cover.
     #[arg(long, value_name = "BANK:LIST", value_parser = forms::selection)]
-    require_pcrs: Option<PcrSelection>,
+    pub(super) require_pcrs: Option<PcrSelection>,
     /// Value of a PCR that no log covers; may be given several times.
     #[arg(long, value_name = "N=HEX", num_args = 1.., value_parser = forms::pcr_value)]
-    pcr: Vec<(PcrIndex, Vec<u8>)>,
+    pub(super) pcr: Vec<(PcrIndex, Vec<u8>)>,
     /// What the quote must have signed along.
     #[arg(long, value_name = "HEX", value_parser = forms::nonce)]
-    nonce: Option<Nonce>,
+    pub(super) nonce: Option<Nonce>,
     /// The moment of the verification; now, if not given.
     #[arg(long, value_name = "RFC3339", value_parser = moment::parse)]
-    at: Option<Moment>,
+    pub(super) at: Option<Moment>,
+    /// A policy to judge the facts by. Whose machine it is no file can say: that is taken as given.
+    #[arg(long, value_name = "FILE")]
+    pub(super) policy: Option<PathBuf>,
     /// Exit with 0 where nothing failed and not everything was asked.
     #[arg(long)]
-    allow_incomplete: bool,
+    pub(super) allow_incomplete: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Parent {
+pub(super) enum Parent {
     /// A primary of the endorsement hierarchy.
     Endorsement,
     /// A child of the endorsement key, as `tpm2_createak` makes them.
@@ -136,39 +135,74 @@ enum Parent {
 }
 
 /// Files, read before anything is checked: a file that is not there is usage and no refusal.
-struct Inputs {
-    ak: Vec<u8>,
-    attest: Vec<u8>,
-    signature: Vec<u8>,
-    log: Option<Vec<u8>>,
-    ek_certificate: Option<Vec<Vec<u8>>>,
-    ek_public: Option<Vec<u8>>,
-    chain: Vec<Vec<u8>>,
+pub(super) struct Inputs {
+    pub(super) ak: Vec<u8>,
+    pub(super) attest: Vec<u8>,
+    pub(super) signature: Vec<u8>,
+    pub(super) log: Option<Vec<u8>>,
+    pub(super) ek_certificate: Option<Vec<Vec<u8>>>,
+    pub(super) ek_public: Option<Vec<u8>>,
+    pub(super) chain: Vec<Vec<u8>>,
 }
 
 /// What came out beside the checks.
 #[derive(Default)]
-struct Findings {
-    signed: Option<PcrSelection>,
-    pcrs: Option<ProvenPcrs>,
-    boot: Option<BootFacts>,
-    ek: Option<EkCertificate>,
-    firmware_version: Option<u64>,
+pub(super) struct Findings {
+    pub(super) signed: Option<PcrSelection>,
+    pub(super) pcrs: Option<ProvenPcrs>,
+    pub(super) boot: Option<BootFacts>,
+    pub(super) ek: Option<EkCertificate>,
+    pub(super) firmware_version: Option<u64>,
+}
+
+impl Findings {
+    /// What facts come from, once the quote's registers are proven.
+    fn sources<'a>(&'a self, eks: &'a [EkIdentity]) -> Option<TpmSources<'a>> {
+        let (pcrs, selection) = (self.pcrs.as_ref()?, self.signed?);
+        Some(TpmSources {
+            eks,
+            firmware_version: self.firmware_version?,
+            selection,
+            pcrs: &pcrs.values,
+            replayed: pcrs.replayed,
+            untouched: pcrs.untouched,
+            boot: self.boot.as_ref(),
+        })
+    }
 }
 
 impl InspectTpm {
     pub(super) fn run(&self, format: Format, out: &mut dyn Write) -> anyhow::Result<Exit> {
         let inputs = self.read()?;
+        let policy = self.policy.as_deref().map(facts::policy).transpose()?;
         let mut checks = Checks::new(&CHECKS);
         let mut findings = Findings::default();
         let ek = self.check_endorsement(&inputs, &mut checks, &mut findings)?;
         self.check_quote(&inputs, ek.as_ref(), &mut checks, &mut findings);
+        let eks: Vec<EkIdentity> = findings.ek.take().map(EkIdentity::from).into_iter().collect();
+        // after a failed check nothing is a fact
+        let facts = match checks.refusal() {
+            Some(_) => None,
+            None => findings.sources(&eks).as_ref().map(facts::of),
+        };
+        let now = self.at.unwrap_or_else(moment::now).0;
+        let mut decision = None;
+        if let (Some(policy), Some(facts)) = (&policy, &facts) {
+            let (shown, result) = facts::judge(policy, facts, &eks, now);
+            checks.note("policy", result);
+            decision = Some(shown);
+        }
+        let is_complete = checks.all_passed(&NEEDED) && (policy.is_none() || checks.all_passed(&["policy"]));
         let verdict = match checks.refusal() {
             Some(_) => Verdict::Refused,
-            None if checks.all_passed(&NEEDED) => Verdict::Verified,
+            None if is_complete => Verdict::Verified,
             None => Verdict::Incomplete,
         };
         let mut report = Report::new(verdict, checks);
+        report.decision = decision;
+        if let Some(facts) = &facts {
+            report.facts = facts::shown(facts);
+        }
         if let Some(pcrs) = &findings.pcrs {
             report.bank = Some(pcrs.values.bank().as_str());
             report.pcrs = shown_pcrs(&pcrs.values);
@@ -229,150 +263,4 @@ impl InspectTpm {
         }
         Ok(ek)
     }
-
-    fn check_quote(&self, inputs: &Inputs, ek: Option<&AnyPublic>, checks: &mut Checks, findings: &mut Findings) {
-        let ak = checks.note("ak_public", AnyPublic::parse(&inputs.ak));
-        let attest = checks.note("attest", Attest::parse(forms::attest(&inputs.attest)));
-        let (Some(ak), Some(attest)) = (ak, attest) else { return };
-        let key = match &ak {
-            AnyPublic::Tpm(public) => checks.note("ak_attributes", AttestationKey::check(public)),
-            AnyPublic::Pem(_) => None,
-        };
-        checks.note("magic", checks::magic(QUOTE, &attest));
-        checks.note("type", checks::kind(QUOTE, &attest));
-        if let Some(nonce) = &self.nonce {
-            checks.note("nonce", checks::nonce(QUOTE, &attest, &nonce.0));
-        }
-        findings.firmware_version = Some(attest.firmware_version);
-        let hash = self.check_signature(inputs, &ak, key.as_ref(), &attest, checks);
-        if let Some(key) = &key {
-            self.check_signer(&attest, key, ek, checks);
-        }
-        let Ok(info) = checks::quote_info(&attest) else { return };
-        let Some(signed) = checks.note("selection", checks::signed_selection(info)) else { return };
-        findings.signed = Some(signed);
-        if let Some(needed) = &self.require_pcrs {
-            checks.note("required_pcrs", checks::required(&signed, needed));
-        }
-        if let Some(hash) = hash {
-            self.check_state(inputs, info, hash, signed, checks, findings);
-        }
-    }
-
-    /// Scheme and signature; the hash that pcrDigest is by.
-    fn check_signature(
-        &self,
-        inputs: &Inputs,
-        ak: &AnyPublic,
-        key: Option<&AttestationKey<'_>>,
-        attest: &Attest<'_>,
-        checks: &mut Checks,
-    ) -> Option<HashAlg> {
-        let bytes = forms::signature(&inputs.signature, ak);
-        let parsed = match Signature::parse(&bytes) {
-            Ok(parsed) => parsed,
-            Err(malformed) => {
-                checks.note::<()>("signature", Err(malformed));
-                return None;
-            }
-        };
-        if let Some(key) = key {
-            checks.note("scheme", checks::scheme(QUOTE, key, &parsed))?;
-            checks.note("signature", checks::signature(QUOTE, key, attest, &parsed))?;
-            return Some(key.hash());
-        }
-        // a bare key has no scheme of its own: the signature names it
-        let hash =
-            checks.note("scheme", HashAlg::from_id(parsed.hash_id()).ok_or(Unverified::Scheme { statement: QUOTE }))?;
-        let verified = crypto::verify(ak.key(), parsed.algorithm(), hash, attest.bytes, parsed.value());
-        checks.note("signature", verified.map_err(|_| Unverified::Signature { statement: QUOTE }))?;
-        Some(hash)
-    }
-
-    fn check_signer(&self, attest: &Attest<'_>, key: &AttestationKey<'_>, ek: Option<&AnyPublic>, checks: &mut Checks) {
-        let area: Option<&Public> = match ek {
-            Some(AnyPublic::Tpm(public)) => Some(public),
-            Some(AnyPublic::Pem(_)) | None => None,
-        };
-        let primary = checks::signer(QUOTE, attest, key, AkParent::Endorsement);
-        let child = area.map(|ek| checks::signer(QUOTE, attest, key, AkParent::Ek(ek)));
-        let result = match (self.ak_parent, child) {
-            (Some(Parent::Unknown), _) => None,
-            (Some(Parent::Endorsement), _) => Some(primary),
-            // without the EK's public area nobody can compute the name
-            (Some(Parent::Ek), child) => child,
-            (None, Some(child)) => Some(primary.or(child)),
-            (None, None) => primary.is_ok().then_some(primary),
-        };
-        if let Some(result) = result {
-            checks.note("signer", result);
-        }
-    }
-
-    /// The log, the registers it leads to, pcrDigest, and what all that proves.
-    fn check_state(
-        &self,
-        inputs: &Inputs,
-        info: &holdfast_evidence::tpm::QuoteInfo<'_>,
-        hash: HashAlg,
-        signed: PcrSelection,
-        checks: &mut Checks,
-        findings: &mut Findings,
-    ) {
-        let mut replayed: Option<(EventLog<'_>, Replay)> = None;
-        if let Some(bytes) = &inputs.log {
-            let read = EventLog::parse(bytes).map_err(Refusal::from);
-            let read = read.and_then(|log| log.replay(signed.bank).map(|replay| (log, replay)).map_err(Refusal::from));
-            match read {
-                Ok(read) => replayed = Some(read),
-                Err(refusal) => {
-                    checks.note::<()>("logs", Err(refusal));
-                    return;
-                }
-            }
-        }
-        if replayed.is_none() && self.pcr.is_empty() {
-            return;
-        }
-        let claims: Vec<(PcrIndex, &[u8])> = self.pcr.iter().map(|(pcr, value)| (*pcr, value.as_slice())).collect();
-        let replay = replayed.as_ref().map(|(_, replay)| replay);
-        let result = checks::pcr_values(info, &signed, hash, replay, &claims);
-        let proven = match result {
-            Ok(proven) => proven,
-            Err(refusal @ Unverified::Replay { .. }) => {
-                checks.note("pcr_digest", Ok::<_, Refusal>(()));
-                checks.note::<()>("logs", Err(refusal));
-                return;
-            }
-            Err(refusal) => {
-                let refusal = explained(refusal, &signed, replay, &claims);
-                checks.note::<()>("pcr_digest", Err(refusal));
-                return;
-            }
-        };
-        checks.note("pcr_digest", Ok::<_, Refusal>(()));
-        if let Some((log, _)) = &replayed {
-            checks.note("logs", Ok::<_, Refusal>(()));
-            findings.boot = checks.note("boot", BootFacts::derive(log, signed.bank, proven.replayed));
-        }
-        findings.pcrs = Some(proven);
-    }
-}
-
-/// Names the registers that neither the log nor a flag gives: the usual reason why pcrDigest does not come out.
-fn explained(
-    refusal: Unverified,
-    signed: &PcrSelection,
-    replay: Option<&Replay>,
-    claims: &[(PcrIndex, &[u8])],
-) -> Refusal {
-    let claimed: PcrSet = claims.iter().map(|(pcr, _)| *pcr).collect();
-    let covered = replay.map(Replay::extended).unwrap_or_default();
-    let assumed = signed.pcrs.without(covered).without(claimed);
-    let is_digest = matches!(refusal, Unverified::PcrDigest);
-    let mut refusal = Refusal::from(refusal);
-    if is_digest && !assumed.is_empty() {
-        refusal.detail += &format!("; neither log nor --pcr gives PCR {assumed}, taken as never extended");
-    }
-    refusal
 }

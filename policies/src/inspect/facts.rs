@@ -1,0 +1,89 @@
+//! Facts of an inspection under the names that policies use, and what a policy would make of them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::bail;
+use holdfast_appraisal::decision::{Approval, InventoryAnswer, Listing, MachineRecord, Verdict};
+use holdfast_appraisal::facts::{Shape, TpmSources, tpm};
+use holdfast_appraisal::{Appraiser, Facts, Ownership, Policy, Value};
+use holdfast_evidence::tpm::EkIdentity;
+use holdfast_identity::{TrustDomain, UnixTime};
+use serde_json::{Map, json};
+
+use super::report::Refusal;
+use crate::files;
+
+/// The facts of a machine that no record mentions.
+pub(super) fn of(sources: &TpmSources<'_>) -> Facts {
+    tpm(sources, MachineRecord::New, Arc::new(sources.log_facts()))
+}
+
+/// Name → value (or list of values), who vouches for it, and the events that prove it.
+pub(super) fn shown(facts: &Facts) -> serde_json::Value {
+    let mut shown = Map::new();
+    for (id, fact) in facts.iter() {
+        let mut values: Vec<_> = fact.values.iter().map(shown_value).collect();
+        let value = match (id.definition().shape, values.len()) {
+            (Shape::One, 1) => values.remove(0),
+            (Shape::One | Shape::Set | Shape::List, _) => values.into(),
+        };
+        let provenance = fact.provenance.as_str();
+        shown.insert(id.to_string(), json!({ "value": value, "provenance": provenance, "events": fact.events }));
+    }
+    shown.into()
+}
+
+fn shown_value(value: &Value) -> serde_json::Value {
+    match value {
+        Value::Bool(yes) => (*yes).into(),
+        Value::Integer(number) => (*number).into(),
+        Value::Text(text) => (**text).into(),
+        Value::Version(_) | Value::Digest(_) | Value::Labelled(_) => value.to_string().into(),
+    }
+}
+
+/// Reads a policy and the reference values that it names.
+///
+/// # Errors
+/// A file cannot be read, or is no policy: usage, and no refusal of the evidence.
+pub(super) fn policy(path: &Path) -> anyhow::Result<Policy> {
+    match files::bundle(path)?.parse() {
+        Ok(policy) => Ok(policy),
+        Err(findings) => {
+            let findings: Vec<String> = files::with_paths(findings, path).iter().map(ToString::to_string).collect();
+            bail!("policy does not parse\n{}", findings.join("\n"))
+        }
+    }
+}
+
+/// What `policy` makes of the facts. Whose machine it is no file can say: it is taken as listed and approved.
+///
+/// # Errors
+/// The policy's refusal.
+pub(super) fn judge(
+    policy: &Policy,
+    facts: &Facts,
+    eks: &[EkIdentity],
+    now: UnixTime,
+) -> (serde_json::Value, Result<(), Refusal>) {
+    let inventory = eks.iter().map(|ek| InventoryAnswer { ek_spki_sha256: ek.spki_sha256, listing: Listing::Listed });
+    let ownership =
+        Ownership { inventory: inventory.collect(), approval: Approval::Given, machine: MachineRecord::New };
+    let Ok(trust_domain) = "inspect.invalid".parse::<TrustDomain>() else {
+        let detail = "no trust domain to judge in".to_owned();
+        return (serde_json::Value::Null, Err(Refusal { code: "policy.no_rule_matched", detail }));
+    };
+    let verdict = Appraiser::new(trust_domain).judge(policy, facts, &ownership, now);
+    let result = match &verdict {
+        Verdict::Admit(_) => Ok(()),
+        Verdict::AwaitsApproval(rejection) | Verdict::Refuse(rejection) => {
+            Err(Refusal { code: rejection.code, detail: rejection.to_string() })
+        }
+    };
+    let mut decision = serde_json::to_value(&verdict).unwrap_or_default();
+    if let Some(decision) = decision.as_object_mut() {
+        decision.insert("ownership_assumed".to_owned(), true.into());
+    }
+    (decision, result)
+}
