@@ -8,6 +8,7 @@ pub mod attest;
 pub mod backoff;
 pub mod cli;
 pub mod clock;
+pub mod collect;
 pub mod config;
 pub mod connection;
 pub mod enrol;

@@ -13,9 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::attest::Discovery;
 use crate::clock::ServerClock;
+use crate::collect::{Collector, FirmwareLogFile};
 use crate::config::Config;
 use crate::connection::Opener;
-use crate::enrol::{Exchanger, FirmwareLogFile, Keeper, Parts};
+use crate::enrol::{Exchanger, Keeper, Parts};
 use crate::exposition::Exposition;
 use crate::state::StateDir;
 use crate::status::{self, Status};
@@ -65,8 +66,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let keeper = Keeper::new(Parts {
         opener: Opener::new(config.server.clone(), Arc::clone(&trust)),
         exchanger: Exchanger::new(
-            tpm.clone(),
-            FirmwareLogFile(config.firmware_log.clone()),
+            Collector::new(tpm.clone(), FirmwareLogFile(config.firmware_log.clone()), config.trust_domain.clone()),
             Arc::clone(&trust),
             Arc::clone(&clock),
         ),

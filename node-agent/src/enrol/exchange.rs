@@ -1,28 +1,21 @@
 //! One attestation: begin, do in the TPM what the server asks, complete. The same for all three ways in; the server
 //! decides what each costs.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use holdfast_evidence::EvidenceKind;
-use holdfast_evidence::binding::{BindingFields, binding_digest};
-use holdfast_evidence::tpm::{
-    Ask, CertifiedKey, FirmwareLog, IdentityMaterial, OfferedEk, PcrIndex, PcrSet, Signed, TpmItem,
-};
+use holdfast_evidence::tpm::Ask;
 use holdfast_identity::{SpiffeId, UnixTime};
 use holdfast_protocol::agent as wire;
 use holdfast_protocol::agent::complete_request::Part;
 use holdfast_protocol::agent::complete_response::Outcome;
 use holdfast_protocol::limits;
-use zeroize::Zeroizing;
 
-use super::firmware_log::{FirmwareLogFile, ReadLog, covered};
 use super::verdict::Setback;
 use crate::clock::ServerClock;
+use crate::collect::{Collector, Extras};
 use crate::connection::Connection;
-use crate::tpm::{self, Tpm};
 use crate::trust::Trust;
 
 /// How long the server may think about a challenge, and about a verdict (it may fetch something from a vendor).
@@ -49,19 +42,9 @@ pub struct Admission {
 
 /// What this agent attests with.
 pub struct Exchanger {
-    tpm: Tpm,
-    firmware_log: FirmwareLogFile,
+    collector: Collector,
     trust: Arc<Trust>,
     clock: Arc<ServerClock>,
-    /// The server has asked for PCR values before, and they made the difference: bring them at once.
-    brings_values: AtomicBool,
-}
-
-/// What the server wants beside the usual in the next round.
-#[derive(Default)]
-struct Extras {
-    all_pcr_values: bool,
-    firmware_log: bool,
 }
 
 enum Round {
@@ -72,8 +55,8 @@ enum Round {
 impl Exchanger {
     /// An exchanger for this machine.
     #[must_use]
-    pub const fn new(tpm: Tpm, firmware_log: FirmwareLogFile, trust: Arc<Trust>, clock: Arc<ServerClock>) -> Self {
-        Self { tpm, firmware_log, trust, clock, brings_values: AtomicBool::new(false) }
+    pub const fn new(collector: Collector, trust: Arc<Trust>, clock: Arc<ServerClock>) -> Self {
+        Self { collector, trust, clock }
     }
 
     /// Attests on `connection`. On a connection without the node's own certificate it offers every endorsement key; on
@@ -96,12 +79,10 @@ impl Exchanger {
     async fn rounds(&self, connection: &Connection) -> Result<Admission, Setback> {
         let mut extras = Extras::default();
         for _ in 0..ROUNDS_MAX {
-            let result = self.round(connection, &extras).await;
+            let result = self.round(connection, extras).await;
             match result {
                 Ok(Round::Admitted(admitted)) => {
-                    if extras.all_pcr_values {
-                        self.brings_values.store(true, Ordering::Relaxed);
-                    }
+                    self.collector.learn(extras);
                     return self.admission(admitted);
                 }
                 Ok(Round::Again(more)) => {
@@ -115,9 +96,9 @@ impl Exchanger {
         Err(Setback::Again)
     }
 
-    async fn round(&self, connection: &Connection, extras: &Extras) -> Result<Round, Setback> {
-        let identity = self.tpm.identity().await?;
-        let begun = self.begin(connection, &identity).await?;
+    async fn round(&self, connection: &Connection, extras: Extras) -> Result<Round, Setback> {
+        let material = self.collector.material(!connection.is_nodes_own()).await?;
+        let begun = begin(connection, material).await?;
         self.clock.learn(UnixTime(begun.server_time));
         let nonce =
             <[u8; 32]>::try_from(begun.nonce.as_slice()).map_err(|_| Setback::Answer("nonce is not 32 bytes"))?;
@@ -126,126 +107,9 @@ impl Exchanger {
             return Err(Setback::Answer("asks for another kind of evidence"));
         }
         let ask = Ask::parse(&ask.ask).map_err(|_| Setback::Answer("ask cannot be read"))?;
-
-        // Once, and before the quote.
-        let log = self.firmware_log.read().await.map_err(Setback::FirmwareLog)?;
-        let ak_name = tpm::name_of(&identity.ak_public).ok_or(Setback::Answer("attestation key has no name"))?;
-        let binding = binding_digest(&BindingFields {
-            trust_domain: self.trust.trust_domain(),
-            kinds: &[EvidenceKind::Tpm],
-            nonce: &nonce,
-            ak_name: &ak_name,
-            node_key_spki: &identity.node_key_spki,
-            ek_certificates: &ask.ek_certificates,
-            selection: &ask.selection.encode(),
-            firmware_log: log.as_ref().map(|log| &log.digest),
-            others: &[],
-        });
-        let answer = self.answer(&ask, binding, log.as_ref(), extras).await?;
-        let item = answer.encode(&ask, &identity, log.as_ref(), extras);
-        self.complete(connection, begun.seal, identity.node_key_spki, item).await
-    }
-
-    async fn begin(
-        &self,
-        connection: &Connection,
-        identity: &tpm::TpmIdentity,
-    ) -> Result<wire::BeginResponse, Setback> {
-        let endorsement = if connection.is_nodes_own() { Vec::new() } else { self.offered().await? };
-        let material = IdentityMaterial { endorsement, ak_public: identity.ak_public.clone() };
-        let request = wire::BeginRequest {
-            materials: vec![wire::IdentityMaterial {
-                kind: EvidenceKind::Tpm.as_str().to_owned(),
-                material: material.encode(),
-            }],
-            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-        };
-        match tokio::time::timeout(ANSWER.0, connection.attestation().begin(request)).await {
-            Ok(Ok(answer)) => Ok(answer.into_inner()),
-            Ok(Err(status)) => Err(Setback::from(&status)),
-            Err(_) => Err(Setback::Timeout { step: "begin", seconds: ANSWER.0.as_secs() }),
-        }
-    }
-
-    async fn offered(&self) -> Result<Vec<OfferedEk>, Setback> {
-        let (keys, chain) = self.tpm.endorsement().await?;
-        if keys.is_empty() {
-            tracing::warn!("TPM has no endorsement certificate: the server will not know whose it is");
-        }
-        Ok(keys
-            .into_iter()
-            .map(|key| OfferedEk { certificate: key.certificate, chain: chain.clone(), public: key.public })
-            .collect())
-    }
-
-    /// Everything that the TPM does for this round: activation where credentials came, certification where asked, and
-    /// the quote.
-    async fn answer(
-        &self,
-        ask: &Ask,
-        binding: [u8; 32],
-        log: Option<&ReadLog>,
-        extras: &Extras,
-    ) -> Result<Answer, Setback> {
-        let secrets = if ask.credentials.is_empty() {
-            Vec::new()
-        } else {
-            let credentials = ask
-                .credentials
-                .iter()
-                .map(|credential| (credential.id_object.clone(), credential.encrypted_secret.clone()))
-                .collect();
-            self.tpm.activate(credentials).await?
-        };
-        let certify = if ask.certify { Some(self.tpm.certify_node_key(binding).await?) } else { None };
-        let bank = ask.selection.bank.id();
-        let asked = ask.selection.pcrs;
-        let claimed = if extras.all_pcr_values {
-            asked
-        } else if self.brings_values.load(Ordering::Relaxed) {
-            asked.without(covered(log))
-        } else {
-            PcrSet::EMPTY
-        };
-        let numbers = |set: PcrSet| set.iter().map(PcrIndex::get).collect::<BTreeSet<u8>>();
-        let quote = self.tpm.quote(binding, bank, numbers(asked)).await?;
-        let values =
-            if claimed.is_empty() { BTreeMap::new() } else { self.tpm.pcr_values(bank, numbers(claimed)).await? };
-        Ok(Answer { secrets, certify, quote, values })
-    }
-
-    async fn complete(
-        &self,
-        connection: &Connection,
-        seal: Vec<u8>,
-        node_key_spki: Vec<u8>,
-        item: Vec<u8>,
-    ) -> Result<Round, Setback> {
-        let length = u32::try_from(item.len()).map_err(|_| Setback::Answer("evidence is too large"))?;
-        let header = wire::AnswerHeader {
-            seal,
-            node_key_spki,
-            csr: Vec::new(),
-            items: vec![wire::ItemHeader { kind: EvidenceKind::Tpm.as_str().to_owned(), length }],
-        };
-        let mut parts = vec![wire::CompleteRequest { part: Some(Part::Header(header)) }];
-        parts.extend(
-            item.chunks(limits::CHUNK_BYTES_MAX)
-                .map(|chunk| wire::CompleteRequest { part: Some(Part::Chunk(chunk.to_vec())) }),
-        );
-        let mut client = connection.attestation();
-        let answer = match tokio::time::timeout(ANSWER.1, client.complete(tokio_stream::iter(parts))).await {
-            Ok(Ok(answer)) => answer.into_inner(),
-            Ok(Err(status)) => return Err(Setback::from(&status)),
-            Err(_) => return Err(Setback::Timeout { step: "complete", seconds: ANSWER.1.as_secs() }),
-        };
-        match answer.outcome {
-            Some(Outcome::Admitted(admitted)) => Ok(Round::Admitted(admitted)),
-            Some(Outcome::NeedMore(more)) => {
-                Ok(Round::Again(Extras { all_pcr_values: more.all_pcr_values, firmware_log: more.firmware_log }))
-            }
-            None => Err(Setback::Answer("neither admitted nor asked for more")),
-        }
+        let item = self.collector.evidence(&ask, &nonce, extras).await?;
+        let node_key_spki = self.collector.identity().await?.node_key_spki;
+        complete(connection, begun.seal, node_key_spki, item).await
     }
 
     fn admission(&self, admitted: wire::Admitted) -> Result<Admission, Setback> {
@@ -270,41 +134,47 @@ impl Exchanger {
     }
 }
 
-/// What the TPM answered.
-struct Answer {
-    secrets: Vec<Zeroizing<Vec<u8>>>,
-    certify: Option<tpm::Signed>,
-    quote: tpm::Signed,
-    values: BTreeMap<u8, Vec<u8>>,
-}
-
-impl Answer {
-    fn encode(&self, ask: &Ask, identity: &tpm::TpmIdentity, log: Option<&ReadLog>, extras: &Extras) -> Vec<u8> {
-        let firmware_log = match log {
-            None => FirmwareLog::Absent,
-            Some(log) if !extras.firmware_log && ask.known_firmware_log == Some(log.digest) => {
-                FirmwareLog::Known(log.digest)
-            }
-            Some(log) => FirmwareLog::Bytes(&log.bytes),
-        };
-        TpmItem {
-            secrets: self.secrets.iter().map(|secret| secret.as_slice()).collect(),
-            quote: signed(&self.quote),
-            certify: self
-                .certify
-                .as_ref()
-                .map(|certify| CertifiedKey { public: &identity.node_key_public, certify: signed(certify) }),
-            firmware_log,
-            pcr_claims: self
-                .values
-                .iter()
-                .filter_map(|(&index, value)| Some((PcrIndex::new(index.into())?, value.as_slice())))
-                .collect(),
-        }
-        .encode()
+async fn begin(connection: &Connection, material: Vec<u8>) -> Result<wire::BeginResponse, Setback> {
+    let request = wire::BeginRequest {
+        materials: vec![wire::IdentityMaterial { kind: EvidenceKind::Tpm.as_str().to_owned(), material }],
+        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    match tokio::time::timeout(ANSWER.0, connection.attestation().begin(request)).await {
+        Ok(Ok(answer)) => Ok(answer.into_inner()),
+        Ok(Err(status)) => Err(Setback::from(&status)),
+        Err(_) => Err(Setback::Timeout { step: "begin", seconds: ANSWER.0.as_secs() }),
     }
 }
 
-fn signed(signed: &tpm::Signed) -> Signed<'_> {
-    Signed { attest: &signed.attest, signature: &signed.signature }
+async fn complete(
+    connection: &Connection,
+    seal: Vec<u8>,
+    node_key_spki: Vec<u8>,
+    item: Vec<u8>,
+) -> Result<Round, Setback> {
+    let length = u32::try_from(item.len()).map_err(|_| Setback::Answer("evidence is too large"))?;
+    let header = wire::AnswerHeader {
+        seal,
+        node_key_spki,
+        csr: Vec::new(),
+        items: vec![wire::ItemHeader { kind: EvidenceKind::Tpm.as_str().to_owned(), length }],
+    };
+    let mut parts = vec![wire::CompleteRequest { part: Some(Part::Header(header)) }];
+    parts.extend(
+        item.chunks(limits::CHUNK_BYTES_MAX)
+            .map(|chunk| wire::CompleteRequest { part: Some(Part::Chunk(chunk.to_vec())) }),
+    );
+    let mut client = connection.attestation();
+    let answer = match tokio::time::timeout(ANSWER.1, client.complete(tokio_stream::iter(parts))).await {
+        Ok(Ok(answer)) => answer.into_inner(),
+        Ok(Err(status)) => return Err(Setback::from(&status)),
+        Err(_) => return Err(Setback::Timeout { step: "complete", seconds: ANSWER.1.as_secs() }),
+    };
+    match answer.outcome {
+        Some(Outcome::Admitted(admitted)) => Ok(Round::Admitted(admitted)),
+        Some(Outcome::NeedMore(more)) => {
+            Ok(Round::Again(Extras { all_pcr_values: more.all_pcr_values, firmware_log: more.firmware_log }))
+        }
+        None => Err(Setback::Answer("neither admitted nor asked for more")),
+    }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tonic::{Code, Status};
 
 use crate::backoff::retry_after;
+use crate::collect::CollectFault;
 use crate::connection::ConnectionFault;
 use crate::tpm::TpmFault;
 use crate::trust::TrustFault;
@@ -59,9 +60,9 @@ pub enum Setback {
     /// The server's bundle cannot be used.
     #[error(transparent)]
     Trust(#[from] TrustFault),
-    /// The firmware's log cannot be read.
-    #[error("firmware log cannot be read")]
-    FirmwareLog(#[source] std::io::Error),
+    /// Evidence could not be gathered.
+    #[error(transparent)]
+    Collect(#[from] CollectFault),
     /// The state directory cannot be used.
     #[error("state directory: {0}")]
     State(#[from] crate::state::StateFault),
@@ -90,7 +91,7 @@ impl Setback {
             Self::Connection(fault) => fault.code(),
             Self::Tpm(fault) => fault.code(),
             Self::Trust(fault) => fault.code(),
-            Self::FirmwareLog(_) => "agent.enrol.firmware_log",
+            Self::Collect(fault) => fault.code(),
             Self::State(fault) => fault.code(),
         }
     }
