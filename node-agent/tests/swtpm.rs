@@ -4,5 +4,7 @@
 
 #[path = "swtpm/chip.rs"]
 mod chip;
+#[path = "swtpm/evidence.rs"]
+mod evidence;
 #[path = "swtpm/machine.rs"]
 mod machine;

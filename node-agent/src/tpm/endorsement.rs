@@ -13,7 +13,7 @@ use super::actor::Tpm;
 use super::chip::Chip;
 use super::identity::{Open, RECORD};
 use super::templates::{self, EkKind, Template};
-use super::{TpmFault, nv};
+use super::{TpmFault, leftovers, nv};
 use crate::state::StateDir;
 
 /// First and last NV index where endorsement certificates, nonces and templates of the two low-range keys stand.
@@ -21,6 +21,8 @@ const LOW_RANGE: (u32, u32) = (0x01c0_0002, 0x01c0_000c);
 /// First and last NV index of the certificates between an endorsement certificate and its root. Platform, attestation
 /// and device identity certificates stand above it.
 const CHAIN: (u32, u32) = (0x01c0_0100, 0x01c0_01ff);
+/// Where the persistent handles of endorsement keys begin.
+const PERSISTENT: u32 = 0x8101_0001;
 /// Bytes of a chain that are read at most: four certificates of the largest seen.
 const CHAIN_BYTES_MAX: usize = 16 << 10;
 
@@ -53,8 +55,8 @@ struct KeyRecord {
     template: String,
     /// TPMT_PUBLIC that it must answer with: the template with the certificate's key in `unique`.
     public: String,
-    /// The key stands in its standard persistent handle; absent while nobody has looked.
-    persistent: Option<bool>,
+    /// The key stood in its standard persistent handle when the certificate was read.
+    persistent: bool,
 }
 
 /// Where a low-range key has its things.
@@ -102,7 +104,7 @@ impl Tpm {
     /// # Errors
     /// [`TpmFault`] where one of them is not meant for its key and our attestation key.
     pub async fn activate(&self, credentials: Vec<(Vec<u8>, Vec<u8>)>) -> Result<Vec<Zeroizing<Vec<u8>>>, TpmFault> {
-        self.ask(move |machine| machine.with(|open, _, state| activation::activate(open, state, &credentials))).await
+        self.ask(move |machine| machine.with(|open, _, _| activation::activate(open, &credentials))).await
     }
 }
 
@@ -135,13 +137,17 @@ fn recorded(hexadecimal: &str) -> Result<Vec<u8>, TpmFault> {
 /// Reads certificates, nonces, templates and chain from NV.
 fn read(chip: &mut Chip) -> Result<EndorsementRecord, TpmFault> {
     let defined = nv::defined(chip, LOW_RANGE.0, CHAIN.1)?;
+    let persistent = leftovers::handles(chip, PERSISTENT)?;
     let mut keys = Vec::new();
     for places in &PLACES {
         if !defined.contains(&places.certificate) {
             continue;
         }
         match read_key(chip, places, &defined) {
-            Ok(key) => keys.push(key),
+            Ok(key) => {
+                let persistent = persistent.iter().any(|&held| u32::from(held) == places.handle);
+                keys.push(KeyRecord { persistent, ..key });
+            }
             // One that nobody can use must not keep the others from being offered.
             Err(fault @ TpmFault::Form { .. }) => {
                 tracing::warn!(index = places.certificate, error = %fault, "endorsement certificate passed over");
@@ -179,7 +185,7 @@ fn read_key(chip: &mut Chip, places: &Places, defined: &[u32]) -> Result<KeyReco
         template: hex::encode(templates::tpmt(&template)?),
         public: hex::encode(templates::tpmt(&with_key(template, &key)?)?),
         certificate: hex::encode(certificate),
-        persistent: None,
+        persistent: false,
     })
 }
 

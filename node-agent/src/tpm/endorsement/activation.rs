@@ -15,10 +15,9 @@ use zeroize::Zeroizing;
 
 use super::super::TpmFault;
 use super::super::chip::Chip;
-use super::super::identity::{Open, RECORD};
+use super::super::identity::Open;
 use super::super::templates;
 use super::{KeyRecord, PLACES, recorded};
-use crate::state::StateDir;
 
 /// An endorsement key that is ready for use.
 struct Loaded {
@@ -28,34 +27,16 @@ struct Loaded {
 
 pub(super) fn activate(
     open: &mut Open,
-    state: &StateDir,
     credentials: &[(Vec<u8>, Vec<u8>)],
 ) -> Result<Vec<Zeroizing<Vec<u8>>>, TpmFault> {
-    let mut keys = open.record.endorsement.as_ref().map(|record| record.keys.clone()).unwrap_or_default();
+    let keys = open.record.endorsement.as_ref().map(|record| record.keys.clone()).unwrap_or_default();
     if keys.is_empty() || keys.len() != credentials.len() {
         return Err(TpmFault::Form { what: "server's request", expected: "one credential for each endorsement key" });
     }
-    let looked = keys.clone();
-    let secrets = with_session(open, &mut keys, credentials)?;
-    if looked.iter().zip(&keys).any(|(before, after)| before.persistent != after.persistent) {
-        if let Some(record) = &mut open.record.endorsement {
-            record.keys = keys;
-        }
-        state.write(RECORD, &open.record)?;
-    }
-    Ok(secrets)
-}
-
-fn with_session(
-    open: &mut Open,
-    keys: &mut [KeyRecord],
-    credentials: &[(Vec<u8>, Vec<u8>)],
-) -> Result<Vec<Zeroizing<Vec<u8>>>, TpmFault> {
     let session = start(&mut open.chip)?;
     let mut secrets = Vec::new();
-    let last = keys.len();
-    for (number, (key, credential)) in keys.iter_mut().zip(credentials).enumerate() {
-        match one(open, key, credential, session, number + 1 < last) {
+    for (number, (key, credential)) in keys.iter().zip(credentials).enumerate() {
+        match one(open, key, credential, session, number + 1 < keys.len()) {
             Ok(secret) => secrets.push(secret),
             Err(fault) => {
                 // Best effort: the session may be what failed.
@@ -85,7 +66,7 @@ fn start(chip: &mut Chip) -> Result<PolicySession, TpmFault> {
 
 fn one(
     open: &mut Open,
-    key: &mut KeyRecord,
+    key: &KeyRecord,
     (id_object, encrypted_secret): &(Vec<u8>, Vec<u8>),
     session: PolicySession,
     more_follow: bool,
@@ -136,20 +117,14 @@ fn allow(chip: &mut Chip, session: PolicySession, more_follow: bool) -> Result<(
 
 /// The key from its standard handle where it stands there, else made by its template. A key other than the one in the
 /// certificate is of no use to anybody.
-fn load(chip: &mut Chip, key: &mut KeyRecord) -> Result<Loaded, TpmFault> {
+fn load(chip: &mut Chip, key: &KeyRecord) -> Result<Loaded, TpmFault> {
     let expected = recorded(&key.public)?;
-    if key.persistent != Some(false) {
-        let name = templates::name_of(&templates::buffer(&expected));
-        let place = PLACES.iter().find(|places| places.certificate == key.index).map(|places| places.handle);
-        let found = match place {
-            Some(handle) => chip.persistent(handle)?,
-            None => None,
-        };
-        let found = found.filter(|(_, found)| name.as_deref() == Some(found.value()));
-        key.persistent = Some(found.is_some());
-        if let Some((handle, _)) = found {
-            return Ok(Loaded { handle, persistent: true });
-        }
+    let place = PLACES.iter().find(|places| key.persistent && places.certificate == key.index);
+    if let Some(place) = place
+        && let Some((handle, name)) = chip.persistent(place.handle)?
+        && templates::name_of(&templates::buffer(&expected)).as_deref() == Some(name.value())
+    {
+        return Ok(Loaded { handle, persistent: true });
     }
     let template = Public::unmarshall(&recorded(&key.template)?)
         .map_err(|_| TpmFault::Form { what: "TPM record in the state directory", expected: "a template" })?;
