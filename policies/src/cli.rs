@@ -9,6 +9,7 @@ use crate::exit::Exit;
 use crate::inspect::Inspect;
 use crate::lint::Lint;
 use crate::output::Format;
+use crate::schema::Schema;
 use crate::test::Test;
 
 /// Check, try and explain Holdfast policies, and inspect evidence, offline.
@@ -33,6 +34,8 @@ pub enum Command {
     Test(Test),
     /// Verify raw evidence files, offline.
     Inspect(Inspect),
+    /// Print the JSON Schema of policies, reference-value files or cases.
+    Schema(Schema),
     /// Print the completion script of a shell.
     Completion {
         /// The shell.
@@ -71,6 +74,7 @@ pub fn run(cli: &Cli, out: &mut dyn Write) -> anyhow::Result<Exit> {
         Command::Lint(lint) => lint.run(cli.output, out),
         Command::Test(test) => test.run(cli.output, out),
         Command::Inspect(inspect) => inspect.run(cli.output, out),
+        Command::Schema(schema) => schema.run(out),
         Command::Completion { shell } => {
             clap_complete::generate(*shell, &mut Cli::command(), "holdfast-policy", out);
             Ok(Exit::Yes)

@@ -12,4 +12,5 @@ mod inspect;
 mod lint;
 pub mod moment;
 pub mod output;
+mod schema;
 pub mod test;

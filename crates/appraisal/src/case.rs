@@ -20,7 +20,7 @@ pub const KIND: &str = "case";
 /// The word under `kind` in a file of facts that several cases share.
 pub const FACTS_KIND: &str = "facts";
 
-const KEYS: &[&str] = &[
+pub(crate) const KEYS: &[&str] = &[
     "api_version",
     "kind",
     "description",
@@ -34,7 +34,7 @@ const KEYS: &[&str] = &[
     "ownership",
     "expect",
 ];
-const FACTS_KEYS: &[&str] = &["api_version", "kind", "description", "facts", "unexplained_pcrs"];
+pub(crate) const FACTS_KEYS: &[&str] = &["api_version", "kind", "description", "facts", "unexplained_pcrs"];
 const OWNERSHIP_KEYS: &[&str] = &["inventory", "approval"];
 const EXPECT_KEYS: &[&str] = &["decision", "code", "because", "rule", "alternative", "node_id", "selectors"];
 const DECISIONS: &[&str] = &["admitted", "awaits-approval", "refused"];

@@ -14,7 +14,7 @@ pub use crate::facts::read::Noted;
 /// The word under `kind` in such a file.
 pub const KIND: &str = "reference-values";
 
-const KEYS: &[&str] = &["api_version", "kind", "name", "description", "source", "created", "values"];
+pub(crate) const KEYS: &[&str] = &["api_version", "kind", "name", "description", "source", "created", "values"];
 
 /// A set of good values per fact, under one name.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,6 +10,7 @@ mod names;
 mod read;
 mod rule;
 
+pub mod schema;
 mod set;
 mod survey;
 

@@ -1,0 +1,192 @@
+//! What ships: every case holds, lint is content, the schema describes it, the reference names it.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests read files and fail loudly")]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use holdfast_appraisal::facts::REGISTRY;
+use holdfast_appraisal::policy::schema::{Subject, schema};
+use holdfast_policy::cli::main;
+use holdfast_policy::exit::Exit;
+use holdfast_policy::files::{bundle, kind, text, toml_files};
+use holdfast_policy::test::{CaseResult, run_folder};
+use serde_json::{Value, json};
+
+fn shipped() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("shipped")
+}
+
+fn reference() -> String {
+    text(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/policy.md")).unwrap()
+}
+
+#[test]
+fn every_case_of_the_shipped_policies_holds() {
+    let reports = run_folder(&shipped()).unwrap();
+    for report in &reports {
+        assert_eq!(report.result, CaseResult::Passed, "{report:#?}");
+    }
+    assert!(reports.len() >= 30);
+}
+
+#[test]
+fn lint_is_content_with_everything_that_ships() {
+    let files = toml_files(&shipped()).unwrap();
+    let arguments = ["holdfast-policy", "lint"].into_iter().map(Into::into);
+    assert_eq!(main(arguments.chain(files.into_iter().map(Into::into))), Exit::Yes);
+}
+
+#[test]
+fn every_shipped_policy_says_what_it_is_for() {
+    for path in toml_files(&shipped()).unwrap() {
+        if kind(&text(&path).unwrap()).as_deref() == Some("policy") {
+            let policy = bundle(&path).unwrap().parse().unwrap();
+            assert!(!policy.description().is_empty(), "{}", path.display());
+            assert_eq!(Some(policy.version().name.as_str()), path.file_stem().and_then(|stem| stem.to_str()));
+        }
+    }
+}
+
+#[test]
+fn the_reference_lists_every_fact_and_no_other() {
+    let page = reference();
+    let listed: BTreeSet<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `tpm."))
+        .filter_map(|line| line.split('`').next())
+        .collect();
+    let known: BTreeSet<&str> = REGISTRY.iter().filter_map(|fact| fact.name.strip_prefix("tpm.")).collect();
+    assert_eq!(listed, known);
+    let page = page.replace('`', "");
+    for fact in REGISTRY {
+        assert!(
+            page.contains(fact.description),
+            "the reference describes {} otherwise: {}",
+            fact.name,
+            fact.description
+        );
+    }
+}
+
+/// The policies and other documents in the reference are real ones.
+#[test]
+fn the_examples_of_the_reference_are_read() {
+    let page = reference();
+    let examples: Vec<&str> = page
+        .split("```toml\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .filter(|e| e.contains("api_version"))
+        .collect();
+    assert!(examples.len() >= 3, "found {} examples", examples.len());
+    let folder = tempfile::tempdir().unwrap();
+    let mut paths = Vec::new();
+    for (at, example) in examples.iter().enumerate() {
+        let name = example
+            .lines()
+            .find_map(|line| line.strip_prefix("# "))
+            .map_or_else(|| format!("{at}.toml"), str::to_owned);
+        let path = folder.path().join(name);
+        std::fs::write(&path, example).unwrap();
+        paths.push(path);
+    }
+    let arguments = ["holdfast-policy", "lint"].into_iter().map(Into::into);
+    assert_eq!(main(arguments.chain(paths.into_iter().map(Into::into))), Exit::Yes);
+    assert!(run_folder(folder.path()).unwrap().iter().all(|report| report.result == CaseResult::Passed));
+}
+
+#[test]
+fn the_schema_describes_everything_that_ships() {
+    for path in toml_files(&shipped()).unwrap() {
+        let text = text(&path).unwrap();
+        let subject = match kind(&text).as_deref() {
+            Some("policy") => Subject::Policy,
+            Some("reference-values") => Subject::ReferenceValues,
+            Some("case") => Subject::Case,
+            Some("facts") => Subject::Facts,
+            other => panic!("{}: kind {other:?}", path.display()),
+        };
+        let schema = schema(subject);
+        let document = to_json(&toml::Value::Table(text.parse().unwrap()));
+        if let Err(problem) = validate(&schema, &schema, &document, "") {
+            panic!("{}: {problem}", path.display());
+        }
+        let mut strange = document.clone();
+        strange["strange"] = json!(1);
+        assert!(validate(&schema, &schema, &strange, "").is_err());
+    }
+}
+
+fn to_json(value: &toml::Value) -> Value {
+    match value {
+        toml::Value::String(text) => json!(text),
+        toml::Value::Integer(number) => json!(number),
+        toml::Value::Float(number) => json!(number),
+        toml::Value::Boolean(truth) => json!(truth),
+        toml::Value::Datetime(date) => json!(date.to_string()),
+        toml::Value::Array(values) => values.iter().map(to_json).collect(),
+        toml::Value::Table(table) => {
+            Value::Object(table.iter().map(|(key, value)| (key.clone(), to_json(value))).collect())
+        }
+    }
+}
+
+/// As much of JSON Schema as ours uses, patterns and formats left out.
+fn validate(root: &Value, schema: &Value, value: &Value, at: &str) -> Result<(), String> {
+    let Some(rules) = schema.as_object() else { return Ok(()) };
+    for (rule, wanted) in rules {
+        let holds = match rule.as_str() {
+            "$ref" => {
+                let name = wanted.as_str().and_then(|path| path.strip_prefix("#/$defs/")).unwrap();
+                validate(root, &root["$defs"][name], value, at)?;
+                true
+            }
+            "anyOf" => wanted.as_array().unwrap().iter().any(|schema| validate(root, schema, value, at).is_ok()),
+            "const" => value == wanted,
+            "enum" => wanted.as_array().unwrap().contains(value),
+            "type" => match wanted {
+                Value::Array(types) => types.iter().any(|wanted| is(value, wanted)),
+                wanted => is(value, wanted),
+            },
+            "required" => wanted.as_array().unwrap().iter().all(|key| value.get(key.as_str().unwrap()).is_some()),
+            "properties" => {
+                for (key, inner) in value.as_object().into_iter().flatten() {
+                    if let Some(schema) = wanted.get(key) {
+                        validate(root, schema, inner, &format!("{at}/{key}"))?;
+                    }
+                }
+                true
+            }
+            "additionalProperties" if *wanted == json!(false) => {
+                let known = &schema["properties"];
+                value.as_object().is_none_or(|object| object.keys().all(|key| known.get(key).is_some()))
+            }
+            "items" => {
+                for inner in value.as_array().into_iter().flatten() {
+                    validate(root, wanted, inner, &format!("{at}/[]"))?;
+                }
+                true
+            }
+            "minItems" => value.as_array().is_none_or(|array| array.len() as u64 >= wanted.as_u64().unwrap()),
+            "minProperties" => value.as_object().is_none_or(|object| object.len() as u64 >= wanted.as_u64().unwrap()),
+            _ => true,
+        };
+        if !holds {
+            return Err(format!("{at}: {rule} {wanted} does not hold of {value}"));
+        }
+    }
+    Ok(())
+}
+
+fn is(value: &Value, wanted: &Value) -> bool {
+    match wanted.as_str().unwrap() {
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        "string" => value.is_string(),
+        "boolean" => value.is_boolean(),
+        "integer" => value.is_u64() || value.is_i64(),
+        "null" => value.is_null(),
+        other => panic!("type {other}"),
+    }
+}
