@@ -1,0 +1,101 @@
+//! Who is entitled to what, as a test decides it: the source that the Workload API serves from.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use holdfast_agent::svids::{SvidSource, SvidState, WorkloadUpdate, X509Svid};
+use holdfast_identity::Selector;
+use tokio::sync::watch;
+
+type Bundles = BTreeMap<String, Vec<Vec<u8>>>;
+
+/// SVIDs by selectors. Every change reaches every open stream at once.
+pub(crate) struct Registry {
+    state: Mutex<State>,
+    bundles: watch::Sender<Arc<Bundles>>,
+}
+
+#[derive(Default)]
+struct State {
+    started: bool,
+    entries: Vec<(BTreeSet<Selector>, Arc<X509Svid>)>,
+    bundles: Bundles,
+    watchers: Vec<(BTreeSet<Selector>, watch::Sender<SvidState>)>,
+}
+
+impl State {
+    fn of(&self, selectors: &BTreeSet<Selector>) -> SvidState {
+        if !self.started {
+            return SvidState::Starting;
+        }
+        let svids: Vec<_> = self
+            .entries
+            .iter()
+            .filter(|(wanted, _)| wanted.is_subset(selectors))
+            .map(|(_, svid)| svid.clone())
+            .collect();
+        if svids.is_empty() {
+            return SvidState::Denied;
+        }
+        SvidState::Ready(Arc::new(WorkloadUpdate { svids, bundles: self.bundles.clone() }))
+    }
+}
+
+impl Registry {
+    /// Nothing is known yet.
+    pub(crate) fn starting() -> Arc<Self> {
+        Arc::new(Self { state: Mutex::default(), bundles: watch::Sender::new(Arc::default()) })
+    }
+
+    /// Makes a change, and tells all who watch.
+    fn change(&self, make: impl FnOnce(&mut State)) {
+        let mut state = self.state.lock().unwrap();
+        make(&mut state);
+        let bundles = Arc::new(if state.started { state.bundles.clone() } else { Bundles::new() });
+        self.bundles.send_replace(bundles);
+        for (selectors, watcher) in &state.watchers {
+            watcher.send_replace(state.of(selectors));
+        }
+    }
+
+    /// From now on what is entered counts.
+    pub(crate) fn start(&self) {
+        self.change(|state| state.started = true);
+    }
+
+    /// Enters `svid` for workloads that have all `selectors`; in place of an earlier one of the same entry.
+    pub(crate) fn enter(&self, selectors: &[String], svid: Arc<X509Svid>) {
+        let wanted: BTreeSet<Selector> = selectors.iter().map(|selector| selector.parse().unwrap()).collect();
+        self.change(|state| match state.entries.iter_mut().find(|(_, held)| held.entry_id == svid.entry_id) {
+            Some(held) => *held = (wanted, svid),
+            None => state.entries.push((wanted, svid)),
+        });
+    }
+
+    /// Removes an entry.
+    pub(crate) fn remove(&self, entry: &str) {
+        self.change(|state| state.entries.retain(|(_, svid)| svid.entry_id != entry));
+    }
+
+    /// Sets the authorities of one trust domain; none removes it.
+    pub(crate) fn trust(&self, domain: &str, bundle: Vec<Vec<u8>>) {
+        self.change(|state| match bundle.is_empty() {
+            true => drop(state.bundles.remove(domain)),
+            false => drop(state.bundles.insert(domain.to_owned(), bundle)),
+        });
+    }
+}
+
+impl SvidSource for Registry {
+    fn subscribe(&self, selectors: BTreeSet<Selector>) -> watch::Receiver<SvidState> {
+        let mut state = self.state.lock().unwrap();
+        state.watchers.retain(|(_, watcher)| watcher.receiver_count() > 0);
+        let (watcher, receiver) = watch::channel(state.of(&selectors));
+        state.watchers.push((selectors, watcher));
+        receiver
+    }
+
+    fn bundles(&self) -> watch::Receiver<Arc<Bundles>> {
+        self.bundles.subscribe()
+    }
+}
