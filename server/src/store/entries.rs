@@ -136,6 +136,12 @@ pub enum EntryRefusal {
         /// The other's ID.
         existing: String,
     },
+    /// There are as many as the configuration allows.
+    #[error("there are {limit} entries, the configured limit")]
+    Full {
+        /// `limits.entries`.
+        limit: u64,
+    },
     /// It was changed in between.
     #[error("entry has revision {found}, expected {expected}")]
     Changed {
@@ -162,6 +168,7 @@ impl EntryRefusal {
             Self::Unknown => "entry.unknown",
             Self::IdTaken => "entry.id_taken",
             Self::Similar { .. } => "entry.similar",
+            Self::Full { .. } => "entry.limit",
             Self::Changed { .. } => "entry.changed",
             Self::Invalid { .. } => "entry.invalid",
         }

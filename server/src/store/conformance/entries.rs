@@ -6,6 +6,7 @@ on_each_store! {
     an_entry_is_created_shown_updated_and_deleted,
     what_an_entry_may_not_say_is_refused_and_leaves_nothing,
     two_entries_that_grant_the_same_are_refused,
+    beyond_the_configured_limit_no_entry_is_created,
     an_update_from_an_old_revision_is_refused,
     a_node_gets_the_entries_of_its_name_and_of_its_selectors_only,
     a_node_that_does_not_stand_gets_nothing,
@@ -77,6 +78,17 @@ async fn two_entries_that_grant_the_same_are_refused(store: Arc<dyn Store>) {
     let into_first = EntryDraft { spiffe_id: id("/web"), ..second.draft };
     let refused = store.update_entry("db".into(), into_first, None, operator(), NOW).await.unwrap();
     assert_eq!(refused, Err(EntryRefusal::Similar { existing: "web".into() }));
+}
+
+async fn beyond_the_configured_limit_no_entry_is_created(store: Arc<dyn Store>) {
+    for n in 0..30 {
+        create(&*store, entry(&format!("e{n}"), on_all(&["a:b"]))).await;
+    }
+    let full = entry("full", on_all(&["a:b"]));
+    let refused = store.create_entry(full.clone(), operator(), NOW).await.unwrap();
+    assert_eq!(refused, Err(EntryRefusal::Full { limit: 30 }));
+    store.delete_entry("e7".into(), operator(), NOW).await.unwrap().unwrap();
+    create(&*store, full).await;
 }
 
 async fn an_update_from_an_old_revision_is_refused(store: Arc<dyn Store>) {

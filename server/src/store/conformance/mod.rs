@@ -6,7 +6,7 @@ mod ledger;
 mod nodes;
 mod others;
 
-use super::sqlite::SqliteStore;
+use super::sqlite::{SqliteStore, StoreLimits};
 use super::*;
 use holdfast_identity::{Selector, SpiffeId, UnixTime};
 use std::collections::BTreeSet;
@@ -29,8 +29,10 @@ pub(super) use on_each_store;
 
 pub(super) const NOW: UnixTime = UnixTime(1_700_000_000);
 
+const LIMITS: StoreLimits = StoreLimits { entries_max: 30 };
+
 pub(super) async fn sqlite(directory: &std::path::Path) -> Arc<dyn Store> {
-    Arc::new(SqliteStore::open(directory, "td".parse().unwrap()).await.unwrap())
+    Arc::new(SqliteStore::open(&directory.join("store.sqlite"), "td".parse().unwrap(), LIMITS).await.unwrap())
 }
 
 pub(super) fn operator() -> Actor {

@@ -17,8 +17,8 @@ use std::sync::atomic::Ordering;
 
 impl Entries for SqliteStore {
     fn create_entry(&self, draft: EntryDraft, by: Actor, at: UnixTime) -> Held<'_, Result<Entry, EntryRefusal>> {
-        let trust_domain = self.trust_domain.clone();
-        Box::pin(self.queue.run(Create { draft, trust_domain, by, at }))
+        let (trust_domain, limit) = (self.trust_domain.clone(), self.limits.entries_max);
+        Box::pin(self.queue.run(Create { draft, trust_domain, limit, by, at }))
     }
 
     fn update_entry(
@@ -70,6 +70,7 @@ impl Entries for SqliteStore {
 struct Create {
     draft: EntryDraft,
     trust_domain: TrustDomain,
+    limit: u64,
     by: Actor,
     at: UnixTime,
 }
@@ -82,6 +83,9 @@ impl Verb for Create {
         if let Err(refusal) = entry_rules::check(&self.draft, &self.trust_domain, self.at) {
             return Ok(Err(refusal));
         }
+        if *tx.entries() >= self.limit {
+            return Ok(Err(EntryRefusal::Full { limit: self.limit }));
+        }
         let mut draft = self.draft.clone();
         if draft.id.is_empty() {
             draft.id = draw_id()?;
@@ -92,6 +96,7 @@ impl Verb for Create {
             return Ok(Err(EntryRefusal::Similar { existing }));
         }
         let entry = entry_rows::insert(&mut tx.connection, &draft, self.at).await?;
+        *tx.entries() += 1;
         tx.append(&leaf("entry.create", &entry, &self.by, self.at));
         changed(tx, None, Some(&entry)).await?;
         Ok(Ok(entry))
@@ -161,6 +166,7 @@ pub(super) async fn remove(
     at: UnixTime,
 ) -> Result<(), StoreFault> {
     entry_rows::delete(&mut tx.connection, entry).await?;
+    *tx.entries() = tx.entries().saturating_sub(1);
     tx.append(&leaf(action, entry, by, at));
     changed(tx, Some(entry), None).await
 }

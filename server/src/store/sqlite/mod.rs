@@ -30,6 +30,20 @@ use std::sync::atomic::AtomicI64;
 use tokio::sync::{broadcast, watch};
 use writer::fault;
 
+/// How much a store holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreLimits {
+    /// Registration entries in all.
+    pub entries_max: u64,
+}
+
+impl Default for StoreLimits {
+    /// A million entries.
+    fn default() -> Self {
+        Self { entries_max: 1_000_000 }
+    }
+}
+
 /// The store of one server.
 pub struct SqliteStore {
     queue: writer::Queue,
@@ -37,6 +51,7 @@ pub struct SqliteStore {
     revision: watch::Sender<Revision>,
     notices: broadcast::Sender<Arc<Notice>>,
     trust_domain: TrustDomain,
+    limits: StoreLimits,
     /// When the last thorough pruning was, in seconds since the epoch.
     pruned: AtomicI64,
     /// Held as long as the store lives: the operating system lets go of it if the process dies.

@@ -2,7 +2,7 @@
 
 use super::super::changes::{NOTICES_HELD, Revision};
 use super::super::{Sha256, StoreFault};
-use super::SqliteStore;
+use super::{SqliteStore, StoreLimits};
 use super::writer::{self, Tx, Watched, fault};
 use holdfast_identity::TrustDomain;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -11,15 +11,13 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{ConnectOptions, SqlSafeStr};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 use tokio::sync::{broadcast, watch};
 
-/// Name of the database below the data directory.
-const FILE: &str = "holdfast.db";
-/// Name of the file whose lock says that a server runs here.
-const LOCK: &str = "holdfast.lock";
+/// What the name of the file ends in whose lock says that a server runs here.
+const LOCK: &str = "lock";
 /// Connections that read; each has a thread and a page cache of its own.
 const READERS: u32 = 4;
 /// Pages kept by each connection, in KiB.
@@ -29,20 +27,21 @@ const CACHE_KIB: &str = "-2048";
 const MIGRATIONS: &[(i64, &str, &str)] = &[(1, "first", include_str!("../../../migrations/sqlite/0001_first.sql"))];
 
 impl SqliteStore {
-    /// Opens the store below `data_dir`, making it if there is none. Only one server at a time has it.
+    /// Opens the store in the file `database`, making it if there is none. Only one server at a time has it.
     ///
     /// # Errors
-    /// [`StoreFault::Database`] if another server runs there, or the file cannot be opened, locked or migrated.
-    pub async fn open(data_dir: &Path, trust_domain: TrustDomain) -> Result<Self, StoreFault> {
-        DirBuilder::new().recursive(true).mode(0o700).create(data_dir).map_err(io("create the data directory"))?;
-        let lock = private_file(&data_dir.join(LOCK)).map_err(io("open the lock file"))?;
+    /// [`StoreFault::Database`] if another server has it, or the file cannot be opened, locked or migrated.
+    pub async fn open(database: &Path, trust_domain: TrustDomain, limits: StoreLimits) -> Result<Self, StoreFault> {
+        if let Some(directory) = database.parent() {
+            DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(io("create the data directory"))?;
+        }
+        let lock = private_file(&database.with_extension(LOCK)).map_err(io("open the lock file"))?;
         lock.try_lock().map_err(|error| StoreFault::Database {
-            verb: "lock the data directory",
-            reason: format!("{error}: does another server run in {}?", data_dir.display()),
+            verb: "lock the database",
+            reason: format!("{error}: does another server use {}?", database.display()),
         })?;
-        let file = data_dir.join(FILE);
-        private_file(&file).map_err(io("open the database file"))?;
-        let options = options(&file);
+        private_file(database).map_err(io("open the database file"))?;
+        let options = options(database);
 
         let mut connection = options.connect().await.map_err(fault("open the database"))?;
         let applied = migrator().run(&mut connection).await;
@@ -60,16 +59,16 @@ impl SqliteStore {
         let notices = broadcast::Sender::new(NOTICES_HELD);
         let watched = Watched { revision: revision.clone(), notices: notices.clone() };
         let queue = writer::start(Tx::new(connection, state), watched);
-        Ok(Self { queue, readers, revision, notices, trust_domain, pruned: AtomicI64::new(0), _lock: lock })
+        Ok(Self { queue, readers, revision, notices, trust_domain, limits, pruned: AtomicI64::new(0), _lock: lock })
     }
 
     /// Opens the database of a server that is down, for reading alone: the audit's way in.
     ///
     /// # Errors
     /// [`StoreFault::Database`] if there is none or it cannot be read.
-    pub async fn open_for_audit(data_dir: &Path) -> Result<super::Archive, StoreFault> {
+    pub async fn open_for_audit(database: &Path) -> Result<super::Archive, StoreFault> {
         let options = SqliteConnectOptions::new()
-            .filename(data_dir.join(FILE))
+            .filename(database)
             .pragma("query_only", "on")
             .busy_timeout(Duration::from_secs(5));
         let readers = SqlitePoolOptions::new()
@@ -100,7 +99,7 @@ fn migrator() -> Migrator {
     Migrator::with_migrations(migrations.collect())
 }
 
-fn private_file(path: &PathBuf) -> std::io::Result<File> {
+fn private_file(path: &Path) -> std::io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 

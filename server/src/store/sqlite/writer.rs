@@ -50,6 +50,8 @@ pub(super) struct State {
     pub(super) n: u64,
     pub(super) ledger: ChainHead,
     pub(super) enforced: Option<PolicyDigest>,
+    /// Registration entries.
+    pub(super) entries: u64,
 }
 
 impl Tx {
@@ -90,6 +92,11 @@ impl Tx {
     /// Puts another in force.
     pub(super) const fn enforce(&mut self, policy: Option<PolicyDigest>) {
         self.state.enforced = policy;
+    }
+
+    /// Registration entries there are.
+    pub(super) const fn entries(&mut self) -> &mut u64 {
+        &mut self.state.entries
     }
 
     /// Writes the record's new entries, the head and the revision.
@@ -223,7 +230,8 @@ async fn write(mut tx: Tx, mut waiting: mpsc::Receiver<Box<dyn Call>>, watched: 
     let mut calls = Vec::with_capacity(BATCH);
     while waiting.recv_many(&mut calls, BATCH).await > 0 {
         let stop = calls.iter().any(|call| call.is_stop());
-        metrics::histogram!("holdfast_store_batch_verbs").record(u32::try_from(calls.len()).unwrap_or(u32::MAX));
+        metrics::counter!("holdfast_store_commits_total").increment(1);
+        metrics::counter!("holdfast_store_verbs_total").increment(calls.len() as u64);
         let began = Instant::now();
         match transaction(&mut tx, &mut calls).await {
             Ok(()) => finish(&mut tx, calls.drain(..), &watched),
@@ -308,9 +316,14 @@ pub(super) async fn load(connection: &mut SqliteConnection, epoch: [u8; 16]) -> 
         .fetch_optional(&mut *connection)
         .await
         .map_err(fault("read the policy in force"))?;
+    let entries: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM entries")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(fault("count entries"))?;
     let hash: Vec<u8> = row.try_get("ledger_hash").map_err(fault("read the head"))?;
     let epoch: Vec<u8> = row.try_get("epoch").map_err(fault("read the epoch"))?;
     Ok(State {
+        entries: entries.cast_unsigned(),
         epoch: epoch.try_into().map_err(|_| StoreFault::Corrupt { what: "epoch" })?,
         n: row.try_get::<i64, _>("n").map_err(fault("read the revision"))?.cast_unsigned(),
         ledger: ChainHead {
