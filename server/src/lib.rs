@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod admin;
 pub mod api;
 pub mod authority;
 pub mod budget;
@@ -19,8 +20,19 @@ pub mod record;
 pub mod serve;
 pub mod store;
 pub mod sync;
+pub mod upkeep;
 
 #[allow(missing_docs, unreachable_pub, clippy::all, unused_qualifications)]
 #[rustfmt::skip]
 #[path = "generated/agent.rs"]
 mod agent_stubs;
+
+#[allow(missing_docs, unreachable_pub, clippy::all, unused_qualifications)]
+#[rustfmt::skip]
+#[path = "generated/admin_server.rs"]
+mod admin_stubs;
+
+#[allow(missing_docs, unreachable_pub, clippy::all, unused_qualifications)]
+#[rustfmt::skip]
+#[path = "generated/admin_client.rs"]
+mod admin_clients;

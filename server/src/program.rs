@@ -6,11 +6,12 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::admin::{Admin, AdminSocket};
 use crate::config::Config;
-use crate::metrics;
 use crate::serve::{ServeOptions, Server};
 use crate::store::Store;
-use crate::store::sqlite::SqliteStore;
+use crate::store::sqlite::{SqliteStore, StoreLimits};
+use crate::{metrics, upkeep};
 
 /// Builds the server from `config` and runs it until SIGINT or SIGTERM.
 ///
@@ -23,13 +24,21 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     if let Some(address) = config.metrics_listen {
         tokio::spawn(metrics::serve(address, prometheus, stop.clone()));
     }
-    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&config.data_dir, config.trust_domain.clone()).await?);
+    let limits = StoreLimits { entries_max: config.limits.entries_max };
+    let store = SqliteStore::open(&config.database, config.trust_domain.clone(), limits).await?;
+    let store: Arc<dyn Store> = Arc::new(store);
     let server = Server::build(ServeOptions::from(&config), store.clone()).await?;
+    let socket = AdminSocket::bind(&config.admin_socket, &config.admin_group)?;
+    let admin = Admin { store: store.clone(), trust_domain: config.trust_domain.clone(), simulated: config.simulated };
     let serving = tokio::spawn(server.serve(stop.clone()));
+    let operating = tokio::spawn(admin.serve(socket, stop.clone()));
+    let keeping = tokio::spawn(upkeep::keep(store.clone(), stop.clone()));
     info!(trust_domain = %config.trust_domain, "server is up");
     wait_for_signal().await?;
     stop.cancel();
     serving.await?;
+    operating.await??;
+    keeping.await?;
     store.close().await;
     info!("server has stopped");
     Ok(())

@@ -31,8 +31,8 @@ pub use entries::{
 pub use issuances::{Issuance, Issuances, NotRecorded, Origin, Recorded};
 pub use ledger::{Actor, Ledger, LedgerEntry, LedgerHead, Operation, StrangerLine};
 pub use nodes::{
-    Allowed, InventoryEntry, Mark, Node, NodeAction, NodeFilter, NodeNumber, NodeRefusal, NodeState, NodeTarget, Nodes,
-    Ownership, Remark, Standing,
+    Allowed, Fleet, InventoryEntry, Mark, Node, NodeAction, NodeFilter, NodeNumber, NodeRefusal, NodeState, NodeTarget,
+    Nodes, Ownership, Remark, Standing,
 };
 pub use policies::{Document, Mode, Policies, PolicyDigest, PolicyDraft, PolicyVersion};
 

@@ -13,8 +13,8 @@ pub trait Nodes: Send + Sync {
     fn node(&self, target: NodeTarget) -> Held<'_, Option<Node>>;
     /// Nodes in order of their numbers; their state is judged as of `now`.
     fn nodes(&self, filter: NodeFilter, now: UnixTime) -> Held<'_, Vec<Node>>;
-    /// How many nodes are in each state.
-    fn count_nodes(&self, now: UnixTime) -> Held<'_, Vec<(NodeState, u64)>>;
+    /// How many nodes are in each state, and which SVID ends first.
+    fn count_nodes(&self, now: UnixTime) -> Held<'_, Fleet>;
     /// What inventory and operators say about the machine with these marks.
     fn ownership(&self, marks: Vec<Mark>) -> Held<'_, Ownership>;
     /// An operator's (or the server's own) act on the machine, recorded before it takes effect.
@@ -109,6 +109,18 @@ pub enum NodeState {
 }
 
 impl NodeState {
+    /// Every state, in the order of [`Ord`].
+    pub const ALL: [Self; 8] = [
+        Self::Pending,
+        Self::Admitted,
+        Self::Expired,
+        Self::Refused,
+        Self::Denied,
+        Self::Evicted,
+        Self::Frozen,
+        Self::Banned,
+    ];
+
     /// As commands print and filter it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -230,6 +242,15 @@ pub struct Ownership {
     pub approved: bool,
     /// The node, if the machine is one of ours.
     pub node: Option<Node>,
+}
+
+/// All nodes in numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fleet {
+    /// Nodes by state; states that no node is in are left out.
+    pub states: Vec<(NodeState, u64)>,
+    /// When the first SVID of an admitted node ends.
+    pub first_svid_end: Option<UnixTime>,
 }
 
 /// An act on a node.

@@ -123,5 +123,9 @@ async fn nodes_are_listed_and_counted_by_state(store: Arc<dyn Store>) {
     assert_eq!(numbers(store.nodes(filter.clone(), NOW).await.unwrap()), [1, 3, 4]);
     let rest = NodeFilter { after: Some(NodeNumber(4)), ..filter };
     assert_eq!(numbers(store.nodes(rest, NOW).await.unwrap()), [5]);
-    assert_eq!(store.count_nodes(NOW).await.unwrap(), [(NodeState::Admitted, 4), (NodeState::Banned, 1)]);
+    let fleet = store.count_nodes(NOW).await.unwrap();
+    assert_eq!(fleet.states, [(NodeState::Admitted, 4), (NodeState::Banned, 1)]);
+    assert_eq!(fleet.first_svid_end, Some(NOW.plus(3600)));
+    let later = store.count_nodes(NOW.plus(7200)).await.unwrap();
+    assert_eq!(later.states, [(NodeState::Expired, 4), (NodeState::Banned, 1)]);
 }

@@ -1,12 +1,12 @@
 //! Nodes as rows.
 
 use super::super::attempts::{AttemptId, ClockReading};
-use super::super::nodes::{Mark, Node, NodeNumber, NodeTarget, Remark, Standing};
+use super::super::nodes::{Fleet, Mark, Node, NodeNumber, NodeState, NodeTarget, Remark, Standing};
 use super::super::{Sha256, StoreFault};
 use super::writer::fault;
 use holdfast_identity::{Selector, UnixTime};
 use sqlx::sqlite::SqliteConnection;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(sqlx::FromRow)]
 struct NodeRow {
@@ -67,8 +67,12 @@ pub(super) async fn find(connection: &mut SqliteConnection, target: &NodeTarget)
         NodeTarget::NodeKey(digest) => sqlx::query_as(by_node_key).bind(digest.0.to_vec()),
         NodeTarget::Mark(digest) => sqlx::query_as(by_mark).bind(digest.0.to_vec()),
     };
-    match query.fetch_optional(&mut *connection).await.map_err(fault("read a node"))? {
-        Some(row) => Ok(Some(kept(connection, row).await?)),
+    let row: Option<NodeRow> = query.fetch_optional(&mut *connection).await.map_err(fault("read a node"))?;
+    match row {
+        Some(row) => {
+            let mut marks = marks(connection, row.number, row.number).await?;
+            Ok(Some(kept(row, &mut marks)?))
+        }
         None => Ok(None),
     }
 }
@@ -81,25 +85,66 @@ pub(super) async fn page(connection: &mut SqliteConnection, after: u64, limit: u
         .fetch_all(&mut *connection)
         .await
         .map_err(fault("read nodes"))?;
-    let mut page = Vec::with_capacity(rows.len());
-    for row in rows {
-        page.push(kept(connection, row).await?);
-    }
-    Ok(page)
+    let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(Vec::new()) };
+    let mut marks = marks(connection, first.number, last.number).await?;
+    rows.into_iter().map(|row| kept(row, &mut marks)).collect()
 }
 
-async fn kept(connection: &mut SqliteConnection, row: NodeRow) -> Result<Kept, StoreFault> {
-    let marks: Vec<(String, Vec<u8>)> =
-        sqlx::query_as("SELECT kind, digest FROM node_marks WHERE node = $1 ORDER BY kind, digest")
-            .bind(row.number)
+/// The marks of the nodes from `first` to `last`.
+async fn marks(
+    connection: &mut SqliteConnection,
+    first: i64,
+    last: i64,
+) -> Result<BTreeMap<i64, Vec<Mark>>, StoreFault> {
+    let rows: Vec<(i64, String, Vec<u8>)> =
+        sqlx::query_as("SELECT node, kind, digest FROM node_marks WHERE node BETWEEN $1 AND $2 ORDER BY kind, digest")
+            .bind(first)
+            .bind(last)
             .fetch_all(connection)
             .await
-            .map_err(fault("read a node's marks"))?;
-    let marks = marks
-        .into_iter()
-        .map(|(kind, digest)| Ok(Mark { kind, digest: digest.try_into()? }))
-        .collect::<Result<_, StoreFault>>()?;
+            .map_err(fault("read the marks of nodes"))?;
+    let mut marks: BTreeMap<i64, Vec<Mark>> = BTreeMap::new();
+    for (node, kind, digest) in rows {
+        marks.entry(node).or_default().push(Mark { kind, digest: digest.try_into()? });
+    }
+    Ok(marks)
+}
+
+fn kept(row: NodeRow, marks: &mut BTreeMap<i64, Vec<Mark>>) -> Result<Kept, StoreFault> {
+    let marks = marks.remove(&row.number).unwrap_or_default();
     Ok(Kept { changed_n: row.changed_n.cast_unsigned(), node: row.node(marks)? })
+}
+
+/// Nodes by state: what [`Node::state`] says, counted by the database.
+pub(super) async fn count(connection: &mut SqliteConnection, now: UnixTime) -> Result<Fleet, StoreFault> {
+    let rows: Vec<(bool, bool, String, bool, i64, Option<i64>)> = sqlx::query_as(
+        "SELECT ban IS NOT NULL AS banned, freeze IS NOT NULL AS frozen, standing, evidence_expires <= $1 AS expired, \
+         COUNT(*), MIN(svid_not_after) FROM nodes GROUP BY banned, frozen, standing, expired",
+    )
+    .bind(now.seconds())
+    .fetch_all(connection)
+    .await
+    .map_err(fault("count nodes"))?;
+    let mut states = BTreeMap::new();
+    let mut fleet = Fleet::default();
+    for (banned, frozen, text, expired, count, end) in rows {
+        let state = match (banned, frozen, standing(&text)?) {
+            (true, _, _) => NodeState::Banned,
+            (false, true, _) => NodeState::Frozen,
+            (false, false, Standing::Pending) => NodeState::Pending,
+            (false, false, Standing::Admitted) if expired => NodeState::Expired,
+            (false, false, Standing::Admitted) => {
+                fleet.first_svid_end = end.map(UnixTime);
+                NodeState::Admitted
+            }
+            (false, false, Standing::Refused) => NodeState::Refused,
+            (false, false, Standing::Denied) => NodeState::Denied,
+            (false, false, Standing::Evicted) => NodeState::Evicted,
+        };
+        *states.entry(state).or_insert(0) += count.cast_unsigned();
+    }
+    fleet.states = states.into_iter().collect();
+    Ok(fleet)
 }
 
 impl NodeRow {

@@ -3,7 +3,7 @@
 use super::super::changes::{NodeEvent, Notice};
 use super::super::ledger::Actor;
 use super::super::nodes::{
-    Allowed, InventoryEntry, Mark, Node, NodeAction, NodeFilter, NodeNumber, NodeRefusal, NodeState, NodeTarget, Nodes,
+    Allowed, Fleet, InventoryEntry, Mark, Node, NodeAction, NodeFilter, NodeNumber, NodeRefusal, NodeTarget, Nodes,
     Ownership, Remark, Standing,
 };
 use super::super::{Held, Sha256, StoreFault};
@@ -14,7 +14,6 @@ use super::{SqliteStore, inventory, machines};
 use crate::record::Leaf;
 use holdfast_identity::UnixTime;
 use serde_json::json;
-use std::collections::BTreeMap;
 
 /// Nodes in one answer.
 const PAGE: u32 = 1000;
@@ -48,19 +47,8 @@ impl Nodes for SqliteStore {
         })
     }
 
-    fn count_nodes(&self, now: UnixTime) -> Held<'_, Vec<(NodeState, u64)>> {
-        Box::pin(async move {
-            let mut counts = BTreeMap::new();
-            let mut after = 0;
-            loop {
-                let page = node_rows::page(&mut *self.reader().await?, after, PAGE).await?;
-                let Some(last) = page.last() else { return Ok(counts.into_iter().collect()) };
-                after = last.node.number.0;
-                for kept in page {
-                    *counts.entry(kept.node.state(now)).or_insert(0) += 1;
-                }
-            }
-        })
+    fn count_nodes(&self, now: UnixTime) -> Held<'_, Fleet> {
+        Box::pin(async move { node_rows::count(&mut *self.reader().await?, now).await })
     }
 
     fn ownership(&self, marks: Vec<Mark>) -> Held<'_, Ownership> {

@@ -2,8 +2,8 @@
 
 use super::super::changes::{NOTICES_HELD, Revision};
 use super::super::{Sha256, StoreFault};
-use super::{SqliteStore, StoreLimits};
 use super::writer::{self, Tx, Watched, fault};
+use super::{SqliteStore, StoreLimits};
 use holdfast_identity::TrustDomain;
 use ring::rand::{SecureRandom, SystemRandom};
 use sqlx::migrate::{Migration, MigrationType, Migrator};

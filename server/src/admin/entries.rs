@@ -1,0 +1,188 @@
+//! `holdfast.admin.v1.Entries`.
+
+use std::collections::BTreeSet;
+
+use holdfast_identity::{Selector, SpiffeId, UnixTime};
+use holdfast_protocol::admin;
+use tonic::{Request, Response, Status};
+
+use super::Admin;
+use super::refusal::{Refusal, argument};
+use super::socket::actor;
+use crate::admin_stubs::entries_server::Entries;
+use crate::clock;
+use crate::store::{Entry, EntryDraft, EntryFilter, EntryNumber, NodeTarget, Parent, SelectorMatch};
+
+/// Selectors in one request; an entry has fewer, a workload may have more.
+const SELECTORS_MAX: usize = 1024;
+/// Near misses in one answer.
+const NEAR_MAX: usize = 20;
+/// Entries that a match looks at.
+const MATCH_MAX: u32 = 1000;
+
+#[tonic::async_trait]
+impl Entries for Admin {
+    async fn create(&self, request: Request<admin::CreateEntryRequest>) -> Result<Response<admin::Entry>, Status> {
+        let by = actor(&request)?;
+        let draft = draft(request.into_inner().entry)?;
+        let created = self.store.create_entry(draft, by, clock::now()).await.map_err(Refusal::from)?;
+        Ok(Response::new(message(&created.map_err(Refusal::from)?)))
+    }
+
+    async fn get(&self, request: Request<admin::GetEntryRequest>) -> Result<Response<admin::Entry>, Status> {
+        let found = self.store.entry(request.into_inner().id).await.map_err(Refusal::from)?;
+        Ok(Response::new(message(&found.ok_or(Refusal::NotFound { what: "entry" })?)))
+    }
+
+    async fn list(
+        &self,
+        request: Request<admin::ListEntriesRequest>,
+    ) -> Result<Response<admin::ListEntriesResponse>, Status> {
+        let request = request.into_inner();
+        let filter = EntryFilter {
+            after: (request.after > 0).then_some(EntryNumber(request.after)),
+            limit: request.limit,
+            ..filter(request.filter)?
+        };
+        let entries = self.store.entries(filter).await.map_err(Refusal::from)?;
+        Ok(Response::new(admin::ListEntriesResponse { entries: entries.iter().map(message).collect() }))
+    }
+
+    async fn update(&self, request: Request<admin::UpdateEntryRequest>) -> Result<Response<admin::Entry>, Status> {
+        let by = actor(&request)?;
+        let request = request.into_inner();
+        let entry = request.entry.unwrap_or_default();
+        let (id, revision) = (entry.id.clone(), request.only_if_unchanged.then_some(entry.revision_number));
+        let draft = draft(Some(entry))?;
+        let updated = self.store.update_entry(id, draft, revision, by, clock::now()).await.map_err(Refusal::from)?;
+        Ok(Response::new(message(&updated.map_err(Refusal::from)?)))
+    }
+
+    async fn delete(&self, request: Request<admin::DeleteEntryRequest>) -> Result<Response<admin::Entry>, Status> {
+        let by = actor(&request)?;
+        let deleted = self.store.delete_entry(request.into_inner().id, by, clock::now()).await;
+        Ok(Response::new(message(&deleted.map_err(Refusal::from)?.map_err(Refusal::from)?)))
+    }
+
+    async fn count(
+        &self,
+        request: Request<admin::CountEntriesRequest>,
+    ) -> Result<Response<admin::CountEntriesResponse>, Status> {
+        let filter = filter(request.into_inner().filter)?;
+        let count = self.store.count_entries(filter).await.map_err(Refusal::from)?;
+        Ok(Response::new(admin::CountEntriesResponse { count }))
+    }
+
+    async fn r#match(
+        &self,
+        request: Request<admin::MatchEntriesRequest>,
+    ) -> Result<Response<admin::MatchEntriesResponse>, Status> {
+        let request = request.into_inner();
+        let given = selectors("selectors", &request.selectors)?;
+        let node = match spiffe_id("node_spiffe_id", &request.node_spiffe_id)? {
+            None => None,
+            Some(id) => {
+                let found = self.store.node(NodeTarget::SpiffeId(id)).await.map_err(Refusal::from)?;
+                Some(found.ok_or(Refusal::NotFound { what: "node" })?)
+            }
+        };
+        let is_parent = |entry: &Entry| match &node {
+            None => true,
+            Some(node) => node.spiffe_id.as_ref().is_some_and(|id| entry.draft.parent.is(id, &node.selectors)),
+        };
+        let any = Some((given.clone(), SelectorMatch::Any));
+        let touching = EntryFilter { selectors: any, limit: MATCH_MAX, ..EntryFilter::default() };
+        let mut found = admin::MatchEntriesResponse::default();
+        for entry in self.store.entries(touching).await.map_err(Refusal::from)? {
+            let missing: Vec<String> = entry.draft.selectors.difference(&given).map(ToString::to_string).collect();
+            let other_node = !is_parent(&entry);
+            let entry = message(&entry);
+            if missing.is_empty() && !other_node {
+                found.entries.push(entry);
+            } else {
+                found.near.push(admin::NearMiss { entry: Some(entry), missing, other_node });
+            }
+        }
+        found.near.sort_by_key(|near| near.missing.len() + usize::from(near.other_node));
+        found.near.truncate(NEAR_MAX);
+        Ok(Response::new(found))
+    }
+}
+
+/// An entry as the operator sees it.
+fn message(entry: &Entry) -> admin::Entry {
+    let draft = &entry.draft;
+    let (parent_id, node_selectors) = match &draft.parent {
+        Parent::Id(id) => (id.to_string(), Vec::new()),
+        Parent::Selectors(selectors) => (String::new(), selectors.iter().map(ToString::to_string).collect()),
+    };
+    admin::Entry {
+        id: draft.id.clone(),
+        number: entry.number.0,
+        spiffe_id: draft.spiffe_id.to_string(),
+        parent_id,
+        node_selectors,
+        selectors: draft.selectors.iter().map(ToString::to_string).collect(),
+        x509_svid_ttl: draft.x509_svid_ttl,
+        dns_names: draft.dns_names.clone(),
+        hint: draft.hint.clone(),
+        expires_at: draft.expires_at.map_or(0, UnixTime::seconds),
+        revision_number: entry.revision_number,
+        created_at: entry.created_at.seconds(),
+    }
+}
+
+fn draft(entry: Option<admin::Entry>) -> Result<EntryDraft, Refusal> {
+    let entry = entry.ok_or_else(|| argument("entry", "is missing"))?;
+    let parent = match (spiffe_id("parent_id", &entry.parent_id)?, entry.node_selectors.is_empty()) {
+        (Some(id), true) => Parent::Id(id),
+        (None, false) => Parent::Selectors(selectors("node_selectors", &entry.node_selectors)?),
+        (Some(_), false) => return Err(argument("parent_id", "stands beside node selectors, expected one of them")),
+        (None, true) => return Err(argument("parent_id", "is missing, and there are no node selectors")),
+    };
+    Ok(EntryDraft {
+        id: entry.id,
+        spiffe_id: spiffe_id("spiffe_id", &entry.spiffe_id)?.ok_or_else(|| argument("spiffe_id", "is missing"))?,
+        parent,
+        selectors: selectors("selectors", &entry.selectors)?,
+        x509_svid_ttl: entry.x509_svid_ttl,
+        dns_names: entry.dns_names,
+        hint: entry.hint,
+        expires_at: (entry.expires_at != 0).then_some(UnixTime(entry.expires_at)),
+    })
+}
+
+fn filter(filter: Option<admin::EntryFilter>) -> Result<EntryFilter, Refusal> {
+    let filter = filter.unwrap_or_default();
+    let how = match filter.r#match.as_str() {
+        "" | "superset" => SelectorMatch::Superset,
+        "subset" => SelectorMatch::Subset,
+        "exact" => SelectorMatch::Exact,
+        "any" => SelectorMatch::Any,
+        _ => return Err(argument("match", "expected superset, subset, exact or any")),
+    };
+    let wanted = selectors("selectors", &filter.selectors)?;
+    Ok(EntryFilter {
+        spiffe_id: spiffe_id("spiffe_id", &filter.spiffe_id)?,
+        parent_id: spiffe_id("parent_id", &filter.parent_id)?,
+        selectors: (!wanted.is_empty()).then_some((wanted, how)),
+        hint: (!filter.hint.is_empty()).then_some(filter.hint),
+        after: None,
+        limit: 0,
+    })
+}
+
+/// Nothing for an empty text.
+pub(super) fn spiffe_id(field: &'static str, text: &str) -> Result<Option<SpiffeId>, Refusal> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|source| Refusal::Id { field, source })
+}
+
+fn selectors(field: &'static str, texts: &[String]) -> Result<BTreeSet<Selector>, Refusal> {
+    if texts.len() > SELECTORS_MAX {
+        return Err(argument(field, format!("{} selectors, limit {SELECTORS_MAX}", texts.len())));
+    }
+    texts.iter().map(|text| text.parse().map_err(|source| Refusal::Selector { field, source })).collect()
+}

@@ -1,0 +1,77 @@
+//! The operator's services on a Unix socket: reads the store, and changes it in the operator's name.
+//!
+//! Whoever may open the socket is an operator; the kernel says who it is, and that stands in every record.
+
+mod attempts;
+mod endorsements;
+mod entries;
+mod nodes;
+mod policies;
+mod record;
+pub(crate) mod refusal;
+mod server;
+mod socket;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_identity::TrustDomain;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+
+use crate::admin_stubs::{
+    attempts_server::AttemptsServer, bundles_server::BundlesServer, endorsements_server::EndorsementsServer,
+    entries_server::EntriesServer, nodes_server::NodesServer, policies_server::PoliciesServer,
+    record_server::RecordServer, server_server::ServerServer,
+};
+use crate::config::Simulated;
+use crate::store::Store;
+
+pub use socket::{AdminSocket, SocketFault};
+
+/// Bytes of one request: a policy of 4 MiB with what stands around it, or the endorsements of a vendor.
+pub const REQUEST_BYTES_MAX: usize = 8 << 20;
+/// Requests of one connection at a time: an operator's scripts, not a fleet.
+const REQUESTS_AT_ONCE: usize = 32;
+/// How long one request may take; an audit of a long record is a stream and not bound by it.
+const REQUEST_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// What the operator's services work on.
+#[derive(Clone)]
+pub struct Admin {
+    /// Everything that the server remembers.
+    pub store: Arc<dyn Store>,
+    /// The one trust domain.
+    pub trust_domain: TrustDomain,
+    /// Whether roots of class `simulated` may be imported.
+    pub simulated: Simulated,
+}
+
+impl Admin {
+    /// Serves operators on `socket` until `stop`.
+    ///
+    /// # Errors
+    /// If the transport ends.
+    pub async fn serve(self, socket: AdminSocket, stop: CancellationToken) -> Result<(), tonic::transport::Error> {
+        macro_rules! service {
+            ($server:ident) => {
+                $server::new(self.clone())
+                    .max_decoding_message_size(REQUEST_BYTES_MAX)
+                    .max_encoding_message_size(usize::MAX)
+            };
+        }
+        Server::builder()
+            .concurrency_limit_per_connection(REQUESTS_AT_ONCE)
+            .timeout(REQUEST_TIME_MAX)
+            .add_service(service!(ServerServer))
+            .add_service(service!(EntriesServer))
+            .add_service(service!(NodesServer))
+            .add_service(service!(PoliciesServer))
+            .add_service(service!(AttemptsServer))
+            .add_service(service!(BundlesServer))
+            .add_service(service!(EndorsementsServer))
+            .add_service(service!(RecordServer))
+            .serve_with_incoming_shutdown(socket.incoming(), stop.cancelled_owned())
+            .await
+    }
+}

@@ -1,0 +1,81 @@
+//! What an operator is told: gRPC statuses with a stable code in the metadata. Operators are told everything.
+
+use holdfast_evidence::tpm::endorsement::BadEndorsement;
+use holdfast_identity::{InvalidId, InvalidSelector};
+use tonic::metadata::MetadataValue;
+use tonic::{Code, Status};
+
+use crate::store::{EntryRefusal, NodeRefusal, StoreFault};
+
+/// Metadata key of the stable code.
+pub(crate) const CODE_METADATA: &str = "holdfast-code";
+
+/// Why an operator's request was not done.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error(transparent)]
+    Store(#[from] StoreFault),
+    #[error(transparent)]
+    Entry(#[from] EntryRefusal),
+    #[error(transparent)]
+    Node(#[from] NodeRefusal),
+    #[error("{field}: {source}")]
+    Id { field: &'static str, source: InvalidId },
+    #[error("{field}: {source}")]
+    Selector { field: &'static str, source: InvalidSelector },
+    #[error("{file}: {source}")]
+    Endorsement { file: String, source: BadEndorsement },
+    #[error("{field}: {reason}")]
+    Argument { field: &'static str, reason: String },
+    #[error("no such {what}")]
+    NotFound { what: &'static str },
+    #[error("roots of class simulated need allow_simulated = true in the server's configuration")]
+    Simulated,
+}
+
+impl Refusal {
+    pub(super) const fn code(&self) -> &'static str {
+        match self {
+            Self::Store(fault) => fault.code(),
+            Self::Entry(refusal) => refusal.code(),
+            Self::Node(refusal) => refusal.code(),
+            Self::Id { source, .. } => source.code(),
+            Self::Selector { source, .. } => source.code(),
+            Self::Endorsement { source, .. } => source.code(),
+            Self::Argument { .. } => "admin.argument",
+            Self::NotFound { .. } => "admin.not_found",
+            Self::Simulated => "endorsements.simulated_not_allowed",
+        }
+    }
+
+    const fn status(&self) -> Code {
+        match self {
+            Self::Store(_) => Code::Unavailable,
+            Self::Entry(EntryRefusal::Unknown) | Self::Node(NodeRefusal::Unknown) | Self::NotFound { .. } => {
+                Code::NotFound
+            }
+            Self::Entry(EntryRefusal::IdTaken | EntryRefusal::Similar { .. }) => Code::AlreadyExists,
+            Self::Entry(EntryRefusal::Changed { .. }) => Code::Aborted,
+            Self::Entry(EntryRefusal::Full { .. }) => Code::ResourceExhausted,
+            Self::Node(NodeRefusal::Banned | NodeRefusal::NotBanned) | Self::Simulated => Code::FailedPrecondition,
+            Self::Entry(EntryRefusal::Invalid { .. })
+            | Self::Id { .. }
+            | Self::Selector { .. }
+            | Self::Endorsement { .. }
+            | Self::Argument { .. } => Code::InvalidArgument,
+        }
+    }
+}
+
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Self {
+        let mut status = Self::new(refusal.status(), refusal.to_string());
+        status.metadata_mut().insert(CODE_METADATA, MetadataValue::from_static(refusal.code()));
+        status
+    }
+}
+
+/// An argument that cannot be.
+pub(super) fn argument(field: &'static str, reason: impl Into<String>) -> Refusal {
+    Refusal::Argument { field, reason: reason.into() }
+}
