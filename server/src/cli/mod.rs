@@ -1,8 +1,16 @@
 //! The command line of `holdfast-server`: the daemon and its operator are one program. Each group of commands is a
 //! module below; this one reads words and gives exit codes.
 
+mod attempts;
+mod client;
 mod daemon;
+mod entries;
+mod nodes;
 mod output;
+mod policies;
+mod record;
+mod show;
+mod trust;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -36,6 +44,9 @@ struct Arguments {
     /// Text for people, or JSON
     #[arg(long, global = true, value_enum, default_value_t)]
     output: Format,
+    /// The admin socket; the configuration's if absent
+    #[arg(long, global = true, env = "HOLDFAST_SERVER_SOCKET", value_name = "FILE")]
+    socket_path: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -48,6 +59,22 @@ enum Command {
     Run,
     /// Read the configuration as the server would and report every problem
     CheckConfig,
+    /// Whether the server and its store answer
+    Healthcheck,
+    #[command(subcommand)]
+    Entry(entries::Command),
+    #[command(subcommand)]
+    Node(nodes::Command),
+    #[command(subcommand)]
+    Policy(policies::Command),
+    #[command(subcommand)]
+    Attempt(attempts::Command),
+    #[command(subcommand)]
+    Bundle(trust::BundleCommand),
+    #[command(subcommand)]
+    Endorsements(trust::EndorsementsCommand),
+    #[command(subcommand)]
+    Audit(record::Command),
     /// Print the completion script of a shell
     Completion {
         /// The shell
@@ -63,6 +90,8 @@ enum Command {
 pub struct Context {
     /// The configuration file.
     pub config: PathBuf,
+    /// The admin socket, where it was named.
+    pub socket: Option<PathBuf>,
     /// How results are printed.
     pub format: Format,
 }
@@ -75,7 +104,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => error.exit(),
     };
-    let context = Context { config: arguments.config, format: arguments.output };
+    let context = Context { config: arguments.config, socket: arguments.socket_path, format: arguments.output };
     match run(arguments.command, &context) {
         Ok(outcome) => outcome.into(),
         Err(error) => {
@@ -90,6 +119,14 @@ fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
         Command::Init(init) => init.run(context),
         Command::Run => daemon::run(context),
         Command::CheckConfig => daemon::check_config(context),
+        Command::Healthcheck => asked(record::healthcheck(context)),
+        Command::Entry(command) => asked(entries::run(command, context)),
+        Command::Node(command) => asked(nodes::run(command, context)),
+        Command::Policy(command) => asked(policies::run(command, context)),
+        Command::Attempt(command) => asked(attempts::run(command, context)),
+        Command::Bundle(command) => asked(trust::bundle(command, context)),
+        Command::Endorsements(command) => asked(trust::endorsements(command, context)),
+        Command::Audit(command) => asked(record::audit(command, context)),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "holdfast-server", &mut std::io::stdout());
             Ok(Outcome::Yes)
@@ -99,6 +136,11 @@ fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
             Ok(Outcome::Yes)
         }
     }
+}
+
+/// Runs an operator's command to its end.
+fn asked(command: impl Future<Output = anyhow::Result<Outcome>>) -> anyhow::Result<Outcome> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(command)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 ///
 /// # Errors
 /// What was expected, and what was found.
-pub(super) fn seconds(text: &str) -> Result<i64, String> {
+pub(crate) fn seconds(text: &str) -> Result<i64, String> {
     let expected = || format!("expected a duration such as \"90s\", \"15m\" or \"2h\", found {text:?}");
     let unit = match text.chars().last() {
         Some('s') => 1,

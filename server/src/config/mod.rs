@@ -3,6 +3,7 @@
 //! Decides nothing later: what a value can mean is settled here, and the program holds only what was checked.
 
 mod duration;
+
 mod keys;
 mod reader;
 #[cfg(test)]
@@ -16,6 +17,7 @@ use holdfast_identity::TrustDomain;
 use crate::budget::Rate;
 use crate::listen::ListenLimits;
 
+pub(crate) use duration::seconds;
 pub use keys::{KEYS, Key};
 use reader::Reader;
 

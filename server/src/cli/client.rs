@@ -1,0 +1,80 @@
+//! The operator's end of the admin socket, and what answers and refusals look like at a terminal.
+
+use std::path::Path;
+
+use anyhow::{Context as _, anyhow};
+use hyper_util::rt::TokioIo;
+use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::{Code, Status};
+
+use super::{Context, Outcome};
+use crate::config::Config;
+
+/// How long the server may take to answer one call.
+const ANSWER_WITHIN: std::time::Duration = std::time::Duration::from_secs(30);
+/// Metadata that carries the stable code of a refusal.
+const CODE: &str = "holdfast-code";
+
+/// Connects to the admin socket of the server that `context` configures.
+///
+/// # Errors
+/// If the configuration cannot be read, or nobody listens.
+pub(super) async fn connect(context: &Context) -> anyhow::Result<Channel> {
+    let socket = match &context.socket {
+        Some(socket) => socket.clone(),
+        None => Config::load(&context.config)?.admin_socket,
+    };
+    let path = socket.clone();
+    let connector = tower::service_fn(move |_: Uri| {
+        let path = path.clone();
+        async move { tokio::net::UnixStream::connect(path).await.map(TokioIo::new) }
+    });
+    Endpoint::from_static("http://localhost")
+        .timeout(ANSWER_WITHIN)
+        .connect_with_connector(connector)
+        .await
+        .with_context(|| unreachable_hint(&socket))
+}
+
+fn unreachable_hint(socket: &Path) -> String {
+    format!(
+        "no server at {}: is it running, and are you root or in its admin group? Start it with `holdfast-server run`",
+        socket.display()
+    )
+}
+
+/// Says a refusal on standard error and gives its exit code; passes on what is a fault.
+///
+/// # Errors
+/// The status, if the server could not answer.
+pub(super) fn refused(status: &Status) -> anyhow::Result<Outcome> {
+    let code = status.metadata().get(CODE).and_then(|code| code.to_str().ok());
+    let said = match code {
+        Some(code) => format!("{} ({code})", status.message()),
+        None => status.message().to_owned(),
+    };
+    match status.code() {
+        Code::InvalidArgument => Err(anyhow!(said)),
+        Code::NotFound
+        | Code::AlreadyExists
+        | Code::FailedPrecondition
+        | Code::PermissionDenied
+        | Code::ResourceExhausted
+        | Code::Aborted => {
+            eprintln!("holdfast-server: {said}");
+            Ok(Outcome::Refused)
+        }
+        _ => Err(anyhow!("the server failed: {said}")),
+    }
+}
+
+/// The answer, or the command's end with what was refused.
+macro_rules! answered {
+    ($call:expr) => {
+        match $call.await {
+            Ok(answer) => answer.into_inner(),
+            Err(status) => return crate::cli::client::refused(&status),
+        }
+    };
+}
+pub(super) use answered;
