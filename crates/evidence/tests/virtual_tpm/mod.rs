@@ -16,7 +16,8 @@ use rcgen::PublicKeyData as _;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 
-pub(crate) use firmware::Firmware;
+#[allow(unused_imports, reason = "each test binary uses its part")]
+pub(crate) use firmware::{Event, Firmware};
 
 use crate::pki::Ca;
 
