@@ -178,9 +178,10 @@ impl Digest {
 
     pub(crate) fn copied(from: &[u8]) -> Self {
         let mut digest = Self { bytes: [0; 64], length: 0 };
-        for (to, byte) in digest.bytes.iter_mut().zip(from) {
-            *to = *byte;
-            digest.length += 1;
+        let length = from.len().min(digest.bytes.len());
+        if let (Some(to), Some(from)) = (digest.bytes.get_mut(..length), from.get(..length)) {
+            to.copy_from_slice(from);
+            digest.length = u8::try_from(length).unwrap_or_default();
         }
         digest
     }

@@ -80,8 +80,7 @@ impl<'a> TpmItem<'a> {
     /// Reads an item, exactly. Allocates for at most 4 secrets and 24 claims.
     ///
     /// # Errors
-    /// [`Malformed`] at the first field that does not parse, for an empty log, for claims out of order or twice, and
-    /// for trailing bytes.
+    /// [`Malformed`] at the first field that does not parse, for claims out of order or twice, and for trailing bytes.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(Structure::Item, bytes);
         let secrets = read_secrets(&mut reader)?;

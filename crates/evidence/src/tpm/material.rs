@@ -4,11 +4,11 @@ use crate::error::{Malformed, Structure};
 use crate::reader::{Reader, Writer};
 
 use super::ek::EKS_MAX;
+use super::endorsement::CERTIFICATE_BYTES_MAX;
 use super::public::{PUBLIC_BYTES_MAX, Public};
 
-/// Bytes of one certificate, padding included. NV indices of the field hold up to 2,048.
-pub const CERTIFICATE_BYTES_MAX: usize = 4 << 10;
-/// Certificates of one chain: on-device intermediates of Intel are three.
+/// Blobs of one chain, each from one NV index with one or several certificates: on-device intermediates of Intel are
+/// three certificates.
 pub const CHAIN_MAX: usize = 8;
 const VERSION: u8 = 1;
 
@@ -26,7 +26,7 @@ pub struct IdentityMaterial {
 pub struct OfferedEk {
     /// The certificate as read from NV: DER, perhaps padded or wrapped.
     pub certificate: Vec<u8>,
-    /// Certificates from the TPM's chain indices, DER, in any order.
+    /// What the TPM's chain indices hold: DER certificates, one or several in a row, in any order.
     pub chain: Vec<Vec<u8>>,
     /// `TPM2B_PUBLIC` of the key.
     pub public: Vec<u8>,
@@ -48,7 +48,7 @@ impl IdentityMaterial {
             .finish()
     }
 
-    /// Reads what an agent sent: at most 4 keys, 8 certificates of 4 KiB each beside each key's own.
+    /// Reads what an agent sent: at most 4 keys, and with each at most 8 blobs of certificates, each below 8 KiB.
     ///
     /// # Errors
     /// [`Malformed`] beyond these limits, at the first field that does not parse, and for trailing bytes.

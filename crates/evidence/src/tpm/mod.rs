@@ -42,7 +42,7 @@ pub use error::{Divergence, Statement, Uninvited, Unverified};
 pub use expectation::{KnownTpm, NodeKeyProof, TpmExpectation};
 pub use invitation::{Endorsers, Invitation, Wanted, verify_endorsement_key};
 pub use item::{CertifiedKey, FirmwareLog, Signed, TpmItem};
-pub use material::{CERTIFICATE_BYTES_MAX, CHAIN_MAX, IdentityMaterial, OfferedEk};
+pub use material::{CHAIN_MAX, IdentityMaterial, OfferedEk};
 pub use name::{Hierarchy, NAME_BYTES_MAX, Name};
 pub use pcr::{Bank, PCR_COUNT, PcrIndex, PcrSelection, PcrSet, PcrValues};
 pub use public::{PUBLIC_BYTES_MAX, Public, Scheme};

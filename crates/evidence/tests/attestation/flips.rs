@@ -89,6 +89,40 @@ fn what_is_encoded_is_read_back() {
 }
 
 #[test]
+fn what_is_larger_or_more_than_allowed_is_refused_before_it_is_kept() {
+    use crate::virtual_tpm::Log;
+    use holdfast_evidence::tpm::OfferedEk;
+    let stage = Stage::new();
+    let ek = stage.tpm.eks[0].offered();
+    let with = |endorsement| IdentityMaterial { endorsement, ..stage.tpm.material() }.encode();
+    for (what, oversized) in [
+        ("keys", with(vec![ek.clone(); 5])),
+        ("certificate", with(vec![OfferedEk { certificate: vec![0; 9000], ..ek.clone() }])),
+        ("chain", with(vec![OfferedEk { chain: vec![Vec::new(); 9], ..ek.clone() }])),
+        ("chain certificate", with(vec![OfferedEk { chain: vec![vec![0; 9000]], ..ek.clone() }])),
+        ("public", with(vec![OfferedEk { public: vec![0; 1000], ..ek }])),
+    ] {
+        assert_eq!(IdentityMaterial::parse(&oversized).unwrap_err().code(), "tpm.material.malformed", "{what}");
+    }
+    let answer = stage.answer(&stage.enrol());
+    let mut spoilt: Vec<(&str, crate::virtual_tpm::Answer)> = vec![("log", answer.clone()); 6];
+    spoilt[0].1.log = Log::Bytes(vec![0; (1 << 20) + 1]);
+    spoilt[1] = ("secrets", answer.clone());
+    spoilt[1].1.secrets = vec![vec![0; 32]; 5];
+    spoilt[2] = ("secret", answer.clone());
+    spoilt[2].1.secrets = vec![vec![0; 65]];
+    spoilt[3] = ("attest", answer.clone());
+    spoilt[3].1.quote = vec![0; 600];
+    spoilt[4] = ("claims twice", answer.clone());
+    spoilt[4].1.claims = vec![(1, vec![0; 32]), (1, vec![0; 32])];
+    spoilt[5] = ("claims out of order", answer);
+    spoilt[5].1.claims = vec![(2, vec![0; 32]), (1, vec![0; 32])];
+    for (what, answer) in spoilt {
+        assert_eq!(TpmItem::parse(&answer.encode()).unwrap_err().code(), "tpm.item.malformed", "{what}");
+    }
+}
+
+#[test]
 fn a_large_challenge_fits_its_limit() {
     use crate::virtual_tpm::EndorsementKey;
     let mut stage = Stage::new();
