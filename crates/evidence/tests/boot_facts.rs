@@ -283,7 +283,7 @@ fn pcr_7_holds_nothing_but_its_grammar() {
         driver_config(Guid::IMAGE_SECURITY_DATABASE, "dbt", &[]),
         bound(7, EventType::EFI_ACTION, b"DMA Protection Disabled"),
     ] {
-        assert_eq!(code(&and(&[stranger.clone()])), "tpm.secure_boot.order", "{:?}", stranger.kind);
+        assert_eq!(code(&and(std::slice::from_ref(&stranger))), "tpm.secure_boot.order", "{:?}", stranger.kind);
     }
     let mut early = boot();
     early.insert(VARIABLES.start, authority());

@@ -167,10 +167,10 @@ fn extended(last: u8, entry: &log::Entry) -> String {
 fn pcr_0_starts_with_the_locality_of_start_up() {
     let event = bound(0, EventType::POST_CODE, b"x");
     let value = |events: &[log::Entry]| replay(events).value(pcr(0)).to_string();
-    assert_eq!(value(&[event.clone()]), extended(0, &event));
+    assert_eq!(value(std::slice::from_ref(&event)), extended(0, &event));
     assert_eq!(value(&[locality(&[3]), event.clone()]), extended(3, &event));
     let hcrtm = bound(0, EventType::HCRTM_EVENT, b"HCRTM");
-    assert_eq!(value(&[hcrtm.clone()]), extended(4, &hcrtm));
+    assert_eq!(value(std::slice::from_ref(&hcrtm)), extended(4, &hcrtm));
 }
 
 #[test]

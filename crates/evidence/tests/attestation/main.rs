@@ -10,13 +10,18 @@
 
 #[path = "../pki/mod.rs"]
 mod pki;
+#[path = "../vectors/mod.rs"]
+mod vectors;
 #[path = "../virtual_tpm/mod.rs"]
 mod virtual_tpm;
 
 mod attacks;
 mod begin;
 mod certify;
+mod credential_vectors;
 mod flips;
+mod oracle;
 mod quote;
+mod real_quotes;
 mod stage;
 mod ways_in;

@@ -1,5 +1,5 @@
 //! One event of the log, and the names of event types. Says nothing about what an event proves: see
-//! [`super::proof`].
+//! [`super::Proof`].
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use crate::tpm::{Bank, PcrIndex};
 
 /// One measured (or informative) event, borrowed from the log.
 ///
-/// Only the digests are bound to the quote. `kind` and `data` are a stranger's words until [`super::proof`] has
+/// Only the digests are bound to the quote. `kind` and `data` are a stranger's words until [`super::Proof`] has
 /// found them in a digest.
 #[derive(Clone, Copy)]
 pub struct Event<'a> {

@@ -1,21 +1,14 @@
 //! The derivations and encryptions of credential activation, against the vectors of go-tpm that were validated on the
 //! reference TPM. Reads `shared/vectors`.
-#![allow(
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test reads files and fails by panicking"
-)]
 #![expect(deprecated, reason = "ring's own fixed random source, for tests")]
-
-mod vectors;
 
 use holdfast_evidence::crypto::credential::{agree, kdfa, kdfe, oaep_encrypt};
 use holdfast_evidence::crypto::{Curve, HashAlg, PublicKey};
 use holdfast_evidence::reader::Writer;
 use ring::test::rand::FixedSliceRandom;
 use serde_json::Value;
+
+use crate::vectors;
 
 fn cases(name: &str) -> Vec<Value> {
     let Some(folder) = vectors::folder() else { return Vec::new() };

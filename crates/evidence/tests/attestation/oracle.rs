@@ -1,12 +1,5 @@
 //! Our readers of TPM structures beside `tpm2-protocol`: whatever ours accepts, that crate reads too, to the last byte,
 //! with the same values; and what it marshals back is what was read.
-#![allow(
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
 
 use holdfast_evidence::crypto::{Curve, HashAlg, PublicKey, SignatureAlg, SignatureValue};
 use holdfast_evidence::tpm::{

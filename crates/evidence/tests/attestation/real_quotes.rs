@@ -1,17 +1,10 @@
 //! Quotes of real TPMs, judged as their provenance says. Reads `shared/vectors`. The keys come without public areas, so
 //! the signature is checked under the bare key and the rest by the checks one by one.
-#![allow(
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test reads files and fails by panicking"
-)]
-
-mod vectors;
 
 use holdfast_evidence::crypto::{HashAlg, PublicKey, SignatureAlg, SignatureValue, verify};
 use holdfast_evidence::tpm::{Attest, PcrIndex, PcrSet, Signature, Statement, Unverified, checks};
+
+use crate::vectors;
 
 fn base64(text: &str) -> Vec<u8> {
     const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
