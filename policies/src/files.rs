@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
+use holdfast_appraisal::case::Case;
 use holdfast_appraisal::policy::{Bundle, BundleFile, referenced_files};
 use holdfast_appraisal::{DOCUMENT_BYTES_MAX, Document, Finding};
 
@@ -16,15 +17,19 @@ const DEPTH_MAX: usize = 16;
 /// # Errors
 /// It cannot be opened, is larger than [`DOCUMENT_BYTES_MAX`], or is not UTF-8.
 pub fn text(path: &Path) -> anyhow::Result<String> {
+    String::from_utf8(bytes(path)?).map_err(|_| anyhow!("{} is not UTF-8", path.display()))
+}
+
+/// Reads a file of bounded size.
+fn bytes(path: &Path) -> anyhow::Result<Vec<u8>> {
     let cannot = || format!("cannot read {}", path.display());
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     let limit = DOCUMENT_BYTES_MAX as u64 + 1;
-    let file = File::open(path).with_context(cannot)?;
-    file.take(limit).read_to_string(&mut text).with_context(cannot)?;
-    if text.len() > DOCUMENT_BYTES_MAX {
+    File::open(path).with_context(cannot)?.take(limit).read_to_end(&mut bytes).with_context(cannot)?;
+    if bytes.len() > DOCUMENT_BYTES_MAX {
         bail!("{} is larger than {DOCUMENT_BYTES_MAX} bytes", path.display());
     }
-    Ok(text)
+    Ok(bytes)
 }
 
 /// The word under `kind`, if the text is TOML and has one.
@@ -48,6 +53,21 @@ pub fn bundle(path: &Path) -> anyhow::Result<Bundle> {
         references.push(BundleFile { name, text });
     }
     Ok(Bundle { policy, references })
+}
+
+/// A case with everything that it names, and the path of its policy.
+///
+/// # Errors
+/// A file cannot be read. What is wrong inside the case are findings.
+pub fn case(path: &Path, document: Document<'_>) -> anyhow::Result<Result<(Case, PathBuf), Vec<Finding>>> {
+    let named = match Case::files(document) {
+        Ok(named) => named,
+        Err(findings) => return Ok(Err(findings)),
+    };
+    let base = named.base.map(|name| text(&beside(path, &name)).map(|text| (name, text))).transpose()?;
+    let base = base.as_ref().map(|(name, text)| Document { name, text });
+    let log = named.event_log.map(|name| bytes(&beside(path, &name))).transpose()?;
+    Ok(Case::parse(document, base, log.as_deref()).map(|case| (case, beside(path, &named.policy))))
 }
 
 /// The path of a file that the document at `path` names.

@@ -67,7 +67,7 @@ fn lint(path: &Path, at: moment::Moment) -> anyhow::Result<Vec<Finding>> {
     let document = Document { name: &name, text: &text };
     let findings = match files::kind(&text).as_deref() {
         Some(reference::KIND) => ReferenceValues::parse(document).err().unwrap_or_default(),
-        Some(case::KIND) => lint_case(path, document)?,
+        Some(case::KIND) => files::case(path, document)?.err().unwrap_or_default(),
         Some(case::FACTS_KIND) => Case::parse_facts(document).err().unwrap_or_default(),
         Some(policy::KIND) | Some(_) | None => match files::bundle(path)?.parse() {
             Ok(policy) => [policy.warnings().to_vec(), policy.findings_at(at.0)].concat(),
@@ -75,14 +75,4 @@ fn lint(path: &Path, at: moment::Moment) -> anyhow::Result<Vec<Finding>> {
         },
     };
     Ok(files::with_paths(findings, path))
-}
-
-fn lint_case(path: &Path, document: Document<'_>) -> anyhow::Result<Vec<Finding>> {
-    let named = match Case::files(document) {
-        Ok(named) => named,
-        Err(findings) => return Ok(findings),
-    };
-    let base = named.base.map(|name| files::text(&files::beside(path, &name)).map(|text| (name, text))).transpose()?;
-    let base = base.as_ref().map(|(name, text)| Document { name, text });
-    Ok(Case::parse(document, base).err().unwrap_or_default())
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use clap::Args;
-use holdfast_appraisal::case::{self, Case};
+use holdfast_appraisal::case;
 use holdfast_appraisal::decision::Verdict;
 use holdfast_appraisal::finding::escaped;
 use holdfast_appraisal::{Document, Finding, Policy};
@@ -145,17 +145,10 @@ fn run_case(path: &Path, text: &str, policies: &mut Policies) -> anyhow::Result<
         findings: files::with_paths(findings, of),
         decision: None,
     };
-    let named = match Case::files(document) {
-        Ok(named) => named,
+    let (case, policy_path) = match files::case(path, document)? {
+        Ok(read) => read,
         Err(findings) => return Ok(unreadable(findings, path)),
     };
-    let base = named.base.map(|name| files::text(&files::beside(path, &name)).map(|text| (name, text))).transpose()?;
-    let base = base.as_ref().map(|(name, text)| Document { name, text });
-    let case = match Case::parse(document, base) {
-        Ok(case) => case,
-        Err(findings) => return Ok(unreadable(findings, path)),
-    };
-    let policy_path = files::beside(path, &named.policy);
     if !policies.contains_key(&policy_path) {
         policies.insert(policy_path.clone(), files::bundle(&policy_path)?.parse());
     }

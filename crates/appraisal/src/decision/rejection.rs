@@ -93,6 +93,13 @@ pub struct EventFound {
 }
 
 impl Rejection {
+    /// A refusal of the evidence itself, before any rule was asked.
+    pub(crate) fn of_evidence(code: &'static str, policy: PolicyVersion, found: String) -> Self {
+        let expected = "evidence that verifies".to_owned();
+        let difference = Difference { code, fact: None, line: 0, expected, found, values: Vec::new() };
+        Self { code, policy, rule: None, alternative: None, differences: vec![difference], others: Vec::new() }
+    }
+
     /// Codes of the differences from the nearest alternative.
     pub fn because(&self) -> impl Iterator<Item = &'static str> {
         self.differences.iter().map(|difference| difference.code)

@@ -178,6 +178,7 @@ documents! {
         trust_domain: Option<String>,
         /// A file of facts to start from.
         base: Option<String>,
+        evidence: Option<EvidenceEntry>,
         #[schemars(schema_with = "values", default)]
         facts: Option<()>,
         /// Facts of the base that are not proven here.
@@ -186,6 +187,13 @@ documents! {
         unexplained_pcrs: Option<Vec<u8>>,
         ownership: Option<OwnershipEntry>,
         expect: ExpectEntry,
+    }
+    /// Evidence whose facts are taken as proven.
+    EvidenceEntry {
+        /// A firmware log, as the kernel's binary_bios_measurements, beside the case.
+        event_log: Option<String>,
+        #[schemars(extend("enum" = ["sha256", "sha384", "sha512"]))]
+        pcr_bank: Option<String>,
     }
     /// What the operator's records say.
     OwnershipEntry {

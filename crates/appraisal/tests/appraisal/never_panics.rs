@@ -33,7 +33,7 @@ fn read(text: &str) {
     let _ = ReferenceValues::parse(document);
     let _ = referenced_files(document);
     let _ = Case::files(document);
-    let _ = Case::parse(document, Some(document));
+    let _ = Case::parse(document, Some(document), Some(text.as_bytes()));
     if let Err(findings) = Policy::parse(document, &[]) {
         for finding in findings {
             assert!(finding.line >= 1 && finding.column >= 1, "{finding}");

@@ -1,9 +1,12 @@
 //! Cases: a machine's facts, the operator's records, a moment, and the decision that is expected of them. How a policy
 //! is tested. Reads text; opens no files.
 
+mod log;
+
 use std::collections::BTreeSet;
 
 use holdfast_evidence::Provenance;
+use holdfast_evidence::tpm::Bank;
 use holdfast_identity::{TrustDomain, UnixTime};
 use toml::de::DeTable;
 
@@ -28,6 +31,7 @@ pub(crate) const KEYS: &[&str] = &[
     "at",
     "trust_domain",
     "base",
+    "evidence",
     "facts",
     "without",
     "unexplained_pcrs",
@@ -35,6 +39,7 @@ pub(crate) const KEYS: &[&str] = &[
     "expect",
 ];
 pub(crate) const FACTS_KEYS: &[&str] = &["api_version", "kind", "description", "facts", "unexplained_pcrs"];
+const EVIDENCE_KEYS: &[&str] = &["event_log", "pcr_bank"];
 const OWNERSHIP_KEYS: &[&str] = &["inventory", "approval"];
 const EXPECT_KEYS: &[&str] = &["decision", "code", "because", "rule", "alternative", "node_id", "selectors"];
 const DECISIONS: &[&str] = &["admitted", "awaits-approval", "refused"];
@@ -46,6 +51,8 @@ pub struct CaseFiles {
     pub policy: String,
     /// The file of facts that it starts from.
     pub base: Option<String>,
+    /// The firmware log (`binary_bios_measurements`) whose facts are added.
+    pub event_log: Option<String>,
 }
 
 /// One case.
@@ -53,6 +60,7 @@ pub struct CaseFiles {
 pub struct Case {
     description: String,
     facts: Facts,
+    refused: Option<log::Refused>,
     ownership: Ownership,
     at: UnixTime,
     trust_domain: TrustDomain,
@@ -82,20 +90,30 @@ impl Case {
         let policy = reader.required(table, "policy", 0..0, "write: policy = \"../rack.toml\"");
         let policy = policy.and_then(|node| reader.string(node, "policy")).map(str::to_owned);
         let base = table.get("base").and_then(|node| reader.string(node, "base")).map(str::to_owned);
+        let evidence = table.get("evidence").and_then(|node| reader.subtable(node, "evidence"));
+        let event_log = evidence.and_then(|table| table.get("event_log"));
+        let event_log = event_log.and_then(|node| reader.string(node, "event_log")).map(str::to_owned);
         match policy {
-            Some(policy) if !reader.has_errors() => Ok(CaseFiles { policy, base }),
+            Some(policy) if !reader.has_errors() => Ok(CaseFiles { policy, base, event_log }),
             _ => Err(reader.findings),
         }
     }
 
-    /// Reads a case, and the file of facts that it starts from.
+    /// Reads a case, with the file of facts that it starts from and the firmware log that it names.
+    ///
+    /// The case's own facts go before those of the log, and these before the file's. A log that is refused is no
+    /// finding: the decision is then that refusal.
     ///
     /// # Errors
     /// Every finding, with line and column.
-    pub fn parse(document: Document<'_>, base: Option<Document<'_>>) -> Result<Self, Vec<Finding>> {
+    pub fn parse(
+        document: Document<'_>,
+        base: Option<Document<'_>>,
+        event_log: Option<&[u8]>,
+    ) -> Result<Self, Vec<Finding>> {
         let facts = base.map(Self::parse_facts).transpose()?.unwrap_or_default();
         let mut reader = Reader::new(document);
-        let parsed = reader.table().and_then(|table| read(&mut reader, table.get_ref(), facts));
+        let parsed = reader.table().and_then(|table| read(&mut reader, table.get_ref(), facts, event_log));
         match parsed {
             Some(case) if !reader.has_errors() => Ok(case),
             _ => Err(reader.findings),
@@ -126,6 +144,9 @@ impl Case {
     /// What the policy decides.
     #[must_use]
     pub fn judge(&self, policy: &Policy) -> Verdict {
+        if let Some(refused) = &self.refused {
+            return Verdict::Refuse(refused.rejection(policy));
+        }
         Appraiser::new(self.trust_domain.clone()).judge(policy, &self.facts, &self.ownership, self.at)
     }
 
@@ -171,13 +192,20 @@ fn same(what: &str, expected: &BTreeSet<String>, is: &BTreeSet<String>, found: &
     found.extend(is.difference(expected).map(|strange| format!("{what}: found {strange}, which is not expected")));
 }
 
-fn read(reader: &mut Reader<'_>, table: &DeTable<'_>, mut facts: Facts) -> Option<Case> {
+fn read(reader: &mut Reader<'_>, table: &DeTable<'_>, mut facts: Facts, event_log: Option<&[u8]>) -> Option<Case> {
     reader.header(table, KIND);
     reader.only_keys(table, "a case", KEYS);
     let description = table.get("description").and_then(|node| reader.string(node, "description")).unwrap_or_default();
     let at = reader.required(table, "at", 0..0, "a case has its own clock: at = 2026-01-31T12:00:00Z");
     let at = at.and_then(|node| moment::date(reader, node, "at"));
     let trust_domain = trust_domain(reader, table);
+    let bank = bank(reader, table);
+    let mut refused = None;
+    match event_log.map(|bytes| log::facts(bytes, bank)) {
+        Some(Ok(found)) => facts.join(found),
+        Some(Err(problem)) => refused = Some(problem),
+        None => {}
+    }
     add_facts(reader, table, &mut facts);
     for (name, span) in table.get("without").map(|node| reader.strings(node, "without")).unwrap_or_default() {
         match FactId::parse(name) {
@@ -198,6 +226,7 @@ fn read(reader: &mut Reader<'_>, table: &DeTable<'_>, mut facts: Facts) -> Optio
     Some(Case {
         description: description.to_owned(),
         facts,
+        refused,
         ownership,
         at: at?,
         trust_domain: trust_domain?,
@@ -209,6 +238,16 @@ fn trust_domain(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Option<TrustDom
     let Some(node) = table.get("trust_domain") else { return "example.org".parse().ok() };
     let parsed = reader.string(node, "trust_domain")?.parse();
     parsed.map_err(|error| reader.add(node.span(), Kind::BadValue, format!("trust_domain: {error}"), None)).ok()
+}
+
+/// The bank under `[evidence]`; SHA-256 where it is silent.
+fn bank(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Bank {
+    let Some(evidence) = table.get("evidence").and_then(|node| reader.subtable(node, "evidence")) else {
+        return Bank::Sha256;
+    };
+    reader.only_keys(evidence, "evidence", EVIDENCE_KEYS);
+    let known = Bank::ALL.map(Bank::as_str);
+    word(reader, evidence, "pcr_bank", &known).and_then(|word| word.parse().ok()).unwrap_or(Bank::Sha256)
 }
 
 /// Adds `[facts]` and `unexplained_pcrs` of a case or of a file of facts.
