@@ -11,6 +11,8 @@ mod record;
 pub(crate) mod refusal;
 mod server;
 mod socket;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -2,6 +2,8 @@
 
 mod attempt_rows;
 mod attempts;
+#[cfg(test)]
+mod durability;
 mod endorsements;
 mod entries;
 mod entry_reads;

@@ -1,0 +1,290 @@
+//! The operator's services, over a real socket, on a real store.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use holdfast_protocol::admin::{self, node_target::Target};
+use hyper_util::rt::TokioIo;
+use tokio::net::UnixStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::{Code, Status};
+use tower::service_fn;
+
+use super::refusal::CODE_METADATA;
+use super::{Admin, AdminSocket};
+use crate::admin_clients::{
+    attempts_client::AttemptsClient, bundles_client::BundlesClient, endorsements_client::EndorsementsClient,
+    entries_client::EntriesClient, nodes_client::NodesClient, policies_client::PoliciesClient,
+    record_client::RecordClient, server_client::ServerClient,
+};
+use crate::config::Simulated;
+use crate::record::{Audit, FoundCertificate};
+use crate::store::sqlite::{SqliteStore, StoreLimits};
+use crate::store::{Actor, LedgerEntry, LedgerHead, Store};
+
+struct Operated {
+    store: Arc<dyn Store>,
+    channel: Channel,
+    stop: CancellationToken,
+    _directory: tempfile::TempDir,
+}
+
+impl Drop for Operated {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+async fn operated(simulated: Simulated) -> Operated {
+    let directory = tempfile::tempdir().unwrap();
+    let database = directory.path().join("store.sqlite");
+    let trust_domain: holdfast_identity::TrustDomain = "td".parse().unwrap();
+    let limits = StoreLimits::default();
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&database, trust_domain.clone(), limits).await.unwrap());
+    let (path, stop) = (directory.path().join("admin.sock"), CancellationToken::new());
+    let socket = AdminSocket::bind(&path, "no-such-group").unwrap();
+    tokio::spawn(Admin { store: store.clone(), trust_domain, simulated }.serve(socket, stop.clone()));
+    Operated { store, channel: connect(&path).await, stop, _directory: directory }
+}
+
+async fn connect(path: &Path) -> Channel {
+    let path = path.to_owned();
+    let connector = service_fn(move |_: Uri| {
+        let path = path.clone();
+        async move { UnixStream::connect(path).await.map(TokioIo::new) }
+    });
+    Endpoint::from_static("http://holdfast.invalid").connect_with_connector(connector).await.unwrap()
+}
+
+fn code(status: &Status) -> &str {
+    status.metadata().get(CODE_METADATA).unwrap().to_str().unwrap()
+}
+
+fn entry(spiffe_id: &str) -> admin::Entry {
+    admin::Entry {
+        spiffe_id: spiffe_id.to_owned(),
+        parent_id: "spiffe://td/holdfast/node/tpm/1".to_owned(),
+        selectors: vec!["unix:uid:1".to_owned(), "unix:gid:2".to_owned()],
+        x509_svid_ttl: 300,
+        dns_names: vec!["a.example.org".to_owned()],
+        hint: "internal".to_owned(),
+        ..admin::Entry::default()
+    }
+}
+
+fn create(entry: admin::Entry) -> admin::CreateEntryRequest {
+    admin::CreateEntryRequest { entry: Some(entry) }
+}
+
+#[tokio::test]
+async fn an_entry_goes_through_its_whole_life() {
+    let operated = operated(Simulated::Refused).await;
+    let mut entries = EntriesClient::new(operated.channel.clone());
+    let created = entries.create(create(entry("spiffe://td/a"))).await.unwrap().into_inner();
+    assert_eq!((created.revision_number, created.hint.as_str()), (0, "internal"));
+    let by_selectors = admin::Entry {
+        parent_id: String::new(),
+        node_selectors: vec!["tpm:secure_boot:on".to_owned()],
+        ..created.clone()
+    };
+    let update = admin::UpdateEntryRequest { entry: Some(by_selectors), only_if_unchanged: true };
+    let updated = entries.update(update.clone()).await.unwrap().into_inner();
+    assert_eq!((updated.revision_number, updated.parent_id.as_str()), (1, ""));
+    let stale = entries.update(update).await.unwrap_err();
+    assert_eq!((stale.code(), code(&stale)), (Code::Aborted, "entry.changed"));
+    let get = admin::GetEntryRequest { id: created.id.clone() };
+    assert_eq!(entries.get(get.clone()).await.unwrap().into_inner(), updated);
+    let list = entries.list(admin::ListEntriesRequest::default()).await.unwrap().into_inner();
+    assert_eq!(list.entries, [updated]);
+    let count = entries.count(admin::CountEntriesRequest::default()).await.unwrap().into_inner();
+    assert_eq!(count.count, 1);
+    entries.delete(admin::DeleteEntryRequest { id: created.id }).await.unwrap();
+    assert_eq!(entries.get(get).await.unwrap_err().code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn what_an_entry_may_not_say_is_refused_with_its_field_and_code() {
+    let operated = operated(Simulated::Refused).await;
+    let mut entries = EntriesClient::new(operated.channel.clone());
+    for (broken, expected, field) in [
+        (entry("spiffe://td/holdfast/x"), "entry.invalid", "spiffe_id"),
+        (entry("spiffe://td/a/"), "spiffe_id.path.empty_segment", "spiffe_id"),
+        (entry(""), "admin.argument", "spiffe_id"),
+        (admin::Entry { parent_id: String::new(), ..entry("spiffe://td/a") }, "admin.argument", "parent_id"),
+        (admin::Entry { node_selectors: vec!["a:b".into()], ..entry("spiffe://td/a") }, "admin.argument", "parent_id"),
+        (admin::Entry { selectors: vec!["unix".into()], ..entry("spiffe://td/a") }, "selector.no_type", "selectors"),
+        (admin::Entry { selectors: vec![], ..entry("spiffe://td/a") }, "entry.invalid", "selectors"),
+        (admin::Entry { expires_at: 5, ..entry("spiffe://td/a") }, "entry.invalid", "expires_at"),
+    ] {
+        let refused = entries.create(create(broken)).await.unwrap_err();
+        assert_eq!((refused.code(), code(&refused)), (Code::InvalidArgument, expected));
+        assert!(refused.message().starts_with(field), "{}", refused.message());
+    }
+    assert_eq!(operated.store.head().await.unwrap().size, 0);
+}
+
+#[tokio::test]
+async fn a_match_says_what_a_workload_gets_and_what_it_just_misses() {
+    let operated = operated(Simulated::Refused).await;
+    let mut entries = EntriesClient::new(operated.channel.clone());
+    entries.create(create(entry("spiffe://td/both"))).await.unwrap();
+    let uid = admin::Entry { selectors: vec!["unix:uid:1".into()], ..entry("spiffe://td/uid") };
+    entries.create(create(uid)).await.unwrap();
+    let ask = admin::MatchEntriesRequest { selectors: vec!["unix:uid:1".into()], ..Default::default() };
+    let found = entries.r#match(ask).await.unwrap().into_inner();
+    assert_eq!(found.entries.iter().map(|entry| entry.spiffe_id.as_str()).collect::<Vec<_>>(), ["spiffe://td/uid"]);
+    assert_eq!(found.near[0].missing, ["unix:gid:2"]);
+}
+
+fn key(byte: u8) -> admin::NodeTarget {
+    admin::NodeTarget { target: Some(Target::EkSha256(vec![byte; 32])) }
+}
+
+#[tokio::test]
+async fn nodes_are_allowed_banned_and_shown_and_the_record_names_the_operator() {
+    let operated = operated(Simulated::Refused).await;
+    let mut nodes = NodesClient::new(operated.channel.clone());
+    let keys = vec![admin::AllowedKey { digest: vec![7; 32], label: "rack 7".into() }];
+    assert_eq!(nodes.allow(admin::AllowRequest { keys }).await.unwrap().into_inner().new, 1);
+    let short = vec![admin::AllowedKey { digest: vec![7; 31], label: String::new() }];
+    let refused = nodes.allow(admin::AllowRequest { keys: short }).await.unwrap_err();
+    assert_eq!((refused.code(), code(&refused)), (Code::InvalidArgument, "admin.argument"));
+    let act = |action: admin::NodeAction, reason: &str| admin::ActOnNodeRequest {
+        target: Some(key(7)),
+        action: action.into(),
+        reason: reason.into(),
+    };
+    let banned = nodes.act(act(admin::NodeAction::Ban, "stolen")).await.unwrap().into_inner();
+    assert_eq!((banned.state.as_str(), banned.labels.as_slice()), ("banned", ["rack 7".to_owned()].as_slice()));
+    assert_eq!(banned.ban.unwrap().reason, "stolen");
+    let approve = nodes.act(act(admin::NodeAction::Approve, "")).await.unwrap_err();
+    assert_eq!((approve.code(), code(&approve)), (Code::FailedPrecondition, "node.banned"));
+    let nothing = nodes.act(act(admin::NodeAction::Unspecified, "")).await.unwrap_err();
+    assert_eq!(nothing.code(), Code::InvalidArgument);
+    let list = admin::ListNodesRequest { state: "banned".into(), ..Default::default() };
+    assert_eq!(nodes.list(list).await.unwrap().into_inner().nodes.len(), 1);
+    let wrong = admin::ListNodesRequest { state: "sleepy".into(), ..Default::default() };
+    assert_eq!(nodes.list(wrong).await.unwrap_err().code(), Code::InvalidArgument);
+    let inventory = nodes.list_inventory(admin::ListInventoryRequest::default()).await.unwrap().into_inner();
+    assert_eq!((inventory.entries[0].label.as_str(), inventory.entries[0].node), ("rack 7", 1));
+    assert_eq!(nodes.get(key(9)).await.unwrap_err().code(), Code::NotFound);
+    let leaf = operated.store.ledger_entries(0, 1).await.unwrap().remove(0).leaf;
+    let uid = rustix::process::getuid().as_raw();
+    assert!(String::from_utf8_lossy(&leaf).contains(&format!("uid {uid})")), "{leaf:?}");
+}
+
+#[tokio::test]
+async fn a_policy_with_errors_is_answered_by_findings_and_changes_nothing() {
+    let operated = operated(Simulated::Refused).await;
+    let mut policies = PoliciesClient::new(operated.channel.clone());
+    let apply = |text: &str, mode: &str| admin::ApplyPolicyRequest {
+        documents: vec![admin::PolicyDocument { name: "p.toml".into(), text: text.into() }],
+        mode: mode.into(),
+        message: "first".into(),
+    };
+    let answer = policies.apply(apply("api_version = \"holdfast/9\"", "enforce")).await.unwrap().into_inner();
+    assert!(answer.policy.is_none());
+    assert!(answer.findings.iter().any(|finding| finding.severity == "error" && finding.line == 1));
+    assert_eq!(policies.apply(apply("", "later")).await.unwrap_err().code(), Code::InvalidArgument);
+    assert!(policies.list(admin::ListPoliciesRequest {}).await.unwrap().into_inner().policies.is_empty());
+    let get = admin::GetPolicyRequest { name: "enforce".into() };
+    assert_eq!(policies.get(get).await.unwrap_err().code(), Code::NotFound);
+}
+
+fn root() -> admin::EndorsementFile {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::default();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign];
+    let der = params.self_signed(&key).unwrap().der().to_vec();
+    admin::EndorsementFile { name: "root.der".into(), der }
+}
+
+#[tokio::test]
+async fn a_simulators_root_needs_the_configurations_consent() {
+    let import =
+        |class: &str| admin::ImportEndorsementsRequest { files: vec![root()], class: class.into(), pin: false };
+    let refusing = operated(Simulated::Refused).await;
+    let mut endorsements = EndorsementsClient::new(refusing.channel.clone());
+    let refused = endorsements.import(import("simulated")).await.unwrap_err();
+    assert_eq!(code(&refused), "endorsements.simulated_not_allowed");
+    let refused = endorsements.import(import("royal")).await.unwrap_err();
+    assert_eq!((refused.code(), code(&refused)), (Code::InvalidArgument, "admin.argument"));
+    let answer = endorsements.import(import("discrete")).await.unwrap().into_inner();
+    assert_eq!((answer.new, answer.endorsements[0].role.as_str()), (1, "root"));
+    let sha256 = answer.endorsements[0].sha256.clone();
+    endorsements.withdraw(admin::WithdrawEndorsementRequest { sha256: sha256.clone() }).await.unwrap();
+    let gone = endorsements.withdraw(admin::WithdrawEndorsementRequest { sha256 }).await.unwrap_err();
+    assert_eq!(gone.code(), Code::NotFound);
+
+    let allowing = operated(Simulated::Allowed).await;
+    let mut endorsements = EndorsementsClient::new(allowing.channel.clone());
+    endorsements.import(import("simulated")).await.unwrap();
+}
+
+#[tokio::test]
+async fn one_bad_endorsement_keeps_all_of_them_out() {
+    let operated = operated(Simulated::Refused).await;
+    let mut endorsements = EndorsementsClient::new(operated.channel.clone());
+    let junk = admin::EndorsementFile { name: "junk.der".into(), der: vec![1, 2, 3] };
+    let import = admin::ImportEndorsementsRequest { files: vec![root(), junk], class: "discrete".into(), pin: false };
+    let refused = endorsements.import(import).await.unwrap_err();
+    assert_eq!(code(&refused), "endorsements.not_a_certificate");
+    assert!(refused.message().starts_with("junk.der"), "{}", refused.message());
+    assert!(endorsements.list(admin::ListEndorsementsRequest {}).await.unwrap().into_inner().endorsements.is_empty());
+}
+
+#[tokio::test]
+async fn an_auditor_verifies_the_record_by_himself() {
+    let operated = operated(Simulated::Refused).await;
+    let mut entries = EntriesClient::new(operated.channel.clone());
+    for n in 0..25 {
+        entries.create(create(entry(&format!("spiffe://td/{n}")))).await.unwrap();
+    }
+    let mut record = RecordClient::new(operated.channel.clone());
+    let claims = record.claims(admin::RecordClaimsRequest {}).await.unwrap().into_inner();
+    let mut stream = record.entries(admin::RecordEntriesRequest { from: 0 }).await.unwrap().into_inner();
+    let mut audit = Audit::default();
+    while let Some(page) = stream.message().await.unwrap() {
+        for entry in page.entries {
+            let hash = entry.hash.try_into().unwrap();
+            audit.entry(&LedgerEntry { index: entry.index, leaf: entry.leaf, hash });
+        }
+    }
+    let found: Vec<FoundCertificate> = Vec::new();
+    let head = LedgerHead { size: claims.size, hash: claims.hash.try_into().unwrap() };
+    let report = audit.finish(head, &found);
+    assert_eq!((report.entries, report.acts, report.findings.len()), (25, 25, 0));
+}
+
+#[tokio::test]
+async fn status_bundle_and_attempts_of_an_empty_server() {
+    let operated = operated(Simulated::Refused).await;
+    operated.store.publish_authority(vec![1, 2, 3], Actor::Server, crate::clock::now()).await.unwrap();
+    let mut server = ServerClient::new(operated.channel.clone());
+    let status = server.status(admin::StatusRequest {}).await.unwrap().into_inner();
+    assert_eq!((status.trust_domain.as_str(), status.entries, status.policy), ("td", 0, None));
+    let mut bundles = BundlesClient::new(operated.channel.clone());
+    let bundle = bundles.show(admin::ShowBundleRequest {}).await.unwrap().into_inner();
+    assert_eq!((bundle.sequence, bundle.x509_authorities), (1, vec![vec![1, 2, 3]]));
+    let mut attempts = AttemptsClient::new(operated.channel.clone());
+    assert!(attempts.list(admin::ListAttemptsRequest::default()).await.unwrap().into_inner().attempts.is_empty());
+    for (id, expected) in [("0011", Code::NotFound), ("zz", Code::InvalidArgument)] {
+        let refused = attempts.get(admin::GetAttemptRequest { id: id.into() }).await.unwrap_err();
+        assert_eq!(refused.code(), expected, "{id}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_beyond_its_bound_is_refused() {
+    let operated = operated(Simulated::Refused).await;
+    let mut policies = PoliciesClient::new(operated.channel.clone());
+    let text = "#".repeat(super::REQUEST_BYTES_MAX + 1);
+    let documents = vec![admin::PolicyDocument { name: "p.toml".into(), text }];
+    let request = admin::ApplyPolicyRequest { documents, mode: "enforce".into(), message: String::new() };
+    assert!(policies.apply(request).await.is_err());
+    let mut nodes = NodesClient::new(operated.channel.clone());
+    let keys = vec![admin::AllowedKey { digest: vec![1; 32], label: String::new() }; 10_001];
+    assert_eq!(nodes.allow(admin::AllowRequest { keys }).await.unwrap_err().code(), Code::InvalidArgument);
+}

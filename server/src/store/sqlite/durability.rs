@@ -1,0 +1,165 @@
+//! What was acknowledged survives the process: a child writes, says what it was promised, and is killed.
+
+use super::{SqliteStore, StoreLimits};
+use crate::record::Audit;
+use crate::store::{
+    Actor, Entries, EntryDraft, Issuance, Issuances, Ledger, LedgerEntry, LedgerHead, Origin, Parent, Sha256, Store,
+};
+use holdfast_identity::{TrustDomain, UnixTime};
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+/// Names the database to the child.
+const DATABASE: &str = "HOLDFAST_TEST_DATABASE";
+const NOW: UnixTime = UnixTime(1_700_000_000);
+
+async fn open(database: &Path) -> SqliteStore {
+    let trust_domain: TrustDomain = "td".parse().unwrap();
+    SqliteStore::open(database, trust_domain, StoreLimits::default()).await.unwrap()
+}
+
+fn issuance(serial: u128) -> Issuance {
+    Issuance {
+        serial: serial.to_be_bytes(),
+        spiffe_id: "spiffe://td/holdfast/server".parse().unwrap(),
+        spki_sha256: Sha256([1; 32]),
+        not_before: NOW,
+        not_after: NOW.plus(60),
+        origin: Origin::Server,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "the child of the test below"]
+async fn writes_until_it_is_killed() {
+    let Some(database) = std::env::var_os(DATABASE) else { return };
+    let store = Arc::new(open(Path::new(&database)).await);
+    let start = u128::from(store.head().await.unwrap().size) << 32;
+    let writers = (0..8_u128).map(|writer| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            for n in 0.. {
+                let serial = start + (writer << 24) + n;
+                let recorded = store.record_issuances(vec![issuance(serial)], 0, NOW).await.unwrap().remove(0);
+                println!("issued {serial} {}", recorded.unwrap().index());
+                let draft = EntryDraft {
+                    id: format!("e{serial}"),
+                    spiffe_id: format!("spiffe://td/e{serial}").parse().unwrap(),
+                    parent: Parent::Id("spiffe://td/node".parse().unwrap()),
+                    selectors: BTreeSet::from(["unix:uid:1".parse().unwrap()]),
+                    x509_svid_ttl: 0,
+                    dns_names: Vec::new(),
+                    hint: String::new(),
+                    expires_at: None,
+                };
+                store.create_entry(draft, Actor::Server, NOW).await.unwrap().unwrap();
+                println!("created e{serial}");
+            }
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.unwrap();
+    }
+}
+
+/// Kills a writing child after `lines` promises; returns them.
+fn promises_of_a_killed_child(database: &Path, lines: usize) -> Vec<String> {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "--nocapture", "store::sqlite::durability::writes_until_it_is_killed"])
+        .env(DATABASE, database)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let stdout = BufReader::new(child.stdout.take().unwrap());
+    let promised = |line: &String| line.starts_with("issued ") || line.starts_with("created ");
+    let mut read = stdout.lines().map_while(Result::ok).filter(promised);
+    let mut promises: Vec<String> = read.by_ref().take(lines).collect();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // What it still said before it died was acknowledged too; only the last line may be cut short.
+    promises.extend(read);
+    promises
+}
+
+#[tokio::test]
+async fn everything_acknowledged_survives_kill_9_and_the_record_verifies() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = directory.path().join("store.sqlite");
+    for round in 0..3 {
+        let mut promises = promises_of_a_killed_child(&database, 150 + round * 77);
+        assert!(promises.len() >= 150);
+        promises.pop();
+        let store = open(&database).await;
+        let entries = whole_record(&store).await;
+        for promise in promises {
+            let words: Vec<&str> = promise.split(' ').collect();
+            match words.as_slice() {
+                ["issued", serial, index] => {
+                    let leaf = &entries[index.parse::<usize>().unwrap()].leaf;
+                    let serial = serial.parse::<u128>().unwrap().to_be_bytes();
+                    assert!(leaf.windows(16).any(|window| window == serial), "{promise}");
+                }
+                ["created", id] => assert!(store.entry((*id).to_owned()).await.unwrap().is_some(), "{promise}"),
+                _ => panic!("{promise}"),
+            }
+        }
+        let mut audit = Audit::default();
+        entries.iter().for_each(|entry| audit.entry(entry));
+        let LedgerHead { size, hash } = store.head().await.unwrap();
+        let report = audit.finish(LedgerHead { size, hash }, &[]);
+        assert_eq!((report.entries, report.findings), (size, vec![]));
+        store.close().await;
+    }
+}
+
+async fn whole_record(store: &SqliteStore) -> Vec<LedgerEntry> {
+    let mut entries: Vec<LedgerEntry> = Vec::new();
+    loop {
+        let page = store.ledger_entries(entries.len() as u64, 10_000).await.unwrap();
+        if page.is_empty() {
+            return entries;
+        }
+        entries.extend(page);
+    }
+}
+
+#[tokio::test]
+async fn only_one_server_has_a_database() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = directory.path().join("store.sqlite");
+    let first = open(&database).await;
+    let second = SqliteStore::open(&database, "td".parse().unwrap(), StoreLimits::default()).await;
+    assert!(second.err().unwrap().to_string().contains("another server"));
+    first.close().await;
+    drop(first);
+    open(&database).await;
+}
+
+#[tokio::test]
+async fn an_audit_reads_the_database_of_a_server_that_is_down() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = directory.path().join("store.sqlite");
+    let store = open(&database).await;
+    store.record_issuances(vec![issuance(1)], 0, NOW).await.unwrap();
+    store.close().await;
+    let archive = SqliteStore::open_for_audit(&database).await.unwrap();
+    assert_eq!(archive.ledger_entries(0, 10).await.unwrap().len(), 1);
+    assert_eq!(archive.head().await.unwrap().size, 1);
+    assert!(archive.node_serials().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn the_file_is_for_the_server_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let database = directory.path().join("state/store.sqlite");
+    let _store = open(&database).await;
+    for file in [database.clone(), database.with_extension("sqlite-wal"), database.with_extension("lock")] {
+        let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{}", file.display());
+    }
+}
