@@ -59,7 +59,7 @@ fn every_default_is_accepted_by_its_own_reader() {
 
 #[test]
 fn the_reference_page_lists_every_key_with_its_default_and_no_other() {
-    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/server-configuration.md");
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/server-configuration.md");
     let page = std::fs::read_to_string(page).unwrap();
     let rows: Vec<(&str, &str)> = page
         .lines()

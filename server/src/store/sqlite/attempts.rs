@@ -63,10 +63,10 @@ impl Verb for RecordAttempt {
             Subject::Proven(marks) => machines::recognise(tx, marks, ak_name(&attempt.verdict), attempt.at).await?,
         };
         let mut judgement = judge(attempt, kept.as_ref().map(|kept| &kept.node));
-        if let (Verdict::Admit(admission), Judged::Admit) = (&attempt.verdict, &judgement.judged) {
-            if let Some(code) = machines::owned_by_another(tx, admission, kept.as_ref()).await? {
-                judgement.judged = Judged::Refuse { code: code.to_owned(), ends: false };
-            }
+        if let (Verdict::Admit(admission), Judged::Admit) = (&attempt.verdict, &judgement.judged)
+            && let Some(code) = machines::owned_by_another(tx, admission, kept.as_ref()).await?
+        {
+            judgement.judged = Judged::Refuse { code: code.to_owned(), ends: false };
         }
         if kept.is_none() && !matches!(judgement.judged, Judged::Refuse { .. }) {
             kept = Some(machines::new(tx, attempt.at).await?);

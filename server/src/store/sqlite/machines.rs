@@ -23,10 +23,10 @@ pub(super) async fn recognise(
     let by_mark = marks.iter().map(|mark| NodeTarget::Mark(mark.digest));
     let by_key = (!ak_name.is_empty()).then(|| NodeTarget::AkName(ak_name.to_vec()));
     for target in by_mark.chain(by_key) {
-        if let Some(kept) = node_rows::find(&mut tx.connection, &target).await? {
-            if !found.iter().any(|held| held.node.number == kept.node.number) {
-                found.push(kept);
-            }
+        if let Some(kept) = node_rows::find(&mut tx.connection, &target).await?
+            && !found.iter().any(|held| held.node.number == kept.node.number)
+        {
+            found.push(kept);
         }
     }
     found.sort_by_key(|kept| kept.node.number);
