@@ -52,7 +52,7 @@ impl InspectEventLog {
         // a piece of a log lacks separators, and is shown all the same; a log that contradicts itself is refused
         let refused = checks.refusal().is_some() && !is_fragment;
         let verdict = if refused { Verdict::Refused } else { Verdict::Replayed };
-        let mut report = Report::new(verdict, checks);
+        let mut report = Report::new(verdict, checks, &[]);
         report.bank = Some(self.bank.as_str());
         report.pcrs = shown_pcrs(&values);
         if let Some(log) = &log {

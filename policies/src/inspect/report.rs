@@ -90,9 +90,10 @@ impl Checks {
         self.first.as_ref()
     }
 
-    /// Names of those that were not asked.
-    pub(super) fn not_asked(&self) -> Vec<&'static str> {
-        self.checks.iter().filter(|check| check.result == Outcome::NotAsked).map(|check| check.name).collect()
+    /// Names of those among `needed` that were not asked.
+    pub(super) fn not_asked(&self, needed: &[&str]) -> Vec<&'static str> {
+        let not_asked = self.checks.iter().filter(|check| check.result == Outcome::NotAsked);
+        not_asked.map(|check| check.name).filter(|name| needed.contains(name)).collect()
     }
 }
 
@@ -188,9 +189,10 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn new(verdict: Verdict, checks: Checks) -> Self {
+    /// A report without facts yet; `needed` are the checks whose absence makes a verdict incomplete.
+    pub(super) fn new(verdict: Verdict, checks: Checks, needed: &[&str]) -> Self {
         let missing = match verdict {
-            Verdict::Incomplete => Some(format!("not asked: {}", checks.not_asked().join(", "))),
+            Verdict::Incomplete => Some(format!("not asked: {}", checks.not_asked(needed).join(", "))),
             Verdict::Verified | Verdict::Refused | Verdict::Replayed => None,
         };
         let refusal = checks.first.clone().filter(|_| verdict == Verdict::Refused);
@@ -299,7 +301,7 @@ mod tests {
         let mut checks = Checks::new(&["a", "b"]);
         checks.note::<()>("b", Err(Refusal { code: "first", detail: "1".to_owned() }));
         checks.note::<()>("a", Err(Refusal { code: "second", detail: "2".to_owned() }));
-        let report = Report::new(Verdict::Refused, checks);
+        let report = Report::new(Verdict::Refused, checks, &[]);
         assert_eq!((report.code, report.detail.as_deref()), (Some("first"), Some("1")));
         assert_eq!(report.checks[0].code, Some("second"));
     }
@@ -308,7 +310,7 @@ mod tests {
     fn what_was_not_asked_is_named() {
         let mut checks = Checks::new(&["a", "b"]);
         checks.note("a", Ok::<_, Refusal>(()));
-        let report = Report::new(Verdict::Incomplete, checks);
+        let report = Report::new(Verdict::Incomplete, checks, &["a", "b"]);
         assert_eq!(report.detail.as_deref(), Some("not asked: b"));
     }
 }

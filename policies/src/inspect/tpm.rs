@@ -198,7 +198,7 @@ impl InspectTpm {
             None if is_complete => Verdict::Verified,
             None => Verdict::Incomplete,
         };
-        let mut report = Report::new(verdict, checks);
+        let mut report = Report::new(verdict, checks, &NEEDED);
         report.decision = decision;
         if let Some(facts) = &facts {
             report.facts = facts::shown(facts);
