@@ -81,7 +81,8 @@ impl Desk {
         let node = self.store.node(NodeTarget::SpiffeId(peer.spiffe_id.clone())).await?;
         let node = node.ok_or(CallerRefused::NotANode)?;
         let purpose = renewal(connection, &node).ok_or(CallerRefused::NotANode)?;
-        Ok((purpose, self.invite_known(&node)?))
+        let invitation = self.invite_known(&node, &purpose)?;
+        Ok((purpose, invitation))
     }
 
     /// A machine with its keys: one that we know by its attestation key, on its own connection or another, or a
@@ -93,7 +94,8 @@ impl Desk {
             && !node.known.is_empty()
         {
             let purpose = renewal(connection, &node).unwrap_or(Purpose::Return);
-            return Ok((purpose, self.invite_known(&node)?));
+            let invitation = self.invite_known(&node, &purpose)?;
+            return Ok((purpose, invitation));
         }
         if material.endorsement.is_empty() {
             return Err(CallerRefused::UnknownKey.into());
@@ -109,15 +111,15 @@ impl Desk {
         }
     }
 
-    fn invite_known(&self, node: &Node) -> Result<Invitation, Failure> {
+    fn invite_known(&self, node: &Node, purpose: &Purpose) -> Result<Invitation, Failure> {
         let known = tpm::remembered(&node.known)?;
         let wanted =
             Wanted { selection: self.selection()?, known_firmware_log: node.firmware_log.map(|digest| digest.0) };
-        // A machine whose key was forgotten, or that waits for approval, has none on record.
-        let node_key = if node.node_key_spki.is_empty() {
-            NodeKeyProof::Certify
-        } else {
-            NodeKeyProof::OnRecord { spki_sha256: Sha256::of(&node.node_key_spki).0 }
+        let node_key = match purpose {
+            // The handshake was signed with the key on record.
+            Purpose::Renew { spki_sha256, .. } => NodeKeyProof::OnRecord { spki_sha256: *spki_sha256 },
+            // Elsewhere it may have another by now, and says only in its answer which.
+            Purpose::Enrol | Purpose::Return => NodeKeyProof::Certify,
         };
         Ok(Invitation::returning(known, &wanted, node_key).map_err(EvidenceRefused::from)?)
     }

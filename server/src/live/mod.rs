@@ -57,7 +57,7 @@ struct Superseded {
     at: UnixTime,
     since: Instant,
     /// Kept so that the old connection's stream neither ends nor gets anything.
-    _state: Option<watch::Sender<State>>,
+    state: watch::Sender<State>,
 }
 
 /// What a quote on a connection means for the node's standing.
@@ -142,12 +142,7 @@ impl LiveNodes {
         }
         old.state.send_replace(State::Silenced);
         let watched = old.connection.clone();
-        live.superseded.push(Superseded {
-            connection: old.connection,
-            at,
-            since: Instant::now(),
-            _state: Some(old.state),
-        });
+        live.superseded.push(Superseded { connection: old.connection, at, since: Instant::now(), state: old.state });
         if own { Arrival::Supersedes(watched) } else { Arrival::SupersedesElsewhere(watched) }
     }
 
@@ -184,14 +179,12 @@ impl LiveNodes {
         stands.then(|| StandingNode::new(node, current.spiffe_id.clone(), current.evidence_expires, &current.state))
     }
 
-    /// Ends a node's standing, and closes the older connections that were watched.
+    /// Ends a node's standing on all its connections.
     pub fn end(&self, node: NodeNumber, ending: Ending) {
         let Some(live) = self.lock().remove(&node) else { return };
-        if let Some(current) = live.current {
-            current.state.send_replace(State::Ended(ending));
-        }
-        for old in live.superseded {
-            old.connection.close();
+        let silenced = live.superseded.into_iter().map(|old| old.state);
+        for state in live.current.map(|current| current.state).into_iter().chain(silenced) {
+            state.send_replace(State::Ended(ending));
         }
     }
 

@@ -1,0 +1,15 @@
+//! The agent port end to end: real TLS, the real store, and TPMs that are a few keys in memory.
+
+#[path = "../../../node-agent/src/generated/agent.rs"]
+#[allow(clippy::all, missing_docs, unreachable_pub, unused_qualifications)]
+#[rustfmt::skip]
+mod agent_stubs;
+mod client;
+mod enrolment;
+mod house;
+mod limits;
+mod refusals;
+mod standing;
+mod two_machines;
+mod vendor;
+mod virtual_tpm;
