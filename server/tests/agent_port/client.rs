@@ -51,6 +51,7 @@ impl Client {
             let config = config.clone();
             async move {
                 let stream = TcpStream::connect(address).await?;
+                stream.set_nodelay(true)?;
                 let name = ServerName::try_from("holdfast").unwrap();
                 Ok::<_, std::io::Error>(TokioIo::new(TlsConnector::from(config).connect(name, stream).await?))
             }
