@@ -105,7 +105,8 @@ fn separators_stand_once_in_each_of_pcr_0_to_7_and_report_no_error() {
         }
     }
     // Windows closes the registers above 7 with a text
-    assert_eq!(code(&and(&[bound(12, EventType::SEPARATOR, b"WBCL")])), "accepted");
+    let closed = and(&[bound(12, EventType::SEPARATOR, b"WBCL"), bound(12, EventType::SEPARATOR, b"e\0v\0i\0l\0")]);
+    assert_eq!(text_lines(&closed), [Some("/vmlinuz quiet".into()), Some("evil".into())]);
 }
 
 #[test]
