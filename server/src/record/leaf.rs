@@ -13,8 +13,6 @@ const ACT: u8 = 3;
 
 /// Bytes of an issuance entry at most; the largest is [`Leaf::encode`]'s workload form.
 pub const ISSUANCE_BYTES_MAX: usize = 200;
-/// Bytes of any leaf.
-pub const LEAF_BYTES_MAX: usize = 32 << 10;
 
 /// One entry's content.
 #[derive(Clone, Debug, PartialEq)]

@@ -267,7 +267,8 @@ pub enum Outcome {
     /// Refused, by the verdict or by what the store knows.
     Refused {
         /// The verdict's code, or one of `node.banned`, `node.frozen`, `node.denied`, `node.evicted`,
-        /// `node.clock.fell`, `node.clock.went_back`, `node.id_owned`, `node.kinds_shrank`, `node.unknown`.
+        /// `node.clock.fell`, `node.clock.went_back`, `node.id_owned`, `node.key_owned`, `node.kinds_shrank`,
+        /// `node.unknown`.
         code: String,
     },
     /// The challenge was answered before. Nothing was recorded.

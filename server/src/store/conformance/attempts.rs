@@ -5,6 +5,7 @@ use super::*;
 on_each_store! {
     an_admission_is_recorded_with_its_issuance_and_the_node_is_found_by_every_name,
     a_challenge_is_taken_once,
+    a_challenge_is_remembered_until_it_is_void,
     a_policy_that_moved_takes_nothing,
     a_strangers_refusal_ends_nobodys_standing,
     a_genuine_refusal_ends_the_nodes_standing_and_says_so,
@@ -54,6 +55,16 @@ async fn a_challenge_is_taken_once(store: Arc<dyn Store>) {
     let head = store.head().await.unwrap();
     assert!(matches!(store.record_attempt(attempt).await.unwrap(), Outcome::ChallengeTaken));
     assert_eq!(store.head().await.unwrap(), head);
+}
+
+async fn a_challenge_is_remembered_until_it_is_void(store: Arc<dyn Store>) {
+    let attempt = enrolment(1);
+    admit(&*store, attempt.clone()).await;
+    store.prune(attempt.challenge_expires.plus(60)).await.unwrap();
+    assert!(matches!(store.record_attempt(attempt.clone()).await.unwrap(), Outcome::ChallengeTaken));
+    store.prune(attempt.challenge_expires.plus(61)).await.unwrap();
+    let again = Attempt { id: AttemptId(draw()), ..attempt };
+    admit(&*store, again).await;
 }
 
 async fn a_policy_that_moved_takes_nothing(store: Arc<dyn Store>) {

@@ -14,32 +14,23 @@ use sqlx::sqlite::SqliteConnection;
 /// Attempts in one answer.
 const PAGE: u32 = 1000;
 
-/// Whether that challenge was answered before.
-pub(super) async fn is_taken(connection: &mut SqliteConnection, id: &[u8; 16]) -> Result<bool, StoreFault> {
-    let found: Option<i64> = sqlx::query_scalar("SELECT expires FROM challenges WHERE id = $1")
-        .bind(id.to_vec())
-        .fetch_optional(connection)
-        .await
-        .map_err(fault("read a challenge"))?;
-    Ok(found.is_some())
-}
-
-/// Takes a challenge.
-pub(super) async fn take(tx: &mut Tx, id: &[u8; 16], expires: UnixTime) -> Result<(), StoreFault> {
-    sqlx::query("INSERT INTO challenges (id, expires) VALUES ($1, $2)")
+/// Takes a challenge; false if it was answered before.
+pub(super) async fn take(tx: &mut Tx, id: &[u8; 16], expires: UnixTime) -> Result<bool, StoreFault> {
+    let taken = sqlx::query("INSERT INTO challenges (id, expires) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING")
         .bind(id.to_vec())
         .bind(expires.seconds())
         .execute(&mut tx.connection)
         .await
         .map_err(fault("take a challenge"))?;
-    Ok(())
+    Ok(taken.rows_affected() > 0)
 }
 
 /// Keeps a firmware log once, however many machines bring it.
 pub(super) async fn keep_firmware_log(tx: &mut Tx, log: &FirmwareLog, at: UnixTime) -> Result<(), StoreFault> {
     sqlx::query(
         "INSERT INTO firmware_logs (digest, bytes, last_used) VALUES ($1, $2, $3) \
-         ON CONFLICT (digest) DO UPDATE SET last_used = excluded.last_used",
+         ON CONFLICT (digest) DO UPDATE SET last_used = excluded.last_used \
+         WHERE firmware_logs.last_used < excluded.last_used - 86400",
     )
     .bind(log.digest.0.to_vec())
     .bind(log.bytes.clone())
@@ -83,7 +74,8 @@ pub(super) async fn insert(
     // An unchanged decision (the rule at renewal after renewal) is kept once.
     sqlx::query(
         "INSERT INTO decisions (digest, body, last_used) VALUES ($1, $2, $3) \
-         ON CONFLICT (digest) DO UPDATE SET last_used = excluded.last_used",
+         ON CONFLICT (digest) DO UPDATE SET last_used = excluded.last_used \
+         WHERE decisions.last_used < excluded.last_used - 86400",
     )
     .bind(decision.0.to_vec())
     .bind(attempt.decision.clone())

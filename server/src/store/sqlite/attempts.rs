@@ -48,11 +48,11 @@ impl Verb for RecordAttempt {
 
     async fn run(&self, tx: &mut Tx) -> Result<Outcome, StoreFault> {
         let attempt = &self.0;
-        if attempt_rows::is_taken(&mut tx.connection, &attempt.challenge_id).await? {
-            return Ok(Outcome::ChallengeTaken);
-        }
         if attempt.policy.is_some() && attempt.policy != tx.enforced() {
             return Ok(Outcome::PolicyMoved);
+        }
+        if !attempt_rows::take(tx, &attempt.challenge_id, attempt.challenge_expires).await? {
+            return Ok(Outcome::ChallengeTaken);
         }
         let mut kept = match &attempt.subject {
             Subject::Known(number) => {
@@ -90,7 +90,6 @@ async fn write(
     mut kept: Option<Kept>,
     judgement: Judgement,
 ) -> Result<Outcome, StoreFault> {
-    attempt_rows::take(tx, &attempt.challenge_id, attempt.challenge_expires).await?;
     if let Some(log) = &attempt.firmware_log {
         attempt_rows::keep_firmware_log(tx, log, attempt.at).await?;
     }
