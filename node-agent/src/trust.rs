@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use holdfast_identity::{TrustDomain, UnixTime};
 use holdfast_protocol::agent::Bundle;
@@ -128,6 +129,29 @@ impl Trust {
     #[must_use]
     pub fn authorities(&self) -> Vec<CertificateDer<'static>> {
         self.lock().authorities.clone()
+    }
+
+    /// Whether a chain (DER, leaf first) leads to one of the authorities, whatever the time.
+    #[must_use]
+    pub fn vouches_for(&self, chain: &[Vec<u8>]) -> bool {
+        let Some((leaf, intermediates)) = chain.split_first() else { return false };
+        let Ok((_, parsed)) = X509Certificate::from_der(leaf) else { return false };
+        let made = u64::try_from(parsed.validity().not_before.timestamp()).unwrap_or_default();
+        let (leaf, authorities) = (CertificateDer::from(leaf.as_slice()), self.authorities());
+        let intermediates: Vec<_> = intermediates.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
+        let anchors: Vec<_> =
+            authorities.iter().filter_map(|authority| webpki::anchor_from_trusted_cert(authority).ok()).collect();
+        let Ok(leaf) = webpki::EndEntityCert::try_from(&leaf) else { return false };
+        leaf.verify_for_usage(
+            webpki::ALL_VERIFICATION_ALGS,
+            &anchors,
+            &intermediates,
+            rustls_pki_types::UnixTime::since_unix_epoch(Duration::from_secs(made)),
+            webpki::KeyUsage::client_auth(),
+            None,
+            None,
+        )
+        .is_ok()
     }
 
     /// A time that has certainly come: the newest authority was made before now.

@@ -160,7 +160,10 @@ impl Keeper {
         if self.svid.is_none() {
             self.svid = NodeSvid::load(&self.parts.state, &identity.node_key_spki)?;
         }
-        let usable = self.svid.as_ref().filter(|svid| !self.parts.clock.is_over(svid.not_after));
+        let usable = self
+            .svid
+            .as_ref()
+            .filter(|svid| !self.parts.clock.is_over(svid.not_after) && self.parts.trust.vouches_for(&svid.chain));
         Ok(match usable {
             Some(svid) if self.own_failures < OWN_FAILURES_MAX => Credentials::Node {
                 chain: svid.chain.clone(),

@@ -21,7 +21,7 @@ use crate::sync::{self, SyncEnd};
 const RENEW_AT: (f64, f64) = (0.28, 0.33);
 /// Pauses between failed renewals, and between streams that broke off, on a connection that stays open.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-/// Streams that may break off in a row before the connection is taken for broken.
+/// Streams that may break off, or renewals that may fail, in a row before the connection is taken for broken.
 const BROKEN_MAX: u32 = 3;
 
 /// What one of the tasks on a connection came back with.
@@ -96,8 +96,9 @@ impl Keeper {
                         tracing::warn!(code = setback.code(), error = %setback, "renewal failed; the identity stays");
                         let pause = setback.retry_after().unwrap_or_else(|| pauses.pause());
                         renew_at = self.parts.clock.now().plus(i64::try_from(pause.as_secs()).unwrap_or(i64::MAX));
-                        if tasks.sync.is_none() || tasks.svids.is_none() {
-                            // Without a standing here nothing goes on: a new connection is the next try.
+                        broken += 1;
+                        if tasks.sync.is_none() || tasks.svids.is_none() || broken >= BROKEN_MAX {
+                            // Nothing goes on here: a new connection is the next try.
                             break Next::Later(setback);
                         }
                     }

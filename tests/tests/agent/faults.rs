@@ -41,7 +41,7 @@ async fn a_tpm_that_refuses_for_a_while_delays_and_refuses_nobody() {
     let machine = world.machine(0);
     world.allow(&machine).await;
     // TPM_RC_YIELDED's neighbour that the library does not repeat by itself: TPM_RC_NV_RATE.
-    machine.inject(Fault::on(CommandCode(0x158), Effect::Refuse { code: 0x920 }).times(2));
+    machine.inject(Fault::on(CommandCode(0x158), Effect::Refuse(0x920)).times(2));
     let mut agent = world.agent(&machine);
     let status = agent.until(20, |status| status.problem.is_some()).await;
     assert_eq!(status.problem.as_ref().unwrap().code, "agent.tpm.command");

@@ -31,7 +31,8 @@ async fn a_banned_node_loses_its_workloads_identities_within_seconds() {
     until(&mut state, 10, ready).await;
 
     let target = NodeTarget::SpiffeId(status.spiffe_id.as_ref().unwrap().parse().unwrap());
-    let banned = world.store().act(target, NodeAction::Ban { reason: "test".to_owned() }, operator(), super::world::now());
+    let banned =
+        world.store().act(target, NodeAction::Ban { reason: "test".to_owned() }, operator(), super::world::now());
     banned.await.unwrap().unwrap();
     until(&mut state, 5, |state| matches!(state, SvidState::Denied)).await;
     agent.until(5, |status| status.standing == Standing::Refused).await;

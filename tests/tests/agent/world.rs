@@ -27,6 +27,7 @@ use holdfast_server::store::{
 };
 use holdfast_tpm_sim::{Machine, Powered, Profile, Vendor};
 use tempfile::TempDir;
+use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -60,10 +61,19 @@ pub(crate) struct World {
     running: Option<Running>,
 }
 
+/// A server in a runtime of its own, so that nothing of it outlives its end.
 struct Running {
     store: Arc<SqliteStore>,
     stop: CancellationToken,
-    serving: JoinHandle<()>,
+    runtime: Option<Runtime>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 pub(crate) fn operator() -> Actor {
@@ -108,21 +118,29 @@ impl World {
 
     /// Starts the server, on the port it had before if there was one.
     pub(crate) async fn start(&mut self) {
-        let store = SqliteStore::open(&self.options.data_dir, DOMAIN.parse().unwrap()).await.unwrap();
-        let store = Arc::new(store);
-        let server = Server::build(self.options.clone(), Arc::clone(&store) as Arc<dyn Store>).await.unwrap();
-        self.options.listen = server.address();
+        let runtime = Runtime::new().unwrap();
         let stop = CancellationToken::new();
-        let serving = tokio::spawn(server.serve(stop.clone()));
-        self.running = Some(Running { store, stop, serving });
+        let (options, stopped) = (self.options.clone(), stop.clone());
+        let building = async move {
+            let store = SqliteStore::open(&options.data_dir, DOMAIN.parse().unwrap()).await.unwrap();
+            let store = Arc::new(store);
+            let server = Server::build(options, Arc::clone(&store) as Arc<dyn Store>).await.unwrap();
+            let address = server.address();
+            tokio::spawn(server.serve(stopped));
+            (store, address)
+        };
+        let (store, address) = tokio::task::block_in_place(|| runtime.block_on(building));
+        self.options.listen = address;
+        self.running = Some(Running { store, stop, runtime: Some(runtime) });
     }
 
+    /// Ends the server, as its process would end: connections and all.
     pub(crate) async fn stop(&mut self) {
-        let running = self.running.take().unwrap();
+        let mut running = self.running.take().unwrap();
         running.stop.cancel();
-        running.serving.await.unwrap();
-        let store: Arc<dyn Store> = running.store;
+        let store = Arc::clone(&running.store) as Arc<dyn Store>;
         store.close().await;
+        running.runtime.take().unwrap().shutdown_background();
     }
 
     pub(crate) fn store(&self) -> &dyn Store {
@@ -216,11 +234,7 @@ impl Agent {
         let address = ServerAddress { host: server.ip().to_string(), port: server.port() };
         let keeper = Keeper::new(Parts {
             opener: Opener::new(address, Arc::clone(&trust)),
-            exchanger: Exchanger::new(
-                Collector::new(tpm.clone(), log, domain),
-                Arc::clone(&trust),
-                Arc::clone(&clock),
-            ),
+            exchanger: Exchanger::new(Collector::new(tpm.clone(), log, domain), Arc::clone(&trust), Arc::clone(&clock)),
             tpm: tpm.clone(),
             trust,
             clock,
@@ -234,8 +248,8 @@ impl Agent {
     }
 
     pub(crate) async fn until(&mut self, seconds: u64, wanted: impl FnMut(&Arc<Status>) -> bool) -> Arc<Status> {
-        let waited = tokio::time::timeout(Duration::from_secs(seconds), self.status.wait_for(wanted)).await;
-        match waited {
+        let mut status = self.status.clone();
+        match tokio::time::timeout(Duration::from_secs(seconds), status.wait_for(wanted)).await {
             Ok(status) => Arc::clone(&status.unwrap()),
             Err(_) => panic!("still {:#?}", self.status.borrow()),
         }
@@ -263,10 +277,10 @@ pub(crate) async fn until(
     seconds: u64,
     wanted: impl FnMut(&SvidState) -> bool,
 ) -> SvidState {
-    let waited = tokio::time::timeout(Duration::from_secs(seconds), state.wait_for(wanted)).await;
-    match waited {
+    let now = state.clone();
+    match tokio::time::timeout(Duration::from_secs(seconds), state.wait_for(wanted)).await {
         Ok(state) => state.unwrap().clone(),
-        Err(_) => panic!("still {:?}", state.borrow()),
+        Err(_) => panic!("still {:?}", now.borrow()),
     }
 }
 

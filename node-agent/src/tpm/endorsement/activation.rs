@@ -45,6 +45,10 @@ pub(super) fn activate(
             }
         }
     }
+    // The chip has ended the session with its last use. The library does not know that, and would flush the handle once
+    // more at the end; its books are put right, which it answers with an error of its own.
+    let mut ended = ObjectHandle::from(SessionHandle::from(session));
+    let _ = open.chip.library(|context| context.tr_close(&mut ended));
     Ok(secrets)
 }
 
