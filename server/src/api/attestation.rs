@@ -14,7 +14,7 @@ use super::answer::{Word, refused, unavailable};
 use super::{answer_to, connection_of};
 use crate::agent_stubs::attestation_server::Attestation;
 use crate::clock;
-use crate::desk::{Answer, Completed, Desk, Failure, Material, Opened};
+use crate::desk::{Answer, Completed, Desk, Failure, Material, MessageRefused, Opened};
 use crate::listen::Connection;
 use crate::store::AttemptId;
 
@@ -39,7 +39,7 @@ impl Attestation for AttestationService {
         let materials = request.into_inner().materials;
         let begun = timeout(BEGIN_TIMEOUT, async {
             if materials.len() > MATERIALS_MAX {
-                return Err(Failure::Message { code: "message.materials" });
+                return Err(Failure::Message(MessageRefused::Materials));
             }
             let materials = materials.into_iter().map(|one| Material { kind: one.kind, bytes: one.material }).collect();
             self.desk.begin(&connection, materials).await
@@ -79,7 +79,7 @@ impl AttestationService {
         mut stream: Streaming<wire::CompleteRequest>,
     ) -> Result<Completed, Failure> {
         let Some(wire::complete_request::Part::Header(header)) = next(&mut stream).await? else {
-            return Err(Failure::Message { code: "message.header" });
+            return Err(Failure::Message(MessageRefused::Header));
         };
         let answer = read_header(header)?;
         let wanted: usize = answer.items.iter().map(|(_, length)| length).sum();
@@ -87,16 +87,16 @@ impl AttestationService {
         let mut received = Vec::new();
         while received.len() < wanted {
             let Some(wire::complete_request::Part::Chunk(chunk)) = next(&mut stream).await? else {
-                return Err(Failure::Message { code: "message.chunk" });
+                return Err(Failure::Message(MessageRefused::Chunk));
             };
             if chunk.is_empty() || chunk.len() > CHUNK_BYTES_MAX || chunk.len() > wanted - received.len() {
-                return Err(Failure::Message { code: "message.chunk" });
+                return Err(Failure::Message(MessageRefused::Chunk));
             }
             received.extend_from_slice(&chunk);
             check_start(&mut opened, &received, wanted)?;
         }
         if next(&mut stream).await?.is_some() {
-            return Err(Failure::Message { code: "message.trailing" });
+            return Err(Failure::Message(MessageRefused::Trailing));
         }
         self.desk.complete(connection, opened, received).await
     }
@@ -136,11 +136,11 @@ fn check_start(opened: &mut Opened, received: &[u8], wanted: usize) -> Result<()
 
 async fn next(stream: &mut Streaming<wire::CompleteRequest>) -> Result<Option<wire::complete_request::Part>, Failure> {
     // A message that is too large or does not decode ends the stream with an error of the transport.
-    let message = stream.message().await.map_err(|_| Failure::Message { code: "message.undecodable" })?;
+    let message = stream.message().await.map_err(|_| Failure::Message(MessageRefused::Undecodable))?;
     match message {
         None => Ok(None),
         Some(wire::CompleteRequest { part: Some(part) }) => Ok(Some(part)),
-        Some(wire::CompleteRequest { part: None }) => Err(Failure::Message { code: "message.empty" }),
+        Some(wire::CompleteRequest { part: None }) => Err(Failure::Message(MessageRefused::Undecodable)),
     }
 }
 
@@ -150,7 +150,7 @@ fn read_header(header: wire::AnswerHeader) -> Result<Answer, Failure> {
         && header.node_key_spki.len() <= SPKI_BYTES_MAX
         && (1..=MATERIALS_MAX).contains(&header.items.len());
     if !fits {
-        return Err(Failure::Message { code: "message.header" });
+        return Err(Failure::Message(MessageRefused::Header));
     }
     let items = header
         .items
@@ -158,7 +158,7 @@ fn read_header(header: wire::AnswerHeader) -> Result<Answer, Failure> {
         .map(|item| {
             let length =
                 usize::try_from(item.length).ok().filter(|length| (1..=EVIDENCE_ITEM_BYTES_MAX).contains(length));
-            length.map(|length| (item.kind, length)).ok_or(Failure::Message { code: "message.item_length" })
+            length.map(|length| (item.kind, length)).ok_or(Failure::Message(MessageRefused::ItemLength))
         })
         .collect::<Result<_, _>>()?;
     Ok(Answer { seal: header.seal, node_key_spki: header.node_key_spki, csr: header.csr, items })

@@ -11,7 +11,7 @@ use holdfast_evidence::{
 use holdfast_identity::{SpiffeId, UnixTime};
 
 use super::tpm::EvidenceRefused;
-use super::{CallerRefused, Desk, Failure};
+use super::{CallerRefused, Desk, Failure, MessageRefused};
 use crate::authority::{Bundle, IssuedSvid};
 use crate::budget::{Place, Source};
 use crate::clock;
@@ -290,7 +290,7 @@ fn read_key(answer: &Answer) -> Result<ClaimedKey, Failure> {
     }
     let proven = ProvenKey::from_csr(&answer.csr)?;
     if proven.spki() != answer.node_key_spki {
-        return Err(Failure::Message { code: "message.node_key" });
+        return Err(Failure::Message(MessageRefused::NodeKey));
     }
     Ok(proven.into())
 }

@@ -127,9 +127,10 @@ impl Desk {
         let claims = verified.claims();
         attempt.clock = Some(tpm::clock(claims));
         attempt.firmware_log = self.log_to_keep(examined);
-        if let Some(withdrawn) = claims.eks.iter().find(|ek| !rules.trusts(&ek.root_sha256)) {
-            attempt.verdict = Verdict::Refuse { code: "tpm.ek.root_withdrawn".to_owned(), genuine: true };
-            attempt.decision = explain::root_withdrawn(withdrawn);
+        if let Some(ek) = claims.eks.iter().find(|ek| !rules.trusts(&ek.root_sha256)) {
+            let withdrawn = EvidenceRefused::RootWithdrawn { root: ek.root_name.clone() };
+            attempt.verdict = Verdict::Refuse { code: withdrawn.code().to_owned(), genuine: withdrawn.is_genuine() };
+            attempt.decision = explain::unverified(&withdrawn);
             return Ok(Ready { attempt, draft: None });
         }
         attempt.policy = Some(enforced.digest);

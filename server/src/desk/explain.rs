@@ -34,17 +34,6 @@ pub(super) fn unverified(refused: &EvidenceRefused) -> String {
     json!({ "verdict": "refused", "code": refused.code(), "errors": chain }).to_string()
 }
 
-/// An endorsement key whose root is not trusted any more.
-pub(super) fn root_withdrawn(ek: &EkIdentity) -> String {
-    json!({
-        "verdict": "refused",
-        "code": "tpm.ek.root_withdrawn",
-        "errors": ["the root that this endorsement key was verified under is not trusted any more"],
-        "machine": machine(std::slice::from_ref(ek)),
-    })
-    .to_string()
-}
-
 fn machine(eks: &[EkIdentity]) -> Value {
     eks.iter()
         .map(|ek| {

@@ -13,11 +13,8 @@ use super::tpm::EvidenceRefused;
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// The message is not what the protocol says.
-    #[error("message is not what the protocol says")]
-    Message {
-        /// Stable code.
-        code: &'static str,
-    },
+    #[error(transparent)]
+    Message(#[from] MessageRefused),
     /// The caller may not ask this here.
     #[error(transparent)]
     Caller(#[from] CallerRefused),
@@ -66,6 +63,48 @@ pub enum Failure {
         /// What was tried, as a verb.
         action: &'static str,
     },
+}
+
+/// How a message is not what the protocol says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MessageRefused {
+    /// More identity materials than one request may have.
+    #[error("request has too many identity materials")]
+    Materials,
+    /// It does not decode, or is too large.
+    #[error("message does not decode, or is too large")]
+    Undecodable,
+    /// The first message of an answer is not a header, or the header is not within its limits.
+    #[error("answer does not begin with a header within its limits")]
+    Header,
+    /// An item of no bytes, or of too many.
+    #[error("evidence item is empty or too large")]
+    ItemLength,
+    /// Something else than a chunk, an empty or too large one, or the end, where evidence is due.
+    #[error("evidence is not chunked as announced")]
+    Chunk,
+    /// Something follows the last announced byte.
+    #[error("something follows the evidence")]
+    Trailing,
+    /// The CSR is for another key than the one claimed.
+    #[error("certificate request is for another key than the one claimed")]
+    NodeKey,
+}
+
+impl MessageRefused {
+    /// Stable code for operators and programs.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Materials => "message.materials",
+            Self::Undecodable => "message.undecodable",
+            Self::Header => "message.header",
+            Self::ItemLength => "message.item_length",
+            Self::Chunk => "message.chunk",
+            Self::Trailing => "message.trailing",
+            Self::NodeKey => "message.node_key",
+        }
+    }
 }
 
 /// Why a caller may not ask this here.
@@ -122,7 +161,7 @@ impl Failure {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Message { code } => code,
+            Self::Message(refused) => refused.code(),
             Self::Caller(refused) => refused.code(),
             Self::Challenge(refused) => refused.code(),
             Self::Key(unproven) => unproven.code(),
@@ -144,7 +183,7 @@ impl Failure {
     #[must_use]
     pub fn reply(&self) -> Reply {
         match self {
-            Self::Message { .. } => Reply::Word(Word::Malformed),
+            Self::Message(_) => Reply::Word(Word::Malformed),
             Self::Caller(refused) => Reply::Word(match refused {
                 CallerRefused::Nobody | CallerRefused::NotANode | CallerRefused::UnknownKey => Word::Enrol,
                 CallerRefused::Kind => Word::Malformed,

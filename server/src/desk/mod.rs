@@ -16,7 +16,7 @@ mod workload;
 
 pub use begin::{Begun, Material};
 pub use complete::{Admitted, Answer, Completed, Opened};
-pub use failure::{CallerRefused, Failure, Reply};
+pub use failure::{CallerRefused, Failure, MessageRefused, Reply};
 pub use logs::KnownLogs;
 pub use rules::{CompiledPolicy, CurrentRules, Rules};
 pub use seal_key::seal_ring;

@@ -20,6 +20,12 @@ pub enum EvidenceRefused {
     /// It does not verify.
     #[error(transparent)]
     Tpm(Box<Unverified>),
+    /// A root that vouched for an endorsement key is not trusted any more.
+    #[error("the root {root} of an endorsement key is not trusted any more")]
+    RootWithdrawn {
+        /// The name under which it was imported.
+        root: String,
+    },
     /// The record's memory of a node does not read back: a fault of ours that only a new enrolment mends.
     #[error("what the record keeps of the node does not read back")]
     Memory,
@@ -38,6 +44,7 @@ impl EvidenceRefused {
         match self {
             Self::Malformed(malformed) => malformed.code(),
             Self::Tpm(unverified) => unverified.code(),
+            Self::RootWithdrawn { .. } => "tpm.ek.root_withdrawn",
             Self::Memory => "node.memory",
         }
     }
@@ -47,6 +54,7 @@ impl EvidenceRefused {
     #[must_use]
     pub fn is_genuine(&self) -> bool {
         match self {
+            Self::RootWithdrawn { .. } => true,
             Self::Malformed(_) | Self::Memory => false,
             Self::Tpm(unverified) => match **unverified {
                 Unverified::Selection { .. }

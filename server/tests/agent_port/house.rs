@@ -12,7 +12,7 @@ use holdfast_server::clock;
 use holdfast_server::desk::DeskSettings;
 use holdfast_server::listen::ListenLimits;
 use holdfast_server::serve::{ServeOptions, Server};
-use holdfast_server::store::sqlite::SqliteStore;
+use holdfast_server::store::sqlite::{SqliteStore, StoreLimits};
 use holdfast_server::store::{
     Actor, Allowed, AttemptFilter, AttemptRecord, Document, EndorsementDraft, EndorsementRole, Entry, EntryDraft, Mode,
     Node, NodeAction, NodeTarget, Parent, PolicyDraft, Sha256, Store,
@@ -68,7 +68,15 @@ impl House {
         let init_options =
             InitOptions::new(trust_domain.clone(), data_dir.clone(), directory.path().join("root.pem"), clock::now());
         init(&init_options).unwrap();
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&data_dir, trust_domain.clone()).await.unwrap());
+        let store: Arc<dyn Store> = Arc::new(
+            SqliteStore::open(
+                &data_dir.join("test.sqlite"),
+                trust_domain.clone(),
+                StoreLimits { entries_max: 100_000 },
+            )
+            .await
+            .unwrap(),
+        );
         let vendor = Vendor::new("Vendor");
         import(store.as_ref(), vendor.root(), "discrete").await;
         let options = ServeOptions {

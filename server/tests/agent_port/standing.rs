@@ -146,14 +146,12 @@ async fn a_policy_change_ends_the_stream_and_a_quote_under_the_new_policy_restor
 }
 
 #[tokio::test]
-async fn the_stream_ends_when_the_evidence_does() {
+async fn a_refusal_by_the_next_quote_ends_the_stream() {
     let house = House::open().await;
-    house.apply(&format!("{POLICY}")).await;
     let mut tpm = house.machine().await;
     let (own, admitted) = house.stand(&mut tpm).await;
     let mut stream = sync(&own, None).await;
     next(&mut stream).await.unwrap();
-    // The least that the policy language allows is a minute: the node is refused by its next quote instead.
     let refused = own.renew(&mut tpm, &crate::virtual_tpm::Boot::of("secure-boot-off")).await.unwrap_err();
     assert_eq!(word(&refused), "refused");
     let end = tokio::time::timeout(Duration::from_secs(1), stream.message()).await.unwrap().unwrap_err();
