@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use holdfast_evidence::crypto::{Digest, HashAlg};
 
@@ -14,7 +15,7 @@ pub struct Version(pub [u16; 4]);
 
 /// A digest with the label that says of what: `x509:HEX` (a certificate in `db`), `db:x509:HEX` (an authority that
 /// verified an image), `.linux:HEX` (a section of a UKI). The label is everything before the last colon.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Labelled {
     /// What the digest belongs to; never empty.
     pub label: Cow<'static, str>,
@@ -23,7 +24,7 @@ pub struct Labelled {
 }
 
 /// The value of a fact, or a value that a policy expects of one.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Value {
     /// Yes or no, such as whether Secure Boot is on.
     Bool(bool),
@@ -171,6 +172,20 @@ impl Value {
             ValueType::Text => (text.len() <= TEXT_BYTES_MAX).then(|| Self::text(text)),
             ValueType::Digest => digest_from_hex(text).map(Self::Digest),
             ValueType::Labelled => Labelled::parse(text).map(Self::Labelled),
+        }
+    }
+}
+
+impl Hash for Value {
+    /// Of a digest eight bytes are enough: it is evenly spread, and equality decides in the end.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let digest = |digest: &Digest| u64::from_le_bytes(digest.as_bytes().first_chunk().copied().unwrap_or_default());
+        match self {
+            Self::Bool(value) => value.hash(state),
+            Self::Integer(value) => value.hash(state),
+            Self::Version(value) => value.hash(state),
+            Self::Text(value) => value.hash(state),
+            Self::Digest(value) | Self::Labelled(Labelled { digest: value, .. }) => state.write_u64(digest(value)),
         }
     }
 }
