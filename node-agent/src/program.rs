@@ -116,7 +116,7 @@ pub fn lock(state: &StateDir) -> anyhow::Result<File> {
 
 /// Nothing can be done about a stalled TPM but to say so and let the supervisor start us anew.
 fn stalled(stall: Stall) {
-    tracing::error!(code = "agent.tpm.stalled", command = stall.command, seconds = stall.seconds, "TPM is stalled");
+    tracing::error!(code = stall.code(), command = stall.command, seconds = stall.seconds, "TPM is stalled");
     eprintln!("holdfast-agent: {stall}");
     std::process::exit(2);
 }

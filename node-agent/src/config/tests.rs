@@ -1,3 +1,5 @@
+//! The agent's configuration, and its reference page.
+
 use super::*;
 
 const SMALLEST: &str = "server = \"localhost:8441\"\ntrust_domain = \"example.org\"\ntrust_bundle = \"/b.pem\"\n";
@@ -97,4 +99,31 @@ fn every_key_can_be_overridden() {
     for key in KEYS {
         assert_eq!(overrides.get(key.path), Some("a"), "{}", key.path);
     }
+}
+
+/// Rows of the page: key, default.
+fn documented() -> Vec<(String, String)> {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/agent-configuration.md");
+    let text = std::fs::read_to_string(page).unwrap();
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| `"));
+    rows.map(|row| {
+        let mut cells = row.split(" | ");
+        let cell = |text: &str| text.trim_matches('`').to_owned();
+        (cell(cells.next().unwrap()), cell(cells.next().unwrap()))
+    })
+    .collect()
+}
+
+#[test]
+fn the_reference_page_lists_every_key_with_its_default() {
+    let keys: Vec<_> =
+        KEYS.iter().map(|key| (key.path.to_owned(), key.default.unwrap_or("\u{2013}").to_owned())).collect();
+    assert_eq!(documented(), keys);
+}
+
+#[test]
+fn the_reference_pages_example_is_a_configuration() {
+    let page = include_str!("../../../docs/reference/agent-configuration.md");
+    let example = page.split("```toml").nth(1).unwrap().split("```").next().unwrap();
+    parse(example, &Overrides::default()).unwrap();
 }

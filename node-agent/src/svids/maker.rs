@@ -41,7 +41,7 @@ pub async fn make(connection: &Connection, cache: &SvidCache, clock: &ServerCloc
             Err(status) if status.code() == Code::PermissionDenied => return status,
             Err(status) => {
                 let pause = retry_after(&status).unwrap_or_else(|| backoff.pause());
-                tracing::warn!(code = "agent.svids.sign", status = ?status.code(), pause_ms = millis(pause), "SVIDs not signed");
+                tracing::warn!(status = ?status.code(), pause_ms = millis(pause), "SVIDs not signed");
                 tokio::time::sleep(pause).await;
             }
         }

@@ -31,6 +31,14 @@ pub struct Stall {
     pub seconds: u64,
 }
 
+impl Stall {
+    /// Stable code for operators and programs.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        "agent.tpm.stalled"
+    }
+}
+
 type Job = Box<dyn FnOnce(&mut Machine) + Send>;
 
 /// A handle on the thread that owns the chip. Clones share the thread; it ends, and frees the chip, with the last one.

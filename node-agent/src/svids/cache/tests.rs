@@ -1,3 +1,5 @@
+//! Who gets what, and when: the cache as workloads see it.
+
 use std::time::Duration;
 
 use zeroize::Zeroizing;
