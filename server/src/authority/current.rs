@@ -114,7 +114,7 @@ impl Authority {
     pub async fn renew(&self, store: &dyn Store, now: UnixTime) -> Result<(), OpeningFault> {
         let mut renewed = false;
         match Issuer::load(&self.trust_domain, &self.files, now) {
-            Ok(issuer) if issuer.not_after() != self.issuer().not_after() => {
+            Ok(issuer) if issuer.intermediate() != self.issuer().intermediate() => {
                 info!(not_after = issuer.not_after().seconds(), "intermediate taken up");
                 *self.issuer.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(issuer);
                 renewed = true;

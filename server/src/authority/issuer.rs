@@ -87,6 +87,12 @@ impl Issuer {
         &self.bundle
     }
 
+    /// DER of the intermediate certificate.
+    #[must_use]
+    pub fn intermediate(&self) -> &[u8] {
+        &self.intermediate
+    }
+
     /// End of the intermediate: nothing it signs lives longer.
     #[must_use]
     pub const fn not_after(&self) -> UnixTime {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use holdfast_evidence::tpm::endorsement::ExpiredIssuers;
-use holdfast_evidence::tpm::{Endorsers, IdentityMaterial, Invitation, NodeKeyProof, PcrSelection, Uninvited, Wanted};
+use holdfast_evidence::tpm::{
+    Endorsers, IdentityMaterial, Invitation, KnownTpm, NodeKeyProof, PcrSelection, Uninvited, Wanted,
+};
 use holdfast_evidence::{Challenge, Purpose};
 use holdfast_identity::UnixTime;
 use ring::rand::SystemRandom;
@@ -81,7 +83,9 @@ impl Desk {
         let node = self.store.node(NodeTarget::SpiffeId(peer.spiffe_id.clone())).await?;
         let node = node.ok_or(CallerRefused::NotANode)?;
         let purpose = renewal(connection, &node).ok_or(CallerRefused::NotANode)?;
-        let invitation = self.invite_known(&node, &purpose)?;
+        // What cannot be read back is as good as forgotten: the machine enrols from the start.
+        let known = tpm::remembered(&node.known).ok_or(CallerRefused::NotANode)?;
+        let invitation = self.invite_known(&node, known, &purpose)?;
         Ok((purpose, invitation))
     }
 
@@ -91,10 +95,10 @@ impl Desk {
         let material = IdentityMaterial::parse(bytes).map_err(EvidenceRefused::from)?;
         let ak = material.ak().map_err(EvidenceRefused::from)?;
         if let Some(node) = self.store.node(NodeTarget::AkName(ak.name().to_vec())).await?
-            && !node.known.is_empty()
+            && let Some(known) = tpm::remembered(&node.known)
         {
             let purpose = renewal(connection, &node).unwrap_or(Purpose::Return);
-            let invitation = self.invite_known(&node, &purpose)?;
+            let invitation = self.invite_known(&node, known, &purpose)?;
             return Ok((purpose, invitation));
         }
         if material.endorsement.is_empty() {
@@ -111,8 +115,7 @@ impl Desk {
         }
     }
 
-    fn invite_known(&self, node: &Node, purpose: &Purpose) -> Result<Invitation, Failure> {
-        let known = tpm::remembered(&node.known)?;
+    fn invite_known(&self, node: &Node, known: KnownTpm, purpose: &Purpose) -> Result<Invitation, Failure> {
         let wanted =
             Wanted { selection: self.selection()?, known_firmware_log: node.firmware_log.map(|digest| digest.0) };
         let node_key = match purpose {

@@ -238,34 +238,34 @@ fn first_look(
         Purpose::Return => Way::Return,
         Purpose::Renew { .. } => Way::Renew,
     };
-    let mut examined = Examined {
+    let (challenge_id, challenge_expires) = (challenge.id(), challenge.expires_at());
+    let ItemState::Tpm(asked) = &expected;
+    let asked_values = asked.selection().pcrs.iter().count();
+    let examined = |result, log_bytes, all_values| Examined {
         attempt,
         began,
         way,
-        challenge_id: challenge.id(),
-        challenge_expires: challenge.expires_at(),
+        challenge_id,
+        challenge_expires,
         expected,
-        result: Err(EvidenceRefused::Memory),
-        log_bytes: None,
-        all_values: false,
+        result,
+        log_bytes,
+        all_values,
     };
     let evidence = match TpmEvidence::parse(&received) {
         Ok(evidence) => evidence,
-        Err(malformed) => {
-            examined.result = Err(malformed.into());
-            return Ok((examined, None));
-        }
+        Err(malformed) => return Ok((examined(Err(malformed.into()), None, false), None)),
     };
     let item = evidence.item();
-    if let FirmwareLog::Bytes(log) = item.firmware_log {
-        examined.log_bytes = Some(received.slice_ref(log));
-    }
-    let ItemState::Tpm(asked) = &examined.expected;
-    examined.all_values = item.pcr_claims.len() >= asked.selection().pcrs.iter().count();
+    let log_bytes = match item.firmware_log {
+        FirmwareLog::Bytes(log) => Some(received.slice_ref(log)),
+        FirmwareLog::Known(_) | FirmwareLog::Absent => None,
+    };
+    let all_values = item.pcr_claims.len() >= asked_values;
     let binding = challenge.answer(key, &[evidence.commitment()])?;
     let endorsements = TpmEndorsements { known_log, ..TpmEndorsements::default() };
-    examined.result = evidence.verify(&endorsements, &binding, now).map_err(EvidenceRefused::from);
-    Ok((examined, Some(binding)))
+    let result = evidence.verify(&endorsements, &binding, now).map_err(EvidenceRefused::from);
+    Ok((examined(result, log_bytes, all_values), Some(binding)))
 }
 
 /// Runs `work` here, or where it blocks nobody.

@@ -184,15 +184,17 @@ impl Failure {
     pub fn reply(&self) -> Reply {
         match self {
             Self::Message(_) => Reply::Word(Word::Malformed),
-            Self::Caller(refused) => Reply::Word(match refused {
-                CallerRefused::Nobody | CallerRefused::NotANode | CallerRefused::UnknownKey => Word::Enrol,
-                CallerRefused::Kind => Word::Malformed,
-                CallerRefused::OtherConnection | CallerRefused::NoPolicy => Word::Refused,
-            }),
+            Self::Caller(refused) => match refused {
+                CallerRefused::Nobody | CallerRefused::NotANode | CallerRefused::UnknownKey => Reply::Word(Word::Enrol),
+                CallerRefused::Kind => Reply::Word(Word::Malformed),
+                CallerRefused::OtherConnection => Reply::Word(Word::Refused),
+                // Nobody is admitted; but nobody loses his identity because our policy is missing or unreadable.
+                CallerRefused::NoPolicy => Reply::Unavailable,
+            },
             Self::Challenge(refused) => Reply::Word(match refused {
-                ChallengeRefused::Expired { .. } => Word::Again,
-                ChallengeRefused::Seal
-                | ChallengeRefused::TooLarge { .. }
+                // A seal that does not open is another server's, or its key was exchanged: no verdict on the machine.
+                ChallengeRefused::Expired { .. } | ChallengeRefused::Seal => Word::Again,
+                ChallengeRefused::TooLarge { .. }
                 | ChallengeRefused::TrustDomain { .. }
                 | ChallengeRefused::Items { .. }
                 | ChallengeRefused::NodeKey => Word::Refused,

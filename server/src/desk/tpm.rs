@@ -26,9 +26,6 @@ pub enum EvidenceRefused {
         /// The name under which it was imported.
         root: String,
     },
-    /// The record's memory of a node does not read back: a fault of ours that only a new enrolment mends.
-    #[error("what the record keeps of the node does not read back")]
-    Memory,
 }
 
 impl From<Unverified> for EvidenceRefused {
@@ -45,7 +42,6 @@ impl EvidenceRefused {
             Self::Malformed(malformed) => malformed.code(),
             Self::Tpm(unverified) => unverified.code(),
             Self::RootWithdrawn { .. } => "tpm.ek.root_withdrawn",
-            Self::Memory => "node.memory",
         }
     }
 
@@ -55,7 +51,7 @@ impl EvidenceRefused {
     pub fn is_genuine(&self) -> bool {
         match self {
             Self::RootWithdrawn { .. } => true,
-            Self::Malformed(_) | Self::Memory => false,
+            Self::Malformed(_) => false,
             Self::Tpm(unverified) => match **unverified {
                 Unverified::Selection { .. }
                 | Unverified::MissingPcr { .. }
@@ -74,9 +70,9 @@ impl EvidenceRefused {
 
 /// The TPM of a node on record. Before it stands what names the machine: the smallest of the endorsement keys of its
 /// first admission.
-pub(super) fn remembered(known: &[u8]) -> Result<KnownTpm, EvidenceRefused> {
-    let (_, tpm) = known.split_first_chunk::<IDENTITY_BYTES>().ok_or(EvidenceRefused::Memory)?;
-    KnownTpm::parse(tpm).map_err(|_| EvidenceRefused::Memory)
+pub(super) fn remembered(known: &[u8]) -> Option<KnownTpm> {
+    let (_, tpm) = known.split_first_chunk::<IDENTITY_BYTES>()?;
+    KnownTpm::parse(tpm).ok()
 }
 
 /// The marks of a machine with these endorsement keys.

@@ -162,8 +162,8 @@ impl LiveNodes {
         if !alive {
             old.close();
         }
-        self.forget(node, &old);
-        alive
+        // Whoever ended the standing meanwhile has said what there is to say.
+        self.forget(node, &old) && alive
     }
 
     /// The node that stands on this connection now.
@@ -222,10 +222,13 @@ impl LiveNodes {
         self.lock().values().filter_map(|live| live.current.as_ref()).map(|current| current.svid_not_after).min()
     }
 
-    fn forget(&self, node: NodeNumber, old: &Connection) {
-        if let Some(live) = self.lock().get_mut(&node) {
-            live.superseded.retain(|one| one.connection.id() != old.id());
-        }
+    /// Whether it was remembered.
+    fn forget(&self, node: NodeNumber, old: &Connection) -> bool {
+        let mut nodes = self.lock();
+        let Some(live) = nodes.get_mut(&node) else { return false };
+        let before = live.superseded.len();
+        live.superseded.retain(|one| one.connection.id() != old.id());
+        live.superseded.len() < before
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<NodeNumber, Live>> {
