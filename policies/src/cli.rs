@@ -59,7 +59,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     match run(&cli, &mut io::stdout().lock()) {
         Ok(exit) => exit,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "holdfast-policy: {error:#}");
+            let whoever_read_went_away =
+                error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
+            if !whoever_read_went_away {
+                let _ = writeln!(io::stderr(), "holdfast-policy: {error:#}");
+            }
             Exit::Usage
         }
     }

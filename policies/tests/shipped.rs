@@ -118,6 +118,21 @@ fn the_schema_describes_everything_that_ships() {
     }
 }
 
+#[test]
+fn the_published_schemas_are_those_of_this_version() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema");
+    for (name, subject) in [
+        ("policy", Subject::Policy),
+        ("reference-values", Subject::ReferenceValues),
+        ("case", Subject::Case),
+        ("facts", Subject::Facts),
+    ] {
+        let published = std::fs::read_to_string(folder.join(format!("{name}.schema.json"))).unwrap();
+        let is = serde_json::from_str::<Value>(&published).is_ok_and(|published| published == schema(subject));
+        assert!(is, "run: holdfast-policy schema {name} > policies/schema/{name}.schema.json");
+    }
+}
+
 fn to_json(value: &toml::Value) -> Value {
     match value {
         toml::Value::String(text) => json!(text),

@@ -141,6 +141,14 @@ impl fmt::Display for Difference {
 
 impl fmt::Display for ValueDifference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let noted = |f: &mut fmt::Formatter<'_>| match &self.expected_note {
+            Some(note) => write!(f, " ({})", escaped(note)),
+            None => Ok(()),
+        };
+        if let (Some(missing), None) = (&self.expected, &self.found) {
+            write!(f, "    lacks    {}", escaped(missing))?;
+            return noted(f);
+        }
         match &self.event {
             Some(EventFound { index, pcr, kind, hint, .. }) => {
                 write!(f, "    event {index}, PCR {pcr}, {}", escaped(kind))?;
@@ -153,9 +161,7 @@ impl fmt::Display for ValueDifference {
         let expected = self.expected.as_deref().unwrap_or("nothing");
         let found = self.found.as_deref().unwrap_or("nothing");
         write!(f, "\n      expected {}", escaped(expected))?;
-        if let Some(note) = &self.expected_note {
-            write!(f, " ({})", escaped(note))?;
-        }
+        noted(f)?;
         write!(f, "\n      found    {}", escaped(found))
     }
 }
