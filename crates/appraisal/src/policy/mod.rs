@@ -16,7 +16,7 @@ mod survey;
 
 pub use bundle::{Bundle, BundleFile, referenced_files};
 pub(crate) use condition::{Condition, Test};
-use holdfast_evidence::tpm::{Bank, PcrIndex, PcrSet};
+use holdfast_evidence::tpm::{Bank, PcrSet};
 use holdfast_identity::UnixTime;
 pub(crate) use issue::Segment;
 pub(crate) use rule::{Alternative, Deny, Factor, Rule};
@@ -39,6 +39,7 @@ pub struct Policy {
     pub(crate) bank: Bank,
     pub(crate) denies: Vec<Deny>,
     pub(crate) rules: Vec<Rule>,
+    required: PcrSet,
     file: String,
     warnings: Vec<Finding>,
 }
@@ -72,10 +73,8 @@ impl Policy {
 
     /// The PCRs that must be quoted: 0 to 7 and those that the rules, deny lists and selectors rest on.
     #[must_use]
-    pub fn required_pcrs(&self) -> PcrSet {
-        let needed = self.facts().into_iter().flat_map(FactId::pcrs);
-        let needed = needed.filter_map(|pcr| PcrIndex::new(u32::from(pcr)));
-        needed.fold(PcrSet::FIRMWARE, PcrSet::with)
+    pub const fn required_pcrs(&self) -> PcrSet {
+        self.required
     }
 
     /// The facts that rules, deny lists and selectors name.

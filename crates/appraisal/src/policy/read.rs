@@ -1,6 +1,6 @@
 //! Reads a whole policy: its keys in order, then what only shows when everything is read.
 
-use holdfast_evidence::tpm::Bank;
+use holdfast_evidence::tpm::{Bank, PcrIndex, PcrSet};
 use toml::de::DeTable;
 
 use super::issue::Partial;
@@ -9,6 +9,7 @@ use super::rule::{Rule, RuleReader, tables, unique};
 use super::{Deny, Policy, bundle, survey};
 use crate::decision::PolicyVersion;
 use crate::document::{Document, Reader};
+use crate::facts::FactId;
 use crate::finding::{Finding, Kind, Severity};
 
 /// The bank where the policy names none.
@@ -34,6 +35,9 @@ pub(super) fn policy(document: Document<'_>, references: &[Document<'_>]) -> Res
     let errors = findings.iter().any(|finding| finding.severity == Severity::Error);
     match parsed {
         Some(mut policy) if !errors => {
+            let needed = policy.facts().into_iter().flat_map(FactId::pcrs);
+            let needed = needed.filter_map(|pcr| PcrIndex::new(u32::from(pcr)));
+            policy.required = needed.fold(PcrSet::FIRMWARE, PcrSet::with);
             policy.file = document.name.to_owned();
             policy.version.digest = bundle::digest(&policy.version.name, document, references);
             policy.warnings = findings;
@@ -87,6 +91,7 @@ fn read(
         bank,
         denies,
         rules,
+        required: PcrSet::FIRMWARE,
         file: String::new(),
         warnings: Vec::new(),
     })
