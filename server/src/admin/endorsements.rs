@@ -28,7 +28,7 @@ impl Endorsements for Admin {
         &self,
         request: Request<admin::ImportEndorsementsRequest>,
     ) -> Result<Response<admin::ImportEndorsementsResponse>, Status> {
-        let by = actor(&request)?;
+        let by = actor(&request, "endorsement.import")?;
         let request = request.into_inner();
         if !(1..=FILES_MAX).contains(&request.files.len()) {
             let reason = format!("{} endorsements, expected 1 to {FILES_MAX}", request.files.len());
@@ -56,7 +56,7 @@ impl Endorsements for Admin {
         &self,
         request: Request<admin::WithdrawEndorsementRequest>,
     ) -> Result<Response<admin::WithdrawEndorsementResponse>, Status> {
-        let by = actor(&request)?;
+        let by = actor(&request, "endorsement.withdraw")?;
         let sha256 = digest("sha256", request.into_inner().sha256)?;
         match self.store.withdraw_endorsement(sha256, by, clock::now()).await.map_err(Refusal::from)? {
             true => Ok(Response::new(admin::WithdrawEndorsementResponse {})),

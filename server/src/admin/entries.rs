@@ -23,7 +23,7 @@ const MATCH_MAX: u32 = 1000;
 #[tonic::async_trait]
 impl Entries for Admin {
     async fn create(&self, request: Request<admin::CreateEntryRequest>) -> Result<Response<admin::Entry>, Status> {
-        let by = actor(&request)?;
+        let by = actor(&request, "entry.create")?;
         let draft = draft(request.into_inner().entry)?;
         let created = self.store.create_entry(draft, by, clock::now()).await.map_err(Refusal::from)?;
         Ok(Response::new(message(&created.map_err(Refusal::from)?)))
@@ -49,7 +49,7 @@ impl Entries for Admin {
     }
 
     async fn update(&self, request: Request<admin::UpdateEntryRequest>) -> Result<Response<admin::Entry>, Status> {
-        let by = actor(&request)?;
+        let by = actor(&request, "entry.update")?;
         let request = request.into_inner();
         let entry = request.entry.unwrap_or_default();
         let (id, revision) = (entry.id.clone(), request.only_if_unchanged.then_some(entry.revision_number));
@@ -59,7 +59,7 @@ impl Entries for Admin {
     }
 
     async fn delete(&self, request: Request<admin::DeleteEntryRequest>) -> Result<Response<admin::Entry>, Status> {
-        let by = actor(&request)?;
+        let by = actor(&request, "entry.delete")?;
         let deleted = self.store.delete_entry(request.into_inner().id, by, clock::now()).await;
         Ok(Response::new(message(&deleted.map_err(Refusal::from)?.map_err(Refusal::from)?)))
     }

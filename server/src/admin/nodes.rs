@@ -44,7 +44,7 @@ impl Nodes for Admin {
     }
 
     async fn act(&self, request: Request<admin::ActOnNodeRequest>) -> Result<Response<admin::Node>, Status> {
-        let by = actor(&request)?;
+        let by = actor(&request, "node.act")?;
         let request = request.into_inner();
         let reason = bounded("reason", request.reason.clone())?;
         let action = match request.action() {
@@ -61,7 +61,7 @@ impl Nodes for Admin {
     }
 
     async fn allow(&self, request: Request<admin::AllowRequest>) -> Result<Response<admin::AllowResponse>, Status> {
-        let by = actor(&request)?;
+        let by = actor(&request, "inventory.allow")?;
         let keys = request.into_inner().keys;
         check_count(keys.len())?;
         let keys = keys
@@ -76,7 +76,7 @@ impl Nodes for Admin {
         &self,
         request: Request<admin::DisallowRequest>,
     ) -> Result<Response<admin::DisallowResponse>, Status> {
-        let by = actor(&request)?;
+        let by = actor(&request, "inventory.disallow")?;
         let digests = request.into_inner().digests;
         check_count(digests.len())?;
         let digests = digests.into_iter().map(|bytes| digest("digest", bytes)).collect::<Result<_, _>>()?;

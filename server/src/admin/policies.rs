@@ -23,7 +23,7 @@ impl Policies for Admin {
         &self,
         request: Request<admin::ApplyPolicyRequest>,
     ) -> Result<Response<admin::ApplyPolicyResponse>, Status> {
-        let by = actor(&request)?;
+        let by = actor(&request, "policy.apply")?;
         let request = request.into_inner();
         let mode = match request.mode.as_str() {
             "enforce" => Mode::Enforce,

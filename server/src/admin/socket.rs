@@ -78,11 +78,13 @@ impl AdminSocket {
     }
 }
 
-/// Who sent `request`, as the kernel says.
-pub(super) fn actor<T>(request: &Request<T>) -> Result<Actor, tonic::Status> {
+/// Who sent `request` to have `action` done, as the kernel says. The log says who asked; the record, what was done.
+pub(super) fn actor<T>(request: &Request<T>, action: &'static str) -> Result<Actor, tonic::Status> {
     let peer = request.extensions().get::<UdsConnectInfo>().and_then(|info| info.peer_cred);
     let uid = peer.map(|peer| peer.uid()).ok_or_else(|| tonic::Status::internal("the kernel names no peer"))?;
-    Ok(Actor::Operator { uid, name: user_name(uid).unwrap_or_default() })
+    let name = user_name(uid).unwrap_or_default();
+    tracing::info!(uid, name, action, "operator asks");
+    Ok(Actor::Operator { uid, name })
 }
 
 /// The name of a local user. Of users that only a directory service knows, the record holds the number alone.
