@@ -14,6 +14,8 @@
 #[allow(dead_code, reason = "another test binary uses the rest")]
 mod workload;
 
+#[path = "workload_api/attestors.rs"]
+mod attestors;
 #[path = "workload_api/clients.rs"]
 mod clients;
 #[path = "workload_api/limits.rs"]

@@ -178,8 +178,13 @@ impl Peer {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{AttestFault, Attestor, Attestors, Unix};
     use super::*;
+    use std::collections::BTreeSet;
     use std::process::{Child, Command, Stdio};
+
+    use futures_util::future::BoxFuture;
+    use holdfast_identity::Selector;
 
     fn sleeper() -> Child {
         Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().unwrap()
@@ -247,5 +252,44 @@ mod tests {
         child.wait().unwrap();
         let (uid, gid) = own();
         assert_eq!(Peer::by_number(gone, uid, gid, u64::MAX).unwrap_err().code(), "attest.peer.exited");
+    }
+
+    /// A process that has exited, and whose number means another one by now: this one.
+    fn reused() -> Peer {
+        let mut child = sleeper();
+        let pidfd = pidfd_open(pid(&child), PidfdFlags::empty()).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let (uid, gid) = own();
+        Peer::held(rustix::process::getpid(), uid, gid, pidfd, Pin::Kernel).unwrap()
+    }
+
+    #[tokio::test]
+    async fn nothing_is_read_of_a_process_that_took_over_the_number() {
+        let peer = reused();
+        assert!(process::Process::open(&peer).is_err());
+        let refused = Unix::default().attest(&peer).await.unwrap_err();
+        assert_eq!(refused.code(), "attest.exited");
+    }
+
+    /// Knows everybody.
+    struct Gullible;
+
+    impl Attestor for Gullible {
+        fn kind(&self) -> &'static str {
+            "gullible"
+        }
+
+        fn attest<'a>(&'a self, _: &'a Peer) -> BoxFuture<'a, Result<BTreeSet<Selector>, AttestFault>> {
+            Box::pin(async { Ok(BTreeSet::from(["gullible:yes".parse().unwrap()])) })
+        }
+    }
+
+    #[tokio::test]
+    async fn whatever_an_attestor_says_a_process_that_exited_has_no_selectors() {
+        let attestors = || Attestors::new(vec![Box::new(Gullible)]);
+        assert_eq!(attestors().attest(&reused()).await.unwrap_err().code(), "attest.exited");
+        let (near, _far) = tokio::net::UnixStream::pair().unwrap();
+        assert_eq!(attestors().attest(&Peer::of(&near).unwrap()).await.unwrap().len(), 1);
     }
 }

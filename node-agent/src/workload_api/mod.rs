@@ -5,6 +5,7 @@
 
 mod allowance;
 mod caller;
+mod descriptors;
 mod message;
 mod refusal;
 mod security_header;
@@ -94,7 +95,8 @@ impl Endpoint {
         let socket = Socket::open(path)?;
         tracing::info!(socket = %path.display(), "workload api listening");
         let hang_up = CancellationToken::new();
-        let callers = Callers { ledger: Arc::new(Ledger::new(self.limits)), hang_up: hang_up.clone() };
+        let limits = Limits { connections: descriptors::allow(self.limits.connections), ..self.limits };
+        let callers = Callers { ledger: Arc::new(Ledger::new(limits)), hang_up: hang_up.clone() };
         let (health, health_service) = tonic_health::server::health_reporter();
         let bundles = self.source.bundles();
         let sources = Sources { svids: self.source, attestors: self.attestors, stop: stop.clone() };

@@ -41,8 +41,13 @@ impl Agent {
 
     /// Serves with `limits`; nothing is known to the agent yet.
     pub(crate) async fn with(limits: Limits) -> Self {
+        Self::of(|endpoint| endpoint.limited_to(limits)).await
+    }
+
+    /// Serves as `shape` makes it; nothing is known to the agent yet.
+    pub(crate) async fn of(shape: impl FnOnce(Endpoint) -> Endpoint) -> Self {
         let (registry, work, stop) = (Registry::starting(), WorkDir::new().unwrap(), CancellationToken::new());
-        let endpoint = Endpoint::new(registry.clone()).limited_to(limits);
+        let endpoint = shape(Endpoint::new(registry.clone()));
         let path = work.path().join("api.sock");
         let served = tokio::spawn({
             let (path, stop) = (path.clone(), stop.clone());
