@@ -45,6 +45,7 @@ pub(super) enum Command {
     Show {
         /// A digest or its first digits, a number, or `enforce` or `observe`
         #[arg(default_value = "enforce")]
+        #[arg(id = "policy-version", value_name = "VERSION")]
         version: String,
     },
 }
