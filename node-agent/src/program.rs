@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use rustix::fs::FlockOperation;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -30,7 +30,7 @@ const LOCK: &str = "agent.lock";
 /// How long everything may take to end after the signal.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Runs the agent until SIGTERM or SIGINT.
+/// Runs the agent until SIGTERM or SIGINT. SIGHUP makes it attest at once.
 ///
 /// # Errors
 /// Where something cannot be opened at the start, or the Workload API ends. A server that is away is no error.
@@ -77,9 +77,15 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         state: state.clone(),
         status,
     });
-    let stopped = stop.clone();
+    let (again, stopped) = (Arc::new(Notify::new()), stop.clone());
+    let (told, mut hangups) = (Arc::clone(&again), signal(SignalKind::hangup())?);
+    tokio::spawn(async move {
+        while hangups.recv().await.is_some() {
+            told.notify_one();
+        }
+    });
     tasks.spawn(async move {
-        keeper.run(stopped).await;
+        keeper.run(again, stopped).await;
         Ok(())
     });
     tracing::info!(server = %config.server, trust_domain = %config.trust_domain, tpm = %config.tpm.interface, "agent started");

@@ -90,6 +90,13 @@ impl Agent {
         self.daemon.as_mut()
     }
 
+    /// Sends the daemon a signal by name, such as `HUP`.
+    pub fn tell(&self, signal: &str) {
+        if let Some(daemon) = &self.daemon {
+            daemon.signal(signal);
+        }
+    }
+
     /// The Workload API's socket.
     #[must_use]
     pub fn socket(&self) -> PathBuf {

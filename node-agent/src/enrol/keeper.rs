@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::exchange::{Admission, Exchanger};
@@ -71,14 +71,19 @@ impl Keeper {
         Self { parts, book: Arc::default(), svid: None, own_failures: 0 }
     }
 
-    /// Runs until `stop` is cancelled.
-    pub async fn run(mut self, stop: CancellationToken) {
+    /// Runs until `stop` is cancelled. `again` makes it attest at once, on a new connection: after a resume, after the
+    /// TPM was reset, or when an operator will not wait for the next try.
+    pub async fn run(mut self, again: Arc<Notify>, stop: CancellationToken) {
         self.publish_bundle();
         let mut setbacks = Backoff::new(SETBACK.0, SETBACK.1);
         let mut refusals = Backoff::new(REFUSED.0, REFUSED.1);
         loop {
             let next = tokio::select! {
                 next = self.session(&mut setbacks, &mut refusals) => next,
+                () = again.notified() => {
+                    tracing::info!("attesting anew, as asked");
+                    Next::Now
+                }
                 () = stop.cancelled() => return,
             };
             let Next::Later(setback) = next else { continue };
@@ -94,6 +99,7 @@ impl Keeper {
             );
             tokio::select! {
                 () = self.wait(pause) => {}
+                () = again.notified() => {}
                 () = stop.cancelled() => return,
             }
         }

@@ -92,6 +92,9 @@ pub fn tell(story: &mut Story, programs: &Programs, out: &Path) -> anyhow::Resul
     let watching = Process::start(&mut at(&workloads[1], &agents[1], &["watch"]), &out.join("workload-watch.log"))?;
     until("the stream is open", PATIENCE, || watching.log().contains("update:").then_some(()))?;
     machines.tell(1, "reboot", &["--profile", CHANGED])?;
+    // On a real machine the agent would start anew here. This one lives on, so that its workload's stream can be seen to
+    // end, and is told to attest.
+    agents[1].tell("HUP");
     let refusal = until("the refusal", PATIENCE, || refused_attempt(&server).ok().flatten())?;
     std::fs::write(out.join("refusal.json"), serde_json::to_string_pretty(&refusal)?)?;
     story.show(&what_differs(&refusal)?);
