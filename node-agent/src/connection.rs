@@ -7,7 +7,6 @@ mod signer;
 mod verifier;
 
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use holdfast_protocol::limits;
@@ -24,8 +23,6 @@ pub use open::{Credentials, Opener};
 
 /// Bytes of the largest answer: a page of 500 entries at their largest.
 const ANSWER_BYTES_MAX: usize = 8 << 20;
-/// How long a connection may take to say goodbye.
-const GOODBYE: Duration = Duration::from_millis(500);
 
 /// An open connection. Dropping it closes it.
 #[derive(Debug)]
@@ -89,7 +86,7 @@ impl Connection {
         self.stop.cancel();
     }
 
-    /// Closes it and waits until the server can see that: half a second at most.
+    /// Closes it and waits until its socket is closed.
     pub async fn close(&self) {
         self.stop.cancel();
         self.gone.cancelled().await;

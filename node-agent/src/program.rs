@@ -56,9 +56,13 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         });
     }
     let listener = status::bind(&state)?;
-    let stopped = stop.clone();
+    let (counted, chip, stopped) = (Arc::clone(&cache), tpm.clone(), stop.clone());
     tasks.spawn(async move {
-        status::serve(listener, statuses, stopped).await;
+        let count = |status: &mut Status| {
+            (status.entries, status.svids) = counted.counts();
+            status.tpm_commands = chip.commands();
+        };
+        status::serve(listener, statuses, count, stopped).await;
         Ok(())
     });
     let (source, stopped) = (Arc::clone(&cache) as Arc<dyn SvidSource>, stop.clone());

@@ -75,8 +75,13 @@ pub fn bind(state: &StateDir) -> Result<UnixListener, StateFault> {
     UnixListener::bind(&path).map_err(|source| StateFault::Io { action: "cannot open socket", path, source })
 }
 
-/// Answers until `stop` is cancelled.
-pub async fn serve(listener: UnixListener, status: watch::Receiver<Arc<Status>>, stop: CancellationToken) {
+/// Answers until `stop` is cancelled, with the counts of that moment by `count`.
+pub async fn serve(
+    listener: UnixListener,
+    status: watch::Receiver<Arc<Status>>,
+    count: impl Fn(&mut Status),
+    stop: CancellationToken,
+) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -87,7 +92,9 @@ pub async fn serve(listener: UnixListener, status: watch::Receiver<Arc<Status>>,
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
             continue;
         };
-        let document = serde_json::to_vec(status.borrow().as_ref()).unwrap_or_default();
+        let mut now = status.borrow().as_ref().clone();
+        count(&mut now);
+        let document = serde_json::to_vec(&now).unwrap_or_default();
         // Small enough for the socket's buffer; a reader that went away misses nothing.
         let _ = stream.write_all(&document).await;
     }

@@ -9,8 +9,9 @@ Examples:
   holdfast-agent run --config /etc/holdfast/agent.toml
   holdfast-agent run --server holdfast.example.org:8441 --trust-domain example.org \\
       --trust-bundle /etc/holdfast/bundle.pem --data-dir /var/lib/holdfast/agent
-  holdfast-agent run --server 127.0.0.1:8441 --trust-domain example.org --trust-bundle bundle.pem \\
-      --data-dir /tmp/agent --tpm-swtpm host=127.0.0.1,port=2321 --workload-api-socket /tmp/agent/api.sock
+  holdfast-agent run --server 127.0.0.1:8441 --trust-domain example.org --trust-bundle b.pem \\
+      --data-dir /tmp/agent --tpm-swtpm host=127.0.0.1,port=2321 \\
+      --workload-api-socket /tmp/agent/api.sock
 
 Exit code: 0 after SIGTERM or SIGINT, 2 where the configuration is wrong or the TPM no longer answers.";
 

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::signer::NodeCertificate;
 use super::verifier::ServerVerifier;
-use super::{Channel, Connection, ConnectionFault, GOODBYE};
+use super::{Channel, Connection, ConnectionFault};
 use crate::clock;
 use crate::config::ServerAddress;
 use crate::tpm::Tpm;
@@ -135,13 +135,11 @@ impl Opener {
         let (stopped, ended) = (stop.clone(), gone.clone().drop_guard());
         tokio::spawn(async move {
             let _ended = ended;
-            let mut connection = std::pin::pin!(connection);
             tokio::select! {
                 // An error here ends every request on the connection with an error of its own.
-                _ = connection.as_mut() => {}
-                () = stopped.cancelled() => {
-                    let _ = timeout(GOODBYE, connection).await;
-                }
+                _ = connection => {}
+                // Dropping the connection closes the socket: the server sees that at once.
+                () = stopped.cancelled() => {}
             }
         });
         Ok(Connection { channel: Channel { requests }, origin, stop, gone, own })

@@ -259,10 +259,7 @@ impl Keeper {
 
     pub(super) fn report(&self, change: impl FnOnce(&mut Status)) {
         self.parts.status.send_modify(|status| {
-            let status = Arc::make_mut(status);
-            change(status);
-            (status.entries, status.svids) = self.parts.cache.counts();
-            status.tpm_commands = self.parts.tpm.commands();
+            change(Arc::make_mut(status));
         });
     }
 }

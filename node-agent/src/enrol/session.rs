@@ -60,7 +60,6 @@ impl Keeper {
                 () = tokio::time::sleep(self.until(renew_at)) => None,
             };
             self.parts.cache.tick();
-            self.report(|_| {});
             let attest = match ended {
                 None => self.parts.clock.is_due(renew_at),
                 Some(Ok(Ended::Svids(status))) => {

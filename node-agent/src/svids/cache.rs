@@ -142,6 +142,11 @@ impl SvidCache {
             .is_none_or(|held| held.revision_number != entry.revision_number || self.clock.is_due(held.rotate_at))
     }
 
+    /// When the next SVID comes of age; `None` while there is none.
+    pub(super) fn next_rotation(&self) -> Option<UnixTime> {
+        self.lock().held.values().map(|held| held.rotate_at).min()
+    }
+
     /// Takes signed SVIDs, with the moment from which each is to be replaced.
     pub(super) fn store(&self, signed: Vec<(Arc<Entry>, X509Svid, UnixTime)>) {
         let mut inner = self.lock();

@@ -32,8 +32,11 @@ pub async fn make(connection: &Connection, cache: &SvidCache, clock: &ServerCloc
     loop {
         let due = cache.due(SVID_REQUESTS_MAX);
         if due.is_empty() {
-            // Nothing tells of an SVID that has come of age: look now and then.
-            let _ = tokio::time::timeout(CHECK_EVERY, cache.work()).await;
+            // Timers sleep through a suspend: look now and then.
+            let left =
+                cache.next_rotation().map(|at| at.since(clock.now()).max(1)).and_then(|left| left.try_into().ok());
+            let pause = left.map_or(CHECK_EVERY, Duration::from_secs).min(CHECK_EVERY);
+            let _ = tokio::time::timeout(pause, cache.work()).await;
             continue;
         }
         match batch(connection, cache, clock, due).await {

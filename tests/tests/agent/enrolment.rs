@@ -67,7 +67,7 @@ async fn whole_enrolments_are_counted_in_commands() {
     let mut agent = other.agent(&machine);
     agent.until_connected().await;
     agent.stop().await;
-    assert_eq!(machine.command_total(), 5, "look up both keys, quote; sign, quote");
+    assert_eq!(machine.command_total(), 6, "look up both keys, certify, quote; and sign, quote");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,5 +103,23 @@ async fn a_machine_that_was_forgotten_by_its_server_enrols_anew() {
     other.allow(&machine).await;
     let mut agent = other.agent(&machine);
     agent.until_connected().await;
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_renewal_on_the_open_connection_is_one_command() {
+    let world = World::with_node_svids_of(12).await;
+    let machine = world.machine(0);
+    world.allow(&machine).await;
+    let mut agent = world.agent(&machine);
+    let mut last = agent.until_connected().await;
+    machine.forget_commands();
+    for _ in 0..2 {
+        let before = last.attempt.clone();
+        last = agent.until(10, |status| status.attempt != before).await;
+        assert!(last.connected);
+    }
+    let commands = machine.commands();
+    assert_eq!((commands[&QUOTE], machine.command_total()), (2, 2), "{commands:?}");
     agent.stop().await;
 }

@@ -62,3 +62,24 @@ async fn no_workload_key_is_ever_on_disk() {
     }
     agent.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_svid_is_replaced_on_the_open_stream_before_half_of_its_life_is_over() {
+    let world = World::new().await;
+    let machine = world.machine(0);
+    world.allow(&machine).await;
+    world.entry_of("/a", "unix:uid:1", 10).await;
+    let mut agent = world.agent(&machine);
+    agent.until_connected().await;
+    let mut state = agent.watch("unix:uid:1");
+    let until_when = |state: &SvidState| match state {
+        SvidState::Ready(update) => update.svids[0].not_after.seconds(),
+        _ => 0,
+    };
+    let first = until_when(&until(&mut state, 10, ready).await);
+    let from = Instant::now();
+    let second = until_when(&until(&mut state, 20, |state| until_when(state) > first).await);
+    assert!(from.elapsed().as_secs() <= 6, "{:?}", from.elapsed());
+    assert!(second > first);
+    agent.stop().await;
+}

@@ -20,7 +20,7 @@ use holdfast_identity::{Selector, TrustDomain};
 use holdfast_server::authority::{self, InitOptions};
 use holdfast_server::config::Config;
 use holdfast_server::serve::{ServeOptions, Server};
-use holdfast_server::store::sqlite::SqliteStore;
+use holdfast_server::store::sqlite::{SqliteStore, StoreLimits};
 use holdfast_server::store::{
     Actor, Allowed, Document, EndorsementDraft, EndorsementRole, Entry, EntryDraft, Mode, Parent, PolicyDraft, Sha256,
     Store,
@@ -86,7 +86,16 @@ impl World {
         Self::with_policy(POLICY).await
     }
 
+    /// The same with node SVIDs that live so many seconds.
+    pub(crate) async fn with_node_svids_of(seconds: i64) -> Self {
+        Self::build(POLICY, |options| options.desk.node_svid_ttl_max = seconds).await
+    }
+
     pub(crate) async fn with_policy(policy: &str) -> Self {
+        Self::build(policy, |_| ()).await
+    }
+
+    async fn build(policy: &str, change: impl FnOnce(&mut ServeOptions)) -> Self {
         let place = tempfile::tempdir().unwrap();
         let data_dir = place.path().join("server");
         let domain: TrustDomain = DOMAIN.parse().unwrap();
@@ -99,7 +108,8 @@ impl World {
             place.path().join("admin.sock").display()
         );
         std::fs::write(&file, text).unwrap();
-        let options = ServeOptions::from(&Config::load(&file).unwrap());
+        let mut options = ServeOptions::from(&Config::load(&file).unwrap());
+        change(&mut options);
         let mut world = Self { place, options, running: None };
         world.start().await;
         world.apply(policy).await;
@@ -121,8 +131,9 @@ impl World {
         let runtime = Runtime::new().unwrap();
         let stop = CancellationToken::new();
         let (options, stopped) = (self.options.clone(), stop.clone());
+        let database = options.data_dir.join("holdfast.sqlite");
         let building = async move {
-            let store = SqliteStore::open(&options.data_dir, DOMAIN.parse().unwrap()).await.unwrap();
+            let store = SqliteStore::open(&database, DOMAIN.parse().unwrap(), StoreLimits::default()).await.unwrap();
             let store = Arc::new(store);
             let server = Server::build(options, Arc::clone(&store) as Arc<dyn Store>).await.unwrap();
             let address = server.address();
@@ -169,12 +180,17 @@ impl World {
 
     /// An entry for workloads with `selector` on every simulated machine.
     pub(crate) async fn entry(&self, path: &str, selector: &str) -> Entry {
+        self.entry_of(path, selector, 0).await
+    }
+
+    /// The same with SVIDs that live so many seconds.
+    pub(crate) async fn entry_of(&self, path: &str, selector: &str, seconds: i64) -> Entry {
         let draft = EntryDraft {
             id: String::new(),
             spiffe_id: format!("spiffe://{DOMAIN}{path}").parse().unwrap(),
             parent: Parent::Selectors(selectors("tpm:class:simulated")),
             selectors: selectors(selector),
-            x509_svid_ttl: 0,
+            x509_svid_ttl: seconds,
             dns_names: Vec::new(),
             hint: String::new(),
             expires_at: None,
