@@ -11,6 +11,8 @@ struct Stub {
     messages: &'static str,
     server: Option<&'static str>,
     client: Option<&'static str>,
+    /// The codec of the server's side; tonic's own if none is named.
+    codec: Option<&'static str>,
     /// Where the encoded `FileDescriptorSet` lies, for services that answer gRPC reflection.
     descriptors: Option<&'static str>,
 }
@@ -22,6 +24,7 @@ const STUBS: &[Stub] = &[
         messages: "::holdfast_protocol::agent",
         server: Some("server/src/generated/agent.rs"),
         client: Some("node-agent/src/generated/agent.rs"),
+        codec: None,
         descriptors: None,
     },
     Stub {
@@ -30,6 +33,7 @@ const STUBS: &[Stub] = &[
         messages: "::holdfast_protocol::admin",
         server: Some("server/src/generated/admin_server.rs"),
         client: Some("server/src/generated/admin_client.rs"),
+        codec: None,
         descriptors: None,
     },
     Stub {
@@ -38,6 +42,7 @@ const STUBS: &[Stub] = &[
         messages: "::holdfast_protocol::workload",
         server: Some("node-agent/src/generated/workload_server.rs"),
         client: Some("node-agent/src/generated/workload_client.rs"),
+        codec: Some("crate::workload_api::Codec"),
         descriptors: Some("node-agent/src/generated/workload.fds"),
     },
 ];
@@ -79,6 +84,9 @@ fn generate() -> Vec<(String, Vec<u8>)> {
                 .build_client(!server)
                 .build_transport(false)
                 .out_dir(out.path());
+            if let (Some(codec), true) = (stub.codec, server) {
+                config = config.codec_path(codec);
+            }
             if stub.module == "_" {
                 for file in &descriptors.file {
                     if file.package().is_empty() {

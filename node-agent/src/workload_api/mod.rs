@@ -5,6 +5,7 @@
 
 mod allowance;
 mod caller;
+mod codec;
 mod descriptors;
 mod message;
 mod refusal;
@@ -36,6 +37,7 @@ use socket::Socket;
 use subscription::Sources;
 
 pub use allowance::{Allowance, Limits};
+pub use codec::Codec;
 pub use socket::SocketFault;
 
 /// The standard's service, for reflection.
