@@ -223,9 +223,6 @@ async fn keep(store: Arc<dyn Store>, authority: Arc<Authority>, desk: Arc<Desk>,
 #[expect(clippy::cast_precision_loss, reason = "gauges are floating-point; counts and seconds are far below 2^52")]
 fn measure(authority: &Authority, live: &LiveNodes, now: holdfast_identity::UnixTime) {
     metrics::gauge!("holdfast_nodes_standing").set(live.count() as f64);
-    if let Some(end) = live.first_expiry() {
-        metrics::gauge!("holdfast_first_expiry_seconds").set(end.since(now) as f64);
-    }
     metrics::gauge!("holdfast_intermediate_expiry_seconds").set(authority.issuer().not_after().since(now) as f64);
     if let Some(end) = authority.own().not_after() {
         metrics::gauge!("holdfast_own_certificate_expiry_seconds").set(end.since(now) as f64);

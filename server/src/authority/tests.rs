@@ -8,7 +8,8 @@ use x509_parser::prelude::*;
 use super::testing::{NOW, Place, founded, sign};
 use super::*;
 use crate::listen::{InvalidSvid, PeerSvid, uri_san};
-use crate::store::{EntryNumber, NodeNumber, Origin, Recorded};
+use crate::store::sqlite::{SqliteStore, StoreLimits};
+use crate::store::{EntryNumber, NodeNumber, Origin, Recorded, Store};
 use holdfast_identity::{TrustDomain, UnixTime};
 
 fn workload(issuer: &Issuer, dns: &[&str], ttl: i64, ends: &[UnixTime]) -> Result<Draft, AuthorityFault> {
@@ -241,4 +242,47 @@ fn authority_key(certificate: &X509Certificate<'_>) -> Option<Vec<u8>> {
         ParsedExtension::AuthorityKeyIdentifier(found) => found.key_identifier.as_ref().map(|key| key.0.to_vec()),
         _ => None,
     })
+}
+
+async fn running(place: &Place) -> (Authority, std::sync::Arc<dyn Store>) {
+    let database = place.options.data_dir.join("test.sqlite");
+    let limits = StoreLimits { entries_max: 10 };
+    let store = SqliteStore::open(&database, place.options.trust_domain.clone(), limits).await.unwrap();
+    let store: std::sync::Arc<dyn Store> = std::sync::Arc::new(store);
+    let opened = Authority::open(place.options.trust_domain.clone(), place.files(), store.as_ref(), NOW).await;
+    (opened.unwrap(), store)
+}
+
+#[tokio::test]
+async fn a_running_server_replaces_its_own_certificate_after_a_third_of_its_life() {
+    let (place, _) = founded();
+    let (authority, store) = running(&place).await;
+    let first = authority.own().not_after().unwrap();
+    assert_eq!(first, NOW.plus(OWN_CERTIFICATE_TTL_SECONDS));
+    let third = OWN_CERTIFICATE_TTL_SECONDS / 3;
+    authority.renew(store.as_ref(), NOW.plus(third - 1)).await.unwrap();
+    assert_eq!(authority.own().not_after(), Some(first));
+    authority.renew(store.as_ref(), NOW.plus(third)).await.unwrap();
+    assert_eq!(authority.own().not_after(), Some(NOW.plus(third + OWN_CERTIFICATE_TTL_SECONDS)));
+}
+
+#[tokio::test]
+async fn a_running_server_takes_up_a_renewed_intermediate() {
+    let (place, _) = founded();
+    let (authority, store) = running(&place).await;
+    let before = authority.issuer().intermediate().to_vec();
+    init(&place.options).unwrap();
+    authority.renew(store.as_ref(), NOW.plus(1)).await.unwrap();
+    assert_ne!(authority.issuer().intermediate(), before);
+    fs::remove_file(place.files().intermediate()).unwrap();
+    authority.renew(store.as_ref(), NOW.plus(2)).await.unwrap();
+    authority.issuer().draft_server(&OwnKey::generate().unwrap().spki(), 60, NOW).unwrap();
+}
+
+#[tokio::test]
+async fn the_servers_own_certificate_is_in_the_record_before_it_is_shown() {
+    let (place, _) = founded();
+    let (_authority, store) = running(&place).await;
+    // The root's publication, then the issuance.
+    assert_eq!(store.head().await.unwrap().size, 2);
 }

@@ -31,7 +31,7 @@ use holdfast_appraisal::Appraiser;
 use holdfast_evidence::SealRing;
 use holdfast_identity::TrustDomain;
 use ring::rand::{SecureRandom, SystemRandom};
-use tracing::{debug, error, info};
+use tracing::{debug, error};
 
 use crate::authority::Authority;
 use crate::budget::{Buckets, Gate, Rate, Source};
@@ -150,7 +150,8 @@ impl Desk {
         let source = Source::of(connection.remote().ip());
         match (is_ours, decided) {
             (true, _) => error!(%attempt, %source, code, error = %failure, "attempt failed by a fault of ours"),
-            (false, Some(_)) => info!(%attempt, %source, error = %failure, "attempt refused"),
+            // It stands in the record, and was logged with it.
+            (false, Some(_)) => {}
             (false, None) => {
                 debug!(%attempt, %source, code, error = %failure, "stranger refused");
                 self.strangers.count(source, code);

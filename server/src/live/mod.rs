@@ -47,7 +47,6 @@ struct Standing {
     connection: Arc<Connection>,
     spiffe_id: SpiffeId,
     evidence_expires: UnixTime,
-    svid_not_after: UnixTime,
     state: watch::Sender<State>,
 }
 
@@ -115,7 +114,6 @@ impl LiveNodes {
             && own
         {
             current.evidence_expires = node.evidence_expires;
-            current.svid_not_after = node.svid_not_after;
             let state = State::Stands { evidence_expires: node.evidence_expires };
             current.state.send_replace(state);
             return Arrival::Stands;
@@ -127,7 +125,6 @@ impl LiveNodes {
                 connection: connection.clone(),
                 spiffe_id,
                 evidence_expires: node.evidence_expires,
-                svid_not_after: node.svid_not_after,
                 state,
             });
         }
@@ -214,12 +211,6 @@ impl LiveNodes {
     #[must_use]
     pub fn count(&self) -> usize {
         self.lock().values().filter(|live| live.current.is_some()).count()
-    }
-
-    /// End of the node SVID that ends first among those that stand.
-    #[must_use]
-    pub fn first_expiry(&self) -> Option<UnixTime> {
-        self.lock().values().filter_map(|live| live.current.as_ref()).map(|current| current.svid_not_after).min()
     }
 
     /// Whether it was remembered.

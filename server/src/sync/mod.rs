@@ -5,6 +5,8 @@
 mod message;
 mod stream;
 mod subscribers;
+#[cfg(test)]
+mod tests;
 
 pub use stream::{SyncStream, follow};
 pub use subscribers::{Interest, Push, Subscriber, Subscribers};
