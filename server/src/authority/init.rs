@@ -116,8 +116,6 @@ pub(super) fn read_bundle(trust_domain: &TrustDomain, files: &AuthorityFiles) ->
 /// A key and its certificate, read from one PEM file.
 pub(super) struct KeyAndCertificate {
     pub(super) key: KeyPair,
-    /// The key as it stands in the file.
-    pub(super) pkcs8: Zeroizing<Vec<u8>>,
     pub(super) certificate: CertificateDer<'static>,
 }
 
@@ -127,7 +125,6 @@ impl KeyAndCertificate {
         let content = |expected, found: String| AuthorityFault::Content { path: path.to_owned(), expected, found };
         let key = PrivatePkcs8KeyDer::from_pem_slice(text.as_bytes())
             .map_err(|error| content("a PKCS#8 key", error.to_string()))?;
-        let pkcs8 = Zeroizing::new(key.secret_pkcs8_der().to_vec());
         let key = KeyPair::from_pkcs8_der_and_sign_algo(&key, &rcgen::PKCS_ECDSA_P256_SHA256)
             .map_err(|error| content("a P-256 key", error.to_string()))?;
         let certificate = CertificateDer::from_pem_slice(text.as_bytes())
@@ -137,7 +134,7 @@ impl KeyAndCertificate {
         if parsed.public_key().subject_public_key.as_ref() != key.public_key_raw() {
             return Err(content("a certificate of its key", "another key's".to_owned()));
         }
-        Ok(Self { key, pkcs8, certificate })
+        Ok(Self { key, certificate })
     }
 
     /// The trust domain that the certificate signs for.
@@ -169,7 +166,7 @@ impl Root {
     }
 
     fn read(path: &Path) -> Result<Self, AuthorityFault> {
-        let KeyAndCertificate { key, certificate, .. } = KeyAndCertificate::read(path)?;
+        let KeyAndCertificate { key, certificate } = KeyAndCertificate::read(path)?;
         let not_after = super::issuer::not_after(&certificate, path)?;
         Ok(Self { key, certificate, not_after })
     }

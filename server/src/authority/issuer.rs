@@ -6,12 +6,12 @@ use std::sync::Arc;
 use holdfast_appraisal::AppraisedNode;
 use holdfast_evidence::key::ProvenKey;
 use holdfast_identity::{SpiffeId, TrustDomain, UnixTime};
+use rcgen::KeyPair;
 use ring::rand::SystemRandom;
 use rustls_pki_types::CertificateDer;
 
 use super::init::{KeyAndCertificate, read_bundle};
-use super::leaf::LeafSigner;
-use super::profile::{check_dns_name, check_key, draw_serial};
+use super::profile::{CertifiedKey, draw_serial, leaf};
 use super::{AuthorityFault, AuthorityFiles, Bundle, Draft, Lifetime};
 use crate::live::StandingNode;
 use crate::store::{AttemptId, Entry, Origin, Recorded};
@@ -25,8 +25,8 @@ pub struct Issuer {
     bundle: Arc<Bundle>,
     intermediate: CertificateDer<'static>,
     not_after: UnixTime,
-    /// The intermediate's name and key identifier are parsed once, here.
-    signer: LeafSigner,
+    /// The issuer's name and key identifier are parsed once, here.
+    prepared: rcgen::Issuer<'static, KeyPair>,
     rng: SystemRandom,
 }
 
@@ -63,13 +63,14 @@ impl Issuer {
             return Err(AuthorityFault::IntermediateExpired { not_after: not_after.seconds() });
         }
         check_signed_by_bundle(&pair.certificate, &bundle, &path)?;
-        let signer = LeafSigner::new(&pair.pkcs8, &pair.certificate)?;
+        let prepared = rcgen::Issuer::from_ca_cert_der(&pair.certificate, pair.key)
+            .map_err(|_| AuthorityFault::Crypto { action: "read the intermediate certificate" })?;
         Ok(Self {
             trust_domain: trust_domain.clone(),
             bundle: Arc::new(bundle),
             intermediate: pair.certificate,
             not_after,
-            signer,
+            prepared,
             rng: SystemRandom::new(),
         })
     }
@@ -162,9 +163,8 @@ impl Issuer {
         let end = ends.iter().fold(self.not_after, |earliest, end| earliest.min(*end));
         let lifetime = Lifetime::cut(now, ttl, &[end])
             .ok_or(AuthorityFault::NoLifetime { not_after: end.seconds(), now: now.seconds() })?;
-        // What cannot be certified is found before anything is recorded about it.
-        check_key(spki)?;
-        dns_names.iter().try_for_each(|name| check_dns_name(name))?;
+        // An unusable key is found before anything is recorded about it.
+        CertifiedKey::from_spki(spki)?;
         let serial = draw_serial(&self.rng)?;
         Ok(Draft { origin, spiffe_id, spki: spki.to_vec(), dns_names, serial, lifetime })
     }
@@ -178,19 +178,16 @@ impl Issuer {
         if recorded.redeem() != draft.issuance() {
             return Err(AuthorityFault::OtherRecord);
         }
-        let leaf = self.signer.sign(draft)?;
+        let key = CertifiedKey::from_spki(&draft.spki)?;
+        let validity = (draft.lifetime.not_before, draft.lifetime.not_after);
+        let params = leaf(&draft.spiffe_id, &draft.dns_names, draft.serial, validity)?;
+        let certificate =
+            params.signed_by(&key, &self.prepared).map_err(|_| AuthorityFault::Crypto { action: "sign an SVID" })?;
         Ok(IssuedSvid {
             spiffe_id: draft.spiffe_id.clone(),
-            chain: vec![leaf, self.intermediate.to_vec()],
+            chain: vec![certificate.der().to_vec(), self.intermediate.to_vec()],
             not_after: draft.lifetime.not_after,
         })
-    }
-}
-
-#[cfg(test)]
-impl Issuer {
-    pub(super) const fn signer(&self) -> &LeafSigner {
-        &self.signer
     }
 }
 

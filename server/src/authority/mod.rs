@@ -5,13 +5,11 @@
 
 mod bundle;
 mod current;
-mod der;
 mod draft;
 mod error;
 mod files;
 mod init;
 mod issuer;
-mod leaf;
 mod own;
 mod profile;
 #[cfg(test)]

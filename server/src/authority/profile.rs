@@ -1,12 +1,12 @@
-//! The signers' shape: what the SPIFFE X.509-SVID document wants of signing certificates, as rcgen parameters; and
-//! what may stand in a leaf at all.
+//! The certificates' shapes: what the SPIFFE X.509-SVID document wants of signers and of leaves, as rcgen parameters.
 //!
-//! Shapes only: who may have one is decided elsewhere. Leaves are written in `leaf`.
+//! Shapes only: who may have one is decided elsewhere.
 
-use holdfast_identity::{TrustDomain, UnixTime};
+use holdfast_identity::{SpiffeId, TrustDomain, UnixTime};
 use rcgen::string::Ia5String;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, KeyUsagePurpose, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose,
+    PublicKeyData, SanType, SerialNumber, SignatureAlgorithm,
 };
 use ring::rand::{SecureRandom, SystemRandom};
 use time::OffsetDateTime;
@@ -16,7 +16,7 @@ use super::AuthorityFault;
 /// Seconds by which SVIDs and signers start in the past: the clocks of machines that have just booted are late.
 pub(crate) const BACKDATE_SECONDS: i64 = 60;
 /// Characters of a common name or organisation (X.520 `ub-common-name`, `ub-organization-name`).
-pub(super) const NAME_CHARACTERS_MAX: usize = 64;
+const NAME_CHARACTERS_MAX: usize = 64;
 /// Bytes of a serial number: random, with the top bits `01` so that all are positive and of one length.
 pub(crate) const SERIAL_BYTES: usize = 16;
 /// A P-256 `SubjectPublicKeyInfo` up to the 65 bytes of the point (RFC 5480).
@@ -25,22 +25,34 @@ const P256_SPKI_PREFIX: [u8; 26] = [
     0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
 ];
 
-/// Whether a public key is one that we certify: P-256, and what rcgen knows beside it (P-384, Ed25519, RSA).
-pub(super) fn check_key(spki: &[u8]) -> Result<(), AuthorityFault> {
-    // Nearly every key is P-256, and the search for another one's algorithm costs a fifth of a signature.
-    if let Some(point) = spki.strip_prefix(&P256_SPKI_PREFIX)
-        && point.len() == 65
-        && point.first() == Some(&4)
-    {
-        return Ok(());
-    }
-    rcgen::SubjectPublicKeyInfo::from_der(spki).map(|_| ()).map_err(|_| AuthorityFault::UnsupportedKey)
+/// A public key to be certified, taken from its `SubjectPublicKeyInfo`.
+pub(super) struct CertifiedKey<'a> {
+    algorithm: &'static SignatureAlgorithm,
+    bits: std::borrow::Cow<'a, [u8]>,
 }
 
-/// Whether a DNS name can stand in a certificate: an entry's names were checked when it was made, this is the last look.
-pub(super) fn check_dns_name(name: &str) -> Result<(), AuthorityFault> {
-    let fits = !name.is_empty() && name.len() <= 255 && name.bytes().all(|byte| byte.is_ascii_graphic());
-    if fits { Ok(()) } else { Err(AuthorityFault::DnsName { found: name.to_owned() }) }
+impl<'a> CertifiedKey<'a> {
+    pub(super) fn from_spki(spki: &'a [u8]) -> Result<Self, AuthorityFault> {
+        // Nearly every key is P-256, and rcgen's search for the algorithm costs a fifth of a signature.
+        if let Some(point) = spki.strip_prefix(&P256_SPKI_PREFIX)
+            && point.len() == 65
+            && point.first() == Some(&4)
+        {
+            return Ok(Self { algorithm: &rcgen::PKCS_ECDSA_P256_SHA256, bits: point.into() });
+        }
+        let key = rcgen::SubjectPublicKeyInfo::from_der(spki).map_err(|_| AuthorityFault::UnsupportedKey)?;
+        Ok(Self { algorithm: key.algorithm(), bits: key.der_bytes().to_vec().into() })
+    }
+}
+
+impl PublicKeyData for CertifiedKey<'_> {
+    fn der_bytes(&self) -> &[u8] {
+        &self.bits
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        self.algorithm
+    }
 }
 
 /// A random serial number of 16 bytes.
@@ -76,10 +88,38 @@ pub(super) fn signer(
     Ok(params)
 }
 
-pub(super) fn set_validity(
-    params: &mut CertificateParams,
-    (from, to): (UnixTime, UnixTime),
-) -> Result<(), AuthorityFault> {
+/// A leaf: one URI SAN, the DNS names, digitalSignature, server and client authentication, explicitly no CA.
+pub(super) fn leaf(
+    id: &SpiffeId,
+    dns_names: &[String],
+    serial: [u8; SERIAL_BYTES],
+    validity: (UnixTime, UnixTime),
+) -> Result<CertificateParams, AuthorityFault> {
+    let mut params = CertificateParams::default();
+    let mut name = DistinguishedName::new();
+    if let Some(first) = dns_names.first()
+        && first.len() <= NAME_CHARACTERS_MAX
+    {
+        name.push(DnType::CommonName, first.as_str());
+    }
+    // Empty without a DNS name: then rcgen marks the SAN critical by itself.
+    params.distinguished_name = name;
+    let mut names = Vec::with_capacity(1 + dns_names.len());
+    names.push(SanType::URI(ia5(id.as_str())?));
+    for dns in dns_names {
+        names.push(SanType::DnsName(ia5(dns)?));
+    }
+    params.subject_alt_names = names;
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    params.use_authority_key_identifier_extension = true;
+    set_validity(&mut params, validity)?;
+    params.serial_number = Some(SerialNumber::from_slice(&serial));
+    Ok(params)
+}
+
+fn set_validity(params: &mut CertificateParams, (from, to): (UnixTime, UnixTime)) -> Result<(), AuthorityFault> {
     let date = |at: UnixTime| {
         OffsetDateTime::from_unix_timestamp(at.seconds())
             .map_err(|_| AuthorityFault::NoLifetime { not_after: at.seconds(), now: from.seconds() })
@@ -89,6 +129,6 @@ pub(super) fn set_validity(
     Ok(())
 }
 
-pub(super) fn ia5(text: &str) -> Result<Ia5String, AuthorityFault> {
+fn ia5(text: &str) -> Result<Ia5String, AuthorityFault> {
     Ia5String::try_from(text).map_err(|_| AuthorityFault::DnsName { found: text.to_owned() })
 }

@@ -1,13 +1,10 @@
 //! A founded trust domain in a temporary directory, for tests.
 
 use holdfast_identity::{SpiffeId, UnixTime};
-use rcgen::{
-    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType,
-    SerialNumber,
-};
+use rcgen::{CertificateParams, KeyPair};
 
 use super::init::KeyAndCertificate;
-use super::profile::{draw_serial, ia5, set_validity};
+use super::profile::{draw_serial, leaf};
 use super::*;
 use crate::store::{Origin, Recorded};
 
@@ -68,34 +65,8 @@ pub(crate) fn svid_for(issuer: &Issuer, id: &SpiffeId, spki: &[u8], (now, ttl): 
     sign(issuer, issuer.draft(Origin::Server, id.clone(), spki, Vec::new(), (now, ttl, &[])).unwrap())
 }
 
-/// A plain leaf's parameters, as rcgen would sign them.
-pub(crate) fn leaf_params(
-    id: &SpiffeId,
-    dns_names: &[String],
-    serial: [u8; 16],
-    lifetime: Lifetime,
-) -> CertificateParams {
-    let mut params = CertificateParams::default();
-    let mut name = DistinguishedName::new();
-    if let Some(first) = dns_names.first()
-        && first.len() <= 64
-    {
-        name.push(DnType::CommonName, first.as_str());
-    }
-    params.distinguished_name = name;
-    params.subject_alt_names = vec![SanType::URI(ia5(id.as_str()).unwrap())];
-    params.subject_alt_names.extend(dns_names.iter().map(|dns| SanType::DnsName(ia5(dns).unwrap())));
-    params.is_ca = IsCa::ExplicitNoCa;
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-    params.use_authority_key_identifier_extension = true;
-    set_validity(&mut params, (lifetime.not_before, lifetime.not_after)).unwrap();
-    params.serial_number = Some(SerialNumber::from_slice(&serial));
-    params
-}
-
-/// The same with a serial of its own and an hour to live, to be spoilt.
-pub(crate) fn plain_leaf(id: &SpiffeId, now: UnixTime) -> CertificateParams {
+/// A plain leaf's parameters, to be spoilt.
+pub(crate) fn leaf_params(id: &SpiffeId, now: UnixTime) -> CertificateParams {
     let serial = draw_serial(&ring::rand::SystemRandom::new()).unwrap();
-    leaf_params(id, &[], serial, Lifetime { not_before: now.plus(-60), not_after: now.plus(3600) })
+    leaf(id, &[], serial, (now.plus(-60), now.plus(3600))).unwrap()
 }

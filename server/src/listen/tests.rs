@@ -17,7 +17,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::authority::testing::{Place, plain_leaf, sign, svid_for};
+use crate::authority::testing::{Place, leaf_params, sign, svid_for};
 use crate::authority::{Issuer, OwnCertificate, OwnKey, init};
 use crate::clock;
 
@@ -109,7 +109,7 @@ impl Port {
     /// A client certificate that the issuer would never sign.
     fn spoilt(&self, spoil: impl FnOnce(&mut rcgen::CertificateParams)) -> Identity {
         let key = KeyPair::generate().unwrap();
-        let mut params = plain_leaf(&id("/holdfast/node/tpm/a"), clock::now());
+        let mut params = leaf_params(&id("/holdfast/node/tpm/a"), clock::now());
         spoil(&mut params);
         (self.place.sign_anything(&params, &key), key.serialize_der())
     }
