@@ -6,22 +6,22 @@ use std::time::Instant;
 use anyhow::bail;
 
 /// Set by a signal; the next step or wait ends the demo, and everything it started is dropped and so stopped.
-pub static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+pub(crate) static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// The steps so far.
-pub struct Story {
+pub(crate) struct Story {
     from: Instant,
     told: Vec<(String, f64)>,
     now: Option<(String, Instant)>,
 }
 
 impl Story {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { from: Instant::now(), told: Vec::new(), now: None }
     }
 
     /// The step before held; this one begins.
-    pub fn step(&mut self, what: &str) -> anyhow::Result<()> {
+    pub(crate) fn step(&mut self, what: &str) -> anyhow::Result<()> {
         self.held();
         if INTERRUPTED.load(Ordering::Relaxed) {
             bail!("interrupted");
@@ -33,7 +33,7 @@ impl Story {
 
     /// Something the reader should see, line by line.
     #[expect(clippy::unused_self, reason = "told by the story")]
-    pub fn show(&self, text: &str) {
+    pub(crate) fn show(&self, text: &str) {
         for line in text.trim_end().lines() {
             println!("      {line}");
         }
@@ -47,12 +47,12 @@ impl Story {
     }
 
     /// The step that was under way when something failed.
-    pub fn broken_step(&self) -> &str {
+    pub(crate) fn broken_step(&self) -> &str {
         self.now.as_ref().map_or("start", |(what, _)| what)
     }
 
     /// All steps held.
-    pub fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         self.held();
         println!("\nSummary");
         for (index, (what, seconds)) in self.told.iter().enumerate() {

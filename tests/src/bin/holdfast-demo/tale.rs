@@ -24,7 +24,7 @@ struct Workload {
     selectors: Vec<String>,
 }
 
-pub fn tell(story: &mut Story, programs: &Programs, out: &Path) -> anyhow::Result<()> {
+pub(crate) fn tell(story: &mut Story, programs: &Programs, out: &Path) -> anyhow::Result<()> {
     clean(out)?;
     let work = WorkDir::new()?;
 
@@ -97,7 +97,12 @@ pub fn tell(story: &mut Story, programs: &Programs, out: &Path) -> anyhow::Resul
     agents[1].tell("HUP");
     let refusal = until("the refusal", PATIENCE, || refused_attempt(&server).ok().flatten())?;
     std::fs::write(out.join("refusal.json"), serde_json::to_string_pretty(&refusal)?)?;
-    story.show(&what_differs(&refusal)?);
+    let attempt = refusal["id"].as_str().context("the refusal has no ID")?.to_owned();
+    let told = server.operator(&["attempt", "show", &attempt])?;
+    story.show(&told);
+    for word in ["EV_EFI_BOOT_SERVICES_APPLICATION", "expected", "found"] {
+        ensure!(told.contains(word), "the refusal does not name the event: {word} is missing");
+    }
 
     story.step("Its workload's open stream has ended with PermissionDenied, and a new fetch gets the same")?;
     until("the stream ends", PATIENCE, || watching.log().contains("PermissionDenied").then_some(()))?;
@@ -203,9 +208,4 @@ fn refused_attempt(server: &Server) -> anyhow::Result<Option<Value>> {
     let refused = listed.iter().find(|attempt| attempt["outcome"].as_str() == Some("refused"));
     let Some(id) = refused.and_then(|attempt| attempt["id"].as_str()) else { return Ok(None) };
     Ok(Some(server.json(&["attempt", "show", id])?))
-}
-
-/// Index, type, expected and found digest of each event that differs.
-fn what_differs(refusal: &Value) -> anyhow::Result<String> {
-    Ok(serde_json::to_string_pretty(refusal)?)
 }
