@@ -259,7 +259,7 @@ impl Agent {
             status: sender,
         });
         let stop = CancellationToken::new();
-        let running = tokio::spawn(keeper.run(stop.clone()));
+        let running = tokio::spawn(keeper.run(Arc::default(), stop.clone()));
         Self { tpm, cache, status, stop, running }
     }
 
