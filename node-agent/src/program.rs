@@ -21,7 +21,7 @@ use crate::exposition::Exposition;
 use crate::state::StateDir;
 use crate::status::{self, Status};
 use crate::svids::{SvidCache, SvidSource};
-use crate::tpm::{Stall, Tpm};
+use crate::tpm::{Patience, Stall, Tpm};
 use crate::trust::Trust;
 use crate::workload_api;
 
@@ -42,7 +42,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let _lock = lock(&state)?;
     let trust = Arc::new(Trust::load(config.trust_domain.clone(), &config.bootstrap, state.clone())?);
     let clock = Arc::new(ServerClock::default());
-    let tpm = Tpm::start(config.tpm.clone(), state.clone(), stalled)?;
+    let tpm = Tpm::start(config.tpm.clone(), state.clone(), Patience::default(), stalled)?;
     let cache = Arc::new(SvidCache::new(Arc::clone(&clock)));
     let (status, statuses) = watch::channel(Arc::new(Status { limitations: limitations(), ..Status::default() }));
 

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 
 use zeroize::Zeroizing;
 
-pub use actor::{COMMAND_SECONDS_MAX, CREATE_SECONDS_MAX, Stall, Tpm};
+pub use actor::{Patience, Stall, Tpm};
 pub use attestation::Signed;
 pub use endorsement::EndorsementKey;
 pub use fault::TpmFault;

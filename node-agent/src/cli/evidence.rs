@@ -12,7 +12,7 @@ use super::{Configuration, Outcome, Output};
 use crate::config::Machine;
 use crate::program;
 use crate::state::StateDir;
-use crate::tpm::Tpm;
+use crate::tpm::{Patience, Tpm};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -82,7 +82,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Outcome> {
     let state = StateDir::open(&machine.data_dir)?;
     // Without a resource manager two users of the chip would take each other's places.
     let _lock = if machine.tpm.interface.has_resource_manager() { None } else { Some(program::lock(&state)?) };
-    let tpm = Tpm::start(machine.tpm.clone(), state, |stall| {
+    let tpm = Tpm::start(machine.tpm.clone(), state, Patience::default(), |stall| {
         eprintln!("holdfast-agent: {stall}");
         std::process::exit(2);
     })?;

@@ -13,6 +13,8 @@ Examples:
       --data-dir /tmp/agent --tpm-swtpm host=127.0.0.1,port=2321 \\
       --workload-api-socket /tmp/agent/api.sock
 
+SIGHUP makes it attest at once, on a new connection.
+
 Exit code: 0 after SIGTERM or SIGINT, 2 where the configuration is wrong or the TPM no longer answers.";
 
 /// What to run on.

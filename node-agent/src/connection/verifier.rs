@@ -135,3 +135,6 @@ fn certificate_error(error: webpki::Error) -> Error {
         other => CertificateError::Other(OtherError(Arc::new(other))),
     })
 }
+
+#[cfg(test)]
+mod tests;

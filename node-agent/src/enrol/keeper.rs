@@ -12,7 +12,7 @@ use super::node_svid::NodeSvid;
 use super::verdict::Setback;
 use crate::backoff::Backoff;
 use crate::clock::ServerClock;
-use crate::connection::{Connection, Credentials, Opener};
+use crate::connection::{Connection, ConnectionFault, Credentials, Opener};
 use crate::state::StateDir;
 use crate::status::{Problem, Standing, Status};
 use crate::svids::SvidCache;
@@ -82,6 +82,7 @@ impl Keeper {
                 next = self.session(&mut setbacks, &mut refusals) => next,
                 () = again.notified() => {
                     tracing::info!("attesting anew, as asked");
+                    self.report(|status| status.connected = false);
                     Next::Now
                 }
                 () = stop.cancelled() => return,
@@ -123,12 +124,11 @@ impl Keeper {
             Err(setback) => return self.set_back(setback),
         };
         let own = matches!(credentials, Credentials::Node { .. });
+        let shown = self.svid.as_ref().filter(|_| own).map(|svid| svid.spiffe_id.clone());
         let connection = match self.parts.opener.open(credentials).await {
             Ok(connection) => connection,
             Err(fault) => {
-                if own {
-                    self.own_failures += 1;
-                }
+                self.own_failures += u32::from(own && matches!(fault, ConnectionFault::Handshake { .. }));
                 return self.set_back(fault.into());
             }
         };
@@ -137,9 +137,8 @@ impl Keeper {
             Ok(admission) => admission,
             Err(setback) => {
                 connection.close().await;
-                if own && !matches!(setback, Setback::Refused(_) | Setback::Unknown) {
-                    self.own_failures += 1;
-                }
+                // In TLS 1.3 a client learns only now that its certificate was not taken.
+                self.own_failures += u32::from(own && matches!(setback, Setback::Broken { .. }));
                 return self.set_back(setback);
             }
         };
@@ -157,14 +156,21 @@ impl Keeper {
         }
         self.own_failures = 0;
         setbacks.reset();
+        if shown.is_some_and(|shown| shown != admission.spiffe_id) {
+            // The certificate that opened this connection names what the node was called before.
+            connection.close().await;
+            return Next::Now;
+        }
         self.serve(connection, &admission).await
     }
 
     /// The node's SVID if there is one that has not ended.
     async fn credentials(&mut self) -> Result<Credentials, Setback> {
         let identity = self.parts.tpm.identity().await?;
+        // The chip may have another key than before: it was cleared.
+        self.svid.take_if(|svid| !svid.is_for(&identity.node_key_spki));
         if self.svid.is_none() {
-            self.svid = NodeSvid::load(&self.parts.state, &identity.node_key_spki)?;
+            self.svid = NodeSvid::load(&self.parts.state, &identity.node_key_spki);
         }
         let usable = self
             .svid

@@ -31,19 +31,26 @@ struct Kept {
 }
 
 impl NodeSvid {
-    /// What the state directory remembers, if it is for the key with this DER SubjectPublicKeyInfo.
-    ///
-    /// # Errors
-    /// [`StateFault`] where the file cannot be read.
-    pub fn load(state: &StateDir, spki: &[u8]) -> Result<Option<Self>, StateFault> {
-        let Some(kept) = state.read::<Kept>(FILE)? else { return Ok(None) };
-        let chain: Vec<Vec<u8>> = kept.chain.iter().filter_map(|der| hex::decode(der).ok()).collect();
-        let ours = chain
+    /// What the state directory remembers, if it is for the key with this DER SubjectPublicKeyInfo. A file that cannot
+    /// be read is as good as none: a new enrolment writes another.
+    #[must_use]
+    pub fn load(state: &StateDir, spki: &[u8]) -> Option<Self> {
+        let kept = state.read::<Kept>(FILE).unwrap_or_else(|fault| {
+            tracing::warn!(code = fault.code(), error = %fault, "node SVID not read");
+            None
+        })?;
+        let chain: Vec<Vec<u8>> = kept.chain.iter().map(hex::decode).collect::<Result<_, _>>().ok()?;
+        let svid = Self { spiffe_id: kept.spiffe_id.parse().ok()?, chain, not_after: UnixTime(kept.not_after) };
+        svid.is_for(spki).then_some(svid)
+    }
+
+    /// Whether it is for the key with this DER SubjectPublicKeyInfo.
+    #[must_use]
+    pub fn is_for(&self, spki: &[u8]) -> bool {
+        self.chain
             .first()
             .and_then(|leaf| X509Certificate::from_der(leaf).ok())
-            .is_some_and(|(_, leaf)| leaf.tbs_certificate.subject_pki.raw == spki);
-        let spiffe_id = kept.spiffe_id.parse().ok().filter(|_| ours && chain.len() == kept.chain.len());
-        Ok(spiffe_id.map(|spiffe_id| Self { spiffe_id, chain, not_after: UnixTime(kept.not_after) }))
+            .is_some_and(|(_, leaf)| leaf.tbs_certificate.subject_pki.raw == spki)
     }
 
     /// Writes it to the state directory.
@@ -84,11 +91,13 @@ mod tests {
             chain: vec![certificate.der().to_vec()],
             not_after: UnixTime(9),
         };
-        assert_eq!(NodeSvid::load(&state, parsed.tbs_certificate.subject_pki.raw).unwrap(), None);
+        assert_eq!(NodeSvid::load(&state, parsed.tbs_certificate.subject_pki.raw), None);
         svid.keep(&state).unwrap();
-        assert_eq!(NodeSvid::load(&state, parsed.tbs_certificate.subject_pki.raw).unwrap(), Some(svid));
-        assert_eq!(NodeSvid::load(&state, b"another").unwrap(), None);
+        assert_eq!(NodeSvid::load(&state, parsed.tbs_certificate.subject_pki.raw), Some(svid));
+        assert_eq!(NodeSvid::load(&state, b"another"), None);
+        std::fs::write(state.file(FILE), "{").unwrap();
+        assert_eq!(NodeSvid::load(&state, parsed.tbs_certificate.subject_pki.raw), None);
         NodeSvid::forget(&state).unwrap();
-        assert_eq!(NodeSvid::load(&state, parsed.tbs_certificate.subject_pki.raw).unwrap(), None);
+        assert_eq!(NodeSvid::load(&state, parsed.tbs_certificate.subject_pki.raw), None);
     }
 }

@@ -2,7 +2,7 @@
 //! before its evidence is old.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use holdfast_identity::UnixTime;
 use tokio::task::{AbortHandle, JoinSet};
@@ -23,6 +23,9 @@ const RENEW_AT: (f64, f64) = (0.28, 0.33);
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// Streams that may break off, or renewals that may fail, in a row before the connection is taken for broken.
 const BROKEN_MAX: u32 = 3;
+
+/// A standing that lasted less than this.
+const SHORT: Duration = Duration::from_secs(1);
 
 /// What one of the tasks on a connection came back with.
 enum Ended {
@@ -52,7 +55,7 @@ impl Keeper {
         self.start(&mut tasks, &connection);
         let mut renew_at = self.renewal(admission);
         let mut pauses = Backoff::new(PAUSES.0, PAUSES.1);
-        let mut broken = 0;
+        let (mut broken, mut admitted_at) = (0, Instant::now());
         let end = loop {
             let ended = tokio::select! {
                 () = gone.cancelled() => break Next::Later(Setback::Server { code: Code::Unavailable, retry_after: None }),
@@ -82,13 +85,22 @@ impl Keeper {
             };
             if attest {
                 match self.parts.exchanger.attest(&connection).await {
-                    Ok(admission) => {
-                        if let Err(setback) = self.admitted(&admission) {
+                    Ok(renewed) => {
+                        if let Err(setback) = self.admitted(&renewed) {
                             break self.set_back(setback);
                         }
-                        renew_at = self.renewal(&admission);
+                        if renewed.spiffe_id != admission.spiffe_id {
+                            // The certificate that opened this connection names what the node was called before.
+                            break Next::Now;
+                        }
+                        // A standing that is over as soon as it is won is none.
+                        broken = if admitted_at.elapsed() < SHORT { broken + 1 } else { 0 };
+                        if broken >= BROKEN_MAX {
+                            break Next::Later(Setback::Again);
+                        }
+                        renew_at = self.renewal(&renewed);
+                        admitted_at = Instant::now();
                         pauses.reset();
-                        broken = 0;
                     }
                     Err(setback @ (Setback::Refused(_) | Setback::Unknown)) => break self.set_back(setback),
                     Err(setback) => {

@@ -40,6 +40,12 @@ pub enum Setback {
         /// How long it asks us to wait.
         retry_after: Option<Duration>,
     },
+    /// Someone on the way, or the connection itself, said so; our server says more.
+    #[error("connection to the server broke off: {code:?}")]
+    Broken {
+        /// gRPC's word for it.
+        code: Code,
+    },
     /// The server did not answer in time.
     #[error("server did not answer {step} within {seconds} s")]
     Timeout {
@@ -86,6 +92,7 @@ impl Setback {
             Self::Unknown => "agent.enrol.unknown",
             Self::Again => "agent.enrol.again",
             Self::Server { .. } => "agent.enrol.server",
+            Self::Broken { .. } => "agent.enrol.broken",
             Self::Timeout { .. } => "agent.enrol.timeout",
             Self::Answer(_) => "agent.enrol.answer",
             Self::Connection(fault) => fault.code(),
@@ -122,8 +129,12 @@ impl From<&Status> for Setback {
             }
             // A word that this agent does not know, from a newer server: no is no.
             (Code::PermissionDenied, Some(_)) => refused(false),
-            // Without the word it was not our server that said so: a proxy, a wrong address.
-            (code, _) => Self::Server { code, retry_after: retry_after(status) },
+            (code, Some(_)) => Self::Server { code, retry_after: retry_after(status) },
+            (Code::ResourceExhausted, None) => {
+                Self::Server { code: Code::ResourceExhausted, retry_after: retry_after(status) }
+            }
+            // Without the word it was not our server that said so: a broken connection, a proxy, a wrong address.
+            (code, None) => Self::Broken { code },
         }
     }
 }
@@ -150,10 +161,11 @@ mod tests {
             (Code::PermissionDenied, Some("again"), "agent.enrol.again"),
             (Code::PermissionDenied, Some("attest"), "agent.enrol.again"),
             (Code::PermissionDenied, Some("malformed"), "agent.enrol.server"),
-            (Code::PermissionDenied, None, "agent.enrol.server"),
+            (Code::PermissionDenied, None, "agent.enrol.broken"),
             (Code::Unavailable, Some("unavailable"), "agent.enrol.server"),
             (Code::ResourceExhausted, Some("busy"), "agent.enrol.server"),
-            (Code::Unknown, None, "agent.enrol.server"),
+            (Code::Unknown, None, "agent.enrol.broken"),
+            (Code::Unavailable, None, "agent.enrol.broken"),
         ] {
             assert_eq!(told(code, word), expected, "{code:?} {word:?}");
         }

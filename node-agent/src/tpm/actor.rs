@@ -12,10 +12,21 @@ use super::identity::Machine;
 use super::{Access, TpmFault};
 use crate::state::StateDir;
 
-/// Seconds after which a command is taken for stalled; the slowest private operation in the field takes half a second.
-pub const COMMAND_SECONDS_MAX: u64 = 90;
-/// The same for commands that make a key: RSA on the slowest chips takes 8 s, with retries a minute.
-pub const CREATE_SECONDS_MAX: u64 = 300;
+/// How long a chip may think about a command before it is taken for stalled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// The slowest private operation in the field takes half a second.
+    pub command: Duration,
+    /// For commands that make a key: RSA on the slowest chips takes 8 s, with retries a minute.
+    pub create: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { command: Duration::from_secs(90), create: Duration::from_secs(300) }
+    }
+}
+
 /// Requests that may wait. Each connection and renewal has one at a time.
 const QUEUE: usize = 64;
 /// How often the watchdog looks.
@@ -55,7 +66,12 @@ impl Tpm {
     ///
     /// # Errors
     /// [`TpmFault::Gone`] where the system gives no thread.
-    pub fn start(access: Access, state: StateDir, on_stall: impl Fn(Stall) + Send + 'static) -> Result<Self, TpmFault> {
+    pub fn start(
+        access: Access,
+        state: StateDir,
+        patience: Patience,
+        on_stall: impl Fn(Stall) + Send + 'static,
+    ) -> Result<Self, TpmFault> {
         let (queue, jobs) = mpsc::sync_channel(QUEUE);
         let pulse = Arc::new(Pulse::default());
         let machine = Machine::new(access, state, Arc::clone(&pulse));
@@ -63,7 +79,7 @@ impl Tpm {
         let watched = Arc::downgrade(&pulse);
         spawn("tpm-watchdog", move || {
             while let Some(pulse) = watched.upgrade() {
-                if let Some(stall) = pulse.stalled() {
+                if let Some(stall) = pulse.stalled(patience) {
                     on_stall(stall);
                 }
                 drop(pulse);
@@ -174,15 +190,12 @@ impl Pulse {
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = running;
     }
 
-    fn stalled(&self) -> Option<Stall> {
+    fn stalled(&self, patience: Patience) -> Option<Stall> {
         let (since, command) = (*self.running.lock().unwrap_or_else(PoisonError::into_inner))?;
-        let seconds = since.elapsed().as_secs();
-        (seconds >= seconds_max(command)).then_some(Stall { command, seconds })
+        let waited = since.elapsed();
+        let most = if command.starts_with("Create") { patience.create } else { patience.command };
+        (waited >= most).then_some(Stall { command, seconds: waited.as_secs() })
     }
-}
-
-fn seconds_max(command: &str) -> u64 {
-    if command.starts_with("Create") { CREATE_SECONDS_MAX } else { COMMAND_SECONDS_MAX }
 }
 
 #[cfg(test)]
@@ -191,15 +204,19 @@ mod tests {
 
     #[test]
     fn a_command_is_stalled_after_90_seconds_and_a_key_being_made_after_300() {
-        assert_eq!((seconds_max("Quote"), seconds_max("CreatePrimary"), seconds_max("Open")), (90, 300, 90));
         let pulse = Pulse::default();
-        assert_eq!(pulse.stalled(), None);
+        let stalled = || pulse.stalled(Patience::default());
+        assert_eq!(stalled(), None);
         let ago = |seconds| Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
         pulse.set(Some((ago(89), "Quote")));
-        assert_eq!(pulse.stalled(), None);
+        assert_eq!(stalled(), None);
         pulse.set(Some((ago(91), "Quote")));
-        assert_eq!(pulse.stalled(), Some(Stall { command: "Quote", seconds: 91 }));
-        pulse.set(Some((ago(91), "CreatePrimary")));
-        assert_eq!(pulse.stalled(), None);
+        assert_eq!(stalled(), Some(Stall { command: "Quote", seconds: 91 }));
+        for (seconds, command) in [(91, "CreatePrimary"), (299, "CreatePrimary")] {
+            pulse.set(Some((ago(seconds), command)));
+            assert_eq!(stalled(), None);
+        }
+        pulse.set(Some((ago(301), "CreatePrimary")));
+        assert_eq!(stalled(), Some(Stall { command: "CreatePrimary", seconds: 301 }));
     }
 }

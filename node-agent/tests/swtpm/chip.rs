@@ -1,8 +1,11 @@
 //! Keys, endorsement certificates and what is left in the chip.
 
 use std::collections::BTreeSet;
+use std::sync::mpsc;
+use std::time::Duration;
 
-use holdfast_agent::tpm::{Tpm, TpmFault, name_of};
+use holdfast_agent::tpm::{Patience, Tpm, TpmFault, name_of};
+use holdfast_tpm_sim::{CommandCode, Effect, Fault};
 use ring::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 
 use super::machine::{Bench, HANDLES};
@@ -210,4 +213,25 @@ async fn all_pcr_values_of_a_bank_can_be_read() {
     let values = bench.tpm().pcr_values(SHA256, (0..24).collect()).await.unwrap();
     assert_eq!(values.len(), 24);
     assert_eq!(values[&7], bench.machine.pcr(holdfast_tpm_sim::Bank::Sha256, 7).unwrap());
+}
+
+#[tokio::test]
+async fn a_chip_that_does_not_answer_is_reported_as_stalled() {
+    let bench = Bench::new();
+    let patience = Patience { command: Duration::from_millis(500), create: Duration::from_secs(300) };
+    let (told, stalls) = mpsc::channel();
+    let tpm = Tpm::start(bench.access.clone(), bench.state(), patience, move |stall| {
+        let _ = told.send(stall);
+    })
+    .unwrap();
+    tpm.identity().await.unwrap();
+    bench.machine.inject(Fault::on(CommandCode(0x158), Effect::Drop));
+    let waiting = tpm.clone();
+    let quote = tokio::spawn(async move { waiting.quote([1; 32], SHA256, BTreeSet::from([0])).await.is_ok() });
+    let stall = tokio::task::spawn_blocking(move || stalls.recv_timeout(Duration::from_secs(10))).await.unwrap();
+    assert_eq!(stall.unwrap().command, "Quote");
+    assert!(!quote.is_finished());
+    quote.abort();
+    // The thread blocks in the library for ever; the program would end now.
+    std::mem::forget(tpm);
 }

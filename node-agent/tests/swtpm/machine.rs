@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use holdfast_agent::state::StateDir;
-use holdfast_agent::tpm::{Access, Interface, Tpm};
+use holdfast_agent::tpm::{Access, Interface, Patience, Tpm};
 use holdfast_tpm_sim::{Machine, Powered, Profile, Vendor};
 use tempfile::TempDir;
 use zeroize::Zeroizing;
@@ -73,7 +73,7 @@ impl Bench {
 
     /// The actor, as the agent starts it.
     pub(crate) fn tpm(&self) -> Tpm {
-        Tpm::start(self.access.clone(), self.state(), |stall| panic!("{stall}")).unwrap()
+        Tpm::start(self.access.clone(), self.state(), Patience::default(), |stall| panic!("{stall}")).unwrap()
     }
 
     /// Commands that the machine has seen since the last call.

@@ -14,7 +14,7 @@ use holdfast_agent::enrol::{Exchanger, Keeper, Parts};
 use holdfast_agent::state::StateDir;
 use holdfast_agent::status::{Standing, Status};
 use holdfast_agent::svids::{SvidCache, SvidSource, SvidState};
-use holdfast_agent::tpm::{Access, Interface, Tpm};
+use holdfast_agent::tpm::{Access, Interface, Patience, Tpm};
 use holdfast_agent::trust::Trust;
 use holdfast_identity::{Selector, TrustDomain};
 use holdfast_server::authority::{self, InitOptions};
@@ -241,7 +241,7 @@ impl Agent {
             endorsement_auth: None,
         };
         let domain: TrustDomain = DOMAIN.parse().unwrap();
-        let tpm = Tpm::start(access, state.clone(), |stall| panic!("{stall}")).unwrap();
+        let tpm = Tpm::start(access, state.clone(), Patience::default(), |stall| panic!("{stall}")).unwrap();
         let trust = Arc::new(Trust::load(domain.clone(), &bootstrap, state.clone()).unwrap());
         let clock = Arc::new(ServerClock::default());
         let cache = Arc::new(SvidCache::new(Arc::clone(&clock)));
