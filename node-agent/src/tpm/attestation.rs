@@ -9,6 +9,7 @@ use tss_esapi::structures::{
     Attest, Data, Digest, EccSignature, HashcheckTicket, PcrSelectionList, PcrSlot, Signature, SignatureScheme,
 };
 use tss_esapi::traits::Marshall;
+use x509_parser::asn1_rs::{Integer, Sequence, ToDer};
 
 use super::TpmFault;
 use super::actor::Tpm;
@@ -77,7 +78,7 @@ impl Tpm {
                     .chip
                     .authorised("Sign", |context| context.sign(key, digest, SignatureScheme::Null, ticket))?
                 {
-                    Signature::EcDsa(signature) => Ok(der(&signature)),
+                    Signature::EcDsa(signature) => der(&signature),
                     _ => Err(TpmFault::Form { what: "signature of the node key", expected: "ECDSA" }),
                 }
             })
@@ -153,18 +154,18 @@ fn no_ticket() -> Result<HashcheckTicket, TpmFault> {
 }
 
 /// ECDSA-Sig-Value: a sequence of two integers.
-fn der(signature: &EccSignature) -> Vec<u8> {
+fn der(signature: &EccSignature) -> Result<Vec<u8>, TpmFault> {
+    let form = |_| TpmFault::Form { what: "signature of the node key", expected: "two integers" };
     let integer = |value: &[u8]| {
+        // The chip's are unsigned; a leading zero keeps a DER integer from being negative.
         let start = value.iter().position(|&byte| byte != 0).unwrap_or(value.len());
-        let mut body = value.get(start..).unwrap_or_default().to_vec();
-        if body.first().is_none_or(|&first| first & 0x80 != 0) {
-            body.insert(0, 0);
-        }
-        [&[0x02, u8::try_from(body.len()).unwrap_or(u8::MAX)], body.as_slice()].concat()
+        let digits = value.get(start..).unwrap_or_default();
+        let sign: &[u8] = if digits.first().is_none_or(|&first| first & 0x80 != 0) { &[0] } else { &[] };
+        [sign, digits].concat()
     };
-    let body = [integer(signature.signature_r().value()), integer(signature.signature_s().value())].concat();
-    // Two integers of at most 33 bytes: the short form always does.
-    [&[0x30, u8::try_from(body.len()).unwrap_or(u8::MAX)], body.as_slice()].concat()
+    let (r, s) = (integer(signature.signature_r().value()), integer(signature.signature_s().value()));
+    let parts = [Integer::new(&r), Integer::new(&s)];
+    Sequence::from_iter_to_der(parts.iter()).and_then(|sequence| sequence.to_der_vec()).map_err(form)
 }
 
 #[cfg(test)]
@@ -180,8 +181,8 @@ mod tests {
 
     #[test]
     fn signatures_are_written_as_the_shortest_positive_integers() {
-        assert_eq!(hex::encode(der(&signature(&[0, 0, 1], &[0x80]))), "30070201010202 0080".replace(' ', ""));
-        assert_eq!(der(&signature(&[0xff; 32], &[0xff; 32])).len(), 2 + 2 * 35);
+        assert_eq!(hex::encode(der(&signature(&[0, 0, 1], &[0x80])).unwrap()), "30070201010202 0080".replace(' ', ""));
+        assert_eq!(der(&signature(&[0xff; 32], &[0xff; 32])).unwrap().len(), 2 + 2 * 35);
     }
 
     #[test]

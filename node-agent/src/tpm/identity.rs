@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rcgen::{PublicKeyData, SignatureAlgorithm};
 use serde::{Deserialize, Serialize};
 use tss_esapi::handles::KeyHandle;
 
@@ -163,13 +164,21 @@ fn identity(record: &Record, persistent: bool) -> Result<TpmIdentity, TpmFault> 
     Ok(TpmIdentity { ak_public, node_key_public, node_key_spki: spki(&x, &y), persistent })
 }
 
-/// DER SubjectPublicKeyInfo of a P-256 point: id-ecPublicKey, prime256v1, uncompressed.
+/// DER SubjectPublicKeyInfo of a P-256 point.
 fn spki(x: &[u8], y: &[u8]) -> Vec<u8> {
-    const BEGINNING: &[u8] = &[
-        0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48,
-        0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04,
-    ];
-    [BEGINNING, x, y].concat()
+    /// SEC 1, uncompressed.
+    struct Point(Vec<u8>);
+
+    impl PublicKeyData for Point {
+        fn der_bytes(&self) -> &[u8] {
+            &self.0
+        }
+
+        fn algorithm(&self) -> &'static SignatureAlgorithm {
+            &rcgen::PKCS_ECDSA_P256_SHA256
+        }
+    }
+    Point([&[0x04], x, y].concat()).subject_public_key_info()
 }
 
 impl Tpm {

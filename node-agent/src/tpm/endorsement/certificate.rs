@@ -16,7 +16,8 @@ pub(super) enum Key {
 /// The certificates in concatenated DER, up to the first byte that starts none.
 pub(super) fn split(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
-        let (certificate, rest) = bytes.split_at_checked(der_length(bytes)?)?;
+        let (rest, _) = X509Certificate::from_der(bytes).ok()?;
+        let (certificate, rest) = bytes.split_at_checked(bytes.len() - rest.len())?;
         bytes = rest;
         Some(certificate)
     })
@@ -29,8 +30,7 @@ pub(super) fn key(kind: EkKind, in_nv: &[u8]) -> Option<Key> {
         [0x10, 0x01, 0x00, _, _, 0x10, 0x02, rest @ ..] => rest,
         bytes => bytes,
     };
-    let der = bytes.get(..der_length(bytes)?)?;
-    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let (_padding, certificate) = X509Certificate::from_der(bytes).ok()?;
     let bits = certificate.tbs_certificate.subject_pki.subject_public_key.data.as_ref();
     match kind {
         // Read by structure, not by algorithm: some certificates say id-RSAES-OAEP.
@@ -48,17 +48,6 @@ fn rsa_modulus(bits: &[u8]) -> Option<Vec<u8>> {
     let (_, key) = x509_parser::public_key::RSAPublicKey::from_der(bits).ok()?;
     let zeros = key.modulus.iter().take_while(|&&byte| byte == 0).count();
     key.modulus.get(zeros..).map(<[u8]>::to_vec)
-}
-
-/// Bytes of the DER sequence that `bytes` begins with, header included.
-fn der_length(bytes: &[u8]) -> Option<usize> {
-    let (content, header) = match bytes {
-        [0x30, 0x82, high, low, ..] => (usize::from(u16::from_be_bytes([*high, *low])), 4),
-        [0x30, 0x81, length, ..] => (usize::from(*length), 3),
-        [0x30, length @ 0..=0x7f, ..] => (usize::from(*length), 2),
-        _ => return None,
-    };
-    Some(content + header).filter(|&length| length <= bytes.len())
 }
 
 #[cfg(test)]
