@@ -33,7 +33,6 @@ fn issuance(serial: u128) -> Issuance {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "the child of the test below"]
 async fn writes_until_it_is_killed() {
     let Some(database) = std::env::var_os(DATABASE) else { return };
     let store = Arc::new(open(Path::new(&database)).await);
@@ -68,7 +67,7 @@ async fn writes_until_it_is_killed() {
 /// Kills a writing child after `lines` promises; returns them.
 fn promises_of_a_killed_child(database: &Path, lines: usize) -> Vec<String> {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "--nocapture", "store::sqlite::durability::writes_until_it_is_killed"])
+        .args(["--exact", "--nocapture", "store::sqlite::durability::writes_until_it_is_killed"])
         .env(DATABASE, database)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
