@@ -4,7 +4,8 @@ source "$(dirname "$0")/env.sh"
 tests/lanes/packages.sh
 
 # --workspace everywhere: a single package would unify features differently and build its dependencies again.
-build() { cargo test --workspace --quiet --no-run; }
+# The programs too: end_to_end runs them as they are.
+build() { cargo test --workspace --quiet --no-run && cargo build --workspace --quiet --bins; }
 units() { cargo test --workspace --quiet --lib --bins && cargo test --workspace --quiet --doc; }
 only() { cargo test --workspace --quiet --test "$1"; }
 

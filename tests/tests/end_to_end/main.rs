@@ -1,0 +1,16 @@
+//! The real programs from end to end, each test with a server, machines and agents of its own. Nothing here knows their
+//! insides: command lines, files, sockets and signals only. Needs `cargo build --workspace --bins` first.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests: a panic is how they fail"
+)]
+
+mod enrolment;
+mod misuse;
+mod operators;
+mod survival;
+mod world;
