@@ -3,6 +3,6 @@
 source "$(dirname "$0")/env.sh"
 tests/lanes/packages.sh demo
 say "building with optimisation (the first time takes some minutes)"
-cargo build --workspace --bins --release
+cargo build --workspace --bins --release --quiet
 mkdir -p "$ROOT/target/bench"
-exec "$CARGO_TARGET_DIR/release/holdfast-bench" --out "$ROOT/target/bench/results.json" "$@"
+exec cargo bench --workspace --quiet --bench holdfast -- --out "$ROOT/target/bench/results.json" "$@"

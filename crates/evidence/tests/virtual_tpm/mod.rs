@@ -32,6 +32,7 @@ pub(crate) const EK_POLICY: [u8; 32] = [
 /// A signing key and its public area.
 pub(crate) struct Key {
     pub(crate) pair: EcdsaKeyPair,
+    pub(crate) pkcs8: Vec<u8>,
     pub(crate) public: Public,
 }
 
@@ -43,7 +44,7 @@ impl Key {
         let (x, y) = pair.public_key().as_ref()[1..].split_at(32);
         let key = PublicKey::ec(Curve::P256, x, y).unwrap();
         let public = Public::encode(&key, HashAlg::Sha256, attributes, &[], None, scheme);
-        Self { pair, public: Public::parse(&public).unwrap() }
+        Self { pair, pkcs8: pkcs8.as_ref().to_vec(), public: Public::parse(&public).unwrap() }
     }
 
     /// A `TPMT_SIGNATURE` over `message`.

@@ -1,0 +1,62 @@
+//! What Holdfast costs, as figures beside the floor that the same run measured. `make bench` runs all of them and
+//! writes target/bench/results.json; `make bench ONLY=name` runs one. No figure fails anything.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a benchmark stops at a surprise"
+)]
+#![allow(missing_docs, unreachable_pub, reason = "a program")]
+
+mod appraise;
+#[path = "../../../crates/evidence/tests/pki/mod.rs"]
+mod pki;
+mod report;
+#[path = "../../../crates/evidence/tests/virtual_tpm/mod.rs"]
+mod virtual_tpm;
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+use report::Row;
+
+#[derive(Parser)]
+struct Arguments {
+    /// Where results.json goes
+    #[arg(long, default_value = "results.json")]
+    out: PathBuf,
+    /// One row; all if absent
+    only: Option<String>,
+    /// Cargo says so
+    #[arg(long = "bench", hide = true)]
+    _bench: bool,
+}
+
+/// A group of rows that one measurement yields.
+type Measurement = fn() -> anyhow::Result<Vec<Row>>;
+
+const MEASUREMENTS: &[(&[&str], Measurement)] =
+    &[(&["appraise_enrol", "appraise_reattest", "appraise_reattest_unchanged"], appraise::measure)];
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let wanted = |name: &&&str| arguments.only.as_deref().is_none_or(|only| only == **name);
+    let mut rows = Vec::new();
+    for (names, measure) in MEASUREMENTS {
+        if names.iter().any(|name| wanted(&name)) {
+            eprintln!("measuring {}", names.join(", "));
+            rows.extend(measure()?.into_iter().filter(|row| wanted(&&row.name.as_str())));
+        }
+    }
+    anyhow::ensure!(
+        !rows.is_empty(),
+        "no such row; known: {:?}",
+        MEASUREMENTS.iter().flat_map(|m| m.0).collect::<Vec<_>>()
+    );
+    report::print(&rows);
+    match arguments.only {
+        None => report::write(&rows, &arguments.out),
+        Some(_) => report::merge(&rows, &arguments.out),
+    }
+}
