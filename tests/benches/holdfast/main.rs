@@ -7,8 +7,10 @@
     reason = "a benchmark stops at a surprise"
 )]
 #![allow(missing_docs, unreachable_pub, reason = "a program")]
+#![allow(clippy::cast_precision_loss, reason = "figures of a benchmark are far below 2^52")]
 
 mod appraise;
+mod issue;
 #[path = "../../../crates/evidence/tests/pki/mod.rs"]
 mod pki;
 mod report;
@@ -36,8 +38,10 @@ struct Arguments {
 /// A group of rows that one measurement yields.
 type Measurement = fn() -> anyhow::Result<Vec<Row>>;
 
-const MEASUREMENTS: &[(&[&str], Measurement)] =
-    &[(&["appraise_enrol", "appraise_reattest", "appraise_reattest_unchanged"], appraise::measure)];
+const MEASUREMENTS: &[(&[&str], Measurement)] = &[
+    (&["appraise_enrol", "appraise_reattest", "appraise_reattest_unchanged"], appraise::measure),
+    (&["issue_x509", "issue_x509_recorded"], issue::measure),
+];
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();

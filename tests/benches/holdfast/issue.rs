@@ -1,0 +1,164 @@
+//! What signing an SVID costs, above the signature; and how much of the store's commit rate is left when each SVID is
+//! recorded before it is signed.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Instant;
+
+use holdfast_evidence::key::ProvenKey;
+use holdfast_identity::TrustDomain;
+use holdfast_server::authority::{AuthorityFiles, Draft, InitOptions, Issuer, init};
+use holdfast_server::clock;
+use holdfast_server::store::sqlite::{SqliteStore, StoreLimits};
+use holdfast_server::store::{Issuances as _, Recorded};
+use ring::rand::SystemRandom;
+use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
+
+use crate::appraise::verifications;
+use crate::report::{Row, load, median};
+
+const TTL_SECONDS: i64 = 3600;
+/// Rounds of which the median counts.
+const ROUNDS: usize = 21;
+/// SVIDs of one round.
+const BATCH: usize = 200;
+/// Who ask at the same time.
+const CLIENTS: usize = 64;
+/// SVIDs per client and round.
+const PER_CLIENT: usize = 40;
+/// Rounds of the recorded rate, in turn with its floor.
+const RATE_ROUNDS: usize = 7;
+
+/// A founded trust domain with its store on disk.
+struct Place {
+    _directory: tempfile::TempDir,
+    issuer: Issuer,
+    store: SqliteStore,
+    csr: Vec<u8>,
+}
+
+impl Place {
+    async fn new() -> anyhow::Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let domain: TrustDomain = "bench.test".parse()?;
+        let data = directory.path().join("data");
+        let now = clock::now();
+        init(&InitOptions::new(domain.clone(), data.clone(), directory.path().join("root.pem"), now))?;
+        let issuer = Issuer::load(&domain, &AuthorityFiles::below(&data), now)?;
+        let store = SqliteStore::open(&data.join("bench.sqlite"), domain, StoreLimits { entries_max: 1000 }).await?;
+        let key = rcgen::KeyPair::generate()?;
+        let csr = rcgen::CertificateParams::new(Vec::new())?.serialize_request(&key)?.der().to_vec();
+        Ok(Self { _directory: directory, issuer, store, csr })
+    }
+
+    /// From the request's bytes to what will be recorded: the signature of the request is verified.
+    fn draft(&self) -> anyhow::Result<Draft> {
+        let key = ProvenKey::from_csr(black_box(&self.csr))?;
+        Ok(self.issuer.draft_server(key.spki(), TTL_SECONDS, clock::now())?)
+    }
+
+    async fn record(&self, drafts: &[Draft]) -> anyhow::Result<Vec<Recorded>> {
+        let issuances = drafts.iter().map(Draft::issuance).collect();
+        let answers = self.store.record_issuances(issuances, 0, clock::now()).await?;
+        Ok(answers.into_iter().collect::<Result<_, _>>()?)
+    }
+}
+
+/// All rows of this module.
+pub fn measure() -> anyhow::Result<Vec<Row>> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let place = Arc::new(Place::new().await?);
+        Ok(vec![signed(&place).await?, recorded(&place).await?])
+    })
+}
+
+async fn signed(place: &Place) -> anyhow::Result<Row> {
+    let mut floor = floor();
+    let (mut works, mut floors) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let from = Instant::now();
+        let drafts = (0..BATCH).map(|_| place.draft()).collect::<anyhow::Result<Vec<_>>>()?;
+        let drafted = from.elapsed();
+        let tokens = place.record(&drafts).await?;
+        let from = Instant::now();
+        for (draft, token) in drafts.iter().zip(tokens) {
+            black_box(place.issuer.sign(draft, token)?);
+        }
+        works.push((drafted + from.elapsed()).as_secs_f64() * 1e6 / BATCH as f64);
+        let from = Instant::now();
+        (0..BATCH).for_each(|_| floor());
+        floors.push(from.elapsed().as_secs_f64() * 1e6 / BATCH as f64);
+    }
+    Ok(Row::new("issue_x509", median(&mut works), "us").floor(median(&mut floors)).note(
+        "certificate request to signed SVID; the record's write between draft and signature is off this clock; \
+         floor: 1 ring P-256 signing + 1 verification; aim 1.2",
+    ))
+}
+
+/// One P-256 signature and one verification.
+fn floor() -> impl FnMut() {
+    let rng = SystemRandom::new();
+    let algorithm = &ECDSA_P256_SHA256_ASN1_SIGNING;
+    let pkcs8 = EcdsaKeyPair::generate_pkcs8(algorithm, &rng).expect("a key");
+    let pair = EcdsaKeyPair::from_pkcs8(algorithm, pkcs8.as_ref(), &rng).expect("a key");
+    let mut verify = verifications(1);
+    move || {
+        black_box(pair.sign(&rng, black_box(&[7; 400]))).expect("a signature");
+        verify();
+    }
+}
+
+async fn recorded(place: &Arc<Place>) -> anyhow::Result<Row> {
+    let (mut rates, mut floors) = (Vec::new(), Vec::new());
+    for _ in 0..RATE_ROUNDS {
+        let mut prepared = Vec::new();
+        for _ in 0..CLIENTS {
+            prepared.push((0..PER_CLIENT).map(|_| place.draft()).collect::<anyhow::Result<Vec<_>>>()?);
+        }
+        let from = Instant::now();
+        let clients = prepared.into_iter().map(|drafts| {
+            let place = Arc::clone(place);
+            tokio::spawn(async move {
+                for draft in &drafts {
+                    black_box(place.record(std::slice::from_ref(draft)).await?);
+                }
+                anyhow::Ok(())
+            })
+        });
+        all(clients.collect()).await?;
+        floors.push(rate(from));
+        let from = Instant::now();
+        let clients = (0..CLIENTS).map(|_| {
+            let place = Arc::clone(place);
+            tokio::spawn(async move {
+                for _ in 0..PER_CLIENT {
+                    let draft = place.draft()?;
+                    let tokens = place.record(std::slice::from_ref(&draft)).await?;
+                    for token in tokens {
+                        black_box(place.issuer.sign(&draft, token)?);
+                    }
+                }
+                anyhow::Ok(())
+            })
+        });
+        all(clients.collect()).await?;
+        rates.push(rate(from));
+    }
+    Ok(Row::new("issue_x509_recorded", median(&mut rates), "per s").floor(median(&mut floors)).note(format!(
+        "{CLIENTS} clients: request verified, recorded on disk, signed; floor: the same rows committed by the same \
+         clients without anything else; aim 0.7 or more; {}",
+        load()
+    )))
+}
+
+async fn all(clients: Vec<tokio::task::JoinHandle<anyhow::Result<()>>>) -> anyhow::Result<()> {
+    for client in clients {
+        client.await??;
+    }
+    Ok(())
+}
+
+fn rate(from: Instant) -> f64 {
+    (CLIENTS * PER_CLIENT) as f64 / from.elapsed().as_secs_f64()
+}
