@@ -93,7 +93,9 @@ impl AttestationService {
                 return Err(Failure::Message(MessageRefused::Chunk));
             }
             received.extend_from_slice(&chunk);
-            check_start(&mut opened, &received, wanted)?;
+            if !opened.is_started() && (received.len() >= Opened::START_BYTES || received.len() == wanted) {
+                self.desk.start(connection, &mut opened, &received).await?;
+            }
         }
         if next(&mut stream).await?.is_some() {
             return Err(Failure::Message(MessageRefused::Trailing));
@@ -124,14 +126,6 @@ impl AttestationService {
         self.desk.note_failure(connection, attempt, failure);
         answer_to(failure, attempt)
     }
-}
-
-/// Compares the secrets as soon as they are in, so that a stranger cannot make us hold a megabyte.
-fn check_start(opened: &mut Opened, received: &[u8], wanted: usize) -> Result<(), Failure> {
-    if !opened.is_started() && (received.len() >= Opened::START_BYTES || received.len() == wanted) {
-        opened.check_start(received)?;
-    }
-    Ok(())
 }
 
 async fn next(stream: &mut Streaming<wire::CompleteRequest>) -> Result<Option<wire::complete_request::Part>, Failure> {

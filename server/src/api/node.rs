@@ -18,6 +18,7 @@ use crate::authority::CurrentBundle;
 use crate::budget::Gate;
 use crate::clock;
 use crate::desk::{SigningEnds, SvidRequest, WorkloadSigner};
+use crate::listen::Connection;
 use crate::live::{LiveNodes, StandingNode};
 use crate::store::Store;
 use crate::sync::{self, Subscribers};
@@ -42,9 +43,8 @@ pub struct NodeService {
 }
 
 impl NodeService {
-    fn standing<T>(&self, request: &Request<T>) -> Result<StandingNode, Status> {
-        let connection = connection_of(request)?;
-        self.live.standing(&connection, clock::now()).ok_or_else(|| refused(Word::Attest, None))
+    fn standing(&self, connection: &Connection) -> Result<StandingNode, Status> {
+        self.live.standing(connection, clock::now()).ok_or_else(|| refused(Word::Attest, None))
     }
 }
 
@@ -53,7 +53,7 @@ impl Node for NodeService {
     type SyncStream = Pin<Box<dyn Stream<Item = Result<wire::SyncResponse, Status>> + Send>>;
 
     async fn sync(&self, request: Request<wire::SyncRequest>) -> Result<Response<Self::SyncStream>, Status> {
-        let node = self.standing(&request)?;
+        let node = self.standing(&*connection_of(&request)?)?;
         let holds = request.into_inner().holds;
         let stream = sync::follow(self.store.clone(), &self.subscribers, self.bundle.clone(), node, holds.as_ref());
         Ok(Response::new(Box::pin(stream)))
@@ -63,13 +63,16 @@ impl Node for NodeService {
         &self,
         request: Request<wire::SignX509SvidsRequest>,
     ) -> Result<Response<wire::SignX509SvidsResponse>, Status> {
-        let node = self.standing(&request)?;
+        let connection = connection_of(&request)?;
+        self.standing(&connection)?;
         let requests = request.into_inner().requests;
         if requests.is_empty() || requests.len() > SVID_REQUESTS_MAX {
             return Err(refused(Word::Malformed, None));
         }
         let units = u32::try_from(requests.len()).unwrap_or(u32::MAX);
         let _place = self.gate.enter(units).await.map_err(over_budget)?;
+        // What ended while it waited at the gate has ended.
+        let node = self.standing(&connection)?;
         let requests =
             requests.into_iter().map(|request| SvidRequest { entry_id: request.entry_id, csr: request.csr }).collect();
         let signed = timeout(SIGNING_TIMEOUT, self.signer.sign(&node, requests)).await;

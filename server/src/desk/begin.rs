@@ -71,6 +71,7 @@ impl Desk {
             &rng,
         )
         .map_err(crypto)?;
+        connection.note_drawn(challenge.id());
         let seal = challenge.seal(&self.seals, &rng).map_err(crypto)?;
         let ask = Material { kind: tpm::KIND.to_owned(), bytes: ask.encode() };
         let (nonce, expires_at) = (challenge.nonce().to_vec(), challenge.expires_at());

@@ -44,7 +44,8 @@ pub struct Opened {
     pub(super) key: ClaimedKey,
     pub(super) started: bool,
     pub(super) began: Instant,
-    _memory: Place,
+    wanted: usize,
+    memory: Option<Place>,
 }
 
 /// What came of an answer.
@@ -102,19 +103,6 @@ impl Opened {
     pub const fn is_started(&self) -> bool {
         self.started
     }
-
-    /// Compares the secrets at the start of the first item with those that were sent.
-    ///
-    /// # Errors
-    /// [`Failure::Evidence`] if they differ: nothing more is taken in.
-    pub fn check_start(&mut self, start: &[u8]) -> Result<(), Failure> {
-        for ItemState::Tpm(expected) in self.challenge.items().iter().take(1) {
-            let secrets = TpmItem::secrets_at_start(start).map_err(EvidenceRefused::from)?;
-            expected.check_secrets(&secrets).map_err(EvidenceRefused::from)?;
-        }
-        self.started = true;
-        Ok(())
-    }
 }
 
 impl Desk {
@@ -135,7 +123,7 @@ impl Desk {
         if let Purpose::Renew { node, spki_sha256 } = challenge.purpose() {
             let same =
                 |peer: &crate::listen::PeerSvid| peer.spiffe_id == *node && Sha256::of(&peer.spki).0 == *spki_sha256;
-            if !connection.peer().is_some_and(same) {
+            if !connection.peer().is_some_and(same) || !connection.has_drawn(&challenge.id()) {
                 return Err(CallerRefused::OtherConnection.into());
             }
         }
@@ -145,9 +133,24 @@ impl Desk {
         }
         let key = read_key(&answer)?;
         let wanted: usize = answer.items.iter().map(|(_, length)| length).sum();
-        let units = u32::try_from(wanted / MEMORY_UNIT_BYTES + 1).unwrap_or(u32::MAX);
-        let memory = self.memory.enter(units).await?;
-        Ok(Opened { attempt, challenge, key, started: false, began: Instant::now(), _memory: memory })
+        Ok(Opened { attempt, challenge, key, started: false, began: Instant::now(), wanted, memory: None })
+    }
+
+    /// Compares the secrets at the start of the first item with those that were sent, and only then sets memory aside
+    /// for the rest: whoever merely announces evidence keeps nobody waiting.
+    ///
+    /// # Errors
+    /// [`Failure::Evidence`] if they differ: nothing more is taken in. [`Failure::OverBudget`] without memory.
+    pub async fn start(&self, connection: &Connection, opened: &mut Opened, start: &[u8]) -> Result<(), Failure> {
+        for ItemState::Tpm(expected) in opened.challenge.items().iter().take(1) {
+            let secrets = TpmItem::secrets_at_start(start).map_err(EvidenceRefused::from)?;
+            expected.check_secrets(&secrets).map_err(EvidenceRefused::from)?;
+        }
+        let units = u32::try_from(opened.wanted / MEMORY_UNIT_BYTES + 1).unwrap_or(u32::MAX);
+        let memory = if connection.peer().is_some() { &self.memory } else { &self.memory_of_strangers };
+        opened.memory = Some(memory.enter(units).await?);
+        opened.started = true;
+        Ok(())
     }
 
     /// Verifies, appraises, records, signs.
@@ -161,7 +164,7 @@ impl Desk {
         received: Vec<u8>,
     ) -> Result<Completed, Failure> {
         if !opened.started {
-            opened.check_start(&received)?;
+            self.start(connection, &mut opened, &received).await?;
         }
         let drawn_at = opened.challenge.expires_at().plus(-self.settings.challenge_lifetime);
         let examined = {

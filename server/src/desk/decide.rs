@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use holdfast_appraisal::decision::VerifiedItem;
 use holdfast_appraisal::{AppraisedNode, Decision};
-use holdfast_evidence::tpm::TpmClaims;
+use holdfast_evidence::tpm::{EkIdentity, TpmClaims};
 use holdfast_evidence::{EvidenceKind, ItemState, Verified};
 use holdfast_identity::UnixTime;
 use tracing::{error, info};
@@ -46,6 +46,7 @@ impl Desk {
         let ItemState::Tpm(expected) = &examined.expected;
         let eks = expected.eks().to_vec();
         let marks = tpm::marks(&eks);
+        let before = self.store.revision();
         let held = self.store.ownership(marks.clone()).await?;
         let subject = match examined.way {
             Way::Enrol => Subject::Proven(marks),
@@ -64,7 +65,6 @@ impl Desk {
         }
         for _ in 0..APPRAISALS_MAX {
             let rules = self.rules.get();
-            let before = self.store.revision();
             let ready = self.judge(connection, &examined, subject.clone(), &held, &rules)?;
             match self.store.record_attempt(ready.attempt).await? {
                 Outcome::PolicyMoved => self.rules.refresh(self.store.as_ref()).await?,
@@ -81,8 +81,9 @@ impl Desk {
                     let admitted = self.admitted(&node, ready.draft, recorded)?;
                     self.remember_log(&examined);
                     report(&examined, &node, progress);
-                    let quoted = Quoted { node: &node, connection, drawn_at, at: clock::now() };
-                    self.arrive(&quoted, before.n).await?;
+                    let drawn_here = connection.has_drawn(&examined.challenge_id);
+                    let quoted = Quoted { node: &node, connection, drawn_at, drawn_here, at: clock::now() };
+                    self.arrive(&quoted, before.n, &eks, &held).await?;
                     return Ok(Completed::Admitted(Box::new(admitted)));
                 }
             }
@@ -207,7 +208,13 @@ impl Desk {
     }
 
     /// The quote's connection, and whether another one speaks as this node.
-    async fn arrive(&self, quoted: &Quoted<'_>, before: u64) -> Result<(), Failure> {
+    async fn arrive(
+        &self,
+        quoted: &Quoted<'_>,
+        before: u64,
+        eks: &[EkIdentity],
+        held: &Ownership,
+    ) -> Result<(), Failure> {
         let node = quoted.node.number;
         match self.live.quoted(quoted) {
             Arrival::Stands | Arrival::Elsewhere => {}
@@ -227,19 +234,24 @@ impl Desk {
             Arrival::Late => return Err(Failure::Superseded),
         }
         if self.store.revision().n != before {
-            self.look_again(quoted.node).await?;
+            self.look_again(quoted.node, eks, held).await?;
         }
         Ok(())
     }
 
-    /// Something changed while this attempt was recorded: a ban may have been heard before the node stood.
-    async fn look_again(&self, node: &Node) -> Result<(), Failure> {
+    /// Something changed while this attempt was recorded: a ban, a root withdrawn or a key
+    /// disallowed may have been heard of before the node stood.
+    async fn look_again(&self, node: &Node, eks: &[EkIdentity], held: &Ownership) -> Result<(), Failure> {
         let now = self.store.node(NodeTarget::Number(node.number)).await?;
         if !now.is_some_and(|node| node.stands(clock::now())) {
             self.live.end(node.number, Ending::Refused);
         }
-        let enforced = self.rules.get().enforced.as_ref().map(|policy| policy.digest);
-        if enforced != node.policy {
+        let listed = |held: &Ownership| held.inventory.iter().map(|entry| entry.digest).collect::<Vec<_>>();
+        let same_listing = listed(&self.store.ownership(tpm::marks(eks)).await?) == listed(held);
+        let rules = self.rules.get();
+        let trusted = eks.iter().all(|ek| rules.trusts(&ek.root_sha256));
+        let enforced = rules.enforced.as_ref().map(|policy| policy.digest);
+        if enforced != node.policy || !same_listing || !trusted {
             self.live.end(node.number, Ending::AttestAgain);
         }
         Ok(())

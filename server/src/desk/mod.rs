@@ -45,8 +45,8 @@ const SOURCES_MAX: usize = 65_536;
 const MACHINES_MAX: usize = 65_536;
 /// Verified attempts of one machine. Ten a second are a hundredth of a core; an agent in a restart loop makes fewer.
 const MACHINE_RATE: Rate = Rate { per_second: 10.0, burst: 600.0 };
-/// Evidence in memory, in units of 64 KiB: 128 MiB.
-const MEMORY_UNITS: u32 = 2_048;
+/// Evidence in memory, in units of 64 KiB: 64 MiB for known nodes, and as much for callers without a certificate.
+const MEMORY_UNITS: u32 = 1_024;
 /// Callers that may wait for a place at a gate.
 const WAITING_MAX: usize = 4_096;
 /// How long they wait.
@@ -82,6 +82,7 @@ pub struct Desk {
     machines: Buckets<[u8; 32]>,
     cpu: Gate,
     memory: Gate,
+    memory_of_strangers: Gate,
 }
 
 /// Whom the desk works with.
@@ -111,6 +112,7 @@ impl Desk {
             machines: Buckets::new(MACHINE_RATE, MACHINES_MAX),
             cpu: Gate::new(settings.verifications_max, WAITING_MAX, PATIENCE),
             memory: Gate::new(MEMORY_UNITS, WAITING_MAX, PATIENCE),
+            memory_of_strangers: Gate::new(MEMORY_UNITS, WAITING_MAX, PATIENCE),
             settings,
             store: parts.store,
             authority: parts.authority,

@@ -3,8 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -31,6 +31,9 @@ impl std::fmt::Display for ConnectionId {
     }
 }
 
+/// Challenges drawn on a connection that may be under way at once.
+const CHALLENGES_KEPT: usize = 4;
+
 /// A connection after its handshake. Every request on it carries this as an extension.
 #[derive(Debug)]
 pub struct Connection {
@@ -47,6 +50,8 @@ pub struct Connection {
     node: AtomicU64,
     close: CancellationToken,
     closed: CancellationToken,
+    /// Ids of the latest challenges that were drawn here.
+    drawn: Mutex<[[u8; 16]; CHALLENGES_KEPT]>,
 }
 
 impl Connection {
@@ -62,6 +67,7 @@ impl Connection {
             node: AtomicU64::new(0),
             close: CancellationToken::new(),
             closed: CancellationToken::new(),
+            drawn: Mutex::default(),
         })
     }
 
@@ -95,6 +101,19 @@ impl Connection {
     /// Notes that `node` was admitted on this connection.
     pub(crate) fn set_node(&self, node: NodeNumber) {
         self.node.store(node.0, Ordering::Release);
+    }
+
+    /// Notes that the challenge `id` was drawn on this connection.
+    pub(crate) fn note_drawn(&self, id: [u8; 16]) {
+        let mut drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
+        drawn.rotate_right(1);
+        drawn[0] = id;
+    }
+
+    /// Whether the challenge `id` was drawn on this connection: a quote for one drawn elsewhere may show the state before
+    /// a reboot, and earns nothing here.
+    pub(crate) fn has_drawn(&self, id: &[u8; 16]) -> bool {
+        self.drawn.lock().unwrap_or_else(PoisonError::into_inner).contains(id)
     }
 
     /// Asks the connection to end: no new requests, running ones are cut.

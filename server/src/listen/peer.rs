@@ -25,6 +25,9 @@ pub enum InvalidSvid {
     /// The ID has no path: it names a trust domain.
     #[error("certificate names a trust domain, expected a member of one")]
     NoPath,
+    /// Somebody's of our trust domain who is no node.
+    #[error("certificate is not a node's")]
+    NotANode,
     /// The ID belongs to another trust domain.
     #[error("certificate names a member of another trust domain")]
     OtherTrustDomain,
@@ -44,6 +47,7 @@ impl InvalidSvid {
             Self::Malformed => "svid.malformed",
             Self::Names => "svid.names",
             Self::NoPath => "svid.no_path",
+            Self::NotANode => "svid.not_a_node",
             Self::OtherTrustDomain => "svid.other_trust_domain",
             Self::Signer => "svid.signer",
             Self::KeyUsage => "svid.key_usage",
@@ -52,6 +56,12 @@ impl InvalidSvid {
 }
 
 impl PeerSvid {
+    /// Whether it names a node: workloads have no business on the agent port.
+    #[must_use]
+    pub fn is_node(&self) -> bool {
+        self.spiffe_id.path().starts_with("/holdfast/node/")
+    }
+
     /// Reads a leaf by the rules of the X.509-SVID document. Says nothing about who signed it.
     ///
     /// # Errors

@@ -174,6 +174,7 @@ async fn a_certificate_that_is_no_leaf_of_this_trust_domain_is_refused() {
         ("no URI SAN", port.spoilt(|leaf| leaf.subject_alt_names = vec![SanType::DnsName("a.b".try_into().unwrap())])),
         ("no SPIFFE ID", port.spoilt(|leaf| leaf.subject_alt_names = vec![uri("https://example.org/a")])),
         ("no path", port.spoilt(|leaf| leaf.subject_alt_names = vec![uri("spiffe://example.org")])),
+        ("a workload", port.spoilt(|leaf| leaf.subject_alt_names = vec![uri("spiffe://example.org/web")])),
         ("other trust domain", port.spoilt(|leaf| leaf.subject_alt_names = vec![uri("spiffe://other.org/a")])),
         ("keyCertSign", port.spoilt(|leaf| leaf.key_usages.push(KeyUsagePurpose::KeyCertSign))),
         ("no key usage", port.spoilt(|leaf| leaf.key_usages.clear())),

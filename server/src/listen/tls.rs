@@ -13,6 +13,7 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, UnixTime};
 
+use super::peer::InvalidSvid;
 use super::{ListenFault, PeerSvid};
 use crate::authority::{Bundle, OwnCertificate};
 
@@ -108,6 +109,7 @@ impl ClientCertVerifier for SvidVerifier {
     ) -> Result<ClientCertVerified, Error> {
         let verified = self.path.verify_client_cert(end_entity, intermediates, now)?;
         PeerSvid::from_leaf(end_entity, &self.trust_domain)
+            .and_then(|peer| if peer.is_node() { Ok(peer) } else { Err(InvalidSvid::NotANode) })
             .map_err(|error| Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(error)))))?;
         Ok(verified)
     }

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use holdfast_identity::{SpiffeId, UnixTime};
 use tokio::sync::watch;
 
-use crate::listen::Connection;
+use crate::listen::{Connection, PeerSvid};
 use crate::store::{Node, NodeNumber};
 
 /// Bytes that arrive so soon after the newer quote may have been under way before it.
@@ -86,6 +86,8 @@ pub struct Quoted<'a> {
     pub connection: &'a Arc<Connection>,
     /// When its challenge was drawn.
     pub drawn_at: UnixTime,
+    /// Whether it was drawn on this very connection. If not, the node does not stand on it.
+    pub drawn_here: bool,
     /// Now.
     pub at: UnixTime,
 }
@@ -99,9 +101,10 @@ impl LiveNodes {
 
     /// Takes note of an admitted quote.
     pub fn quoted(&self, quoted: &Quoted<'_>) -> Arrival {
-        let Quoted { node, connection, drawn_at, at } = *quoted;
+        let Quoted { node, connection, drawn_at, drawn_here, at } = *quoted;
         let Some(spiffe_id) = node.spiffe_id.clone() else { return Arrival::Elsewhere };
-        let own = connection.peer().is_some_and(|peer| peer.spiffe_id == spiffe_id && peer.spki == node.node_key_spki);
+        let is_own = |peer: &PeerSvid| peer.spiffe_id == spiffe_id && peer.spki == node.node_key_spki;
+        let own = drawn_here && connection.peer().is_some_and(is_own);
         connection.set_node(node.number);
         let mut nodes = self.lock();
         let live = nodes.entry(node.number).or_default();
@@ -176,12 +179,21 @@ impl LiveNodes {
         stands.then(|| StandingNode::new(node, current.spiffe_id.clone(), current.evidence_expires, &current.state))
     }
 
-    /// Ends a node's standing on all its connections.
+    /// Ends a node's standing. Only a refusal also ends the watch over its superseded connections: a machine that makes
+    /// itself attest again shall not escape from being found to be two.
     pub fn end(&self, node: NodeNumber, ending: Ending) {
-        let Some(live) = self.lock().remove(&node) else { return };
-        let silenced = live.superseded.into_iter().map(|old| old.state);
-        for state in live.current.map(|current| current.state).into_iter().chain(silenced) {
-            state.send_replace(State::Ended(ending));
+        let mut nodes = self.lock();
+        let Some(live) = nodes.get_mut(&node) else { return };
+        if let Some(current) = live.current.take() {
+            current.state.send_replace(State::Ended(ending));
+        }
+        if ending == Ending::Refused {
+            for old in live.superseded.drain(..) {
+                old.state.send_replace(State::Ended(ending));
+            }
+        }
+        if live.superseded.is_empty() {
+            nodes.remove(&node);
         }
     }
 

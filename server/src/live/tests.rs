@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::listen::PeerSvid;
 use crate::store::Standing as RecordStanding;
 
 const NOW: UnixTime = UnixTime(1_800_000_000);
@@ -51,7 +50,8 @@ fn own() -> Arc<Connection> {
 
 fn quote(live: &LiveNodes, connection: &Arc<Connection>, drawn: i64) -> Arrival {
     let node = node();
-    live.quoted(&Quoted { node: &node, connection, drawn_at: NOW.plus(drawn), at: NOW.plus(drawn) })
+    let at = NOW.plus(drawn);
+    live.quoted(&Quoted { node: &node, connection, drawn_at: at, drawn_here: true, at })
 }
 
 #[test]
@@ -76,6 +76,36 @@ fn a_caller_with_another_key_than_the_one_on_record_does_not_stand() {
     let stranger = Connection::new("10.0.0.1:1".parse().unwrap(), None);
     assert!(matches!(quote(&live, &stranger, 0), Arrival::Elsewhere));
     assert!(live.standing(&stranger, NOW).is_none());
+}
+
+#[test]
+fn a_quote_for_a_challenge_of_another_connection_earns_nothing_here() {
+    let live = LiveNodes::new(WATCH);
+    let (before, after) = (own(), own());
+    before.note_drawn([7; 16]);
+    assert!(before.has_drawn(&[7; 16]) && !after.has_drawn(&[7; 16]));
+    (1..=4).for_each(|id| before.note_drawn([id; 16]));
+    assert!(!before.has_drawn(&[7; 16]), "only the latest are kept");
+    let node = node();
+    let kept = Quoted { node: &node, connection: &after, drawn_at: NOW, drawn_here: false, at: NOW };
+    assert!(matches!(live.quoted(&kept), Arrival::Elsewhere));
+    assert!(live.standing(&after, NOW).is_none());
+    let _ = quote(&live, &after, 1);
+    assert!(matches!(live.quoted(&kept), Arrival::Elsewhere));
+    assert!(live.standing(&after, NOW).is_none());
+}
+
+#[test]
+fn a_machine_that_makes_itself_attest_again_is_watched_all_the_same() {
+    let live = LiveNodes::new(WATCH);
+    let (first, second) = (own(), own());
+    let _ = quote(&live, &first, 0);
+    let _ = quote(&live, &second, 10);
+    live.end(NodeNumber(7), Ending::AttestAgain);
+    assert!(live.standing(&second, NOW).is_none());
+    assert!(matches!(quote(&live, &first, 11), Arrival::TwoAlive));
+    live.end(NodeNumber(7), Ending::Refused);
+    assert!(matches!(quote(&live, &first, 12), Arrival::Stands));
 }
 
 #[test]

@@ -73,6 +73,8 @@ pub enum Notice {
     Inventory {
         /// The revision that it made.
         n: u64,
+        /// Whether keys were taken out: whoever has one of them shows again what it is.
+        removed: bool,
     },
     /// Roots, intermediates or CRLs changed.
     Endorsements {
@@ -94,7 +96,7 @@ impl Notice {
             Self::Entry { n, .. }
             | Self::Node { n, .. }
             | Self::Policy { n }
-            | Self::Inventory { n }
+            | Self::Inventory { n, .. }
             | Self::Endorsements { n }
             | Self::Bundle { n } => *n,
         }

@@ -43,7 +43,7 @@ impl Verb for Allow {
             .await
             .map_err(fault("allow a key"))?;
         }
-        tell(tx, changed);
+        tell(tx, changed, false);
         Ok(new)
     }
 }
@@ -72,7 +72,7 @@ impl Verb for Disallow {
                 .await
                 .map_err(fault("disallow a key"))?;
         }
-        tell(tx, gone > 0);
+        tell(tx, gone > 0, true);
         Ok(gone)
     }
 }
@@ -84,10 +84,10 @@ fn leaf(action: &str, digest: &Sha256, label: Option<&str>, by: &Actor, at: Unix
     }))
 }
 
-fn tell(tx: &mut Tx, changed: bool) {
+fn tell(tx: &mut Tx, changed: bool, removed: bool) {
     if changed {
         let n = tx.next_n();
-        tx.notify(Notice::Inventory { n });
+        tx.notify(Notice::Inventory { n, removed });
     }
 }
 
