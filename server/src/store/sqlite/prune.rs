@@ -14,7 +14,7 @@ pub(super) const THOROUGHLY_EVERY: i64 = 3600;
 /// Changes that are kept for agents that come back.
 const CHANGES_KEPT: u64 = 100_000;
 /// How long a challenge's name is kept beyond its end: the servers' clocks may differ by that.
-const CHALLENGE_GRACE: i64 = 60;
+const CHALLENGE_GRACE: i64 = 3600;
 /// How long an unused firmware log is kept, in seconds: 30 days.
 const FIRMWARE_LOG_KEPT: i64 = 30 * 86_400;
 /// How long the text of a decision is kept after its last use, in seconds: 90 days. Its digest stays in the record.
