@@ -9,10 +9,18 @@
 #![allow(missing_docs, unreachable_pub, reason = "a program")]
 #![allow(clippy::cast_precision_loss, reason = "figures of a benchmark are far below 2^52")]
 
+#[path = "../../../node-agent/src/generated/agent.rs"]
+#[allow(clippy::all, missing_docs, unreachable_pub, unused_qualifications, dead_code)]
+#[rustfmt::skip]
+mod agent_stubs;
 mod appraise;
+mod fleet;
 mod issue;
+mod link;
+mod machine;
 #[path = "../../../crates/evidence/tests/pki/mod.rs"]
 mod pki;
+mod processes;
 mod report;
 #[path = "../../../crates/evidence/tests/virtual_tpm/mod.rs"]
 mod virtual_tpm;
@@ -41,6 +49,20 @@ type Measurement = fn() -> anyhow::Result<Vec<Row>>;
 const MEASUREMENTS: &[(&[&str], Measurement)] = &[
     (&["appraise_enrol", "appraise_reattest", "appraise_reattest_unchanged"], appraise::measure),
     (&["issue_x509", "issue_x509_recorded"], issue::measure),
+    (&["tpm_commands_enrol", "tpm_commands_reattest", "entry_to_svid_p99", "rss_agent"], machine::measure),
+    (
+        &[
+            "enrol",
+            "enrol_server_cpu",
+            "reattest",
+            "reattest_server_cpu",
+            "reattest_new_connection",
+            "reattest_new_connection_server_cpu",
+            "rss_server",
+            "rss_per_connected_agent",
+        ],
+        fleet::measure,
+    ),
 ];
 
 fn main() -> anyhow::Result<()> {
