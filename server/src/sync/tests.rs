@@ -82,7 +82,8 @@ async fn stream(house: &House, expires: UnixTime) -> (SyncStream, Node) {
     let peer = PeerSvid { spiffe_id: node.spiffe_id.clone().unwrap(), spki: node.node_key_spki.clone() };
     let connection = Connection::new("10.0.0.1:1".parse().unwrap(), Some(peer));
     let now = clock::now();
-    let _ = house.live.quoted(&Quoted { node: &node, connection: &connection, drawn_at: now, at: now });
+    let _ =
+        house.live.quoted(&Quoted { node: &node, connection: &connection, drawn_at: now, drawn_here: true, at: now });
     let standing = house.live.standing(&connection, now).unwrap();
     let bundle = house.authority.bundle().clone();
     let stream = follow(house.store.clone(), &house.subscribers, bundle, standing, None);
