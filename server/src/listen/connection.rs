@@ -107,7 +107,9 @@ impl Connection {
     pub(crate) fn note_drawn(&self, id: [u8; 16]) {
         let mut drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
         drawn.rotate_right(1);
-        drawn[0] = id;
+        if let Some(latest) = drawn.first_mut() {
+            *latest = id;
+        }
     }
 
     /// Whether the challenge `id` was drawn on this connection: a quote for one drawn elsewhere may show the state before
