@@ -111,6 +111,12 @@ impl Server {
         self.daemon.as_mut().map(|(process, _)| process)
     }
 
+    /// The daemon's process id, if it was started.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.daemon.as_ref().map(|(process, _)| process.id())
+    }
+
     /// The agent port on loopback.
     #[must_use]
     pub fn address(&self) -> String {

@@ -26,10 +26,10 @@ const AT_ONCE: usize = 16;
 /// Re-attestations of each machine on its open connection.
 const RENEWALS: usize = 2;
 /// All machines come from one address, which strangers' limits would slow down.
-const LIMITS: &str = "[limits]\nbegin_per_second = 1000000\nbegin_burst = 1000000\n[log]\nlevel = \"warn\"\n";
+pub const LIMITS: &str = "[limits]\nbegin_per_second = 1000000\nbegin_burst = 1000000\n[log]\nlevel = \"warn\"\n";
 
 /// A machine with what it was given.
-struct Node {
+pub struct Node {
     tpm: VirtualTpm,
     chain: Vec<Vec<u8>>,
     /// Its own connection, while it has one.
@@ -38,8 +38,15 @@ struct Node {
     stream: Option<tonic::Streaming<wire::SyncResponse>>,
 }
 
+impl Node {
+    /// A machine that nobody knows yet.
+    pub fn bare(tpm: VirtualTpm) -> Self {
+        Self { tpm, chain: Vec::new(), link: None, stream: None }
+    }
+}
+
 /// What was measured of one kind of job.
-struct Measured {
+pub struct Measured {
     seconds: f64,
     cpu_seconds: f64,
     /// Milliseconds of each job.
@@ -51,18 +58,17 @@ pub fn measure() -> anyhow::Result<Vec<Row>> {
     let ca = Ca::root("bench vendor");
     let mut machines: Vec<VirtualTpm> = (0..MACHINES).map(|_| VirtualTpm::new(&ca)).collect();
     machines.iter_mut().for_each(|tpm| fill(&mut tpm.firmware.events));
-    let (mut server, _work) = prepare(&ca, &machines)?;
-    let pid = server.daemon().context("no server")?.id();
-    let at = At { address: server.address().parse()?, domain: DOMAIN.parse()?, pid };
+    let (server, _work) = prepare(&ca, &machines, LIMITS)?;
+    let at = At::of(&server)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(at.all(machines))
 }
 
 /// A server that trusts the virtual TPMs' vendor and lists the machines.
-fn prepare(ca: &Ca, machines: &[VirtualTpm]) -> anyhow::Result<(Server, WorkDir)> {
+pub fn prepare(ca: &Ca, machines: &[VirtualTpm], limits: &str) -> anyhow::Result<(Server, WorkDir)> {
     let programs = Programs::beside_this_one()?;
     let work = WorkDir::new()?;
-    let server = Server::init_with(&programs, &work, DOMAIN, LIMITS)?.start(&work.path().join("server.log"))?;
+    let server = Server::init_with(&programs, &work, DOMAIN, limits)?.start(&work.path().join("server.log"))?;
     let place = |name: &str| work.path().join(name).display().to_string();
     std::fs::write(place("root.pem"), pem::encode(&pem::Pem::new("CERTIFICATE", ca.der.clone())))?;
     server.operator(&["endorsements", "import", "--class", "discrete", &place("root.pem")])?;
@@ -79,29 +85,35 @@ fn prepare(ca: &Ca, machines: &[VirtualTpm]) -> anyhow::Result<(Server, WorkDir)
 
 /// Where the server is.
 #[derive(Clone)]
-struct At {
-    address: SocketAddr,
-    domain: TrustDomain,
-    pid: u32,
+pub struct At {
+    pub address: SocketAddr,
+    pub domain: TrustDomain,
+    pub pid: u32,
 }
 
 impl At {
+    /// Where a running server is.
+    pub fn of(server: &Server) -> anyhow::Result<Self> {
+        let pid = server.pid().context("no server")?;
+        Ok(Self { address: server.address().parse()?, domain: DOMAIN.parse()?, pid })
+    }
+
     async fn all(self, machines: Vec<VirtualTpm>) -> anyhow::Result<Vec<Row>> {
         let at = Arc::new(self);
-        let bare = machines.into_iter().map(|tpm| Node { tpm, chain: Vec::new(), link: None, stream: None }).collect();
-        let (nodes, enrolled) = at.each(bare, |at, node| Box::pin(at.enrol(node))).await?;
+        let bare = machines.into_iter().map(Node::bare).collect();
+        let (nodes, enrolled) = at.each(bare, AT_ONCE, |at, node| Box::pin(at.enrol(node))).await?;
         let alone = rss_mb(at.pid)?;
         let weight = Row::new("rss_server", alone, "MB")
             .note(format!("VmRSS after {MACHINES} enrolments, {MACHINES} machines known, none connected"));
-        let (nodes, renewed_anew) = at.each(nodes, |at, node| Box::pin(at.connect_and_renew(node))).await?;
+        let (nodes, renewed_anew) = at.each(nodes, AT_ONCE, |at, node| Box::pin(at.connect_and_renew(node))).await?;
         let mut renewed = Measured { seconds: 0.0, cpu_seconds: 0.0, latencies: Vec::new() };
         let mut nodes = nodes;
         for _ in 0..RENEWALS {
-            let (same, round) = at.each(nodes, |at, node| Box::pin(at.renew(node))).await?;
+            let (same, round) = at.each(nodes, AT_ONCE, |at, node| Box::pin(at.renew(node))).await?;
             nodes = same;
             renewed.add(round);
         }
-        let (_connected, _) = at.each(nodes, |at, node| Box::pin(at.sync(node))).await?;
+        let (_connected, _) = at.each(nodes, AT_ONCE, |at, node| Box::pin(at.sync(node))).await?;
         let each = (rss_mb(at.pid)? - alone) * 1e3 / MACHINES as f64;
         let mut rows =
             enrolled.rows("enrol", "begin and complete on a new connection, log of 50 events, SVID issued", "");
@@ -117,9 +129,10 @@ impl At {
     }
 
     /// Does `job` for each node, some at a time.
-    async fn each(
+    pub async fn each(
         self: &Arc<Self>,
         nodes: Vec<Node>,
+        at_once: usize,
         job: fn(Arc<Self>, Node) -> Job,
     ) -> anyhow::Result<(Vec<Node>, Measured)> {
         let (from, cpu) = (Instant::now(), cpu_seconds(self.pid)?);
@@ -132,7 +145,7 @@ impl At {
                     anyhow::Ok((node, from.elapsed().as_secs_f64() * 1e3))
                 })
             })
-            .buffer_unordered(AT_ONCE)
+            .buffer_unordered(at_once)
             .collect()
             .await;
         let (seconds, cpu_seconds) = (from.elapsed().as_secs_f64(), cpu_seconds(self.pid)? - cpu);
@@ -145,7 +158,7 @@ impl At {
         Ok((done, Measured { seconds, cpu_seconds, latencies }))
     }
 
-    async fn enrol(self: Arc<Self>, mut node: Node) -> anyhow::Result<Node> {
+    pub async fn enrol(self: Arc<Self>, mut node: Node) -> anyhow::Result<Node> {
         let link = Link::open(self.address, None).await?;
         let material = node.tpm.material().encode();
         let admitted: wire::Admitted = link.attest(&mut node.tpm, Some(material), &self.domain).await?;
@@ -153,13 +166,13 @@ impl At {
         Ok(node)
     }
 
-    async fn connect_and_renew(self: Arc<Self>, mut node: Node) -> anyhow::Result<Node> {
+    pub async fn connect_and_renew(self: Arc<Self>, mut node: Node) -> anyhow::Result<Node> {
         let identity = (node.chain.as_slice(), node.tpm.node_key.pkcs8.as_slice());
         node.link = Some(Link::open(self.address, Some(identity)).await?);
         self.renew(node).await
     }
 
-    async fn sync(self: Arc<Self>, mut node: Node) -> anyhow::Result<Node> {
+    pub async fn sync(self: Arc<Self>, mut node: Node) -> anyhow::Result<Node> {
         node.stream = Some(node.link.as_ref().context("not connected")?.sync().await?);
         Ok(node)
     }
@@ -171,7 +184,7 @@ impl At {
     }
 }
 
-type Job = std::pin::Pin<Box<dyn Future<Output = anyhow::Result<Node>> + Send>>;
+pub type Job = std::pin::Pin<Box<dyn Future<Output = anyhow::Result<Node>> + Send>>;
 
 impl Measured {
     fn add(&mut self, other: Self) {

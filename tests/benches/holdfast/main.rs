@@ -20,6 +20,7 @@ mod link;
 mod machine;
 #[path = "../../../crates/evidence/tests/pki/mod.rs"]
 mod pki;
+mod power;
 mod processes;
 mod report;
 #[path = "../../../crates/evidence/tests/virtual_tpm/mod.rs"]
@@ -63,6 +64,8 @@ const MEASUREMENTS: &[(&[&str], Measurement)] = &[
         ],
         fleet::measure,
     ),
+    (&["power_on_1000"], power::rack),
+    (&["rss_server_10k_nodes"], power::fleet),
 ];
 
 fn main() -> anyhow::Result<()> {
