@@ -198,7 +198,7 @@ impl Measured {
         let (p50, p99) = (percentile(&mut self.latencies, 0.5), percentile(&mut self.latencies, 0.99));
         let cpu = self.cpu_seconds * 1e3 / count;
         let rate = Row::new(name, count / self.seconds, "per s").note(format!(
-            "{what}; {count} of {MACHINES} machines, {AT_ONCE} at once; p50 {p50:.1} ms, p99 {p99:.1} ms; generator on the \
+            "{what}; {count} by {MACHINES} machines, {AT_ONCE} at once; p50 {p50:.1} ms, p99 {p99:.1} ms; generator on the \
              same cores; {}",
             load()
         ));
