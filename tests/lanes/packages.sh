@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that the build, the demo and the tests need; does nothing where they are in place.
 set -euo pipefail
-need=(build-essential pkg-config libtss2-dev swtpm swtpm-tools tpm2-tools)
-[ "${1:-}" = demo ] || need+=(python3-venv)
+need=(build-essential pkg-config procps libtss2-dev swtpm swtpm-tools tpm2-tools)
+[ "${1:-}" = demo ] || need+=(openssl python3-venv)
 
 missing=()
 for package in "${need[@]}"; do
