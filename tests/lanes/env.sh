@@ -3,7 +3,8 @@ set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cd "$ROOT"
 # The build directory stands outside the clone, so that a clean clone is quick to test and a deleted one leaves nothing.
-export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/holdfast/target}
+# Each clone has its own: tests carry the path that they were built at, and would judge another clone's tree.
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/holdfast/target-$(cksum <<<"$ROOT" | cut -d ' ' -f 1)}
 BIN=$CARGO_TARGET_DIR/debug
 
 say() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
