@@ -5,8 +5,9 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use holdfast_appraisal::facts::REGISTRY;
+use holdfast_appraisal::facts::registry;
 use holdfast_appraisal::policy::schema::{Subject, schema};
+use holdfast_evidence::EvidenceKind;
 use holdfast_policy::cli::main;
 use holdfast_policy::exit::Exit;
 use holdfast_policy::files::{bundle, kind, text, toml_files};
@@ -53,13 +54,14 @@ fn the_reference_lists_every_fact_and_no_other() {
     let page = reference();
     let listed: BTreeSet<&str> = page
         .lines()
-        .filter_map(|line| line.strip_prefix("| `tpm."))
+        .filter_map(|line| line.strip_prefix("| `"))
         .filter_map(|line| line.split('`').next())
+        .filter(|name| EvidenceKind::ALL.iter().any(|kind| name.starts_with(&format!("{kind}."))))
         .collect();
-    let known: BTreeSet<&str> = REGISTRY.iter().filter_map(|fact| fact.name.strip_prefix("tpm.")).collect();
+    let known: BTreeSet<&str> = registry().map(|fact| fact.name).collect();
     assert_eq!(listed, known);
     let page = page.replace('`', "");
-    for fact in REGISTRY {
+    for fact in registry() {
         assert!(
             page.contains(fact.description),
             "the reference describes {} otherwise: {}",

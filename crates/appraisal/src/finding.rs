@@ -74,6 +74,8 @@ pub enum Kind {
     SetUnused,
     DuplicateValue,
     BarePcr,
+    EvidenceLacks,
+    LowProvenance,
 }
 
 impl Kind {
@@ -117,6 +119,8 @@ impl Kind {
             Self::SetUnused => "policy.lint.set_unused",
             Self::DuplicateValue => "policy.lint.duplicate_value",
             Self::BarePcr => "policy.lint.bare_pcr",
+            Self::EvidenceLacks => "policy.lint.evidence_lacks",
+            Self::LowProvenance => "policy.lint.low_provenance",
         }
     }
 
@@ -130,7 +134,8 @@ impl Kind {
             | Self::ReferenceFileUnused
             | Self::SetUnused
             | Self::DuplicateValue
-            | Self::BarePcr => Severity::Warning,
+            | Self::BarePcr
+            | Self::LowProvenance => Severity::Warning,
             Self::Syntax
             | Self::TooLarge
             | Self::ApiVersion
@@ -159,6 +164,7 @@ impl Kind {
             | Self::TemplateAmbiguous
             | Self::SelectorFact
             | Self::TtlOutlivesEvidence
+            | Self::EvidenceLacks
             | Self::ReferenceFileMissing => Severity::Error,
         }
     }

@@ -6,7 +6,7 @@ use holdfast_identity::{SpiffeId, TrustDomain, UnixTime};
 use crate::EvidenceKind;
 use crate::challenge::{ItemState, Purpose};
 use crate::crypto::{self, HashAlg, Hasher};
-use crate::key::ClaimedKey;
+use crate::key::{ClaimedKey, ProvenKey};
 
 /// First field of every binding.
 pub const BINDING_LABEL: &str = "holdfast/attest/1";
@@ -20,7 +20,8 @@ pub struct BindingFields<'a> {
     pub kinds: &'a [EvidenceKind],
     /// The challenge's nonce.
     pub nonce: &'a [u8; 32],
-    /// Name of the attestation key (`TPM2B_NAME` without its size); empty without a TPM.
+    /// Name of the attestation key (`TPM2B_NAME` without its size); of a virtual TPM that a provider vouches for,
+    /// SHA-256 of the key's `SubjectPublicKeyInfo`; empty without a TPM.
     pub ak_name: &'a [u8],
     /// DER `SubjectPublicKeyInfo` of the node key.
     pub node_key_spki: &'a [u8],
@@ -30,7 +31,7 @@ pub struct BindingFields<'a> {
     pub selection: &'a [u8],
     /// SHA-256 of the firmware log as read before the quote; `None` where there is none.
     pub firmware_log: Option<&'a [u8; 32]>,
-    /// Digests of the other items of a composite, in order; concatenated.
+    /// SHA-256 of the items of a composite that stand before this one, in order; concatenated.
     pub others: &'a [[u8; 32]],
 }
 
@@ -61,12 +62,22 @@ pub fn binding_digest(fields: &BindingFields<'_>) -> [u8; 32] {
 #[derive(Debug)]
 pub struct Binding {
     pub(crate) challenge_id: [u8; 16],
-    pub(crate) digest: [u8; 32],
+    pub(crate) nonce: [u8; 32],
+    /// One for each item, in order.
+    pub(crate) signed: Vec<SignedItem>,
     pub(crate) expires_at: UnixTime,
     pub(crate) trust_domain: TrustDomain,
     pub(crate) purpose: Purpose,
     pub(crate) key: ClaimedKey,
+    pub(crate) proven: Option<ProvenKey>,
     pub(crate) items: Vec<ItemState>,
+}
+
+/// What one item must have signed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SignedItem {
+    pub(crate) kind: EvidenceKind,
+    pub(crate) digest: [u8; 32],
     pub(crate) firmware_log: Option<[u8; 32]>,
 }
 
@@ -77,10 +88,35 @@ impl Binding {
         self.challenge_id
     }
 
-    /// The digest that the hardware must have signed.
+    /// The challenge's nonce, for evidence that has a field of its own for it.
     #[must_use]
-    pub const fn digest(&self) -> &[u8; 32] {
-        &self.digest
+    pub const fn nonce(&self) -> &[u8; 32] {
+        &self.nonce
+    }
+
+    /// The digest that the hardware must have signed in the item of this kind; `None` if none was asked.
+    #[must_use]
+    pub fn digest_of(&self, kind: EvidenceKind) -> Option<&[u8; 32]> {
+        self.signed.iter().find(|item| item.kind == kind).map(|item| &item.digest)
+    }
+
+    /// SHA-256 of the log that the item of this kind committed to; `None` if none was asked.
+    #[must_use]
+    pub fn firmware_log_of(&self, kind: EvidenceKind) -> Option<Option<[u8; 32]>> {
+        self.signed.iter().find(|item| item.kind == kind).map(|item| item.firmware_log)
+    }
+
+    /// What was expected of the item of this kind; `None` if none was asked.
+    #[must_use]
+    pub fn item(&self, kind: EvidenceKind) -> Option<&ItemState> {
+        self.items.iter().find(|item| item.kind() == kind)
+    }
+
+    /// The node key, if the peer has proven it beside the evidence: by a certificate request that it signed, or by
+    /// the handshake of the node's own connection. Evidence that cannot certify a key itself needs this.
+    #[must_use]
+    pub fn proven_key(&self) -> Option<ProvenKey> {
+        self.proven.clone()
     }
 
     /// When the challenge became void.
@@ -122,10 +158,10 @@ impl Binding {
         &self.items
     }
 
-    /// Whether `extra_data` is this binding's digest, in constant time.
+    /// Whether `caller_data` is what the item of this kind must have signed, in constant time; false if none was asked.
     #[must_use]
-    pub fn is_signed_in(&self, extra_data: &[u8]) -> bool {
-        crypto::equal(&self.digest, extra_data)
+    pub fn is_signed_in(&self, kind: EvidenceKind, caller_data: &[u8]) -> bool {
+        self.digest_of(kind).is_some_and(|digest| crypto::equal(digest, caller_data))
     }
 }
 

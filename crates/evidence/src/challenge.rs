@@ -5,13 +5,13 @@
 
 use holdfast_identity::{SpiffeId, TrustDomain, UnixTime};
 
-use crate::binding::{Binding, BindingFields, binding_digest};
+use crate::binding::{Binding, BindingFields, SignedItem, binding_digest};
 use crate::crypto::credential::random;
-use crate::crypto::{CryptoFault, SealKey, SecureRandom};
+use crate::crypto::{self, CryptoFault, SealKey, SecureRandom};
 use crate::error::{Malformed, Structure};
-use crate::key::ClaimedKey;
+use crate::key::{ClaimedKey, ProvenKey};
 use crate::reader::{Reader, Writer};
-use crate::tpm::TpmExpectation;
+use crate::tpm::{PcrSelection, TpmExpectation};
 use crate::{Defect, EvidenceKind};
 
 /// Bytes of a sealed challenge that are read.
@@ -54,6 +54,18 @@ impl Purpose {
 pub enum ItemState {
     /// For a TPM. Boxed for its size.
     Tpm(Box<TpmExpectation>),
+    /// For a virtual TPM, `azure` or `gcp`: its quote must cover this.
+    Quote {
+        /// [`EvidenceKind::Azure`] or [`EvidenceKind::Gcp`].
+        kind: EvidenceKind,
+        /// What the quote must cover.
+        selection: PcrSelection,
+    },
+    /// For a report or document that says everything itself: `snp`, `tdx`, `nitro`, `nitrotpm`.
+    Report {
+        /// Its kind.
+        kind: EvidenceKind,
+    },
 }
 
 impl ItemState {
@@ -62,25 +74,86 @@ impl ItemState {
     pub const fn kind(&self) -> EvidenceKind {
         match self {
             Self::Tpm(_) => EvidenceKind::Tpm,
+            Self::Quote { kind, .. } | Self::Report { kind } => *kind,
+        }
+    }
+
+    /// What is expected of a TPM's evidence.
+    #[must_use]
+    pub fn tpm(&self) -> Option<&TpmExpectation> {
+        match self {
+            Self::Tpm(expected) => Some(expected),
+            Self::Quote { .. } | Self::Report { .. } => None,
+        }
+    }
+
+    /// What must be quoted, where PCRs are.
+    #[must_use]
+    pub fn selection(&self) -> Option<PcrSelection> {
+        match self {
+            Self::Tpm(expected) => Some(expected.selection()),
+            Self::Quote { selection, .. } => Some(*selection),
+            Self::Report { .. } => None,
+        }
+    }
+
+    /// The item of another kind than a TPM, as a challenge asks for it; `None` for [`EvidenceKind::Tpm`], which is
+    /// invited by name.
+    #[must_use]
+    pub const fn plain(kind: EvidenceKind, selection: PcrSelection) -> Option<Self> {
+        match kind {
+            EvidenceKind::Tpm => None,
+            EvidenceKind::Azure | EvidenceKind::Gcp => Some(Self::Quote { kind, selection }),
+            EvidenceKind::Snp | EvidenceKind::Tdx | EvidenceKind::Nitro | EvidenceKind::NitroTpm => {
+                Some(Self::Report { kind })
+            }
         }
     }
 }
 
 /// What one item contributes to the binding, computed from its very bytes by the item itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Commitment {
-    /// SHA-256 of the firmware log, where there is one.
-    Tpm {
-        /// Of the bytes sent, or the digest of the log that the server knows already.
-        firmware_log: Option<[u8; 32]>,
-    },
+pub struct Commitment<'a> {
+    /// The item's kind.
+    pub kind: EvidenceKind,
+    /// The bytes that it was read from; empty for one that was built in process, which cannot be part of a composite.
+    pub item: &'a [u8],
+    /// SHA-256 of the firmware log (or CC event log), where there is one: of the bytes sent, or the digest of the log
+    /// that the server knows already.
+    pub firmware_log: Option<[u8; 32]>,
+    /// SHA-256 of the `SubjectPublicKeyInfo` of a virtual TPM's attestation key; `None` for every other kind.
+    pub ak_spki_sha256: Option<[u8; 32]>,
 }
 
-impl Commitment {
-    const fn kind(self) -> EvidenceKind {
+/// The node key that an answer is for, and how far it is proven.
+#[derive(Clone, Debug)]
+pub enum AnsweringKey {
+    /// By a certificate request that it signed.
+    Proven(ProvenKey),
+    /// Not yet: a TPM must certify it, or the connection's own certificate must carry it.
+    Claimed(ClaimedKey),
+}
+
+impl AnsweringKey {
+    /// The key as claimed.
+    #[must_use]
+    pub fn claimed(&self) -> ClaimedKey {
         match self {
-            Self::Tpm { .. } => EvidenceKind::Tpm,
+            Self::Proven(proven) => proven.clone().into(),
+            Self::Claimed(claimed) => claimed.clone(),
         }
+    }
+}
+
+impl From<ClaimedKey> for AnsweringKey {
+    fn from(key: ClaimedKey) -> Self {
+        Self::Claimed(key)
+    }
+}
+
+impl From<ProvenKey> for AnsweringKey {
+    fn from(key: ProvenKey) -> Self {
+        Self::Proven(key)
     }
 }
 
@@ -254,41 +327,76 @@ impl Challenge {
     /// Answers it: for this node key, with items that commit to this. The binding holds what the hardware must have
     /// signed; nothing is verified yet.
     ///
+    /// Every item signs a digest of its own: it covers the items before it, so that none can be exchanged for another
+    /// machine's.
+    ///
     /// # Errors
     /// [`ChallengeRefused::Items`] if the items are not those asked, [`ChallengeRefused::NodeKey`] if a renewal names
     /// another key than its connection's.
-    pub fn answer(self, key: ClaimedKey, commitments: &[Commitment]) -> Result<Binding, ChallengeRefused> {
+    pub fn answer(
+        self,
+        key: impl Into<AnsweringKey>,
+        commitments: &[Commitment<'_>],
+    ) -> Result<Binding, ChallengeRefused> {
+        let key = key.into();
+        let claimed = key.claimed();
         let kinds: Vec<_> = self.items.iter().map(ItemState::kind).collect();
-        if kinds.is_empty() || !commitments.iter().map(|commitment| commitment.kind()).eq(kinds.iter().copied()) {
-            return Err(ChallengeRefused::Items { expected: kinds.len(), found: commitments.len() });
+        let refused = ChallengeRefused::Items { expected: kinds.len(), found: commitments.len() };
+        let are_asked = commitments.iter().map(|commitment| commitment.kind).eq(kinds.iter().copied());
+        // In a composite each item is covered by the next: that needs the bytes of all.
+        let are_whole = kinds.len() < 2 || commitments.iter().all(|commitment| !commitment.item.is_empty());
+        // One item of each kind, hardware reports first.
+        let are_ordered = kinds.is_sorted_by(|former, latter| former < latter);
+        if kinds.is_empty() || !are_ordered || !are_asked || !are_whole {
+            return Err(refused);
         }
-        if let Purpose::Renew { spki_sha256, .. } = &self.purpose
-            && key.spki_sha256() != *spki_sha256
-        {
-            return Err(ChallengeRefused::NodeKey);
+        let proven = match (&self.purpose, key) {
+            (Purpose::Renew { spki_sha256, .. }, _) if claimed.spki_sha256() != *spki_sha256 => {
+                return Err(ChallengeRefused::NodeKey);
+            }
+            // The connection's handshake was signed with it.
+            (Purpose::Renew { .. }, _) => Some(claimed.proven()),
+            (Purpose::Enrol | Purpose::Return, AnsweringKey::Proven(proven)) => Some(proven),
+            (Purpose::Enrol | Purpose::Return, AnsweringKey::Claimed(_)) => None,
+        };
+        let tpm = self.items.iter().find_map(ItemState::tpm);
+        let ak_name = match tpm {
+            Some(tpm) => tpm.ak.name().to_vec(),
+            None => commitments.iter().find_map(|commitment| commitment.ak_spki_sha256).unwrap_or_default().to_vec(),
+        };
+        let has_ak = tpm.is_some() || commitments.iter().any(|commitment| commitment.ak_spki_sha256.is_some());
+        let ek_certificates = tpm.map(|tpm| tpm.ek_certificates()).unwrap_or_default();
+        let selection = self.items.iter().find_map(ItemState::selection);
+        let selection = selection.map(|selection| selection.encode()).unwrap_or_default();
+        let mut others = Vec::with_capacity(commitments.len());
+        let mut signed = Vec::with_capacity(commitments.len());
+        for commitment in commitments {
+            let digest = binding_digest(&BindingFields {
+                trust_domain: &self.trust_domain,
+                kinds: &kinds,
+                nonce: &self.nonce,
+                ak_name: if has_ak { &ak_name } else { &[] },
+                node_key_spki: claimed.spki(),
+                ek_certificates: &ek_certificates,
+                selection: &selection,
+                firmware_log: commitment.firmware_log.as_ref(),
+                others: &others,
+            });
+            signed.push(SignedItem { kind: commitment.kind, digest, firmware_log: commitment.firmware_log });
+            if kinds.len() > 1 {
+                others.push(crypto::sha256(&[commitment.item]));
+            }
         }
-        let firmware_log = commitments.iter().find_map(|Commitment::Tpm { firmware_log }| *firmware_log);
-        let tpm = self.items.iter().map(|ItemState::Tpm(tpm)| tpm).next();
-        let digest = binding_digest(&BindingFields {
-            trust_domain: &self.trust_domain,
-            kinds: &kinds,
-            nonce: &self.nonce,
-            ak_name: &tpm.map(|tpm| tpm.ak.name().to_vec()).unwrap_or_default(),
-            node_key_spki: key.spki(),
-            ek_certificates: &tpm.map(|tpm| tpm.ek_certificates()).unwrap_or_default(),
-            selection: &tpm.map(|tpm| tpm.selection.encode()).unwrap_or_default(),
-            firmware_log: firmware_log.as_ref(),
-            others: &[],
-        });
         Ok(Binding {
             challenge_id: self.id,
-            digest,
+            nonce: self.nonce,
+            signed,
             expires_at: self.expires_at,
             trust_domain: self.trust_domain,
             purpose: self.purpose,
-            key,
+            key: claimed,
+            proven,
             items: self.items,
-            firmware_log,
         })
     }
 
@@ -305,7 +413,13 @@ impl Challenge {
             Purpose::Renew { node, spki_sha256 } => writer.u8(2).sized16(node.as_str().as_bytes()).bytes(spki_sha256),
         };
         writer
-            .list8(&self.items, |writer, ItemState::Tpm(expectation)| writer.u8(0).sized16(&expectation.encode()))
+            .list8(&self.items, |writer, item| match item {
+                ItemState::Tpm(expectation) => writer.u8(0).sized16(&expectation.encode()),
+                ItemState::Quote { kind, selection } => {
+                    writer.u8(1).sized16(kind.as_str().as_bytes()).bytes(&selection.encode())
+                }
+                ItemState::Report { kind } => writer.u8(2).sized16(kind.as_str().as_bytes()),
+            })
             .finish()
     }
 
@@ -330,6 +444,8 @@ impl Challenge {
         for _ in 0..count {
             items.push(match reader.u8("kind")? {
                 0 => ItemState::Tpm(Box::new(TpmExpectation::parse(reader.sized16(SEAL_BYTES_MAX, "item")?)?)),
+                1 => ItemState::Quote { kind: text(&mut reader, "kind")?, selection: PcrSelection::read(&mut reader)? },
+                2 => ItemState::Report { kind: text(&mut reader, "kind")? },
                 other => return Err(reader.value("kind", other.into())),
             });
         }

@@ -6,16 +6,50 @@ use std::str::FromStr;
 /// A kind of hardware evidence; its name travels in messages, facts and node IDs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EvidenceKind {
+    /// AMD SEV-SNP: an attestation report, signed by the chip's VCEK or the provider's VLEK.
+    Snp,
+    /// Intel TDX: a DCAP quote of a trust domain.
+    Tdx,
+    /// An AWS Nitro Enclave: its attestation document.
+    Nitro,
     /// A TPM 2.0: quote, certified node key, firmware event log.
     Tpm,
+    /// AWS NitroTPM: an attestation document with the TPM's PCRs.
+    NitroTpm,
+    /// Azure's virtual TPM: a quote by a key that the paravisor's HCL report (SNP or TDX) or a certificate vouches for.
+    Azure,
+    /// Google Cloud's virtual TPM: a quote by a key that Google certified for the instance.
+    Gcp,
 }
 
 impl EvidenceKind {
+    /// Every kind, in the order in which a composite has its items: hardware reports first, so that the virtual TPMs
+    /// behind them bind what was reported.
+    pub const ALL: [Self; 7] = [Self::Snp, Self::Tdx, Self::Nitro, Self::Tpm, Self::NitroTpm, Self::Azure, Self::Gcp];
+    /// The names, for messages.
+    pub const NAMES: &str = "snp, tdx, nitro, tpm, nitrotpm, azure, gcp";
+
     /// The name on the wire and in facts: `tpm`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Snp => "snp",
+            Self::Tdx => "tdx",
+            Self::Nitro => "nitro",
             Self::Tpm => "tpm",
+            Self::NitroTpm => "nitrotpm",
+            Self::Azure => "azure",
+            Self::Gcp => "gcp",
+        }
+    }
+
+    /// Whether the item is a TPM quote over PCRs that the challenge selects, with the firmware's log beside it. A
+    /// machine has at most one such TPM.
+    #[must_use]
+    pub const fn quotes_pcrs(self) -> bool {
+        match self {
+            Self::Tpm | Self::Azure | Self::Gcp => true,
+            Self::Snp | Self::Tdx | Self::Nitro | Self::NitroTpm => false,
         }
     }
 }
@@ -105,10 +139,10 @@ impl FromStr for EvidenceKind {
     type Err = UnknownName;
 
     fn from_str(name: &str) -> Result<Self, UnknownName> {
-        match name {
-            "tpm" => Ok(Self::Tpm),
-            _ => Err(UnknownName { what: "evidence kind", expected: "tpm" }),
-        }
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == name)
+            .ok_or(UnknownName { what: "evidence kind", expected: Self::NAMES })
     }
 }
 
@@ -144,6 +178,16 @@ impl fmt::Display for Provenance {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_kind_is_read_back_from_its_name() {
+        for kind in EvidenceKind::ALL {
+            assert_eq!(kind.to_string().parse::<EvidenceKind>(), Ok(kind));
+        }
+        assert_eq!(EvidenceKind::NAMES, EvidenceKind::ALL.map(EvidenceKind::as_str).join(", "));
+        assert!(EvidenceKind::ALL.is_sorted());
+        assert!("sev".parse::<EvidenceKind>().is_err());
+    }
 
     #[test]
     fn every_class_is_read_back_from_its_name() {

@@ -92,6 +92,38 @@ pub enum Structure {
     Csr,
     /// A DER `SubjectPublicKeyInfo`.
     Spki,
+    /// Our evidence item of kind `snp`.
+    SnpItem,
+    /// An SNP attestation report.
+    SnpReport,
+    /// A GHCB certificate table.
+    SnpCertificates,
+    /// A VCEK or VLEK certificate, its chain or its CRL.
+    SnpVek,
+    /// Our evidence item of kind `tdx`.
+    TdxItem,
+    /// A TDX quote.
+    TdxQuote,
+    /// DCAP collateral.
+    TdxCollateral,
+    /// A CC event log (CCEL).
+    TdxEventLog,
+    /// Our evidence item of kind `nitro`.
+    NitroItem,
+    /// A Nitro attestation document.
+    NitroDocument,
+    /// Our evidence item of kind `nitrotpm`.
+    NitroTpmItem,
+    /// Our evidence item of kind `azure`.
+    AzureItem,
+    /// An HCL report.
+    AzureReport,
+    /// The runtime data of an HCL report.
+    AzureRuntimeData,
+    /// Our evidence item of kind `gcp`.
+    GcpItem,
+    /// The instance extension of an AK certificate.
+    GcpInstance,
 }
 
 impl Structure {
@@ -114,6 +146,22 @@ impl Structure {
             Self::Crl => "CRL",
             Self::Csr => "certificate request",
             Self::Spki => "public key",
+            Self::SnpItem => "SNP evidence item",
+            Self::SnpReport => "SNP report",
+            Self::SnpCertificates => "SNP certificate table",
+            Self::SnpVek => "VEK certificate",
+            Self::TdxItem => "TDX evidence item",
+            Self::TdxQuote => "TDX quote",
+            Self::TdxCollateral => "TDX collateral",
+            Self::TdxEventLog => "CC event log",
+            Self::NitroItem => "Nitro evidence item",
+            Self::NitroDocument => "Nitro attestation document",
+            Self::NitroTpmItem => "NitroTPM evidence item",
+            Self::AzureItem => "Azure evidence item",
+            Self::AzureReport => "HCL report",
+            Self::AzureRuntimeData => "HCL runtime data",
+            Self::GcpItem => "GCP evidence item",
+            Self::GcpInstance => "GCP instance extension",
         }
     }
 }
@@ -144,6 +192,22 @@ impl Malformed {
             Structure::Crl => "tpm.ek.crl_malformed",
             Structure::Csr => "key.csr.malformed",
             Structure::Spki => "key.spki.malformed",
+            Structure::SnpItem => "snp.item.malformed",
+            Structure::SnpReport => "snp.report.malformed",
+            Structure::SnpCertificates => "snp.certificates.malformed",
+            Structure::SnpVek => "snp.vek.malformed",
+            Structure::TdxItem => "tdx.item.malformed",
+            Structure::TdxQuote => "tdx.quote.malformed",
+            Structure::TdxCollateral => "tdx.collateral.malformed",
+            Structure::TdxEventLog => "tdx.ccel.malformed",
+            Structure::NitroItem => "nitro.item.malformed",
+            Structure::NitroDocument => "nitro.document.malformed",
+            Structure::NitroTpmItem => "nitrotpm.item.malformed",
+            Structure::AzureItem => "azure.item.malformed",
+            Structure::AzureReport => "azure.hcl.malformed",
+            Structure::AzureRuntimeData => "azure.runtime_data.malformed",
+            Structure::GcpItem => "gcp.item.malformed",
+            Structure::GcpInstance => "gcp.instance.malformed",
         }
     }
 }

@@ -27,7 +27,7 @@ pub trait Evidence<'a>: Sized {
     fn parse(bytes: &'a [u8]) -> Result<Self, Malformed>;
 
     /// What this item contributes to the binding.
-    fn commitment(&self) -> Commitment;
+    fn commitment(&self) -> Commitment<'a>;
 
     /// What must be fetched before this can be verified.
     fn wants(&self) -> Self::Wants;

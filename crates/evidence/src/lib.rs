@@ -23,7 +23,7 @@ pub mod reader;
 pub mod tpm;
 
 pub use binding::{Binding, BindingFields, binding_digest};
-pub use challenge::{Challenge, ChallengeRefused, Commitment, ItemState, Purpose, SealRing};
+pub use challenge::{AnsweringKey, Challenge, ChallengeRefused, Commitment, ItemState, Purpose, SealRing};
 pub use class::{EvidenceKind, Provenance, TrustClass, UnknownName};
 pub use error::{Defect, Malformed, Structure};
 pub use evidence::{Evidence, Verified};

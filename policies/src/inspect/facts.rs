@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use anyhow::bail;
 use holdfast_appraisal::decision::{Approval, InventoryAnswer, Listing, MachineRecord, Verdict};
-use holdfast_appraisal::facts::{Shape, TpmSources, tpm};
+use holdfast_appraisal::facts::{Shape, TpmSources, owner_marks, tpm};
 use holdfast_appraisal::{Appraiser, Facts, Ownership, Policy, Value};
-use holdfast_evidence::tpm::EkIdentity;
 use holdfast_identity::{TrustDomain, UnixTime};
 use serde_json::{Map, json};
 
@@ -57,17 +56,13 @@ pub(super) fn policy(path: &Path) -> anyhow::Result<Policy> {
     }
 }
 
-/// What `policy` makes of the facts. Whose machine it is no file can say: it is taken as listed and approved.
+/// What `policy` makes of the facts. Whose machine it is no file can say: it is taken as listed, registered and
+/// approved.
 ///
 /// # Errors
 /// The policy's refusal.
-pub(super) fn judge(
-    policy: &Policy,
-    facts: &Facts,
-    eks: &[EkIdentity],
-    now: UnixTime,
-) -> (serde_json::Value, Result<(), Refusal>) {
-    let inventory = eks.iter().map(|ek| InventoryAnswer { ek_spki_sha256: ek.spki_sha256, listing: Listing::Listed });
+pub(super) fn judge(policy: &Policy, facts: &Facts, now: UnixTime) -> (serde_json::Value, Result<(), Refusal>) {
+    let inventory = owner_marks(facts).map(|mark| InventoryAnswer { digest: mark.digest, listing: Listing::Listed });
     let ownership =
         Ownership { inventory: inventory.collect(), approval: Approval::Given, machine: MachineRecord::New };
     let Ok(trust_domain) = "inspect.invalid".parse::<TrustDomain>() else {

@@ -4,6 +4,7 @@
 mod certificates;
 mod event_log;
 mod facts;
+mod flags;
 mod forms;
 mod quote;
 mod report;

@@ -188,7 +188,7 @@ impl InspectTpm {
         let now = self.at.unwrap_or_else(moment::now).0;
         let mut decision = None;
         if let (Some(policy), Some(facts)) = (&policy, &facts) {
-            let (shown, result) = facts::judge(policy, facts, &eks, now);
+            let (shown, result) = facts::judge(policy, facts, now);
             checks.note("policy", result);
             decision = Some(shown);
         }

@@ -86,7 +86,7 @@ pub(super) fn ownership(eks: &[EkIdentity], held: &Ownership) -> holdfast_apprai
     let inventory = eks
         .iter()
         .map(|ek| InventoryAnswer {
-            ek_spki_sha256: ek.spki_sha256,
+            digest: ek.spki_sha256,
             listing: if listed.contains(&ek.spki_sha256) || listed.contains(&ek.certificate_sha256) {
                 Listing::Listed
             } else {

@@ -104,11 +104,8 @@ impl Stage {
         let binding = challenge.answer(key, &[evidence.commitment()])?;
         let verified = evidence.verify(known, &binding, NOW)?;
         let claims = verified.claims();
-        let inventory = claims
-            .eks
-            .iter()
-            .map(|ek| InventoryAnswer { ek_spki_sha256: ek.spki_sha256, listing: Listing::Listed })
-            .collect();
+        let inventory =
+            claims.eks.iter().map(|ek| InventoryAnswer { digest: ek.spki_sha256, listing: Listing::Listed }).collect();
         let ownership = Ownership { inventory, approval: Approval::NotGiven, machine: MachineRecord::New };
         let decision = self.appraiser.appraise(&self.policy, &[VerifiedItem::Tpm(&verified)], &ownership, NOW);
         let Decision::Admitted(node) = decision else { anyhow::bail!("not admitted: {decision:?}") };

@@ -13,10 +13,9 @@ use toml::de::DeTable;
 use crate::Policy;
 use crate::decision::{Appraiser, Approval, InventoryAnswer, Listing, MachineRecord, Ownership, Rejection, Verdict};
 use crate::document::{Document, Node, Reader};
-use crate::facts::{Explained, Fact, FactId, Facts, PCR_COUNT, Shape, read};
+use crate::facts::{Explained, Fact, FactId, Facts, Ownable, OwnerMark, PCR_COUNT, Shape, owner_marks, read};
 use crate::finding::{Finding, Kind, nearest};
 use crate::policy::moment;
-use crate::value::Value;
 
 /// The word under `kind` in a case.
 pub const KIND: &str = "case";
@@ -40,7 +39,7 @@ pub(crate) const KEYS: &[&str] = &[
 ];
 pub(crate) const FACTS_KEYS: &[&str] = &["api_version", "kind", "description", "facts", "unexplained_pcrs"];
 const EVIDENCE_KEYS: &[&str] = &["event_log", "pcr_bank"];
-const OWNERSHIP_KEYS: &[&str] = &["inventory", "approval"];
+const OWNERSHIP_KEYS: &[&str] = &["inventory", "launch", "approval"];
 const EXPECT_KEYS: &[&str] = &["decision", "code", "because", "rule", "alternative", "node_id", "selectors"];
 const DECISIONS: &[&str] = &["admitted", "awaits-approval", "refused"];
 
@@ -291,15 +290,16 @@ fn ownership(reader: &mut Reader<'_>, table: &DeTable<'_>, facts: &Facts) -> Own
     };
     reader.only_keys(records, "ownership", OWNERSHIP_KEYS);
     let listing = word(reader, records, "inventory", &["not-listed", "listed"]);
-    if listing == Some("listed") {
-        let eks = facts.get(FactId::EkSpki).map(|fact| fact.values.as_slice()).unwrap_or_default();
-        let answers = eks.iter().filter_map(|value| match value {
-            Value::Digest(digest) => digest.as_bytes().first_chunk().copied(),
-            _ => None,
-        });
-        ownership.inventory =
-            answers.map(|ek_spki_sha256| InventoryAnswer { ek_spki_sha256, listing: Listing::Listed }).collect();
-    }
+    let launch = word(reader, records, "launch", &["not-registered", "registered"]);
+    let listed = |mark: &OwnerMark| match mark.ownable {
+        Ownable::No => false,
+        Ownable::Inventory => listing == Some("listed"),
+        Ownable::Launch => launch == Some("registered"),
+    };
+    ownership.inventory = owner_marks(facts)
+        .filter(listed)
+        .map(|mark| InventoryAnswer { digest: mark.digest, listing: Listing::Listed })
+        .collect();
     ownership.approval = match word(reader, records, "approval", &["not-given", "given", "denied"]) {
         Some("given") => Approval::Given,
         Some("denied") => Approval::Denied,

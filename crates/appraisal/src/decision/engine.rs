@@ -1,11 +1,11 @@
 //! Evaluates a policy over facts. The fast path says yes and builds nothing else; what differs is found out only for
 //! a machine that is not admitted.
 
-use holdfast_evidence::TrustClass;
+use holdfast_evidence::{EvidenceKind, TrustClass};
 use holdfast_identity::UnixTime;
 
 use super::ownership::{Approval, Listing, Ownership};
-use crate::facts::{Fact, FactId, Facts};
+use crate::facts::{Fact, FactId, Facts, Ownable, owner_marks};
 use crate::policy::{Alternative, Condition, Deny, Factor, Policy, Rule, Test};
 use crate::value::Value;
 
@@ -91,14 +91,27 @@ pub(super) fn unexplained<'f>(
     })
 }
 
-/// Whether every EK's trust class is one that the rule admits; a machine without a class has none.
+/// Whether all evidence is there that the rule needs, and the trust class of every item that came is one that it
+/// admits; a machine without a class has none.
 pub(super) fn class_admitted(rule: &Rule, facts: &Facts) -> bool {
-    let Some(fact) = facts.get(FactId::Class) else { return false };
-    !fact.values.is_empty()
-        && fact.values.iter().all(|value| match value {
-            Value::Text(word) => word.parse::<TrustClass>().is_ok_and(|class| rule.trust_classes.contains(&class)),
-            _ => false,
-        })
+    lacking(rule, facts).next().is_none() && foreign(rule, facts).next().is_none()
+}
+
+/// The kinds of evidence whose root is of a class that the rule does not admit.
+pub(super) fn foreign<'r>(rule: &'r Rule, facts: &'r Facts) -> impl Iterator<Item = EvidenceKind> + 'r {
+    let admitted = |value: &Value| match value {
+        Value::Text(word) => word.parse::<TrustClass>().is_ok_and(|class| rule.trust_classes.contains(&class)),
+        _ => false,
+    };
+    facts.kinds().filter(move |kind| {
+        let classes = facts.get(FactId::class_of(*kind)).map(|fact| fact.values.as_slice()).unwrap_or_default();
+        classes.is_empty() || !classes.iter().all(admitted)
+    })
+}
+
+/// The kinds of evidence that the rule needs and that did not come.
+pub(super) fn lacking<'r>(rule: &'r Rule, facts: &'r Facts) -> impl Iterator<Item = EvidenceKind> + 'r {
+    rule.evidence.iter().copied().filter(|kind| facts.get(FactId::class_of(*kind)).is_none())
 }
 
 pub(super) fn ours(rule: &Rule, facts: &Facts, ownership: &Ownership) -> Ours {
@@ -117,8 +130,9 @@ pub(super) fn ours(rule: &Rule, facts: &Facts, ownership: &Ownership) -> Ours {
 pub(super) fn factor_holds(factor: Factor, facts: &Facts, ownership: &Ownership) -> Ours {
     match factor {
         Factor::AnyGenuineDevice => Ours::Yes,
-        Factor::Inventory if in_inventory(facts, ownership) => Ours::Yes,
-        Factor::Inventory => Ours::No,
+        Factor::Inventory if is_listed(Ownable::Inventory, facts, ownership) => Ours::Yes,
+        Factor::Launch if is_listed(Ownable::Launch, facts, ownership) => Ours::Yes,
+        Factor::Inventory | Factor::Launch => Ours::No,
         Factor::Approval => match ownership.approval {
             Approval::Given => Ours::Yes,
             Approval::NotGiven => Ours::Awaited,
@@ -127,19 +141,23 @@ pub(super) fn factor_holds(factor: Factor, facts: &Facts, ownership: &Ownership)
     }
 }
 
-/// Whether the inventory lists one of the *proven* EKs; an answer about another EK counts for nothing.
-fn in_inventory(facts: &Facts, ownership: &Ownership) -> bool {
-    let Some(eks) = facts.get(FactId::EkSpki) else { return false };
-    ownership.inventory.iter().any(|answer| {
-        let proven = |value: &Value| matches!(value, Value::Digest(ek) if ek.as_bytes() == answer.ek_spki_sha256);
-        answer.listing == Listing::Listed && eks.values.iter().any(proven)
-    })
+/// Whether the operator listed something that is *proven*; an answer about anything else counts for nothing.
+fn is_listed(ownable: Ownable, facts: &Facts, ownership: &Ownership) -> bool {
+    let listed = ownership.inventory.iter().filter(|answer| answer.listing == Listing::Listed);
+    let mut listed = listed.map(|answer| answer.digest).peekable();
+    // Most machines come with at most one answer, and many policies never ask.
+    listed.peek().is_some()
+        && listed.any(|digest| owner_marks(facts).any(|mark| mark.ownable == ownable && mark.digest == digest))
 }
 
-/// Whether a deny list's entry is met. One fact that differs clears it; a fact that is not proven does not.
+/// Whether a deny list's entry is met. One fact that differs clears it, and so does one of a kind of evidence that the
+/// machine did not bring at all; a fact that is merely not proven does not.
 fn denied(deny: &Deny, facts: &Facts) -> Holds {
     let mut found = Holds::Yes;
     for condition in &deny.when {
+        if !facts.speak_of(condition.fact.kind()) {
+            return Holds::No;
+        }
         match holds(condition, facts) {
             Holds::No => return Holds::No,
             Holds::Unknown => found = Holds::Unknown,

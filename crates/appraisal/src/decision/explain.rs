@@ -7,7 +7,7 @@ use super::engine::{self, Holds, Ours};
 use super::ownership::{Approval, Ownership};
 use super::pairing;
 use super::rejection::{Considered, Difference, Rejection};
-use crate::facts::{FactId, Facts};
+use crate::facts::{FactId, Facts, Ownable};
 use crate::policy::{Alternative, Condition, Deny, Factor, Policy, Rule, Test, moment};
 use crate::value::Value;
 
@@ -135,13 +135,18 @@ fn way<'p>(
 ) -> Way<'p> {
     let mut differences = Vec::new();
     not_ours(rule, facts, ownership, &mut differences);
-    if !engine::class_admitted(rule, facts) {
+    differences.extend(engine::lacking(rule, facts).map(|kind| {
+        let came: Vec<&str> = facts.kinds().map(|kind| kind.as_str()).collect();
+        let found = if came.is_empty() { "none".to_owned() } else { came.join(", ") };
+        bare(Reason::EvidenceMissing, rule.line, format!("evidence of kind {kind}"), found)
+    }));
+    differences.extend(engine::foreign(rule, facts).map(|kind| {
+        let id = FactId::class_of(kind);
         let admitted: Vec<&str> = rule.trust_classes.iter().map(|class| class.as_str()).collect();
-        let found = facts.get(FactId::Class).map_or_else(|| "none".to_owned(), |fact| shown(fact.values.iter()));
-        let expected = format!("only {}", admitted.join(", "));
-        let difference = bare(Reason::TrustClass, rule.line, expected, found);
-        differences.push(Difference { fact: Some(FactId::Class.to_string()), ..difference });
-    }
+        let found = facts.get(id).map_or_else(|| "none".to_owned(), |fact| shown(fact.values.iter()));
+        let difference = bare(Reason::TrustClass, rule.line, format!("only {}", admitted.join(", ")), found);
+        Difference { fact: Some(id.to_string()), ..difference }
+    }));
     let foreign = differences.len();
     let late = alternative.filter(|alternative| !engine::counts(alternative, now));
     differences.extend(late.map(|alternative| out_of_date(alternative, now)));
@@ -160,9 +165,12 @@ fn not_ours(rule: &Rule, facts: &Facts, ownership: &Ownership, differences: &mut
         }
         differences.push(match factor {
             Factor::Inventory => {
-                let found =
-                    facts.get(FactId::EkSpki).map_or_else(|| "no EK".to_owned(), |fact| shown(fact.values.iter()));
-                bare(Reason::NotInInventory, rule.line, "an EK that the inventory lists", found)
+                let found = listable(facts, Ownable::Inventory);
+                bare(Reason::NotInInventory, rule.line, "a key, chip or instance that the inventory lists", found)
+            }
+            Factor::Launch => {
+                let found = listable(facts, Ownable::Launch);
+                bare(Reason::NotALaunch, rule.line, "a launch that was registered beforehand", found)
             }
             Factor::Approval if ownership.approval == Approval::NotGiven => {
                 bare(Reason::ApprovalAwaited, rule.line, "an operator's approval of this machine", "none yet")
@@ -173,6 +181,13 @@ fn not_ours(rule: &Rule, facts: &Facts, ownership: &Ownership, differences: &mut
             Factor::AnyGenuineDevice => continue,
         });
     }
+}
+
+/// What the operator could list to make this machine ours.
+fn listable(facts: &Facts, ownable: Ownable) -> String {
+    let found = facts.iter().filter(|(id, _)| id.definition().ownable == ownable);
+    let found: Vec<String> = found.map(|(id, fact)| format!("{id} {}", shown(fact.values.iter()))).collect();
+    if found.is_empty() { "nothing that could be listed".to_owned() } else { found.join(", ") }
 }
 
 fn out_of_date(alternative: &Alternative, now: UnixTime) -> Difference {

@@ -5,7 +5,7 @@ use serde::Serialize;
 /// The records about the machine whose evidence is appraised. Looked up by the caller, for *verified* EKs only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ownership {
-    /// Answer of the inventory for each EK; an EK without an answer is not listed.
+    /// Answers of the inventory and of the registered launches; what has no answer is not listed.
     pub inventory: Vec<InventoryAnswer>,
     /// What the operator said about this machine.
     pub approval: Approval,
@@ -13,16 +13,16 @@ pub struct Ownership {
     pub machine: MachineRecord,
 }
 
-/// What the inventory says about one EK.
+/// What the inventory says about one key, chip, instance or launch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InventoryAnswer {
-    /// SHA-256 of the DER of the EK's SubjectPublicKeyInfo, as in the verified evidence.
-    pub ek_spki_sha256: [u8; 32],
+    /// The digest that the inventory has it under: see [`crate::facts::owner_digest`].
+    pub digest: [u8; 32],
     /// The answer.
     pub listing: Listing,
 }
 
-/// Whether an EK is in the inventory, by the digest of its certificate or of its SubjectPublicKeyInfo.
+/// Whether something is in the inventory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Listing {

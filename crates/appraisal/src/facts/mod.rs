@@ -1,21 +1,35 @@
 //! Facts: what verified evidence says, named and typed, each with its provenance and the event that proves it.
 //! Judges nothing.
 
+mod azure;
 mod boot;
+mod gcp;
 mod id;
+mod nitro;
+mod nitrotpm;
+mod owned;
 pub(crate) mod read;
 mod registry;
+mod snp;
+mod tdx;
 mod tpm;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub use azure::AzureFact;
 pub use boot::boot;
-use holdfast_evidence::Provenance;
+pub use gcp::GcpFact;
 use holdfast_evidence::crypto::Digest;
-pub use id::{FactId, PCR_COUNT, all_names};
-pub use registry::{Definition, REGISTRY, Shape, Subject};
+use holdfast_evidence::{EvidenceKind, Provenance};
+pub use id::{FactId, PCR_COUNT, all_names, registry};
+pub use nitro::NitroFact;
+pub use nitrotpm::NitroTpmFact;
+pub use owned::{OwnerMark, owner_digest, owner_marks};
+pub use registry::{Definition, Ownable, Shape, Subject};
+pub use snp::SnpFact;
+pub use tdx::TdxFact;
 pub use tpm::{TpmSources, tpm};
 
 use crate::value::Value;
@@ -156,6 +170,17 @@ impl Facts {
         let mut all: BTreeMap<FactId, &Fact> = self.log.facts.iter().map(|(id, fact)| (*id, fact)).collect();
         all.extend(self.own.iter().map(|(id, fact)| (*id, fact)));
         all.into_iter()
+    }
+
+    /// The kinds of evidence that the facts come from: those whose trust class is known.
+    pub fn kinds(&self) -> impl Iterator<Item = EvidenceKind> {
+        EvidenceKind::ALL.into_iter().filter(|kind| self.get(FactId::class_of(*kind)).is_some())
+    }
+
+    /// Whether anything at all is known of what evidence of this kind says.
+    #[must_use]
+    pub fn speak_of(&self, kind: EvidenceKind) -> bool {
+        self.own.keys().chain(self.log.facts.keys()).any(|id| id.kind() == kind)
     }
 
     /// PCRs whose quoted value no event explains.

@@ -1,4 +1,5 @@
-//! Every fact that a policy may name: its type, shape, meaning, and the PCRs it rests on. Holds no values.
+//! Every fact that a policy may name: its type, shape, meaning, and the PCRs it rests on. Holds no values. The facts of
+//! a TPM stand here; each other kind of evidence has its table in the file of its name.
 
 use super::FactId;
 use crate::value::ValueType;
@@ -25,6 +26,17 @@ pub enum Subject {
     State,
 }
 
+/// How a fact can make a machine ours, if the operator listed its value beforehand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ownable {
+    /// It cannot.
+    No,
+    /// As a key, chip, account, project or instance in the inventory.
+    Inventory,
+    /// As a launch that was registered before it happened.
+    Launch,
+}
+
 /// One fact, or a family of facts numbered by PCR.
 #[derive(Debug)]
 pub struct Definition {
@@ -42,16 +54,69 @@ pub struct Definition {
     pub pcrs: &'static [u8],
     /// Selector that it becomes where a policy issues it: `tpm:secure_boot`, to which `:true` is added.
     pub selector: Option<&'static str>,
+    /// Whether its value may be listed beforehand as ours.
+    pub ownable: Ownable,
+    /// How many facts it stands for: 1, or the numbers of a family from 0.
+    pub members: u8,
     /// What it says, in one sentence.
     pub description: &'static str,
 }
 
+impl Definition {
+    const fn members_of(name: &str) -> u8 {
+        match name.as_bytes() {
+            [.., b'.', b'N'] => super::PCR_COUNT,
+            _ => 1,
+        }
+    }
+}
+
+/// The inventory lists endorsement keys by either digest.
+const fn ownable(id: FactId) -> Ownable {
+    match id {
+        FactId::EkSpki | FactId::EkCertificate => Ownable::Inventory,
+        _ => Ownable::No,
+    }
+}
+
+/// The facts of one kind of evidence: an enum with a variant for each, and its table.
+macro_rules! kind_facts {
+    ($(#[$doc:meta])* $enum:ident, $wrap:path;
+     $($variant:ident $name:literal $value_type:ident $shape:ident $subject:ident $ownable:ident, $selector:expr, $description:literal;)*) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $enum { $(#[doc = $description] $variant),* }
+
+        impl $enum {
+            /// Its registry entry.
+            #[must_use]
+            pub fn definition(self) -> &'static super::Definition {
+                match self {
+                    $(Self::$variant => {
+                        static ENTRY: super::Definition = super::Definition {
+                            name: $name, id: $wrap($enum::$variant), value_type: crate::value::ValueType::$value_type,
+                            shape: super::Shape::$shape, subject: super::Subject::$subject, pcrs: &[], selector: $selector,
+                            ownable: super::Ownable::$ownable, members: 1, description: $description,
+                        };
+                        &ENTRY
+                    })*
+                }
+            }
+
+            /// Every fact of the kind, in the order of the reference.
+            pub(super) const ALL: &[Self] = &[$(Self::$variant),*];
+        }
+    };
+}
+pub(super) use kind_facts;
+
 macro_rules! facts {
     ($($name:literal $id:expr, $value_type:ident $shape:ident $subject:ident, $pcrs:expr, $selector:expr, $description:literal;)*) => {
-        /// Every fact, in the order of the reference.
-        pub static REGISTRY: &[Definition] = &[$(Definition {
+        /// Every fact of a TPM, in the order of the reference.
+        pub(super) static TPM: &[Definition] = &[$(Definition {
             name: $name, id: $id, value_type: ValueType::$value_type, shape: Shape::$shape, subject: Subject::$subject,
-            pcrs: &$pcrs, selector: $selector, description: $description,
+            pcrs: &$pcrs, selector: $selector, ownable: ownable($id), members: Definition::members_of($name),
+            description: $description,
         }),*];
     };
 }

@@ -11,7 +11,9 @@ pub(super) fn shadows(earlier: &Rule, later: &Rule) -> bool {
     let ownership =
         earlier.ownership.iter().all(|factor| *factor == Factor::AnyGenuineDevice || later.ownership.contains(factor));
     let classes = later.trust_classes.iter().all(|class| earlier.trust_classes.contains(class));
-    ownership && classes && ways(later).iter().all(|way| ways(earlier).iter().any(|wide| wide.covers(way)))
+    // Evidence that the later rule does not need may be lacking, and then the earlier one admits nothing.
+    let evidence = earlier.evidence.iter().all(|kind| later.evidence.contains(kind));
+    ownership && classes && evidence && ways(later).iter().all(|way| ways(earlier).iter().any(|wide| wide.covers(way)))
 }
 
 /// Whether `earlier` holds wherever and whenever `later` does, both of one rule.

@@ -155,7 +155,7 @@ fn selectors(reader: &mut Reader<'_>, node: &Node<'_>) -> Vec<FactId> {
         };
         if fact.selector().is_none() {
             let message = format!("fact \"{name}\" does not become a selector");
-            let known = crate::facts::REGISTRY.iter().filter(|d| d.selector.is_some()).map(|d| d.name);
+            let known = crate::facts::registry().filter(|d| d.selector.is_some()).map(|d| d.name);
             let suggestion = format!("facts that do: {}", known.collect::<Vec<_>>().join(", "));
             reader.add(span, Kind::SelectorFact, message, Some(suggestion));
         } else if found.contains(&fact) {

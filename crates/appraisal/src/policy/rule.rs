@@ -1,7 +1,7 @@
 //! Rules, their alternatives, and deny lists.
 
-use holdfast_evidence::TrustClass;
 use holdfast_evidence::tpm::Bank;
+use holdfast_evidence::{EvidenceKind, TrustClass};
 use holdfast_identity::UnixTime;
 use toml::de::DeTable;
 
@@ -16,8 +16,17 @@ use crate::finding::{Kind, nearest};
 /// Most rules of a policy, and most alternatives of a rule.
 pub(crate) const RULES_MAX: usize = 1_000;
 
-pub(crate) const RULE_KEYS: &[&str] =
-    &["name", "description", "ownership", "ownership_reason", "trust_classes", "require", "alternative", "issue"];
+pub(crate) const RULE_KEYS: &[&str] = &[
+    "name",
+    "description",
+    "evidence",
+    "ownership",
+    "ownership_reason",
+    "trust_classes",
+    "require",
+    "alternative",
+    "issue",
+];
 pub(crate) const ALTERNATIVE_KEYS: &[&str] = &["name", "description", "valid_from", "valid_until", "require"];
 pub(crate) const DENY_KEYS: &[&str] = &["name", "reason", "when"];
 
@@ -25,6 +34,7 @@ pub(crate) const DENY_KEYS: &[&str] = &["name", "reason", "when"];
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Factor {
     Inventory,
+    Launch,
     Approval,
     AnyGenuineDevice,
 }
@@ -35,6 +45,8 @@ pub(crate) struct Rule {
     pub(crate) name: String,
     pub(crate) line: usize,
     pub(crate) column: usize,
+    /// The kinds of evidence that must all be there; never empty.
+    pub(crate) evidence: Vec<EvidenceKind>,
     /// All must hold; never empty.
     pub(crate) ownership: Vec<Factor>,
     pub(crate) ownership_reason: Option<String>,
@@ -67,11 +79,12 @@ pub(crate) struct Deny {
 }
 
 impl Factor {
-    pub(crate) const ALL: [Self; 3] = [Self::Inventory, Self::Approval, Self::AnyGenuineDevice];
+    pub(crate) const ALL: [Self; 4] = [Self::Inventory, Self::Launch, Self::Approval, Self::AnyGenuineDevice];
 
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Inventory => "inventory",
+            Self::Launch => "launch",
             Self::Approval => "approval",
             Self::AnyGenuineDevice => "any-genuine-device",
         }
@@ -103,6 +116,7 @@ impl RuleReader<'_, '_, '_> {
         let name = reader.required(table, "name", node.span(), "every decision names its rule: name = \"rack-a\"");
         let name = name.and_then(|node| reader.name(node, "name"));
         description(reader, table);
+        let evidence = evidence(reader, table);
         let ownership = ownership(reader, table, node);
         let ownership_reason = ownership_reason(reader, table, &ownership);
         let trust_classes = trust_classes(reader, table, node);
@@ -119,6 +133,7 @@ impl RuleReader<'_, '_, '_> {
             name: name?,
             line,
             column,
+            evidence,
             ownership,
             ownership_reason,
             trust_classes,
@@ -196,6 +211,26 @@ fn description(reader: &mut Reader<'_>, table: &DeTable<'_>) {
     if let Some(node) = table.get("description") {
         reader.string(node, "description");
     }
+}
+
+/// The kinds under `evidence`; a TPM's where it is silent.
+fn evidence(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Vec<EvidenceKind> {
+    let Some(node) = table.get("evidence") else { return vec![EvidenceKind::Tpm] };
+    let mut kinds: Vec<EvidenceKind> = Vec::new();
+    for (word, span) in reader.strings(node, "evidence") {
+        match word.parse() {
+            Err(_) => unknown_word(reader, word, span, "evidence kind", &EvidenceKind::ALL.map(EvidenceKind::as_str)),
+            Ok(kind) if kinds.contains(&kind) => {
+                reader.add(span, Kind::DuplicateValue, format!("evidence names {word:?} twice"), None);
+            }
+            Ok(kind) => kinds.push(kind),
+        }
+    }
+    if kinds.iter().filter(|kind| kind.quotes_pcrs()).count() > 1 {
+        let message = "a machine has one TPM: tpm, azure and gcp exclude each other".to_owned();
+        reader.add(node.span(), Kind::BadValue, message, Some("write a rule for each".to_owned()));
+    }
+    kinds
 }
 
 fn ownership(reader: &mut Reader<'_>, table: &DeTable<'_>, rule: &Node<'_>) -> Vec<Factor> {

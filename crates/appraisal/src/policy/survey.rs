@@ -1,9 +1,11 @@
 //! What shows only over all rules together: rules that nothing reaches, alternatives past their date.
 
+use holdfast_evidence::{EvidenceKind, Provenance};
 use holdfast_identity::UnixTime;
 
 use super::rule::{Alternative, Rule};
 use super::{implication, moment};
+use crate::facts::{FactId, Subject};
 use crate::finding::{Finding, Kind};
 
 /// Rules and alternatives that an earlier one always takes the machine from.
@@ -29,6 +31,49 @@ pub(super) fn unreachable(file: &str, rules: &[Rule]) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Conditions on what the rule's evidence does not say, and on what it says with less behind it than the name suggests.
+pub(super) fn evidence(file: &str, rules: &[Rule]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for rule in rules {
+        let named: Vec<&str> = rule.evidence.iter().map(|kind| kind.as_str()).collect();
+        for condition in rule.conditions() {
+            let fact = condition.fact;
+            let sayers: Vec<EvidenceKind> = rule.evidence.iter().copied().filter(|kind| says(*kind, fact)).collect();
+            if sayers.is_empty() {
+                let message = format!(
+                    "\"{fact}\" is said by evidence of kind {}, which the rule does not need (it needs {})",
+                    fact.kind(),
+                    named.join(", ")
+                );
+                let suggestion = format!("write: evidence = [\"{}\"]", fact.kind());
+                findings.push(finding(file, condition.line, 1, Kind::EvidenceLacks, message, Some(suggestion)));
+            } else if fact.kind() == EvidenceKind::Tpm && !sayers.contains(&EvidenceKind::Tpm) {
+                let (who, level) = match sayers.first() {
+                    Some(EvidenceKind::Azure) => ("Azure's paravisor or platform", Provenance::Paravisor),
+                    _ => ("the provider's hypervisor", Provenance::Provider),
+                };
+                let message = format!("\"{fact}\" rests on {who} here, not on a TPM: provenance level {level}");
+                let suggestion = "require a hardware report beside it, or accept the level knowingly".to_owned();
+                findings.push(finding(file, condition.line, 1, Kind::LowProvenance, message, Some(suggestion)));
+            }
+        }
+    }
+    findings
+}
+
+/// Whether evidence of this kind can prove the fact.
+fn says(kind: EvidenceKind, fact: FactId) -> bool {
+    let of_a_quote = matches!(fact.definition().subject, Subject::State) || fact == FactId::FirmwareVersion;
+    match kind {
+        EvidenceKind::Azure => {
+            matches!(fact.kind(), EvidenceKind::Azure | EvidenceKind::Snp | EvidenceKind::Tdx)
+                || (fact.kind() == EvidenceKind::Tpm && of_a_quote)
+        }
+        EvidenceKind::Gcp => fact.kind() == EvidenceKind::Gcp || (fact.kind() == EvidenceKind::Tpm && of_a_quote),
+        other => fact.kind() == other,
+    }
 }
 
 /// Alternatives that do not count any more at `now`, and rules of which none is left.

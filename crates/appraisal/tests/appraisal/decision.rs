@@ -180,7 +180,7 @@ fn a_machine_that_the_inventory_does_not_list_is_refused() {
 #[test]
 fn an_answer_about_an_ek_that_was_not_proven_counts_for_nothing() {
     let mut ownership = Ownership::unknown();
-    ownership.inventory = vec![InventoryAnswer { ek_spki_sha256: [0x77; 32], listing: Listing::Listed }];
+    ownership.inventory = vec![InventoryAnswer { digest: [0x77; 32], listing: Listing::Listed }];
     let verdict = judge(&policy(""), &machine(), &ownership);
     assert_eq!(codes(&verdict), (REFUSED, vec!["policy.ownership.not_in_inventory"]));
     assert_eq!(codes(&judge(&policy(""), &without("tpm.ek.spki_sha256"), &listed())).0, REFUSED);
@@ -227,7 +227,7 @@ fn a_class_that_the_rule_does_not_name_is_refused() {
     refused("", &with("tpm.class", &["simulated"]), "policy.trust_class");
     refused("", &with("tpm.class", &["firmware", "vtpm"]), "policy.trust_class");
     refused("", &with("tpm.class", &[]), "policy.trust_class");
-    refused("", &without("tpm.class"), "policy.trust_class");
+    refused("", &without("tpm.class"), "policy.evidence.missing");
 }
 
 #[test]
@@ -331,4 +331,18 @@ fn what_a_deny_list_speaks_of_cannot_be_withheld() {
     let rule = format!("{DENY}tpm.boot.applications = {{ any_of = [{:?}] }}", hex(0x66));
     admitted(&rule, &machine());
     assert_eq!(outcome(&rule, &without("tpm.boot.applications")).0, "policy.deny_undecided");
+}
+
+#[test]
+fn a_rule_that_needs_other_evidence_than_came_is_not_satisfied() {
+    for evidence in ["[\"tpm\", \"snp\"]", "\"nitro\""] {
+        refused(&format!("evidence = {evidence}"), &machine(), "policy.evidence.missing");
+    }
+    admitted("evidence = [\"tpm\"]", &machine());
+}
+
+#[test]
+fn evidence_of_a_class_that_the_rule_does_not_name_is_refused_whatever_kind_it_is() {
+    refused("", &with("snp.class", &["simulated"]), "policy.trust_class");
+    admitted("", &with("snp.class", &["firmware"]));
 }

@@ -48,7 +48,7 @@ fn unknown_facts_are_errors_with_a_suggestion() {
         "did you mean \"tpm.secure_boot.enabled\"?"
     );
     check_rule("[rule.require]\n\"tpm.pcr.24\" = \"00\"", "policy.lint.unknown_fact", 11, 1);
-    check_rule("[rule.require]\nsnp.measurement = \"00\"", "policy.lint.unknown_fact", 11, 1);
+    check_rule("[rule.require]\nsev.measurement = \"00\"", "policy.lint.unknown_fact", 11, 1);
     assert!(suggestion("[rule.require]\ntpm.boot = true").starts_with("a fact's full name is needed"));
     check_rule("[rule.issue]\nselectors = [\"tpm.clas\"]", "policy.lint.unknown_fact", 11, 14);
 }

@@ -68,7 +68,7 @@ pub(crate) fn unexplained(pcr: u8) -> Facts {
 
 /// Records of a machine whose EK the inventory lists.
 pub(crate) fn listed() -> Ownership {
-    let inventory = vec![InventoryAnswer { ek_spki_sha256: EK, listing: Listing::Listed }];
+    let inventory = vec![InventoryAnswer { digest: EK, listing: Listing::Listed }];
     Ownership { inventory, approval: Approval::NotGiven, machine: MachineRecord::New }
 }
 

@@ -35,7 +35,7 @@ fn measured() -> Policy {
 }
 
 fn listed(claims: &TpmClaims) -> Ownership {
-    let answer = |spki: [u8; 32]| InventoryAnswer { ek_spki_sha256: spki, listing: Listing::Listed };
+    let answer = |spki: [u8; 32]| InventoryAnswer { digest: spki, listing: Listing::Listed };
     let inventory = claims.eks.iter().map(|ek| answer(ek.spki_sha256)).collect();
     Ownership { inventory, approval: Approval::NotGiven, machine: MachineRecord::New }
 }

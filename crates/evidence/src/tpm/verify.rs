@@ -28,6 +28,8 @@ use crate::{ClaimedKey, EvidenceKind};
 #[derive(Clone, Debug)]
 pub struct TpmEvidence<'a> {
     item: TpmItem<'a>,
+    /// What it was read from; empty if it was built in process.
+    bytes: &'a [u8],
     log_digest: Option<[u8; 32]>,
 }
 
@@ -56,7 +58,7 @@ impl<'a> TpmEvidence<'a> {
             FirmwareLog::Known(digest) => Some(digest),
             FirmwareLog::Absent => None,
         };
-        Self { item, log_digest }
+        Self { item, bytes: &[], log_digest }
     }
 
     /// The item.
@@ -74,11 +76,11 @@ impl<'a> Evidence<'a> for TpmEvidence<'a> {
     type Unverified = Unverified;
 
     fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        TpmItem::parse(bytes).map(Self::new)
+        TpmItem::parse(bytes).map(|item| Self { bytes, ..Self::new(item) })
     }
 
-    fn commitment(&self) -> Commitment {
-        Commitment::Tpm { firmware_log: self.log_digest }
+    fn commitment(&self) -> Commitment<'a> {
+        Commitment { kind: Self::KIND, item: self.bytes, firmware_log: self.log_digest, ak_spki_sha256: None }
     }
 
     fn wants(&self) -> TpmWants {
@@ -99,9 +101,8 @@ impl<'a> Evidence<'a> for TpmEvidence<'a> {
         if now >= binding.expires_at() {
             return Err(Unverified::Expired { seconds: now.since(binding.expires_at()) });
         }
-        let expected = binding.items().iter().map(|ItemState::Tpm(expected)| expected).next();
-        let expected = expected.ok_or(Unverified::OtherBinding)?;
-        if binding.firmware_log != self.log_digest {
+        let expected = binding.item(Self::KIND).and_then(ItemState::tpm).ok_or(Unverified::OtherBinding)?;
+        if binding.firmware_log_of(Self::KIND) != Some(self.log_digest) {
             return Err(Unverified::OtherBinding);
         }
         let ak = AttestationKey::check(&expected.ak)?;
@@ -215,7 +216,8 @@ fn check_statement<'a>(
     checks::magic(statement, &attest)?;
     checks::kind(statement, &attest)?;
     checks::scheme(statement, ak, &signature)?;
-    checks::nonce(statement, &attest, binding.digest())?;
+    let digest = binding.digest_of(EvidenceKind::Tpm).ok_or(Unverified::OtherBinding)?;
+    checks::nonce(statement, &attest, digest)?;
     checks::signer(statement, &attest, ak, AkParent::Endorsement)?;
     checks::signature(statement, ak, &attest, &signature)?;
     Ok(attest)

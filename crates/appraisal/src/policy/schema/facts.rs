@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
-use crate::facts::{Definition, FactId, PCR_COUNT, REGISTRY, Shape};
+use crate::facts::{Definition, FactId, Shape, registry};
 use crate::policy::condition::operators;
 use crate::value::ValueType;
 
@@ -111,7 +111,7 @@ fn define(generator: &mut SchemaGenerator, name: &str, schema: impl FnOnce() -> 
 
 /// The facts that a definition stands for: one, or one per PCR.
 pub(super) fn members(definition: &'static Definition) -> impl Iterator<Item = FactId> {
-    let count = if definition.is_family() { PCR_COUNT } else { 1 };
+    let count = definition.members;
     let family = definition.family().unwrap_or(definition.name);
     let name = move |pcr: u8| if count > 1 { format!("{family}.{pcr}") } else { family.to_owned() };
     (0..count).filter_map(move |pcr| FactId::parse(&name(pcr)))
@@ -120,7 +120,7 @@ pub(super) fn members(definition: &'static Definition) -> impl Iterator<Item = F
 /// An object whose properties are the facts, both nested and under their full names.
 fn facts(of: &mut dyn FnMut(FactId) -> Value) -> Schema {
     let mut root = Map::new();
-    for fact in REGISTRY.iter().flat_map(members) {
+    for fact in registry().flat_map(members) {
         let (name, mut schema) = (fact.to_string(), of(fact));
         if let Some(object) = schema.as_object_mut() {
             object.insert("description".to_owned(), fact.definition().description.into());

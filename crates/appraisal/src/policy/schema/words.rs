@@ -2,15 +2,16 @@
 
 use std::borrow::Cow;
 
-use holdfast_evidence::TrustClass;
+use holdfast_evidence::{EvidenceKind, TrustClass};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::facts::members;
-use crate::facts::REGISTRY;
+use crate::facts::registry;
 use crate::policy::rule::Factor;
 
 pub(super) struct Ownership;
 pub(super) struct TrustClasses;
+pub(super) struct Evidence;
 pub(super) struct Selectors;
 pub(super) struct Sets;
 
@@ -41,13 +42,23 @@ impl JsonSchema for TrustClasses {
     }
 }
 
+impl JsonSchema for Evidence {
+    fn schema_name() -> Cow<'static, str> {
+        "Evidence".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        one_or_several(&EvidenceKind::ALL.map(|kind| kind.as_str().to_owned()))
+    }
+}
+
 impl JsonSchema for Selectors {
     fn schema_name() -> Cow<'static, str> {
         "Selectors".into()
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let names = REGISTRY.iter().filter(|definition| definition.selector.is_some()).flat_map(members);
+        let names = registry().filter(|definition| definition.selector.is_some()).flat_map(members);
         one_or_several(&names.map(|fact| fact.to_string()).collect::<Vec<_>>())
     }
 }

@@ -1,0 +1,87 @@
+//! Flags that the inspections of all kinds beside `tpm` share, and the end that they share: policy, verdict, report.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+use holdfast_appraisal::Facts;
+use holdfast_evidence::TrustClass;
+use holdfast_identity::UnixTime;
+
+use super::facts;
+use super::forms::{self, Nonce};
+use super::report::{Checks, Report, Verdict};
+use crate::exit::Exit;
+use crate::moment::{self, Moment};
+use crate::output::Format;
+
+/// What every inspection may be told.
+#[derive(Debug, Args)]
+pub(super) struct Flags {
+    /// What the verifier asked for, as the evidence must repeat it.
+    #[arg(long, value_name = "HEX", value_parser = forms::nonce)]
+    pub(super) nonce: Option<Nonce>,
+    /// What the evidence must have signed along: Holdfast's binding, or another tool's caller data.
+    #[arg(long, value_name = "HEX", value_parser = forms::nonce)]
+    pub(super) binding: Option<Nonce>,
+    /// Trusted certificates: a PEM or DER file, or a folder of them, intermediates included. Unstated, the vendor's
+    /// root must come along, and is known by its fingerprint.
+    #[arg(long, value_name = "PATH")]
+    pub(super) roots: Option<PathBuf>,
+    /// What stands behind roots that no fingerprint of ours names. Unstated, they count as the least trusted.
+    #[arg(long, value_name = "CLASS", default_value = "simulated")]
+    pub(super) root_class: TrustClass,
+    /// The moment of the verification; now, if not given.
+    #[arg(long, value_name = "RFC3339", value_parser = moment::parse)]
+    pub(super) at: Option<Moment>,
+    /// A policy to judge the facts by. Whose machine it is no file can say: that is taken as given.
+    #[arg(long, value_name = "FILE")]
+    pub(super) policy: Option<PathBuf>,
+    /// Exit with 0 where nothing failed and not everything was asked.
+    #[arg(long)]
+    pub(super) allow_incomplete: bool,
+}
+
+impl Flags {
+    /// The moment of the verification.
+    pub(super) fn now(&self) -> UnixTime {
+        self.at.unwrap_or_else(moment::now).0
+    }
+
+    /// Judges by the policy, if one was named, and writes the report. `needed` are the checks without which nothing is
+    /// verified; `facts` are shown and judged only if no check failed.
+    ///
+    /// # Errors
+    /// A policy that does not parse, or output that cannot be written.
+    pub(super) fn conclude(
+        &self,
+        mut checks: Checks,
+        needed: &[&str],
+        facts: Option<&Facts>,
+        format: Format,
+        out: &mut dyn Write,
+    ) -> anyhow::Result<Exit> {
+        let policy = self.policy.as_deref().map(facts::policy).transpose()?;
+        let facts = facts.filter(|_| checks.refusal().is_none());
+        let mut decision = None;
+        if let (Some(policy), Some(facts)) = (&policy, facts) {
+            let (shown, result) = facts::judge(policy, facts, self.now());
+            checks.note("policy", result);
+            decision = Some(shown);
+        }
+        let is_complete = checks.all_passed(needed) && (policy.is_none() || checks.all_passed(&["policy"]));
+        let verdict = match checks.refusal() {
+            Some(_) => Verdict::Refused,
+            None if is_complete => Verdict::Verified,
+            None => Verdict::Incomplete,
+        };
+        let mut report = Report::new(verdict, checks, needed);
+        report.decision = decision;
+        if let Some(facts) = facts {
+            report.facts = facts::shown(facts);
+        }
+        report.write(format, out)?;
+        let tolerated = verdict == Verdict::Incomplete && self.allow_incomplete;
+        Ok(if tolerated { Exit::Yes } else { verdict.exit() })
+    }
+}
