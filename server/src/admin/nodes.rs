@@ -110,7 +110,8 @@ impl Nodes for Admin {
 impl Admin {
     /// A node as the operator sees it.
     async fn message(&self, node: &Node) -> Result<admin::Node, Refusal> {
-        let ownership = self.store.ownership(node.marks.clone()).await?;
+        let ownership =
+            self.store.ownership(node.marks.clone(), node.marks.iter().map(|mark| mark.digest).collect()).await?;
         Ok(admin::Node {
             number: node.number.0,
             spiffe_id: node.spiffe_id.as_ref().map(ToString::to_string).unwrap_or_default(),

@@ -1,6 +1,7 @@
 //! The first round trip: a challenge for a machine that offers keys, or for a node on its own connection. Stores
 //! nothing.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,11 +9,11 @@ use holdfast_evidence::tpm::endorsement::ExpiredIssuers;
 use holdfast_evidence::tpm::{
     Endorsers, IdentityMaterial, Invitation, KnownTpm, NodeKeyProof, PcrSelection, Uninvited, Wanted,
 };
-use holdfast_evidence::{Challenge, Purpose};
+use holdfast_evidence::{Challenge, EvidenceKind, ItemState, Purpose};
 use holdfast_identity::UnixTime;
 use ring::rand::SystemRandom;
 
-use super::tpm::{self, EvidenceRefused};
+use super::evidence::{EvidenceRefused, tpm};
 use super::{CallerRefused, Desk, Failure};
 use crate::budget::Source;
 use crate::clock;
@@ -41,6 +42,27 @@ pub struct Begun {
     pub asks: Vec<Material>,
 }
 
+/// By which way a machine comes in, and what it is asked for.
+struct Invited {
+    purpose: Purpose,
+    states: Vec<ItemState>,
+    asks: Vec<Material>,
+}
+
+impl Invited {
+    fn add_tpm(&mut self, invitation: Invitation) {
+        let (ask, state) = invitation.into_parts();
+        self.states.push(state);
+        self.asks.push(Material { kind: EvidenceKind::Tpm.as_str().to_owned(), bytes: ask.encode() });
+    }
+
+    fn add(&mut self, kind: EvidenceKind, selection: PcrSelection) {
+        let bytes = if kind.quotes_pcrs() { selection.encode() } else { Vec::new() };
+        self.states.extend(ItemState::plain(kind, selection));
+        self.asks.push(Material { kind: kind.as_str().to_owned(), bytes });
+    }
+}
+
 impl Desk {
     /// Draws a challenge.
     ///
@@ -53,46 +75,97 @@ impl Desk {
             None => self.sources.take(Source::of(connection.remote().ip()), Instant::now())?,
         }
         let _place = self.cpu.enter(1).await?;
-        let (purpose, invitation) = match materials.as_slice() {
+        let Invited { purpose, states, asks } = match materials.as_slice() {
             [] => self.invite_renewal(connection).await?,
-            [material] if material.kind == tpm::KIND => self.invite_machine(connection, &material.bytes).await?,
-            _ => return Err(CallerRefused::Kind.into()),
+            offered => self.invite_machine(connection, offered).await?,
         };
-        let (ask, state) = invitation.into_parts();
         let rng = SystemRandom::new();
         let crypto = |_| Failure::Crypto { action: "draw a challenge" };
         let now = clock::now();
-        let challenge = Challenge::draw(
-            self.trust_domain.clone(),
-            purpose,
-            vec![state],
-            now,
-            self.settings.challenge_lifetime,
-            &rng,
-        )
-        .map_err(crypto)?;
+        let lifetime = self.settings.challenge_lifetime;
+        let challenge =
+            Challenge::draw(self.trust_domain.clone(), purpose, states, now, lifetime, &rng).map_err(crypto)?;
         connection.note_drawn(challenge.id());
         let seal = challenge.seal(&self.seals, &rng).map_err(crypto)?;
-        let ask = Material { kind: tpm::KIND.to_owned(), bytes: ask.encode() };
         let (nonce, expires_at) = (challenge.nonce().to_vec(), challenge.expires_at());
-        Ok(Begun { seal, nonce, expires_at, asks: vec![ask] })
+        Ok(Begun { seal, nonce, expires_at, asks })
     }
 
-    /// The node on its own connection, without a word about itself.
-    async fn invite_renewal(&self, connection: &Connection) -> Result<(Purpose, Invitation), Failure> {
-        let peer = connection.peer().ok_or(CallerRefused::Nobody)?;
+    /// The node on its own connection, without a word about itself: all that it once proved is asked for again.
+    async fn invite_renewal(&self, connection: &Connection) -> Result<Invited, Failure> {
+        let (node, purpose) = self.renewing(connection).await?.ok_or(CallerRefused::NotANode)?;
+        let mut invited = Invited { purpose, states: Vec::new(), asks: Vec::new() };
+        for kind in kinds(&node) {
+            if kind == EvidenceKind::Tpm {
+                // What cannot be read back is as good as forgotten: the machine enrols from the start.
+                let known = tpm::remembered(&node.known).ok_or(CallerRefused::NotANode)?;
+                let invitation = self.invite_known(&node, known, &invited.purpose)?;
+                invited.add_tpm(invitation);
+            } else {
+                invited.add(kind, self.selection()?);
+            }
+        }
+        Ok(invited)
+    }
+
+    /// A machine with what it offers: a node on its own connection or another, or a stranger. Of what it offers, that
+    /// is asked for which a rule needs or which it proved before.
+    async fn invite_machine(&self, connection: &Connection, offered: &[Material]) -> Result<Invited, Failure> {
+        let mut materials = BTreeMap::new();
+        for material in offered {
+            let kind = material.kind.parse::<EvidenceKind>().map_err(|_| CallerRefused::Kind)?;
+            if materials.insert(kind, material.bytes.as_slice()).is_some() {
+                return Err(CallerRefused::Kind.into());
+            }
+        }
+        let renewing = self.renewing(connection).await?;
+        let mut needed = self.rules.get().evidence_kinds();
+        needed.extend(renewing.iter().flat_map(|(node, _)| kinds(node)));
+        if !needed.contains(&EvidenceKind::Tpm) {
+            materials.remove(&EvidenceKind::Tpm);
+        }
+        // A TPM comes first: whether it is known decides by which way the machine comes in.
+        let tpm = match materials.get(&EvidenceKind::Tpm) {
+            Some(bytes) => Some(self.invite_tpm(connection, bytes).await?),
+            None => None,
+        };
+        let (purpose, mut invitation) = match (tpm, renewing) {
+            (Some((purpose, invitation, proved)), _) => {
+                needed.extend(proved);
+                (purpose, Some(invitation))
+            }
+            (None, Some((_, purpose))) => (purpose, None),
+            (None, None) => (Purpose::Enrol, None),
+        };
+        materials.retain(|kind, _| needed.contains(kind));
+        let mut invited = Invited { purpose, states: Vec::new(), asks: Vec::new() };
+        for (kind, bytes) in materials {
+            match (kind, invitation.take_if(|_| kind == EvidenceKind::Tpm)) {
+                (_, Some(invitation)) => invited.add_tpm(invitation),
+                // What these are is in the evidence itself.
+                (_, None) if bytes.is_empty() => invited.add(kind, self.selection()?),
+                (_, None) => return Err(CallerRefused::Kind.into()),
+            }
+        }
+        if invited.states.is_empty() {
+            return Err(CallerRefused::Kind.into());
+        }
+        Ok(invited)
+    }
+
+    /// The node whose own connection this is.
+    async fn renewing(&self, connection: &Connection) -> Result<Option<(Node, Purpose)>, Failure> {
+        let Some(peer) = connection.peer() else { return Ok(None) };
         let node = self.store.node(NodeTarget::SpiffeId(peer.spiffe_id.clone())).await?;
-        let node = node.ok_or(CallerRefused::NotANode)?;
-        let purpose = renewal(connection, &node).ok_or(CallerRefused::NotANode)?;
-        // What cannot be read back is as good as forgotten: the machine enrols from the start.
-        let known = tpm::remembered(&node.known).ok_or(CallerRefused::NotANode)?;
-        let invitation = self.invite_known(&node, known, &purpose)?;
-        Ok((purpose, invitation))
+        Ok(node.and_then(|node| renewal(connection, &node).map(|purpose| (node, purpose))))
     }
 
-    /// A machine with its keys: one that we know by its attestation key, on its own connection or another, or a
-    /// stranger.
-    async fn invite_machine(&self, connection: &Connection, bytes: &[u8]) -> Result<(Purpose, Invitation), Failure> {
+    /// A TPM with its keys: one that we know by its attestation key, on its own connection or another, or a stranger's.
+    async fn invite_tpm(
+        &self,
+        connection: &Connection,
+        bytes: &[u8],
+    ) -> Result<(Purpose, Invitation, BTreeSet<EvidenceKind>), Failure> {
         let material = IdentityMaterial::parse(bytes).map_err(EvidenceRefused::from)?;
         let ak = material.ak().map_err(EvidenceRefused::from)?;
         if let Some(node) = self.store.node(NodeTarget::AkName(ak.name().to_vec())).await?
@@ -100,17 +173,17 @@ impl Desk {
         {
             let purpose = renewal(connection, &node).unwrap_or(Purpose::Return);
             let invitation = self.invite_known(&node, known, &purpose)?;
-            return Ok((purpose, invitation));
+            return Ok((purpose, invitation, kinds(&node)));
         }
         if material.endorsement.is_empty() {
             return Err(CallerRefused::UnknownKey.into());
         }
-        let rules = self.rules.get();
+        let roots = self.rules.get().roots(EvidenceKind::Tpm);
         let wanted = Wanted { selection: self.selection()?, known_firmware_log: None };
         // A TPM outlives the intermediates that certified it, and is not certified anew.
-        let endorsers = Endorsers { roots: &rules.roots, expired_issuers: ExpiredIssuers::Accepted };
+        let endorsers = Endorsers { roots: &roots, expired_issuers: ExpiredIssuers::Accepted };
         match Invitation::new(&material, &wanted, endorsers, clock::now(), &SystemRandom::new()) {
-            Ok(invitation) => Ok((Purpose::Enrol, invitation)),
+            Ok(invitation) => Ok((Purpose::Enrol, invitation, BTreeSet::new())),
             Err(Uninvited::Evidence(unverified)) => Err(EvidenceRefused::from(unverified).into()),
             Err(Uninvited::Fault(_)) => Err(Failure::Crypto { action: "draw a secret" }),
         }
@@ -140,6 +213,11 @@ impl Desk {
         }
         Ok(PcrSelection { bank: policy.pcr_bank(), pcrs })
     }
+}
+
+/// The kinds of evidence that a node once proved.
+fn kinds(node: &Node) -> BTreeSet<EvidenceKind> {
+    node.kinds.iter().filter_map(|kind| kind.parse().ok()).collect()
 }
 
 /// A renewal, if the connection is the node's own: its certificate carries the name and the node key on record.

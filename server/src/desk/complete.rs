@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use holdfast_evidence::tpm::{FirmwareLog, KnownLog, TpmClaims, TpmEndorsements, TpmEvidence, TpmItem, Unverified};
+use holdfast_evidence::tpm::{FirmwareLog, KnownLog, TpmEndorsements, TpmEvidence, TpmItem, Unverified};
 use holdfast_evidence::{
-    Binding, Challenge, ClaimedKey, Evidence as _, ItemState, Malformed, ProvenKey, Purpose, Verified,
+    AnsweringKey, Binding, Challenge, ClaimedKey, Commitment, Evidence as _, EvidenceKind, ItemState, Malformed,
+    ProvenKey, Purpose,
 };
 use holdfast_identity::{SpiffeId, UnixTime};
 
-use super::tpm::EvidenceRefused;
+use super::evidence::{EvidenceRefused, Machine, VerifiedEvidence};
 use super::{CallerRefused, Desk, Failure, MessageRefused};
 use crate::authority::{Bundle, IssuedSvid};
 use crate::budget::{Place, Source};
@@ -41,10 +42,11 @@ pub struct Answer {
 pub struct Opened {
     pub(super) attempt: AttemptId,
     pub(super) challenge: Challenge,
-    pub(super) key: ClaimedKey,
+    pub(super) key: AnsweringKey,
     pub(super) started: bool,
     pub(super) began: Instant,
-    wanted: usize,
+    /// Bytes of each item, in order.
+    lengths: Vec<usize>,
     memory: Option<Place>,
 }
 
@@ -85,9 +87,11 @@ pub(super) struct Examined {
     pub(super) way: Way,
     pub(super) challenge_id: [u8; 16],
     pub(super) challenge_expires: UnixTime,
-    /// Endorsement keys as the challenge names them: verified at `begin`, or on record.
-    pub(super) expected: ItemState,
-    pub(super) result: Result<Verified<TpmClaims>, EvidenceRefused>,
+    /// The node that renews.
+    pub(super) renewing: Option<SpiffeId>,
+    /// What the challenge asked for, one an item: a TPM's endorsement keys as verified at `begin`, or as on record.
+    pub(super) expected: Vec<ItemState>,
+    pub(super) result: Result<Machine, EvidenceRefused>,
     /// The log, where it came as bytes.
     pub(super) log_bytes: Option<Bytes>,
     /// Whether the values of all PCRs came along.
@@ -132,8 +136,8 @@ impl Desk {
             return Err(CallerRefused::Kind.into());
         }
         let key = read_key(&answer)?;
-        let wanted: usize = answer.items.iter().map(|(_, length)| length).sum();
-        Ok(Opened { attempt, challenge, key, started: false, began: Instant::now(), wanted, memory: None })
+        let lengths = answer.items.iter().map(|(_, length)| *length).collect();
+        Ok(Opened { attempt, challenge, key, started: false, began: Instant::now(), lengths, memory: None })
     }
 
     /// Compares the secrets at the start of the first item with those that were sent, and only then sets memory aside
@@ -142,11 +146,12 @@ impl Desk {
     /// # Errors
     /// [`Failure::Evidence`] if they differ: nothing more is taken in. [`Failure::OverBudget`] without memory.
     pub async fn start(&self, connection: &Connection, opened: &mut Opened, start: &[u8]) -> Result<(), Failure> {
-        for ItemState::Tpm(expected) in opened.challenge.items().iter().take(1) {
+        if let Some(expected) = opened.challenge.items().first().and_then(ItemState::tpm) {
             let secrets = TpmItem::secrets_at_start(start).map_err(EvidenceRefused::from)?;
             expected.check_secrets(&secrets).map_err(EvidenceRefused::from)?;
         }
-        let units = u32::try_from(opened.wanted / MEMORY_UNIT_BYTES + 1).unwrap_or(u32::MAX);
+        let wanted: usize = opened.lengths.iter().sum();
+        let units = u32::try_from(wanted / MEMORY_UNIT_BYTES + 1).unwrap_or(u32::MAX);
         let memory = if connection.peer().is_some() { &self.memory } else { &self.memory_of_strangers };
         opened.memory = Some(memory.enter(units).await?);
         opened.started = true;
@@ -182,32 +187,56 @@ impl Desk {
         self.decide(connection, examined, drawn_at).await
     }
 
+    /// Parses every item, binds them, fetches what their verification needs, and verifies them in order.
     async fn examine(&self, opened: Opened, received: Bytes) -> Result<Examined, Failure> {
-        let expected = opened.challenge.items().first().cloned().ok_or(CallerRefused::Kind)?;
-        let known = self.known_log(&received).await?;
-        let was_kept = matches!(known, KnownLog::Replayed(_));
         let large = received.len() > INLINE_BYTES_MAX;
-        let now = clock::now();
-        let (mut examined, binding) = off_the_loop(large, {
-            let received = received.clone();
-            move || first_look(opened, expected, received, known, now)
-        })
-        .await?;
-        // A log that was kept for other PCRs than those quoted now: replay it from the store's bytes.
-        if was_kept
-            && matches!(&examined.result, Err(EvidenceRefused::Tpm(refused)) if **refused == Unverified::LogUnknown)
-            && let Some(binding) = binding
-            && let Some(digest) = named_log(&received)
-            && let Some(bytes) = self.store.firmware_log(Sha256(digest)).await?
-        {
-            let verify = move || {
-                let evidence = TpmEvidence::parse(&received)?;
-                let endorsements = TpmEndorsements { known_log: KnownLog::Bytes(bytes), ..TpmEndorsements::default() };
-                Ok(evidence.verify(&endorsements, &binding, now)?)
-            };
-            examined.result = off_the_loop(true, move || Ok(verify())).await?;
+        let looked = off_the_loop(large, move || first_look(opened, received)).await?;
+        let Looked { mut examined, binding, items } = looked;
+        let Some(binding) = binding else { return Ok(examined) };
+        let binding = Arc::new(binding);
+        let mut verified = Vec::with_capacity(items.len());
+        for (kind, item) in items {
+            match self.verify(kind, item, &binding, large).await? {
+                Ok(evidence) => verified.push(evidence),
+                Err(refused) => {
+                    examined.result = Err(refused);
+                    return Ok(examined);
+                }
+            }
         }
+        examined.result = Ok(Machine::new(verified));
         Ok(examined)
+    }
+
+    async fn verify(
+        &self,
+        kind: EvidenceKind,
+        item: Bytes,
+        binding: &Arc<Binding>,
+        large: bool,
+    ) -> Result<Result<VerifiedEvidence, EvidenceRefused>, Failure> {
+        match kind {
+            EvidenceKind::Tpm => {
+                let known = self.known_log(&item).await?;
+                let was_kept = matches!(known, KnownLog::Replayed(_));
+                let first = verify_tpm(item.clone(), known, binding, large).await?;
+                // A log that was kept for other PCRs than those quoted now: replay it from the store's bytes.
+                if was_kept
+                    && matches!(&first, Err(EvidenceRefused::Tpm(refused)) if **refused == Unverified::LogUnknown)
+                    && let Some(digest) = named_log(&item)
+                    && let Some(bytes) = self.store.firmware_log(Sha256(digest)).await?
+                {
+                    return verify_tpm(item, KnownLog::Bytes(bytes), binding, true).await;
+                }
+                Ok(first)
+            }
+            EvidenceKind::Snp
+            | EvidenceKind::Tdx
+            | EvidenceKind::Nitro
+            | EvidenceKind::NitroTpm
+            | EvidenceKind::Azure
+            | EvidenceKind::Gcp => Err(CallerRefused::Kind.into()),
+        }
     }
 
     /// The log behind a digest that the agent sent in place of it: from memory, or from the store.
@@ -220,6 +249,21 @@ impl Desk {
     }
 }
 
+async fn verify_tpm(
+    item: Bytes,
+    known_log: KnownLog,
+    binding: &Arc<Binding>,
+    large: bool,
+) -> Result<Result<VerifiedEvidence, EvidenceRefused>, Failure> {
+    let (binding, now) = (binding.clone(), clock::now());
+    let verify = move || {
+        let endorsements = TpmEndorsements { known_log, ..TpmEndorsements::default() };
+        let verified = TpmEvidence::parse(&item)?.verify(&endorsements, &binding, now)?;
+        Ok(VerifiedEvidence::Tpm(Box::new(verified)))
+    };
+    off_the_loop(large, move || Ok(verify())).await
+}
+
 /// The digest that stands in place of a log, if the item reads so far.
 fn named_log(received: &[u8]) -> Option<[u8; 32]> {
     match TpmItem::parse(received).ok()?.firmware_log {
@@ -228,47 +272,90 @@ fn named_log(received: &[u8]) -> Option<[u8; 32]> {
     }
 }
 
-fn first_look(
-    opened: Opened,
-    expected: ItemState,
-    received: Bytes,
-    known_log: KnownLog,
-    now: UnixTime,
-) -> Result<(Examined, Option<Binding>), Failure> {
-    let Opened { attempt, challenge, key, began, .. } = opened;
+/// An answer whose items were parsed and bound, or that is refused already.
+struct Looked {
+    examined: Examined,
+    /// `None` if the evidence is refused.
+    binding: Option<Binding>,
+    items: Vec<(EvidenceKind, Bytes)>,
+}
+
+fn first_look(opened: Opened, received: Bytes) -> Result<Looked, Failure> {
+    let Opened { attempt, challenge, key, began, lengths, .. } = opened;
     let way = match challenge.purpose() {
         Purpose::Enrol => Way::Enrol,
         Purpose::Return => Way::Return,
         Purpose::Renew { .. } => Way::Renew,
     };
-    let (challenge_id, challenge_expires) = (challenge.id(), challenge.expires_at());
-    let ItemState::Tpm(asked) = &expected;
-    let asked_values = asked.selection().pcrs.iter().count();
-    let examined = |result, log_bytes, all_values| Examined {
+    let renewing = match challenge.purpose() {
+        Purpose::Renew { node, .. } => Some(node.clone()),
+        Purpose::Enrol | Purpose::Return => None,
+    };
+    let mut rest = received;
+    let kinds = challenge.items().iter().map(ItemState::kind);
+    let items: Vec<(EvidenceKind, Bytes)> =
+        kinds.zip(lengths).map(|(kind, length)| (kind, rest.split_to(length.min(rest.len())))).collect();
+    let mut examined = Examined {
         attempt,
         began,
         way,
-        challenge_id,
-        challenge_expires,
-        expected,
-        result,
-        log_bytes,
-        all_values,
+        challenge_id: challenge.id(),
+        challenge_expires: challenge.expires_at(),
+        renewing,
+        expected: challenge.items().to_vec(),
+        result: Ok(Machine::new(Vec::new())),
+        log_bytes: None,
+        all_values: false,
     };
-    let evidence = match TpmEvidence::parse(&received) {
-        Ok(evidence) => evidence,
-        Err(malformed) => return Ok((examined(Err(malformed.into()), None, false), None)),
-    };
-    let item = evidence.item();
-    let log_bytes = match item.firmware_log {
-        FirmwareLog::Bytes(log) => Some(received.slice_ref(log)),
-        FirmwareLog::Known(_) | FirmwareLog::Absent => None,
-    };
-    let all_values = item.pcr_claims.len() >= asked_values;
-    let binding = challenge.answer(key, &[evidence.commitment()])?;
-    let endorsements = TpmEndorsements { known_log, ..TpmEndorsements::default() };
-    let result = evidence.verify(&endorsements, &binding, now).map_err(EvidenceRefused::from);
-    Ok((examined(result, log_bytes, all_values), Some(binding)))
+    let mut commitments = Vec::with_capacity(items.len());
+    for ((kind, bytes), expected) in items.iter().zip(&examined.expected) {
+        match look_at(*kind, bytes) {
+            Ok(seen) => {
+                examined.log_bytes = seen.log.map(|log| bytes.slice_ref(log)).or(examined.log_bytes);
+                let asked = expected.selection().map_or(0, |selection| selection.pcrs.iter().count());
+                examined.all_values |= asked > 0 && seen.claimed_values >= asked;
+                commitments.push(seen.commitment);
+            }
+            Err(refused) => {
+                examined.result = Err(refused);
+                return Ok(Looked { examined, binding: None, items: Vec::new() });
+            }
+        }
+    }
+    let binding = challenge.answer(key, &commitments)?;
+    Ok(Looked { examined, binding: Some(binding), items })
+}
+
+/// What is seen of an item before it is verified.
+struct Seen<'a> {
+    commitment: Commitment<'a>,
+    /// The firmware log, where its bytes came along.
+    log: Option<&'a [u8]>,
+    claimed_values: usize,
+}
+
+fn look_at(kind: EvidenceKind, bytes: &[u8]) -> Result<Seen<'_>, EvidenceRefused> {
+    match kind {
+        EvidenceKind::Tpm => {
+            let evidence = TpmEvidence::parse(bytes)?;
+            let item = evidence.item();
+            let log = match item.firmware_log {
+                FirmwareLog::Bytes(log) => Some(log),
+                FirmwareLog::Known(_) | FirmwareLog::Absent => None,
+            };
+            Ok(Seen { commitment: evidence.commitment(), log, claimed_values: item.pcr_claims.len() })
+        }
+        EvidenceKind::Snp
+        | EvidenceKind::Tdx
+        | EvidenceKind::Nitro
+        | EvidenceKind::NitroTpm
+        | EvidenceKind::Azure
+        | EvidenceKind::Gcp => Ok(Seen {
+            commitment: Commitment { kind, item: bytes, firmware_log: None, ak_spki_sha256: None },
+            log: None,
+            claimed_values: 0,
+        }),
+    }
 }
 
 /// Runs `work` here, or where it blocks nobody.
@@ -286,10 +373,11 @@ async fn off_the_loop<T: Send + 'static>(
 }
 
 /// The node key as claimed: by a CSR that proves it, or by its bare public key, which the evidence must certify.
-fn read_key(answer: &Answer) -> Result<ClaimedKey, Failure> {
+fn read_key(answer: &Answer) -> Result<AnsweringKey, Failure> {
     if answer.csr.is_empty() {
         return Ok(ClaimedKey::from_spki(&answer.node_key_spki)
-            .map_err(|malformed: Malformed| EvidenceRefused::from(malformed))?);
+            .map_err(|malformed: Malformed| EvidenceRefused::from(malformed))?
+            .into());
     }
     let proven = ProvenKey::from_csr(&answer.csr)?;
     if proven.spki() != answer.node_key_spki {

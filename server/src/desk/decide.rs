@@ -3,23 +3,21 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use holdfast_appraisal::decision::VerifiedItem;
 use holdfast_appraisal::{AppraisedNode, Decision};
-use holdfast_evidence::tpm::{EkIdentity, TpmClaims};
-use holdfast_evidence::{EvidenceKind, ItemState, Verified};
+use holdfast_evidence::ItemState;
 use holdfast_identity::UnixTime;
 use tracing::{error, info};
 
 use super::complete::Examined;
+use super::evidence::{EvidenceRefused, Machine, Root, tpm};
 use super::rules::Rules;
-use super::tpm::{self, EvidenceRefused};
 use super::{Admitted, CallerRefused, Completed, Desk, Failure, explain};
 use crate::authority::{Draft, Issuer};
 use crate::clock;
 use crate::listen::Connection;
 use crate::live::{Arrival, Ending, Quoted};
 use crate::store::{
-    Actor, Admission, Attempt, FirmwareLog, Node, NodeAction, NodeTarget, Outcome, Ownership, Progress, Recorded,
+    Actor, Admission, Attempt, FirmwareLog, Mark, Node, NodeAction, NodeTarget, Outcome, Ownership, Progress, Recorded,
     Sha256, Subject, Verdict, Way,
 };
 
@@ -28,6 +26,12 @@ const APPRAISALS_MAX: usize = 3;
 
 /// A node's SVID to be signed, and who shall sign it: the intermediate may be exchanged meanwhile.
 type NodeDraft = (Arc<Issuer>, Draft);
+
+/// Whose machine it is, as far as the store knows.
+struct Owned {
+    marks: Vec<Mark>,
+    held: Ownership,
+}
 
 /// A verdict that is ready to be recorded.
 struct Ready {
@@ -43,29 +47,23 @@ impl Desk {
         examined: Examined,
         drawn_at: UnixTime,
     ) -> Result<Completed, Failure> {
-        let ItemState::Tpm(expected) = &examined.expected;
-        let eks = expected.eks().to_vec();
-        let marks = tpm::marks(&eks);
-        let before = self.store.revision();
-        let held = self.store.ownership(marks.clone()).await?;
-        let subject = match examined.way {
-            Way::Enrol => Subject::Proven(marks),
-            Way::Return | Way::Renew => {
-                let known = held.node.as_ref().filter(|node| node.ak_name == expected.ak().name().to_vec());
-                Subject::Known(known.ok_or(CallerRefused::UnknownKey)?.number)
-            }
-        };
         let examined = match examined {
-            Examined { result: Err(refused), way, .. } if !may_be_recorded(way, &refused) => return Err(refused.into()),
+            Examined { result: Err(refused), .. } if !may_be_recorded(&examined.expected, examined.way, &refused) => {
+                return Err(refused.into());
+            }
             examined => examined,
         };
+        let before = self.store.revision();
+        let (marks, held) = self.whose(&examined).await?;
+        let subject = self.subject(&examined, &marks, &held).await?;
         // Only now: whoever merely knows the public keys has not come so far, and cannot use up this budget.
-        for ek in eks.iter().take(1) {
-            self.machines.take(ek.spki_sha256, std::time::Instant::now())?;
+        for mark in marks.iter().take(1) {
+            self.machines.take(mark.digest.0, std::time::Instant::now())?;
         }
+        let owned = Owned { marks, held };
         for _ in 0..APPRAISALS_MAX {
             let rules = self.rules.get();
-            let ready = self.judge(connection, &examined, subject.clone(), &held, &rules)?;
+            let ready = self.judge(connection, &examined, subject.clone(), &owned.held, &rules)?;
             match self.store.record_attempt(ready.attempt).await? {
                 Outcome::PolicyMoved => self.rules.refresh(self.store.as_ref()).await?,
                 Outcome::ChallengeTaken => return Err(Failure::ChallengeTaken),
@@ -83,12 +81,49 @@ impl Desk {
                     report(&examined, &node, progress);
                     let drawn_here = connection.has_drawn(&examined.challenge_id);
                     let quoted = Quoted { node: &node, connection, drawn_at, drawn_here, at: clock::now() };
-                    self.arrive(&quoted, before.n, &eks, &held).await?;
+                    self.arrive(&quoted, before.n, &examined, &owned).await?;
                     return Ok(Completed::Admitted(Box::new(admitted)));
                 }
             }
         }
         Err(Failure::PolicyMoving)
+    }
+
+    /// By what the machine is recognised, and what the store says about it.
+    async fn whose(&self, examined: &Examined) -> Result<(Vec<Mark>, Ownership), Failure> {
+        let Ok(machine) = &examined.result else {
+            // Refused: only a TPM's keys were proven before the evidence was.
+            let expected = examined.expected.iter().find_map(ItemState::tpm);
+            let marks = expected.map(|expected| tpm::marks(expected.eks())).unwrap_or_default();
+            let held = self.store.ownership(marks.clone(), Vec::new()).await?;
+            return Ok((marks, held));
+        };
+        let listable = machine.listable();
+        let mut listed = BTreeSet::new();
+        if machine.may_be_a_launch() {
+            let held = self.store.ownership(Vec::new(), listable.clone()).await?;
+            listed.extend(held.inventory.iter().map(|entry| entry.digest));
+        }
+        let marks = machine.marks(&listed);
+        let held = self.store.ownership(marks.clone(), listable).await?;
+        Ok((marks, held))
+    }
+
+    /// Whose attempt it is. Who comes back is the node of its attestation key; who renews, that of its connection.
+    async fn subject(&self, examined: &Examined, marks: &[Mark], held: &Ownership) -> Result<Subject, Failure> {
+        let tpm = examined.expected.iter().find_map(ItemState::tpm);
+        match (examined.way, tpm, &examined.renewing) {
+            (Way::Enrol, ..) => Ok(Subject::Proven(marks.to_vec())),
+            (Way::Return | Way::Renew, Some(expected), _) => {
+                let known = held.node.as_ref().filter(|node| node.ak_name == expected.ak().name().to_vec());
+                Ok(Subject::Known(known.ok_or(CallerRefused::UnknownKey)?.number))
+            }
+            (Way::Return | Way::Renew, None, Some(node)) => {
+                let node = self.store.node(NodeTarget::SpiffeId(node.clone())).await?;
+                Ok(Subject::Known(node.ok_or(CallerRefused::NotANode)?.number))
+            }
+            (Way::Return | Way::Renew, None, None) => Err(CallerRefused::NotANode.into()),
+        }
     }
 
     /// The verdict by these rules, and the draft if it is an admission.
@@ -106,7 +141,7 @@ impl Desk {
             id: examined.attempt,
             at: now,
             way: examined.way,
-            kinds: BTreeSet::from([EvidenceKind::Tpm.as_str().to_owned()]),
+            kinds: examined.expected.iter().map(|state| state.kind().as_str().to_owned()).collect(),
             source: connection.remote().ip().to_string(),
             challenge_id: examined.challenge_id,
             challenge_expires: examined.challenge_expires,
@@ -117,38 +152,39 @@ impl Desk {
             decision: String::new(),
             firmware_log: None,
         };
-        let verified = match &examined.result {
-            Ok(verified) => verified,
+        let machine = match &examined.result {
+            Ok(machine) => machine,
             Err(refused) => {
                 attempt.verdict = Verdict::Refuse { code: refused.code().to_owned(), genuine: refused.is_genuine() };
                 attempt.decision = explain::unverified(refused);
                 return Ok(Ready { attempt, draft: None });
             }
         };
-        let claims = verified.claims();
-        attempt.clock = Some(tpm::clock(claims));
+        attempt.clock = machine.clock();
         attempt.firmware_log = self.log_to_keep(examined);
-        if let Some(ek) = claims.eks.iter().find(|ek| !rules.trusts(&ek.root_sha256)) {
-            let withdrawn = EvidenceRefused::RootWithdrawn { root: ek.root_name.clone() };
+        if let Some(Root { kind, name, .. }) =
+            machine.roots().into_iter().find(|root| !rules.trusts(root.kind, &root.sha256))
+        {
+            let withdrawn = EvidenceRefused::RootWithdrawn { kind, root: name };
             attempt.verdict = Verdict::Refuse { code: withdrawn.code().to_owned(), genuine: withdrawn.is_genuine() };
             attempt.decision = explain::unverified(&withdrawn);
             return Ok(Ready { attempt, draft: None });
         }
         attempt.policy = Some(enforced.digest);
-        let ownership = tpm::ownership(&claims.eks, held);
-        let items = [VerifiedItem::Tpm(verified)];
+        let ownership = Machine::ownership(held);
+        let items = machine.items();
         let decision = self.appraiser.appraise(&enforced.policy, &items, &ownership, now);
         let observed =
             rules.observed.as_ref().map(|observed| self.appraiser.appraise(&observed.policy, &items, &ownership, now));
-        attempt.decision = explain::decision(&decision, observed.as_ref(), claims);
+        attempt.decision = explain::decision(&decision, observed.as_ref(), machine);
         let draft;
         (attempt.verdict, draft) = match decision {
             Decision::Admitted(appraised) => {
-                let (admission, draft) = self.admission(&appraised, verified, examined, held, now)?;
+                let (admission, draft) = self.admission(&appraised, machine, examined, held, now)?;
                 (Verdict::Admit(Box::new(admission)), draft)
             }
             Decision::AwaitsApproval(_) => {
-                (Verdict::AwaitApproval(Box::new(tpm::candidate(claims, held.node.as_ref()))), None)
+                (Verdict::AwaitApproval(Box::new(machine.candidate(held.node.as_ref()))), None)
             }
             Decision::Refused(rejection) => (Verdict::Refuse { code: rejection.code.to_owned(), genuine: true }, None),
         };
@@ -158,12 +194,11 @@ impl Desk {
     fn admission(
         &self,
         appraised: &AppraisedNode,
-        verified: &Verified<TpmClaims>,
+        machine: &Machine,
         examined: &Examined,
         held: &Ownership,
         now: UnixTime,
     ) -> Result<(Admission, Option<NodeDraft>), Failure> {
-        let claims = verified.claims();
         let serves = examined.way == Way::Renew
             && held
                 .node
@@ -177,13 +212,13 @@ impl Desk {
             Some((issuer, draft))
         };
         let admission = Admission {
-            candidate: tpm::candidate(claims, held.node.as_ref()),
+            candidate: machine.candidate(held.node.as_ref()),
             spiffe_id: appraised.spiffe_id().clone(),
             node_key_spki: appraised.node_key_spki().to_vec(),
             selectors: appraised.selectors().clone(),
             rule: appraised.grant().rule.clone(),
             evidence_expires: appraised.evidence_expires(),
-            firmware_log: claims.firmware_log_digest().copied().map(Sha256),
+            firmware_log: machine.log().map(|log| Sha256(*log.digest())),
             issuance: draft.as_ref().map(|(_, draft)| draft.issuance()),
         };
         Ok((admission, draft))
@@ -212,8 +247,8 @@ impl Desk {
         &self,
         quoted: &Quoted<'_>,
         before: u64,
-        eks: &[EkIdentity],
-        held: &Ownership,
+        examined: &Examined,
+        owned: &Owned,
     ) -> Result<(), Failure> {
         let node = quoted.node.number;
         match self.live.quoted(quoted) {
@@ -234,22 +269,24 @@ impl Desk {
             Arrival::Late => return Err(Failure::Superseded),
         }
         if self.store.revision().n != before {
-            self.look_again(quoted.node, eks, held).await?;
+            self.look_again(quoted.node, examined, owned).await?;
         }
         Ok(())
     }
 
     /// Something changed while this attempt was recorded: a ban, a root withdrawn or a key
     /// disallowed may have been heard of before the node stood.
-    async fn look_again(&self, node: &Node, eks: &[EkIdentity], held: &Ownership) -> Result<(), Failure> {
+    async fn look_again(&self, node: &Node, examined: &Examined, owned: &Owned) -> Result<(), Failure> {
         let now = self.store.node(NodeTarget::Number(node.number)).await?;
         if !now.is_some_and(|node| node.stands(clock::now())) {
             self.live.end(node.number, Ending::Refused);
         }
         let listed = |held: &Ownership| held.inventory.iter().map(|entry| entry.digest).collect::<Vec<_>>();
-        let same_listing = listed(&self.store.ownership(tpm::marks(eks)).await?) == listed(held);
+        let Ok(machine) = &examined.result else { return Ok(()) };
+        let held = self.store.ownership(owned.marks.clone(), machine.listable()).await?;
+        let same_listing = listed(&held) == listed(&owned.held);
         let rules = self.rules.get();
-        let trusted = eks.iter().all(|ek| rules.trusts(&ek.root_sha256));
+        let trusted = machine.roots().iter().all(|root| rules.trusts(root.kind, &root.sha256));
         let enforced = rules.enforced.as_ref().map(|policy| policy.digest);
         if enforced != node.policy || !same_listing || !trusted {
             self.live.end(node.number, Ending::AttestAgain);
@@ -268,8 +305,8 @@ impl Desk {
     }
 
     fn remember_log(&self, examined: &Examined) {
-        if let Ok(verified) = &examined.result
-            && let Some(log) = &verified.claims().log
+        if let Ok(machine) = &examined.result
+            && let Some(log) = machine.log()
         {
             self.logs.keep(log);
         }
@@ -278,7 +315,7 @@ impl Desk {
     /// The log's bytes, unless an admitted machine brought the same before.
     fn log_to_keep(&self, examined: &Examined) -> Option<FirmwareLog> {
         let bytes = examined.log_bytes.as_ref()?;
-        let digest = *examined.result.as_ref().ok()?.claims().firmware_log_digest()?;
+        let digest = *examined.result.as_ref().ok()?.log()?.digest();
         let is_held = self.logs.get(&digest).is_some();
         (!is_held).then(|| FirmwareLog { digest: Sha256(digest), bytes: bytes.to_vec() })
     }
@@ -286,9 +323,11 @@ impl Desk {
 
 /// Strangers do not write to the record: only attempts past credential activation, or with a hardware signature, or of
 /// a known node on its own connection.
-fn may_be_recorded(way: Way, refused: &EvidenceRefused) -> bool {
-    // On enrolment the secrets were compared before the first byte of the log was taken in.
-    matches!(way, Way::Enrol | Way::Renew) || refused.is_genuine()
+fn may_be_recorded(expected: &[ItemState], way: Way, refused: &EvidenceRefused) -> bool {
+    // On a TPM's enrolment the secrets were compared before the first byte of the log was taken in. A report has no such
+    // secret: only what its hardware signed counts.
+    let has_tpm = expected.iter().any(|state| state.tpm().is_some());
+    way == Way::Renew || (way == Way::Enrol && has_tpm) || refused.is_genuine()
 }
 
 /// Whether the SVID that the node has is good for two thirds of a new one's life, and says the same.

@@ -4,17 +4,16 @@
 use std::error::Error;
 
 use holdfast_appraisal::Decision;
-use holdfast_evidence::tpm::{EkIdentity, TpmClaims};
 use serde_json::{Value, json};
 
-use super::tpm::EvidenceRefused;
+use super::evidence::{EvidenceRefused, Machine};
 
 /// A policy's decision, the observed policy's beside it, and whose machine it was about.
-pub(super) fn decision(decision: &Decision, observed: Option<&Decision>, claims: &TpmClaims) -> String {
+pub(super) fn decision(decision: &Decision, observed: Option<&Decision>, machine: &Machine) -> String {
     let mut text = serde_json::to_value(decision).unwrap_or_else(|_| json!({}));
     if let Value::Object(fields) = &mut text {
-        fields.insert("machine".to_owned(), machine(&claims.eks));
-        fields.insert("firmware_log".to_owned(), claims.firmware_log_digest().map(hex::encode).into());
+        fields.insert("machine".to_owned(), machine.explain());
+        fields.insert("firmware_log".to_owned(), machine.log().map(|log| hex::encode(log.digest())).into());
         if let Some(observed) = observed {
             fields.insert("observed".to_owned(), serde_json::to_value(observed).unwrap_or_default());
         }
@@ -32,21 +31,4 @@ pub(super) fn unverified(refused: &EvidenceRefused) -> String {
     }
     chain.dedup();
     json!({ "verdict": "refused", "code": refused.code(), "errors": chain }).to_string()
-}
-
-fn machine(eks: &[EkIdentity]) -> Value {
-    eks.iter()
-        .map(|ek| {
-            json!({
-                "ek_certificate_sha256": hex::encode(ek.certificate_sha256),
-                "ek_sha256": hex::encode(ek.spki_sha256),
-                "class": ek.class.to_string(),
-                "manufacturer": ek.manufacturer,
-                "model": ek.model,
-                "version": ek.version,
-                "root": ek.root_name,
-                "root_sha256": hex::encode(ek.root_sha256),
-            })
-        })
-        .collect()
 }

@@ -7,7 +7,7 @@ use crate::authority::AuthorityFault;
 use crate::budget::OverBudget;
 use crate::store::StoreFault;
 
-use super::tpm::EvidenceRefused;
+use super::evidence::EvidenceRefused;
 
 /// Why an attempt ended without admission.
 #[derive(Debug, thiserror::Error)]

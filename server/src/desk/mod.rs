@@ -5,23 +5,23 @@
 mod begin;
 mod complete;
 mod decide;
+mod evidence;
 mod explain;
 mod failure;
 mod logs;
 mod rules;
 mod seal_key;
 mod strangers;
-mod tpm;
 mod workload;
 
 pub use begin::{Begun, Material};
 pub use complete::{Admitted, Answer, Completed, Opened};
+pub use evidence::EvidenceRefused;
 pub use failure::{CallerRefused, Failure, MessageRefused, Reply};
 pub use logs::KnownLogs;
 pub use rules::{CompiledPolicy, CurrentRules, Rules};
 pub use seal_key::seal_ring;
 pub use strangers::Strangers;
-pub use tpm::EvidenceRefused;
 pub use workload::{SigningEnds, SvidRefused, SvidRequest, WorkloadSigner, WorkloadSvid};
 
 use std::sync::Arc;

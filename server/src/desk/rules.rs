@@ -1,11 +1,12 @@
 //! By what the desk judges at this moment: the policy in force, the one observed, and the roots. Read from the store
 //! when they change, not at each attempt.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use holdfast_appraisal::{Document, Policy};
-use holdfast_evidence::TrustClass;
 use holdfast_evidence::tpm::endorsement::{Anchor, Roots};
+use holdfast_evidence::{EvidenceKind, TrustClass};
 use tracing::{error, warn};
 
 use crate::store::{EndorsementRole, Mode, PolicyDigest, PolicyVersion, Store, StoreFault};
@@ -26,15 +27,27 @@ pub struct Rules {
     pub enforced: Option<Arc<CompiledPolicy>>,
     /// Its verdict is recorded beside.
     pub observed: Option<Arc<CompiledPolicy>>,
-    /// Roots, intermediates and CRLs of TPM vendors.
-    pub roots: Arc<Roots>,
+    /// Roots, intermediates and CRLs by the kind of evidence that they serve.
+    roots: BTreeMap<EvidenceKind, Arc<Roots>>,
 }
 
 impl Rules {
-    /// Whether the root with this SHA-256 is trusted now.
+    /// Roots, intermediates and CRLs for evidence of this kind; empty if there are none, and then it is not believed.
     #[must_use]
-    pub fn trusts(&self, root: &[u8; 32]) -> bool {
-        self.roots.anchors().iter().any(|anchor| anchor.sha256() == root)
+    pub fn roots(&self, kind: EvidenceKind) -> Arc<Roots> {
+        self.roots.get(&kind).cloned().unwrap_or_default()
+    }
+
+    /// Whether the root with this SHA-256 is trusted now for evidence of this kind.
+    #[must_use]
+    pub fn trusts(&self, kind: EvidenceKind, root: &[u8; 32]) -> bool {
+        self.roots.get(&kind).is_some_and(|roots| roots.anchors().iter().any(|anchor| anchor.sha256() == root))
+    }
+
+    /// The kinds of evidence that the rules in force, and those observed, need.
+    #[must_use]
+    pub fn evidence_kinds(&self) -> BTreeSet<EvidenceKind> {
+        [&self.enforced, &self.observed].into_iter().flatten().flat_map(|one| one.policy.evidence_kinds()).collect()
     }
 }
 
@@ -74,7 +87,7 @@ impl CurrentRules {
         let rules = Rules {
             enforced: enforced.and_then(|version| compile(&version, former.enforced.as_ref())),
             observed: observed.and_then(|version| compile(&version, former.observed.as_ref())),
-            roots: Arc::new(roots),
+            roots: BTreeMap::from([(EvidenceKind::Tpm, Arc::new(roots))]),
         };
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
         Ok(())

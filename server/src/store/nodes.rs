@@ -15,8 +15,9 @@ pub trait Nodes: Send + Sync {
     fn nodes(&self, filter: NodeFilter, now: UnixTime) -> Held<'_, Vec<Node>>;
     /// How many nodes are in each state, and which SVID ends first.
     fn count_nodes(&self, now: UnixTime) -> Held<'_, Fleet>;
-    /// What inventory and operators say about the machine with these marks.
-    fn ownership(&self, marks: Vec<Mark>) -> Held<'_, Ownership>;
+    /// What operators say about the machine with these marks, and which of its `listable` digests the inventory lists:
+    /// keys, chips, instances, launches.
+    fn ownership(&self, marks: Vec<Mark>, listable: Vec<Sha256>) -> Held<'_, Ownership>;
     /// An operator's (or the server's own) act on the machine, recorded before it takes effect.
     fn act(
         &self,

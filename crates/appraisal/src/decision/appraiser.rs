@@ -52,7 +52,12 @@ impl Appraiser {
         };
         let node_key_spki = items.first().map(|item| item.node_key_spki().to_vec()).unwrap_or_default();
         match self.judge(policy, &facts, ownership, now) {
-            Verdict::Admit(grant) => Decision::Admitted(AppraisedNode { grant, node_key_spki }),
+            Verdict::Admit(mut grant) => {
+                // What vouches for the evidence may end before the evidence is old.
+                let ends = items.iter().filter_map(VerifiedItem::not_after);
+                grant.evidence_expires = ends.fold(grant.evidence_expires, UnixTime::min);
+                Decision::Admitted(AppraisedNode { grant, node_key_spki })
+            }
             Verdict::AwaitsApproval(rejection) => Decision::AwaitsApproval(rejection),
             Verdict::Refuse(rejection) => Decision::Refused(rejection),
         }

@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use holdfast_evidence::tpm::{Bank, PcrSet, ReplayedLog, TpmClaims};
+use holdfast_evidence::tpm::{Bank, PcrSelection, PcrSet, ReplayedLog, TpmClaims};
 use holdfast_evidence::{EvidenceKind, Provenance, Verified};
+use holdfast_identity::UnixTime;
 
 use super::ownership::Ownership;
 use crate::facts::{self, Facts, LogFacts, TpmSources};
@@ -54,10 +55,23 @@ impl VerifiedItem<'_> {
         }
     }
 
+    /// When a certificate or collateral that it rests on ends; `None` where its enrolment was what counted.
+    pub(super) const fn not_after(&self) -> Option<UnixTime> {
+        match self {
+            Self::Tpm(_) => None,
+        }
+    }
+
+    /// What was quoted, where PCRs were.
+    fn selection(&self) -> Option<PcrSelection> {
+        match self {
+            Self::Tpm(verified) => Some(verified.claims().selection),
+        }
+    }
+
     /// What the quote lacks of what the policy needs: another bank, or PCRs that were not quoted.
     pub(super) fn lacks(&self, policy: &Policy) -> Option<(String, String)> {
-        let Self::Tpm(verified) = self;
-        let selection = &verified.claims().selection;
+        let selection = self.selection()?;
         let missing = policy.required_pcrs().without(selection.pcrs);
         if selection.bank == policy.pcr_bank() && missing.is_empty() {
             return None;
@@ -66,12 +80,16 @@ impl VerifiedItem<'_> {
         Some((expected, format!("{}:{}", selection.bank, spelt(selection.pcrs))))
     }
 
+    /// What it says, under the names that policies use. `ownership` says what a machine is called that is on record.
     pub(super) fn facts(&self, ownership: &Ownership, kept: &KeptLogs) -> Facts {
-        let Self::Tpm(verified) = self;
-        let claims = verified.claims();
-        let sources = TpmSources::from(claims);
-        let log = claims.log.as_deref().map(|log| kept.facts(log, &sources)).unwrap_or_default();
-        facts::tpm(&sources, ownership.machine, log)
+        match self {
+            Self::Tpm(verified) => {
+                let claims = verified.claims();
+                let sources = TpmSources::from(claims);
+                let log = claims.log.as_deref().map(|log| kept.facts(log, &sources)).unwrap_or_default();
+                facts::tpm(&sources, ownership.machine, log)
+            }
+        }
     }
 }
 

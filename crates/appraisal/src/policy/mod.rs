@@ -16,6 +16,7 @@ mod survey;
 
 pub use bundle::{Bundle, BundleFile, referenced_files};
 pub(crate) use condition::{Condition, Test};
+use holdfast_evidence::EvidenceKind;
 use holdfast_evidence::tpm::{Bank, PcrSet};
 use holdfast_identity::UnixTime;
 pub(crate) use issue::Segment;
@@ -85,6 +86,12 @@ impl Policy {
         let mut facts: BTreeSet<FactId> = denied.chain(required).map(|condition| condition.fact).collect();
         facts.extend(self.rules.iter().flat_map(|rule| rule.issue.selectors.iter().copied()));
         facts
+    }
+
+    /// The kinds of evidence that any rule needs: what is worth asking a machine for.
+    #[must_use]
+    pub fn evidence_kinds(&self) -> BTreeSet<EvidenceKind> {
+        self.rules.iter().flat_map(|rule| rule.evidence.iter().copied()).collect()
     }
 
     /// Names of the rules, in order.

@@ -267,10 +267,10 @@ async fn a_node_that_waits_is_admitted_after_approval(store: Arc<dyn Store>) {
     let Outcome::AwaitsApproval { node } = store.record_attempt(waiting()).await.unwrap() else { panic!() };
     store.record_attempt(waiting()).await.unwrap();
     assert_eq!(heard(&mut subscription).len(), 1, "waiting on is no news");
-    assert!(!store.ownership(ek(1)).await.unwrap().approved);
+    assert!(!store.ownership(ek(1), digests(1)).await.unwrap().approved);
     let approve = |action| store.act(NodeTarget::Number(node), action, operator(), NOW);
     approve(NodeAction::Approve).await.unwrap().unwrap();
-    assert!(store.ownership(ek(1)).await.unwrap().approved);
+    assert!(store.ownership(ek(1), digests(1)).await.unwrap().approved);
     assert!(admit(&*store, enrolment(1)).await.stands(NOW));
     approve(NodeAction::Deny { reason: "no".into() }).await.unwrap().unwrap();
     assert_eq!(refusal(&*store, enrolment(1)).await, "node.denied");

@@ -58,6 +58,11 @@ pub(super) fn ek(n: u8) -> Vec<Mark> {
     Mark::endorsement_key(Sha256([n; 32]), Sha256([n | 0x80; 32])).to_vec()
 }
 
+/// What the inventory may list of that machine.
+pub(super) fn digests(n: u8) -> Vec<Sha256> {
+    ek(n).iter().map(|mark| mark.digest).collect()
+}
+
 pub(super) fn issuance(spiffe_id: &SpiffeId, origin: Origin) -> Issuance {
     Issuance {
         serial: draw(),

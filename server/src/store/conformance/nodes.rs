@@ -101,16 +101,16 @@ async fn the_inventory_matches_certificate_and_key_digests(store: Arc<dyn Store>
     assert_eq!(store.allow(keys, operator(), NOW).await.unwrap(), 0);
     assert_eq!(heard(&mut subscription).len(), 1, "the same again is no news");
     for (n, label) in [(1, "rack 1"), (2, "rack 2")] {
-        let ownership = store.ownership(ek(n)).await.unwrap();
+        let ownership = store.ownership(ek(n), digests(n)).await.unwrap();
         assert_eq!(ownership.inventory[0].label, label);
         assert_eq!(ownership.inventory[0].added_by, "ada (uid 1000)");
     }
-    assert!(store.ownership(ek(3)).await.unwrap().inventory.is_empty());
+    assert!(store.ownership(ek(3), digests(3)).await.unwrap().inventory.is_empty());
     let page = store.inventory(None, 1).await.unwrap();
     let rest = store.inventory(Some(page[0].digest), 10).await.unwrap();
     assert_eq!((page.len(), rest.len()), (1, 1));
     assert_eq!(store.disallow(vec![Sha256([1; 32]), Sha256([9; 32])], operator(), NOW).await.unwrap(), 1);
-    assert!(store.ownership(ek(1)).await.unwrap().inventory.is_empty());
+    assert!(store.ownership(ek(1), digests(1)).await.unwrap().inventory.is_empty());
 }
 
 async fn nodes_are_listed_and_counted_by_state(store: Arc<dyn Store>) {

@@ -51,12 +51,14 @@ impl Nodes for SqliteStore {
         Box::pin(async move { node_rows::count(&mut *self.reader().await?, now).await })
     }
 
-    fn ownership(&self, marks: Vec<Mark>) -> Held<'_, Ownership> {
+    fn ownership(&self, marks: Vec<Mark>, listable: Vec<Sha256>) -> Held<'_, Ownership> {
         Box::pin(async move {
             let mut reader = self.reader().await?;
             let mut ownership = Ownership::default();
+            for digest in listable {
+                ownership.inventory.extend(inventory::find(&mut reader, digest).await?);
+            }
             for mark in &marks {
-                ownership.inventory.extend(inventory::find(&mut reader, mark.digest).await?);
                 if ownership.node.is_none() {
                     let target = NodeTarget::Mark(mark.digest);
                     ownership.node = node_rows::find(&mut reader, &target).await?.map(|kept| kept.node);
