@@ -21,6 +21,7 @@ mod evidence;
 pub mod key;
 pub mod reader;
 pub mod tpm;
+pub mod x509;
 
 pub use binding::{Binding, BindingFields, binding_digest};
 pub use challenge::{AnsweringKey, Challenge, ChallengeRefused, Commitment, ItemState, Purpose, SealRing};

@@ -1,6 +1,8 @@
-//! Why an EK certificate, or a root or CRL that an operator imports, is refused.
+//! Why an EK certificate is refused.
 
 use thiserror::Error;
+
+use crate::x509::PathRefused;
 
 /// An EK certificate that we do not accept. Blames the evidence; carries none of its text but names of our own roots.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -170,33 +172,22 @@ impl UnverifiedEk {
     }
 }
 
-/// A root, intermediate or CRL that cannot be imported. The operator's file is at fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum BadEndorsement {
-    /// No DER certificate, or more than one.
-    #[error("not exactly one DER certificate")]
-    NotACertificate,
-    /// The certificate says that it is no CA, or may not sign certificates.
-    #[error("certificate is no CA certificate")]
-    NotCa,
-    /// A critical extension that we do not understand.
-    #[error("certificate has a critical extension that is not understood")]
-    CriticalExtension,
-    /// No DER CRL.
-    #[error("not a DER certificate revocation list")]
-    NotACrl,
-}
-
-impl BadEndorsement {
-    /// The stable code of this refusal.
-    #[must_use]
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::NotACertificate => "endorsements.not_a_certificate",
-            Self::NotCa => "endorsements.not_ca",
-            Self::CriticalExtension => "endorsements.critical_extension",
-            Self::NotACrl => "endorsements.not_a_crl",
+impl From<PathRefused> for UnverifiedEk {
+    fn from(refused: PathRefused) -> Self {
+        match refused {
+            PathRefused::CriticalExtension { depth } => Self::CriticalExtension { depth },
+            PathRefused::IssuerExpired { depth, not_before, not_after, now } => {
+                Self::IssuerExpired { depth, not_before, not_after, now }
+            }
+            PathRefused::NoPath { depth } => Self::NoPath { depth },
+            PathRefused::Signature { depth } => Self::Signature { depth },
+            PathRefused::SignatureAlgorithm { depth } => Self::SignatureAlgorithm { depth },
+            PathRefused::Sha1 { depth } => Self::Sha1 { depth },
+            PathRefused::NotCa { depth } => Self::NotCa { depth },
+            PathRefused::PathLength { depth, allowed } => Self::PathLength { depth, allowed },
+            PathRefused::TooDeep => Self::TooDeep,
+            PathRefused::Revoked { depth } => Self::Revoked { depth },
+            PathRefused::CrlSignature { depth } => Self::CrlSignature { depth },
         }
     }
 }

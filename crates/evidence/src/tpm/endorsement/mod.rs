@@ -5,19 +5,13 @@
 //! signature, names, dates, CA rights, path length and revocation of every certificate from the EK's to an [`Anchor`].
 //! It does not ask whether the machine *holds* the EK: that is credential activation.
 
-mod crl;
 mod envelope;
 mod error;
 mod identity;
-mod issuer;
-mod path;
 mod roca;
-mod roots;
 
-pub use crl::Crl;
-pub use error::{BadEndorsement, UnverifiedEk};
+pub use error::UnverifiedEk;
 use holdfast_identity::UnixTime;
-pub use roots::{Anchor, Roots, Sha1Signatures, SoftwareTpms};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::FromDer as _;
@@ -26,6 +20,8 @@ use x509_parser::x509::SubjectPublicKeyInfo;
 
 use crate::class::TrustClass;
 use crate::crypto::{PublicKey, sha256};
+use crate::x509::{self, issuer};
+pub use crate::x509::{Anchor, BadEndorsement, Crl, ExpiredIssuers, RootIdentity, Roots, Sha1Signatures, SoftwareTpms};
 
 /// Bytes of one certificate as read from NV, padding included. The largest NV index seen has 2048.
 pub const CERTIFICATE_BYTES_MAX: usize = 8 * 1024;
@@ -35,28 +31,6 @@ pub const CHAIN_CERTIFICATES_MAX: usize = 16;
 const SOFTWARE_MANUFACTURER: &str = "id:00001014";
 const EK_KEY_PURPOSE: &str = "2.23.133.8.1";
 const RSAES_OAEP: &str = "1.2.840.113549.1.1.7";
-
-/// Whether issuers may have expired. An EK certificate outlives many intermediates: TPMs are not re-issued. The EK
-/// certificate's own dates always count.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ExpiredIssuers {
-    /// Every certificate of the path must be valid now.
-    #[default]
-    Refused,
-    /// Intermediates and roots may have expired.
-    Accepted,
-}
-
-/// The root that a path ended at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RootIdentity {
-    /// Name under which it was imported.
-    pub name: String,
-    /// SHA-256 of its DER certificate.
-    pub sha256: [u8; 32],
-    /// What stands behind it.
-    pub class: TrustClass,
-}
 
 /// An EK certificate whose path holds and whose key is the EK that was offered. Only [`verify_ek_certificate`] makes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,7 +104,7 @@ pub fn verify_chain(
             return Err(UnverifiedEk::TooManyCertificates { found: offered.len(), limit: CHAIN_CERTIFICATES_MAX });
         }
     }
-    let path = path::Search::new(roots, &offered, expired, now).run(&leaf)?;
+    let path = x509::find_path(&leaf, &offered, roots, expired, now)?;
     let attributes = identity::TpmAttributes::of(&leaf);
     let is_software = attributes.manufacturer.as_deref() == Some(SOFTWARE_MANUFACTURER);
     let takes_software =
@@ -149,11 +123,7 @@ pub fn verify_chain(
         version: attributes.version,
         not_before,
         not_after,
-        root: RootIdentity {
-            name: path.anchor.name().to_owned(),
-            sha256: *path.anchor.sha256(),
-            class: path.anchor.class(),
-        },
+        root: path.anchor.identity(),
         intermediates: path.intermediates,
     }))
 }

@@ -29,13 +29,15 @@ pub enum SoftwareTpms {
 /// A certificate that a path may end at: a vendor's root, or an intermediate that is pinned.
 #[derive(Clone, Debug)]
 pub struct Anchor {
-    pub(super) der: Vec<u8>,
-    pub(super) subject: Vec<u8>,
+    pub(crate) der: Vec<u8>,
+    pub(crate) subject: Vec<u8>,
     sha256: [u8; 32],
     name: String,
     class: TrustClass,
-    pub(super) sha1: Sha1Signatures,
-    pub(super) software_tpms: SoftwareTpms,
+    /// Seconds since 1970.
+    pub(super) not_after: i64,
+    pub(crate) sha1: Sha1Signatures,
+    pub(crate) software_tpms: SoftwareTpms,
 }
 
 impl Anchor {
@@ -59,6 +61,7 @@ impl Anchor {
             name: display_name(&certificate),
             der: der.to_vec(),
             class,
+            not_after: issuer::validity(&certificate).1,
             sha1: Sha1Signatures::default(),
             software_tpms: SoftwareTpms::default(),
         })
@@ -105,6 +108,23 @@ impl Anchor {
     pub const fn class(&self) -> TrustClass {
         self.class
     }
+
+    /// Name, digest and class, as claims carry them.
+    #[must_use]
+    pub fn identity(&self) -> RootIdentity {
+        RootIdentity { name: self.name.clone(), sha256: self.sha256, class: self.class }
+    }
+}
+
+/// The root that a path ended at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RootIdentity {
+    /// Name under which it was imported.
+    pub name: String,
+    /// SHA-256 of its DER certificate.
+    pub sha256: [u8; 32],
+    /// What stands behind it.
+    pub class: TrustClass,
 }
 
 fn display_name(certificate: &x509_parser::certificate::X509Certificate<'_>) -> String {
@@ -116,17 +136,17 @@ fn display_name(certificate: &x509_parser::certificate::X509Certificate<'_>) -> 
 
 /// An intermediate: helps to build paths, trusted for nothing by itself.
 #[derive(Clone, Debug)]
-pub(super) struct Intermediate {
-    pub(super) der: Vec<u8>,
-    pub(super) subject: Vec<u8>,
+pub(crate) struct Intermediate {
+    pub(crate) der: Vec<u8>,
+    pub(crate) subject: Vec<u8>,
 }
 
-/// Everything endorsement keys are checked against.
+/// Everything that certificates of one kind of evidence are checked against.
 #[derive(Clone, Debug, Default)]
 pub struct Roots {
-    pub(super) anchors: Vec<Anchor>,
-    pub(super) intermediates: Vec<Intermediate>,
-    pub(super) crls: Vec<Crl>,
+    pub(crate) anchors: Vec<Anchor>,
+    pub(crate) intermediates: Vec<Intermediate>,
+    pub(crate) crls: Vec<Crl>,
 }
 
 impl Roots {
@@ -160,6 +180,11 @@ impl Roots {
     pub fn add_crl(&mut self, der: &[u8]) -> Result<(), BadEndorsement> {
         self.crls.push(Crl::parse(der)?);
         Ok(())
+    }
+
+    /// DER of the intermediates, in the order they were added.
+    pub fn intermediates(&self) -> impl Iterator<Item = &[u8]> {
+        self.intermediates.iter().map(|intermediate| intermediate.der.as_slice())
     }
 
     /// The anchors, in the order they were added.

@@ -9,12 +9,12 @@ use x509_parser::prelude::FromDer as _;
 const UNDERSTOOD: [&str; 5] = ["2.5.29.15", "2.5.29.19", "2.5.29.17", "2.5.29.32", "2.5.29.37"];
 
 /// A certificate from exactly these bytes.
-pub(super) fn parse(der: &[u8]) -> Option<X509Certificate<'_>> {
+pub(crate) fn parse(der: &[u8]) -> Option<X509Certificate<'_>> {
     X509Certificate::from_der(der).ok().filter(|(rest, _)| rest.is_empty()).map(|(_, certificate)| certificate)
 }
 
 /// Whether every critical extension is one that we understand and could parse, and none stands twice.
-pub(super) fn understands_extensions(certificate: &X509Certificate<'_>) -> bool {
+pub(crate) fn understands_extensions(certificate: &X509Certificate<'_>) -> bool {
     let extensions = certificate.extensions();
     let doubled = extensions
         .iter()
@@ -31,19 +31,19 @@ pub(super) fn understands_extensions(certificate: &X509Certificate<'_>) -> bool 
 }
 
 /// What a certificate's basicConstraints and keyUsage say about issuing.
-pub(super) struct CaRights {
+pub(crate) struct CaRights {
     /// `cA`, if the extension is there.
-    pub(super) is_ca: Option<bool>,
+    pub(crate) is_ca: Option<bool>,
     /// `pathLenConstraint`.
-    pub(super) path_length: Option<u32>,
+    pub(crate) path_length: Option<u32>,
     /// keyCertSign; true if there is no keyUsage.
-    pub(super) may_sign: bool,
+    pub(crate) may_sign: bool,
     /// cRLSign; true if there is no keyUsage.
-    pub(super) may_sign_crls: bool,
+    pub(crate) may_sign_crls: bool,
 }
 
 impl CaRights {
-    pub(super) fn of(certificate: &X509Certificate<'_>) -> Self {
+    pub(crate) fn of(certificate: &X509Certificate<'_>) -> Self {
         let mut rights = Self { is_ca: None, path_length: None, may_sign: true, may_sign_crls: true };
         for extension in certificate.extensions() {
             match extension.parsed_extension() {
@@ -63,7 +63,7 @@ impl CaRights {
 }
 
 /// notBefore and notAfter, seconds since 1970.
-pub(super) fn validity(certificate: &X509Certificate<'_>) -> (i64, i64) {
+pub(crate) fn validity(certificate: &X509Certificate<'_>) -> (i64, i64) {
     let validity = certificate.validity();
     (validity.not_before.timestamp(), validity.not_after.timestamp())
 }

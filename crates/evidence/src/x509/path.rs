@@ -1,4 +1,4 @@
-//! From an EK certificate to an anchor. Depth first, every issuer of the right name is tried, because some vendors
+//! From a certificate to an anchor. Depth first, every issuer of the right name is tried, because some vendors
 //! have several intermediates of one name with different keys. Signatures are verified over the original bytes.
 
 use x509_parser::certificate::X509Certificate;
@@ -6,34 +6,55 @@ use x509_parser::error::X509Error;
 
 use super::crl::Verdict;
 use super::issuer::{self, CaRights};
-use super::{Anchor, ExpiredIssuers, Roots, Sha1Signatures, UnverifiedEk};
+use super::{Anchor, ExpiredIssuers, PathRefused, Roots, Sha1Signatures};
 use holdfast_identity::UnixTime;
 
-/// Issuers above an EK certificate. The longest real chains (Intel on-die CA) have four.
-pub(super) const ISSUERS_MAX: usize = 5;
-/// Signature checks spent on one EK certificate, whatever the chain it came with looks like.
+/// Issuers above a certificate. The longest real chains (Intel on-die CA) have four.
+const ISSUERS_MAX: usize = 5;
+/// Signature checks spent on one certificate, whatever the chain it came with looks like.
 const SIGNATURES_MAX: usize = 24;
 
-/// A path that holds: the anchor, and the SHA-256 of the intermediates between.
-pub(super) struct Path<'r> {
-    pub(super) anchor: &'r Anchor,
-    pub(super) intermediates: Vec<[u8; 32]>,
+/// A path that holds.
+#[derive(Clone, Debug)]
+pub struct Path<'r> {
+    /// The root at its end.
+    pub anchor: &'r Anchor,
+    /// SHA-256 of the intermediates between, from the leaf upwards.
+    pub intermediates: Vec<[u8; 32]>,
+    /// The earliest end of any certificate of the path, the leaf included, seconds since 1970.
+    pub not_after: i64,
+}
+
+/// Looks for a path from `leaf` to an anchor, over `offered` certificates (DER, one each) and the intermediates that
+/// were imported. Answers for signature, names, dates, CA rights, path length and revocation of every issuer; what the
+/// leaf itself must be, its own dates included, is the caller's to say.
+///
+/// # Errors
+/// [`PathRefused`]: of several paths that fail, the refusal of the one that got furthest.
+pub fn find_path<'r>(
+    leaf: &X509Certificate<'_>,
+    offered: &[&'r [u8]],
+    roots: &'r Roots,
+    expired: ExpiredIssuers,
+    now: UnixTime,
+) -> Result<Path<'r>, PathRefused> {
+    Search::new(roots, offered, expired, now).run(leaf)
 }
 
 /// One search.
-pub(super) struct Search<'r> {
+struct Search<'r> {
     roots: &'r Roots,
-    /// What came with the EK certificate, by raw subject.
+    /// What came with the certificate, by raw subject.
     offered: Vec<(Vec<u8>, &'r [u8])>,
     expired: ExpiredIssuers,
     now: UnixTime,
     signatures_left: usize,
     /// The refusal that got furthest.
-    worst: (usize, UnverifiedEk),
+    worst: (usize, PathRefused),
 }
 
 impl<'r> Search<'r> {
-    pub(super) fn new(roots: &'r Roots, chain: &[&'r [u8]], expired: ExpiredIssuers, now: UnixTime) -> Self {
+    fn new(roots: &'r Roots, chain: &[&'r [u8]], expired: ExpiredIssuers, now: UnixTime) -> Self {
         let offered = chain.iter().filter_map(|der| Some((issuer::parse(der)?.subject().as_raw().to_vec(), *der)));
         Self {
             roots,
@@ -41,15 +62,16 @@ impl<'r> Search<'r> {
             expired,
             now,
             signatures_left: SIGNATURES_MAX,
-            worst: (0, UnverifiedEk::NoPath { depth: 1 }),
+            worst: (0, PathRefused::NoPath { depth: 1 }),
         }
     }
 
     /// The first path that holds.
-    pub(super) fn run(mut self, leaf: &X509Certificate<'_>) -> Result<Path<'r>, UnverifiedEk> {
+    fn run(mut self, leaf: &X509Certificate<'_>) -> Result<Path<'r>, PathRefused> {
         let mut intermediates = Vec::new();
-        match self.extend(leaf, 0, false, &mut intermediates) {
-            Some(anchor) => Ok(Path { anchor, intermediates }),
+        let mut not_after = issuer::validity(leaf).1;
+        match self.extend(leaf, 0, false, &mut intermediates, &mut not_after) {
+            Some(anchor) => Ok(Path { anchor, intermediates, not_after }),
             None => Err(self.worst.1),
         }
     }
@@ -61,9 +83,10 @@ impl<'r> Search<'r> {
         depth: usize,
         sha1: bool,
         intermediates: &mut Vec<[u8; 32]>,
+        not_after: &mut i64,
     ) -> Option<&'r Anchor> {
         if depth >= ISSUERS_MAX {
-            self.note(depth, UnverifiedEk::TooDeep);
+            self.note(depth, PathRefused::TooDeep);
             return None;
         }
         let roots = self.roots;
@@ -71,10 +94,11 @@ impl<'r> Search<'r> {
         let sha1 = sha1 || is_sha1(child);
         for anchor in roots.anchors.iter().filter(|anchor| anchor.subject == wanted) {
             if sha1 && anchor.sha1 == Sha1Signatures::Refused {
-                self.note(depth, UnverifiedEk::Sha1 { depth });
+                self.note(depth, PathRefused::Sha1 { depth });
                 continue;
             }
             if self.issued(child, &anchor.der, depth, true) {
+                *not_after = anchor.not_after.min(*not_after);
                 return Some(anchor);
             }
         }
@@ -94,8 +118,9 @@ impl<'r> Search<'r> {
             }
             let Some(parent) = issuer::parse(der) else { continue };
             intermediates.push(digest);
-            self.note(depth + 1, UnverifiedEk::NoPath { depth: depth + 2 });
-            if let Some(anchor) = self.extend(&parent, depth + 1, sha1, intermediates) {
+            self.note(depth + 1, PathRefused::NoPath { depth: depth + 2 });
+            if let Some(anchor) = self.extend(&parent, depth + 1, sha1, intermediates, not_after) {
+                *not_after = issuer::validity(&parent).1.min(*not_after);
                 return Some(anchor);
             }
             intermediates.pop();
@@ -121,45 +146,45 @@ impl<'r> Search<'r> {
         parent: &X509Certificate<'_>,
         depth: usize,
         is_anchor: bool,
-    ) -> Result<(), UnverifiedEk> {
-        self.signatures_left = self.signatures_left.checked_sub(1).ok_or(UnverifiedEk::TooDeep)?;
+    ) -> Result<(), PathRefused> {
+        self.signatures_left = self.signatures_left.checked_sub(1).ok_or(PathRefused::TooDeep)?;
         verify_signature(child, parent, depth)?;
         if !issuer::understands_extensions(parent) {
-            return Err(UnverifiedEk::CriticalExtension { depth: depth + 1 });
+            return Err(PathRefused::CriticalExtension { depth: depth + 1 });
         }
         let rights = CaRights::of(parent);
         // an anchor of old (version 1) has no basicConstraints; the operator vouches for it
         if !rights.is_ca.unwrap_or(is_anchor) || !rights.may_sign {
-            return Err(UnverifiedEk::NotCa { depth: depth + 1 });
+            return Err(PathRefused::NotCa { depth: depth + 1 });
         }
-        // `depth` counts the issuers between this one and the EK certificate
+        // `depth` counts the issuers between this one and the leaf
         if let Some(allowed) = rights.path_length.filter(|allowed| u64::from(*allowed) < depth as u64) {
-            return Err(UnverifiedEk::PathLength { depth: depth + 1, allowed });
+            return Err(PathRefused::PathLength { depth: depth + 1, allowed });
         }
         self.check_dates(parent, depth + 1)?;
         for crl in &self.roots.crls {
             match crl.judge(parent, child.raw_serial()) {
                 Verdict::NotConcerned | Verdict::Clear => {}
-                Verdict::BadSignature => return Err(UnverifiedEk::CrlSignature { depth: depth + 1 }),
-                Verdict::Revoked => return Err(UnverifiedEk::Revoked { depth }),
+                Verdict::BadSignature => return Err(PathRefused::CrlSignature { depth: depth + 1 }),
+                Verdict::Revoked => return Err(PathRefused::Revoked { depth }),
             }
         }
         Ok(())
     }
 
-    fn check_dates(&self, parent: &X509Certificate<'_>, depth: usize) -> Result<(), UnverifiedEk> {
+    fn check_dates(&self, parent: &X509Certificate<'_>, depth: usize) -> Result<(), PathRefused> {
         let (not_before, not_after) = issuer::validity(parent);
         let now = self.now.seconds();
         let expired = now > not_after && self.expired == ExpiredIssuers::Refused;
         if now < not_before || expired {
-            return Err(UnverifiedEk::IssuerExpired { depth, not_before, not_after, now });
+            return Err(PathRefused::IssuerExpired { depth, not_before, not_after, now });
         }
         Ok(())
     }
 
     /// Keeps the refusal that came from furthest up; of two at one depth, the one that is no mere "no issuer found".
-    fn note(&mut self, depth: usize, refusal: UnverifiedEk) {
-        let is_vague = matches!(self.worst.1, UnverifiedEk::NoPath { .. } | UnverifiedEk::Signature { .. });
+    fn note(&mut self, depth: usize, refusal: PathRefused) {
+        let is_vague = matches!(self.worst.1, PathRefused::NoPath { .. } | PathRefused::Signature { .. });
         if depth > self.worst.0 || depth == self.worst.0 && is_vague {
             self.worst = (depth, refusal);
         }
@@ -176,12 +201,12 @@ fn verify_signature(
     child: &X509Certificate<'_>,
     parent: &X509Certificate<'_>,
     depth: usize,
-) -> Result<(), UnverifiedEk> {
+) -> Result<(), PathRefused> {
     if child.signature_algorithm != child.tbs_certificate.signature {
-        return Err(UnverifiedEk::Signature { depth });
+        return Err(PathRefused::Signature { depth });
     }
     child.verify_signature(Some(parent.public_key())).map_err(|error| match error {
-        X509Error::SignatureUnsupportedAlgorithm => UnverifiedEk::SignatureAlgorithm { depth },
-        _ => UnverifiedEk::Signature { depth },
+        X509Error::SignatureUnsupportedAlgorithm => PathRefused::SignatureAlgorithm { depth },
+        _ => PathRefused::Signature { depth },
     })
 }

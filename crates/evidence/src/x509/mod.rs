@@ -1,0 +1,27 @@
+//! X.509 as vendors of hardware write it: roots with their classes, CRLs, and a path builder of our own.
+//!
+//! Neither webpki nor strict DER readers take what is in the field: critical certificate policies, unsorted names,
+//! several issuers of one name. What a leaf must be is for each kind of evidence to say.
+
+mod crl;
+mod error;
+pub(crate) mod issuer;
+pub mod manifest;
+mod path;
+mod roots;
+
+pub use crl::Crl;
+pub use error::{BadEndorsement, PathRefused};
+pub use path::{Path, find_path};
+pub use roots::{Anchor, RootIdentity, Roots, Sha1Signatures, SoftwareTpms};
+
+/// Whether issuers may have expired. An EK certificate outlives many intermediates: TPMs are not re-issued. The leaf's
+/// own dates always count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ExpiredIssuers {
+    /// Every certificate of the path must be valid now.
+    #[default]
+    Refused,
+    /// Intermediates and roots may have expired.
+    Accepted,
+}
