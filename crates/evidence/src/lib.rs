@@ -20,6 +20,7 @@ mod error;
 mod evidence;
 pub mod key;
 pub mod reader;
+pub mod snp;
 pub mod tpm;
 
 pub use binding::{Binding, BindingFields, binding_digest};
