@@ -69,7 +69,8 @@ impl VerifiedVek {
     }
 }
 
-/// Verifies the chain of a DER certificate: VEK, an intermediate among `issuers` (DER), an anchor of `roots`.
+/// Verifies the chain of a DER certificate: VEK, an intermediate among `issuers` (DER) and those of `roots`, an anchor
+/// of `roots`.
 ///
 /// # Errors
 /// [`Unverified`]: of several intermediates that fail, the refusal of the last one.
@@ -83,10 +84,11 @@ pub fn verify_chain(
     let leaf = certificate::parse(der).ok_or(Unverified::VekMalformed { what: "certificate" })?;
     let vek = Vek::read(&leaf)?;
     let mut refusal = Unverified::IssuerMissing { name: issuer_name(vek.kind, vek.product) };
-    let intermediates = issuers.iter().filter_map(|der| certificate::parse(der.as_ref()).map(|parsed| (der, parsed)));
+    let all = roots.intermediates().chain(issuers.iter().map(AsRef::as_ref));
+    let intermediates = all.filter_map(|der| certificate::parse(der).map(|parsed| (der, parsed)));
     let named = intermediates.filter(|(_, parsed)| parsed.subject().as_raw() == leaf.issuer().as_raw());
     for (intermediate_der, intermediate) in named.take(INTERMEDIATES_TRIED) {
-        let link = Link { der, leaf: &leaf, vek: &vek, intermediate_der: intermediate_der.as_ref() };
+        let link = Link { der, leaf: &leaf, vek: &vek, intermediate_der };
         match link.verify(&intermediate, roots, lists, now) {
             Ok((anchor, not_before, not_after)) => {
                 let root =

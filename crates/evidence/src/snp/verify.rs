@@ -159,7 +159,7 @@ fn find_vek(
 }
 
 /// The certificate is for the key that must have signed this report.
-fn fits(report: &Report, vek: &Vek) -> Result<(), Unverified> {
+pub(super) fn fits(report: &Report, vek: &Vek) -> Result<(), Unverified> {
     checks::vek_kind(report, vek)?;
     checks::product(report, vek)?;
     checks::tcb(report, vek)?;
