@@ -226,9 +226,12 @@ impl std::fmt::Display for VekKind {
 mod tests {
     use super::*;
 
+    /// A bit's number, and what reads it.
+    type Reader<T> = (u32, fn(T) -> bool);
+
     #[test]
     fn each_policy_bit_is_read_from_its_place() {
-        let readers: [(u32, fn(GuestPolicy) -> bool); 10] = [
+        let readers: [Reader<GuestPolicy>; 10] = [
             (16, GuestPolicy::smt),
             (17, GuestPolicy::reserved_one),
             (18, GuestPolicy::migration_agent),
@@ -252,7 +255,7 @@ mod tests {
 
     #[test]
     fn each_platform_bit_is_read_from_its_place() {
-        let readers: [(u32, fn(PlatformInfo) -> bool); 7] = [
+        let readers: [Reader<PlatformInfo>; 7] = [
             (0, PlatformInfo::smt),
             (1, PlatformInfo::tsme),
             (2, PlatformInfo::ecc),
