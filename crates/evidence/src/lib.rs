@@ -19,7 +19,9 @@ pub mod crypto;
 mod error;
 mod evidence;
 pub mod key;
+mod launch;
 pub mod reader;
+pub mod snp;
 pub mod tpm;
 pub mod x509;
 
@@ -29,3 +31,4 @@ pub use class::{EvidenceKind, Provenance, TrustClass, UnknownName};
 pub use error::{Defect, Malformed, Structure};
 pub use evidence::{Evidence, Verified};
 pub use key::{ClaimedKey, ProvenKey, Unproven};
+pub use launch::{SnpLaunch, TdxLaunch};

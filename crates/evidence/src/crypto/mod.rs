@@ -12,7 +12,7 @@ pub use hash::{Digest, HashAlg, Hasher};
 pub use key::{Curve, PublicKey, RSA_EXPONENT};
 pub use ring::rand::SecureRandom;
 pub use seal::SealKey;
-pub use signature::{BadSignature, SignatureAlg, SignatureValue, verify};
+pub use signature::{BadSignature, SignatureAlg, SignatureValue, verify, verify_pss_sha384};
 pub use zeroize::Zeroizing;
 
 use subtle::ConstantTimeEq as _;

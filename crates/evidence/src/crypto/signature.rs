@@ -103,6 +103,16 @@ fn verify_rsa(
     }
 }
 
+/// Verifies RSASSA-PSS with SHA-384 and a salt of exactly 48 bytes, as certificates that say so must be signed.
+///
+/// # Errors
+/// [`BadSignature`], whatever the reason.
+pub fn verify_pss_sha384(key: &PublicKey, message: &[u8], bytes: &[u8]) -> Result<(), BadSignature> {
+    let PublicKey::Rsa { modulus } = key else { return Err(BadSignature) };
+    let key = RsaPublicKeyComponents { n: modulus.as_slice(), e: &[1u8, 0, 1][..] };
+    key.verify(&signature::RSA_PSS_2048_8192_SHA384, message, bytes).map_err(|_| BadSignature)
+}
+
 /// Older TPMs sign PSS with the longest salt that fits; ring takes only a salt as long as the hash.
 fn verify_pss_with_longest_salt(
     modulus: &[u8],

@@ -193,6 +193,11 @@ impl Roots {
         &self.anchors
     }
 
+    /// The intermediates, DER, in the order they were added.
+    pub fn intermediates(&self) -> impl Iterator<Item = &[u8]> {
+        self.intermediates.iter().map(|known| known.der.as_slice())
+    }
+
     /// Whether nothing is trusted.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -1,0 +1,191 @@
+//! From a VEK to a trusted root: ARK → ASK (or ASVK) → VEK, two signatures by RSASSA-PSS over the original bytes. The
+//! ARK is one that the operator trusts; a chain that a host brings along only helps to find it.
+
+use holdfast_identity::UnixTime;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::ParsedExtension;
+
+use super::bits::VekKind;
+use super::certificate::{self, Vek, common_name, issuer_name};
+use super::crl::RevocationLists;
+use super::der::Signed;
+use super::error::Unverified;
+use super::product::Product;
+use crate::crypto::{self, PublicKey};
+use crate::tpm::endorsement::{Anchor, RootIdentity, Roots};
+
+/// Intermediates of the right name that are tried.
+const INTERMEDIATES_TRIED: usize = 4;
+
+/// A VEK whose chain was verified. Only [`verify_chain`] makes it; keep it by its digest until it ends, and a
+/// re-attestation costs one signature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedVek {
+    vek: Vek,
+    sha256: [u8; 32],
+    root: RootIdentity,
+    not_before: i64,
+    not_after: i64,
+    lists: [u8; 32],
+}
+
+impl VerifiedVek {
+    /// What its certificate says.
+    #[must_use]
+    pub const fn vek(&self) -> &Vek {
+        &self.vek
+    }
+
+    /// SHA-256 of its DER certificate.
+    #[must_use]
+    pub const fn sha256(&self) -> &[u8; 32] {
+        &self.sha256
+    }
+
+    /// The root that its chain ends at.
+    #[must_use]
+    pub const fn root(&self) -> &RootIdentity {
+        &self.root
+    }
+
+    /// The earliest end of any certificate of the chain.
+    #[must_use]
+    pub const fn not_after(&self) -> UnixTime {
+        UnixTime(self.not_after)
+    }
+
+    /// Whether the verification still counts: within its dates, under a root that is trusted as it was then, and no
+    /// revocation list has come or gone.
+    #[must_use]
+    pub fn holds(&self, roots: &Roots, lists: &RevocationLists, now: UnixTime) -> bool {
+        let is_ours = |anchor: &Anchor| {
+            *anchor.sha256() == self.root.sha256
+                && anchor.class() == self.root.class
+                && anchor.name() == self.root.name.as_str()
+        };
+        (self.not_before..=self.not_after).contains(&now.seconds())
+            && self.lists == *lists.digest()
+            && roots.anchors().iter().any(is_ours)
+    }
+}
+
+/// Verifies the chain of a DER certificate: VEK, an intermediate among `issuers` (DER) and those of `roots`, an anchor
+/// of `roots`.
+///
+/// # Errors
+/// [`Unverified`]: of several intermediates that fail, the refusal of the last one.
+pub fn verify_chain(
+    der: &[u8],
+    issuers: &[impl AsRef<[u8]>],
+    roots: &Roots,
+    lists: &RevocationLists,
+    now: UnixTime,
+) -> Result<VerifiedVek, Unverified> {
+    let leaf = certificate::parse(der).ok_or(Unverified::VekMalformed { what: "certificate" })?;
+    let vek = Vek::read(&leaf)?;
+    let mut refusal = Unverified::IssuerMissing { name: issuer_name(vek.kind, vek.product) };
+    let all = roots.intermediates().chain(issuers.iter().map(AsRef::as_ref));
+    let intermediates = all.filter_map(|der| certificate::parse(der).map(|parsed| (der, parsed)));
+    let named = intermediates.filter(|(_, parsed)| parsed.subject().as_raw() == leaf.issuer().as_raw());
+    for (intermediate_der, intermediate) in named.take(INTERMEDIATES_TRIED) {
+        let link = Link { der, leaf: &leaf, vek: &vek, intermediate_der };
+        match link.verify(&intermediate, roots, lists, now) {
+            Ok((anchor, not_before, not_after)) => {
+                let root =
+                    RootIdentity { name: anchor.name().to_owned(), sha256: *anchor.sha256(), class: anchor.class() };
+                let sha256 = crypto::sha256(&[der]);
+                return Ok(VerifiedVek { sha256, root, not_before, not_after, lists: *lists.digest(), vek });
+            }
+            Err(error) => refusal = error,
+        }
+    }
+    Err(refusal)
+}
+
+/// A VEK and one intermediate of its issuer's name.
+struct Link<'a> {
+    der: &'a [u8],
+    leaf: &'a X509Certificate<'a>,
+    vek: &'a Vek,
+    intermediate_der: &'a [u8],
+}
+
+impl Link<'_> {
+    /// Every rule of the chain; returns the anchor, the latest start and the earliest end.
+    fn verify<'r>(
+        &self,
+        intermediate: &X509Certificate<'_>,
+        roots: &'r Roots,
+        lists: &RevocationLists,
+        now: UnixTime,
+    ) -> Result<(&'r Anchor, i64, i64), Unverified> {
+        let product = self.vek.product;
+        if !may_issue(intermediate, self.vek.kind, product) {
+            return Err(Unverified::NotCa);
+        }
+        let mut refusal = Unverified::Untrusted { product };
+        for anchor in roots.anchors() {
+            let Some(root) = certificate::parse(anchor.der()) else { continue };
+            let named = root.subject().as_raw() == intermediate.issuer().as_raw()
+                && common_name(root.subject()) == Some(&format!("ARK-{product}"));
+            if !named {
+                continue;
+            }
+            let root_key = PublicKey::from_parsed(root.public_key()).ok_or(Unverified::ChainAlgorithm { depth: 2 })?;
+            match signed_by(self.intermediate_der, &root_key, 1) {
+                Ok(()) => {}
+                Err(error) => {
+                    refusal = error;
+                    continue;
+                }
+            }
+            let issuer_key = PublicKey::from_parsed(intermediate.public_key());
+            signed_by(self.der, &issuer_key.ok_or(Unverified::ChainAlgorithm { depth: 1 })?, 0)?;
+            let mut dates = (i64::MIN, i64::MAX);
+            for (depth, certificate) in [(2, &root), (1, intermediate), (0, self.leaf)] {
+                let (not_before, not_after) = check_dates(certificate, depth, now)?;
+                dates = (dates.0.max(not_before), dates.1.min(not_after));
+            }
+            lists
+                .clear(root.subject().as_raw(), &root_key, intermediate.raw_serial())
+                .map_err(|listed| listed.refusal(product))?;
+            return Ok((anchor, dates.0, dates.1));
+        }
+        Err(refusal)
+    }
+}
+
+/// Whether the intermediate is the CA for VEKs of that kind and product.
+fn may_issue(intermediate: &X509Certificate<'_>, kind: VekKind, product: Product) -> bool {
+    let mut is_ca = false;
+    let mut may_sign = false;
+    for extension in intermediate.extensions() {
+        match extension.parsed_extension() {
+            ParsedExtension::BasicConstraints(constraints) => is_ca = constraints.ca,
+            ParsedExtension::KeyUsage(usage) => may_sign = usage.key_cert_sign(),
+            _ => {}
+        }
+    }
+    is_ca && may_sign && common_name(intermediate.subject()) == Some(&issuer_name(kind, product))
+}
+
+/// The certificate is signed by that key, by the one algorithm that AMD uses.
+fn signed_by(der: &[u8], key: &PublicKey, depth: u8) -> Result<(), Unverified> {
+    let signed = Signed::split(der).filter(Signed::is_pss_sha384);
+    match (signed, key) {
+        (Some(signed), PublicKey::Rsa { .. }) => crypto::verify_pss_sha384(key, signed.tbs, signed.signature)
+            .map_err(|_| Unverified::ChainSignature { depth }),
+        (None, _) | (_, PublicKey::Ec { .. }) => Err(Unverified::ChainAlgorithm { depth }),
+    }
+}
+
+fn check_dates(certificate: &X509Certificate<'_>, depth: u8, now: UnixTime) -> Result<(i64, i64), Unverified> {
+    let validity = certificate.validity();
+    let (not_before, not_after) = (validity.not_before.timestamp(), validity.not_after.timestamp());
+    let now = now.seconds();
+    if (not_before..=not_after).contains(&now) {
+        Ok((not_before, not_after))
+    } else {
+        Err(Unverified::ChainExpired { depth, not_before, not_after, now })
+    }
+}
