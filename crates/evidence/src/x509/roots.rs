@@ -182,11 +182,6 @@ impl Roots {
         Ok(())
     }
 
-    /// DER of the intermediates, in the order they were added.
-    pub fn intermediates(&self) -> impl Iterator<Item = &[u8]> {
-        self.intermediates.iter().map(|intermediate| intermediate.der.as_slice())
-    }
-
     /// The anchors, in the order they were added.
     #[must_use]
     pub fn anchors(&self) -> &[Anchor] {
