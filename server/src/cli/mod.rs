@@ -5,6 +5,7 @@ mod attempts;
 mod client;
 mod daemon;
 mod entries;
+mod listed_fact;
 mod nodes;
 mod output;
 mod policies;

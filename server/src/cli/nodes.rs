@@ -8,6 +8,7 @@ use holdfast_protocol::admin;
 use serde::Serialize;
 
 use super::client::{answered, connect};
+use super::listed_fact::{self, ListedFact};
 use super::{Context, Outcome, show};
 use crate::admin_clients::nodes_client::NodesClient;
 
@@ -15,6 +16,8 @@ const EXAMPLES: &str = "\
 Examples:
   holdfast-server node allow --ek-sha256 9f86d081884c7d65… --label 'rack 7, slot 3'
   holdfast-server node allow --csv inventory.csv          columns: ek_sha256,label
+  holdfast-server node allow --fact gcp.project_number=123456789012 --label staging
+  holdfast-server node allow --fact snp.chip_id=59790fb1c39f35c1… --label 'host 12'
   holdfast-server node list --state pending
   holdfast-server node approve spiffe://example.org/holdfast/node/tpm/9f86d0…
   holdfast-server node ban 17 --reason 'stolen'
@@ -27,14 +30,10 @@ A NODE is its SPIFFE ID, its number, or the digest of one of its EKs.";
 #[derive(Debug, Subcommand)]
 #[command(after_help = EXAMPLES)]
 pub(super) enum Command {
-    /// Put endorsement keys on the inventory
+    /// Put endorsement keys, chips, instances or projects on the inventory
     Allow(Allow),
-    /// Take endorsement keys off the inventory
-    Disallow {
-        /// Digest of a key; repeat for each
-        #[arg(long, required = true, value_name = "SHA256", value_parser = Digest::read)]
-        ek_sha256: Vec<Digest>,
-    },
+    /// Take them off the inventory
+    Disallow(Disallow),
     /// List the inventory
     Inventory,
     /// List machines
@@ -75,12 +74,27 @@ pub(super) struct Allow {
     /// Digest of a key; repeat for each
     #[arg(long, value_name = "SHA256", value_parser = Digest::read)]
     ek_sha256: Vec<Digest>,
-    /// File with the columns ek_sha256 and, if you like, label
-    #[arg(long, value_name = "FILE", conflicts_with = "ek_sha256")]
+    /// Something else that is ours, as evidence says it (snp.chip_id, gcp.project_number, nitro.instance_id, …); repeat
+    /// for each
+    #[arg(long, value_name = "NAME=VALUE", value_parser = listed_fact::read)]
+    fact: Vec<ListedFact>,
+    /// File with the columns ek_sha256 (a digest, or NAME=VALUE of a fact) and, if you like, label
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["ek_sha256", "fact"])]
     csv: Option<PathBuf>,
     /// What you call the machine
     #[arg(long, default_value = "", hide_default_value = true)]
     label: String,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub(super) struct Disallow {
+    /// Digest as the inventory shows it; repeat for each
+    #[arg(long, value_name = "SHA256", value_parser = Digest::read)]
+    ek_sha256: Vec<Digest>,
+    /// A fact that was allowed; repeat for each
+    #[arg(long, value_name = "NAME=VALUE", value_parser = listed_fact::read)]
+    fact: Vec<ListedFact>,
 }
 
 #[derive(Debug, Args)]
@@ -259,8 +273,9 @@ pub(super) async fn run(command: Command, context: &Context) -> anyhow::Result<O
             context.format.print(&done, |_| format!("{all} keys allowed, {new} of them new"))?;
             return Ok(Outcome::Yes);
         }
-        Command::Disallow { ek_sha256 } => {
-            let digests = ek_sha256.into_iter().map(|digest| digest.0).collect();
+        Command::Disallow(Disallow { ek_sha256, fact }) => {
+            let keys = ek_sha256.into_iter().map(|digest| digest.0);
+            let digests = keys.chain(fact.into_iter().map(|fact| fact.digest)).collect();
             let removed = answered!(client.disallow(admin::DisallowRequest { digests })).removed;
             context.format.print(&serde_json::json!({ "removed": removed }), |_| format!("{removed} keys removed"))?;
             return Ok(if removed == 0 { Outcome::Refused } else { Outcome::Yes });
@@ -316,8 +331,9 @@ pub(super) async fn run(command: Command, context: &Context) -> anyhow::Result<O
 
 fn keys(allow: Allow) -> anyhow::Result<Vec<admin::AllowedKey>> {
     let Some(path) = allow.csv else {
-        let keys = allow.ek_sha256.into_iter();
-        return Ok(keys.map(|digest| admin::AllowedKey { digest: digest.0, label: allow.label.clone() }).collect());
+        let keys = allow.ek_sha256.into_iter().map(|digest| (digest.0, allow.label.clone()));
+        let facts = allow.fact.into_iter().map(|fact| (fact.digest.clone(), fact.labelled(&allow.label)));
+        return Ok(keys.chain(facts).map(|(digest, label)| admin::AllowedKey { digest, label }).collect());
     };
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
@@ -334,6 +350,13 @@ fn keys(allow: Allow) -> anyhow::Result<Vec<admin::AllowedKey>> {
         match show::digest(first) {
             Ok(digest) => keys.push(admin::AllowedKey { digest, label: row.get(1).unwrap_or(&allow.label).to_owned() }),
             Err(_) if index == 0 && first.eq_ignore_ascii_case("ek_sha256") => {}
+            Err(_) if first.contains('=') => match listed_fact::read(first) {
+                Ok(fact) => {
+                    let label = fact.labelled(row.get(1).unwrap_or(&allow.label));
+                    keys.push(admin::AllowedKey { digest: fact.digest, label });
+                }
+                Err(problem) => bail!("{}:{line}: {problem}", path.display()),
+            },
             Err(problem) => bail!("{}:{line}: ek_sha256: {problem}", path.display()),
         }
     }
