@@ -76,6 +76,7 @@ pub enum Kind {
     BarePcr,
     EvidenceLacks,
     LowProvenance,
+    UnpinnedIdKey,
 }
 
 impl Kind {
@@ -121,6 +122,7 @@ impl Kind {
             Self::BarePcr => "policy.lint.bare_pcr",
             Self::EvidenceLacks => "policy.lint.evidence_lacks",
             Self::LowProvenance => "policy.lint.low_provenance",
+            Self::UnpinnedIdKey => "policy.lint.unpinned_id_key",
         }
     }
 
@@ -165,6 +167,7 @@ impl Kind {
             | Self::SelectorFact
             | Self::TtlOutlivesEvidence
             | Self::EvidenceLacks
+            | Self::UnpinnedIdKey
             | Self::ReferenceFileMissing => Severity::Error,
         }
     }

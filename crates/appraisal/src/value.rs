@@ -30,6 +30,8 @@ pub enum Value {
     Bool(bool),
     /// A number.
     Integer(u64),
+    /// 64 bits, each with a meaning of its own: no order among them, `0x3f`.
+    Bits(u64),
     /// Four components, compared in order or one by one.
     Version(Version),
     /// Text as the machine said it: attacker-written, escaped wherever it is shown.
@@ -47,6 +49,8 @@ pub enum ValueType {
     Bool,
     /// A whole number from zero.
     Integer,
+    /// A whole number whose bits count one by one.
+    Bits,
     /// `"7.85.4555.0"`: one to four components of 16 bits; those left out are zero.
     Version,
     /// Any text.
@@ -150,6 +154,7 @@ impl Value {
         match self {
             Self::Bool(_) => ValueType::Bool,
             Self::Integer(_) => ValueType::Integer,
+            Self::Bits(_) => ValueType::Bits,
             Self::Version(_) => ValueType::Version,
             Self::Text(_) => ValueType::Text,
             Self::Digest(_) => ValueType::Digest,
@@ -164,15 +169,21 @@ impl Value {
     pub fn parse(value_type: ValueType, text: &str) -> Option<Self> {
         match value_type {
             ValueType::Bool => text.parse().ok().map(Self::Bool),
-            ValueType::Integer => match text.strip_prefix("0x") {
-                Some(hex) => u64::from_str_radix(hex, 16).ok().map(Self::Integer),
-                None => text.parse().ok().map(Self::Integer),
-            },
+            ValueType::Integer => number(text).map(Self::Integer),
+            ValueType::Bits => number(text).map(Self::Bits),
             ValueType::Version => Version::parse(text).map(Self::Version),
             ValueType::Text => (text.len() <= TEXT_BYTES_MAX).then(|| Self::text(text)),
             ValueType::Digest => digest_from_hex(text).map(Self::Digest),
             ValueType::Labelled => Labelled::parse(text).map(Self::Labelled),
         }
+    }
+}
+
+/// A whole number, decimal or behind `0x`.
+fn number(text: &str) -> Option<u64> {
+    match text.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16).ok(),
+        None => text.parse().ok(),
     }
 }
 
@@ -182,7 +193,7 @@ impl Hash for Value {
         let digest = |digest: &Digest| u64::from_le_bytes(digest.as_bytes().first_chunk().copied().unwrap_or_default());
         match self {
             Self::Bool(value) => value.hash(state),
-            Self::Integer(value) => value.hash(state),
+            Self::Integer(value) | Self::Bits(value) => value.hash(state),
             Self::Version(value) => value.hash(state),
             Self::Text(value) => value.hash(state),
             Self::Digest(value) | Self::Labelled(Labelled { digest: value, .. }) => state.write_u64(digest(value)),
@@ -196,6 +207,7 @@ impl fmt::Display for Value {
         match self {
             Self::Bool(value) => write!(f, "{value}"),
             Self::Integer(value) => write!(f, "{value}"),
+            Self::Bits(value) => write!(f, "{value:#x}"),
             Self::Version(value) => write!(f, "{value}"),
             Self::Text(value) => f.write_str(value),
             Self::Digest(value) => write!(f, "{value}"),
@@ -211,6 +223,7 @@ impl ValueType {
         match self {
             Self::Bool => "true or false",
             Self::Integer => "a whole number",
+            Self::Bits => "a whole number such as 0x3f",
             Self::Version => "a version such as \"7.85.4555.0\"",
             Self::Text => "a text",
             Self::Digest => "hex of 32, 48 or 64 bytes",
@@ -224,6 +237,7 @@ impl ValueType {
         match self {
             Self::Bool => "bool",
             Self::Integer => "integer",
+            Self::Bits => "bits",
             Self::Version => "version",
             Self::Text => "text",
             Self::Digest => "digest",
@@ -242,6 +256,7 @@ mod tests {
         for (value_type, text) in [
             (ValueType::Bool, "true".to_owned()),
             (ValueType::Integer, "42".to_owned()),
+            (ValueType::Bits, "0x3f".to_owned()),
             (ValueType::Version, "7.85.4555.0".to_owned()),
             (ValueType::Text, "root=/dev/sda1 ro".to_owned()),
             (ValueType::Digest, hex.clone()),

@@ -38,7 +38,7 @@ fn shown_value(value: &Value) -> serde_json::Value {
         Value::Bool(yes) => (*yes).into(),
         Value::Integer(number) => (*number).into(),
         Value::Text(text) => (**text).into(),
-        Value::Version(_) | Value::Digest(_) | Value::Labelled(_) => value.to_string().into(),
+        Value::Bits(_) | Value::Version(_) | Value::Digest(_) | Value::Labelled(_) => value.to_string().into(),
     }
 }
 

@@ -190,6 +190,7 @@ fn passes(test: &Test, fact: &Fact) -> bool {
         Test::EachAtLeast(least) => {
             matches!(one, Some(Value::Version(version)) if version.each_at_least(least))
         }
+        Test::AllBits(needed) => matches!(one, Some(Value::Bits(bits)) if bits & needed == *needed),
         Test::NoneOf(denied) => !values.iter().any(|value| denied.contains(value)),
         Test::SubsetOf(allowed) => !values.is_empty() && values.iter().all(|value| allowed.contains(value)),
         Test::SupersetOf(least) => least.covered_by(values).0,

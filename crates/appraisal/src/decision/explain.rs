@@ -233,7 +233,9 @@ fn reason(test: &Test, found: &[Value]) -> Reason {
     match test {
         Test::Equals(_) | Test::Exactly(_) | Test::Sequence(_) => Reason::FactDiffers,
         Test::OneOf(_) | Test::SubsetOf(_) if !found.is_empty() => Reason::FactNotAllowed,
-        Test::OneOf(_) | Test::SubsetOf(_) | Test::SupersetOf(_) | Test::AnyOf(_) => Reason::FactLacks,
+        Test::OneOf(_) | Test::SubsetOf(_) | Test::SupersetOf(_) | Test::AnyOf(_) | Test::AllBits(_) => {
+            Reason::FactLacks
+        }
         Test::NoneOf(_) => Reason::FactDenied,
         Test::AtLeast(_) | Test::EachAtLeast(_) => Reason::FactBelowMinimum,
         Test::AtMost(_) => Reason::FactAboveMaximum,
@@ -250,6 +252,7 @@ fn wanted(test: &Test) -> String {
         Test::AtLeast(least) => format!("at least {least}"),
         Test::AtMost(most) => format!("at most {most}"),
         Test::EachAtLeast(least) => format!("each component at least {least}"),
+        Test::AllBits(bits) => format!("all bits of {bits:#x}"),
         Test::SubsetOf(_) => list("only"),
         Test::SupersetOf(_) => list("all of"),
         Test::Exactly(_) => list("exactly, in any order,"),

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use holdfast_evidence::snp::SnpClaims;
 use holdfast_evidence::tpm::{Bank, PcrSelection, PcrSet, ReplayedLog, TpmClaims};
 use holdfast_evidence::{EvidenceKind, Provenance, Verified};
 use holdfast_identity::UnixTime;
@@ -17,6 +18,8 @@ use crate::policy::Policy;
 pub enum VerifiedItem<'a> {
     /// Of a TPM.
     Tpm(&'a Verified<TpmClaims>),
+    /// Of an SEV-SNP guest.
+    Snp(&'a Verified<SnpClaims>),
 }
 
 /// Logs whose facts are kept; each takes some ten kilobytes, and a fleet of equal machines has few.
@@ -39,12 +42,14 @@ impl VerifiedItem<'_> {
     pub(super) const fn kind(&self) -> EvidenceKind {
         match self {
             Self::Tpm(_) => EvidenceKind::Tpm,
+            Self::Snp(_) => EvidenceKind::Snp,
         }
     }
 
     pub(super) const fn challenge_id(&self) -> [u8; 16] {
         match self {
             Self::Tpm(verified) => verified.challenge_id(),
+            Self::Snp(verified) => verified.challenge_id(),
         }
     }
 
@@ -52,6 +57,7 @@ impl VerifiedItem<'_> {
     pub(super) fn node_key_spki(&self) -> &[u8] {
         match self {
             Self::Tpm(verified) => verified.claims().node_key.spki(),
+            Self::Snp(verified) => verified.claims().node_key.spki(),
         }
     }
 
@@ -59,6 +65,7 @@ impl VerifiedItem<'_> {
     pub(super) const fn not_after(&self) -> Option<UnixTime> {
         match self {
             Self::Tpm(_) => None,
+            Self::Snp(verified) => Some(verified.claims().not_after),
         }
     }
 
@@ -66,6 +73,7 @@ impl VerifiedItem<'_> {
     fn selection(&self) -> Option<PcrSelection> {
         match self {
             Self::Tpm(verified) => Some(verified.claims().selection),
+            Self::Snp(_) => None,
         }
     }
 
@@ -89,6 +97,7 @@ impl VerifiedItem<'_> {
                 let log = claims.log.as_deref().map(|log| kept.facts(log, &sources)).unwrap_or_default();
                 facts::tpm(&sources, ownership.machine, log)
             }
+            Self::Snp(verified) => facts::snp(&verified.claims().report),
         }
     }
 }

@@ -32,9 +32,12 @@ pub(super) fn differing(test: &Test, fact: &Fact, facts: &Facts) -> Vec<ValueDif
             missing.map(|noted| pair(Some(noted), None, None)).take(LISTED_MAX).collect()
         }
         Test::Equals(wanted) => found().map(|(position, v)| pair(Some(wanted), Some(v), at(position))).collect(),
-        Test::OneOf(_) | Test::AnyOf(_) | Test::AtLeast(_) | Test::AtMost(_) | Test::EachAtLeast(_) => {
-            found().map(stranger).take(LISTED_MAX).collect()
-        }
+        Test::OneOf(_)
+        | Test::AnyOf(_)
+        | Test::AtLeast(_)
+        | Test::AtMost(_)
+        | Test::EachAtLeast(_)
+        | Test::AllBits(_) => found().map(stranger).take(LISTED_MAX).collect(),
     };
     listed
 }
@@ -52,6 +55,7 @@ pub(super) fn all_missing(test: &Test) -> Vec<ValueDifference> {
         | Test::AtLeast(_)
         | Test::AtMost(_)
         | Test::EachAtLeast(_)
+        | Test::AllBits(_)
         | Test::SubsetOf(_)
         | Test::AnyOf(_) => Vec::new(),
     }

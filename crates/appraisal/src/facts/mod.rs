@@ -28,7 +28,7 @@ pub use nitro::NitroFact;
 pub use nitrotpm::NitroTpmFact;
 pub use owned::{OwnerMark, owner_digest, owner_marks};
 pub use registry::{Definition, Ownable, Shape, Subject};
-pub use snp::SnpFact;
+pub use snp::{SnpFact, snp, snp_report};
 pub use tdx::TdxFact;
 pub use tpm::{TpmSources, tpm};
 

@@ -126,10 +126,11 @@ pub(crate) fn noted(reader: &mut Reader<'_>, node: &Node<'_>, value_type: ValueT
 pub(crate) fn literal(reader: &mut Reader<'_>, node: &Node<'_>, value_type: ValueType) -> Option<Value> {
     let value = match (node.get_ref(), value_type) {
         (DeValue::Boolean(value), ValueType::Bool) => Some(Value::Bool(*value)),
-        (DeValue::Integer(number), ValueType::Integer) => {
-            u64::from_str_radix(number.as_str(), number.radix()).ok().map(Value::Integer)
+        (DeValue::Integer(number), ValueType::Integer | ValueType::Bits) => {
+            let make = if value_type == ValueType::Bits { Value::Bits } else { Value::Integer };
+            u64::from_str_radix(number.as_str(), number.radix()).ok().map(make)
         }
-        (DeValue::String(_), ValueType::Bool | ValueType::Integer) => None,
+        (DeValue::String(_), ValueType::Bool | ValueType::Integer | ValueType::Bits) => None,
         (DeValue::String(text), _) => Value::parse(value_type, text),
         _ => None,
     };

@@ -37,6 +37,8 @@ pub(crate) enum Test {
     AtMost(Value),
     /// Each component is this or more.
     EachAtLeast(Version),
+    /// All of these bits are set; never zero.
+    AllBits(u64),
     /// There is at least one value, and each is one of these.
     SubsetOf(Set),
     /// All of these are among the values.
@@ -52,6 +54,7 @@ pub(crate) enum Test {
 const SCALAR: &[&str] = &["equals", "one_of", "none_of"];
 const ORDERED: &[&str] = &["equals", "one_of", "none_of", "at_least", "at_most"];
 const VERSION: &[&str] = &["equals", "one_of", "none_of", "at_least", "at_most", "each_at_least"];
+const BITS: &[&str] = &["equals", "one_of", "none_of", "all_bits"];
 const SET: &[&str] = &["exactly", "subset_of", "superset_of", "any_of", "none_of"];
 const LIST: &[&str] = &["sequence", "exactly", "subset_of", "superset_of", "any_of", "none_of"];
 const ALL: &[&str] = &[
@@ -61,6 +64,7 @@ const ALL: &[&str] = &[
     "at_least",
     "at_most",
     "each_at_least",
+    "all_bits",
     "sequence",
     "exactly",
     "subset_of",
@@ -74,6 +78,7 @@ pub(crate) fn operators(fact: FactId) -> &'static [&'static str] {
     match (definition.shape, definition.value_type) {
         (Shape::One, ValueType::Integer) => ORDERED,
         (Shape::One, ValueType::Version) => VERSION,
+        (Shape::One, ValueType::Bits) => BITS,
         (Shape::One, ValueType::Bool | ValueType::Text | ValueType::Digest | ValueType::Labelled) => SCALAR,
         (Shape::Set, _) => SET,
         (Shape::List, _) => LIST,
@@ -196,6 +201,15 @@ fn test(
             Value::Version(version) => Some(Test::EachAtLeast(version)),
             _ => None,
         },
+        "all_bits" => match names.value(reader, id, node)?.value {
+            Value::Bits(0) => {
+                let message = format!("{what} names no bit: everything would satisfy it");
+                reader.add(node.span(), Kind::EmptyRequirement, message, None);
+                None
+            }
+            Value::Bits(bits) => Some(Test::AllBits(bits)),
+            _ => None,
+        },
         _ => None,
     }
 }
@@ -242,7 +256,7 @@ impl Test {
         let (noted, single) = match self {
             Self::Equals(noted) => (std::slice::from_ref(noted), None),
             Self::AtLeast(value) | Self::AtMost(value) => (&[][..], Some(value)),
-            Self::EachAtLeast(_) => (&[][..], None),
+            Self::EachAtLeast(_) | Self::AllBits(_) => (&[][..], None),
             Self::Sequence(values) => (values.as_slice(), None),
             Self::OneOf(set)
             | Self::NoneOf(set)
@@ -254,7 +268,7 @@ impl Test {
         noted.iter().map(|noted| &noted.value).chain(single)
     }
 
-    /// Whether the test leaves no doubt about a bare PCR: it says which values it may have.
+    /// Whether the test says which values there may be, and leaves no other.
     pub(crate) const fn gives_the_value(&self) -> bool {
         matches!(self, Self::Equals(_) | Self::OneOf(_))
     }

@@ -72,6 +72,7 @@ fn test_implies(strong: &Test, weak: &Test) -> bool {
         (Test::AtLeast(value), Test::AtLeast(least)) => value >= least,
         (Test::AtMost(value), Test::AtMost(most)) => value <= most,
         (Test::EachAtLeast(version), Test::EachAtLeast(least)) => version.each_at_least(least),
+        (Test::AllBits(bits), Test::AllBits(needed)) => bits & needed == *needed,
         (Test::SubsetOf(values), Test::SubsetOf(allowed)) => values.is_subset_of(allowed),
         (Test::SubsetOf(values), Test::NoneOf(denied)) => disjoint(values, denied),
         (Test::SupersetOf(values), Test::SupersetOf(least)) => least.is_subset_of(values),
@@ -92,6 +93,7 @@ fn value_passes(value: &Value, test: &Test) -> bool {
         Test::AtLeast(least) => value >= least,
         Test::AtMost(most) => value <= most,
         Test::EachAtLeast(least) => matches!(value, Value::Version(version) if version.each_at_least(least)),
+        Test::AllBits(needed) => matches!(value, Value::Bits(bits) if bits & needed == *needed),
         Test::SubsetOf(_) | Test::SupersetOf(_) | Test::Exactly(_) | Test::Sequence(_) | Test::AnyOf(_) => false,
     }
 }
@@ -108,6 +110,7 @@ fn set_passes(values: &Set, test: &Test) -> bool {
         | Test::AtLeast(_)
         | Test::AtMost(_)
         | Test::EachAtLeast(_)
+        | Test::AllBits(_)
         | Test::Sequence(_) => false,
     }
 }

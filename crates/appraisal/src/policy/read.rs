@@ -28,6 +28,7 @@ pub(super) fn policy(document: Document<'_>, references: &[Document<'_>]) -> Res
         let found = survey::unreachable(document.name, &policy.rules);
         reader.findings.extend(found);
         reader.findings.extend(survey::evidence(document.name, &policy.rules));
+        reader.findings.extend(survey::id_keys(document.name, &policy.rules));
     }
     let mut findings = reader.findings;
     findings.extend(foreign);

@@ -4,8 +4,8 @@ use holdfast_evidence::{EvidenceKind, Provenance};
 use holdfast_identity::UnixTime;
 
 use super::rule::{Alternative, Rule};
-use super::{implication, moment};
-use crate::facts::{FactId, Subject};
+use super::{Condition, implication, moment};
+use crate::facts::{FactId, SnpFact, Subject};
 use crate::finding::{Finding, Kind};
 
 /// Rules and alternatives that an earlier one always takes the machine from.
@@ -59,6 +59,31 @@ pub(super) fn evidence(file: &str, rules: &[Rule]) -> Vec<Finding> {
                 findings.push(finding(file, condition.line, 1, Kind::LowProvenance, message, Some(suggestion)));
             }
         }
+    }
+    findings
+}
+
+/// What an SNP guest's ID block says, demanded without saying whose ID block: anybody makes a key and signs one.
+pub(super) fn id_keys(file: &str, rules: &[Rule]) -> Vec<Finding> {
+    let is_said = |fact| matches!(fact, FactId::Snp(SnpFact::GuestSvn | SnpFact::FamilyId | SnpFact::ImageId));
+    let pins = |condition: &Condition| {
+        matches!(condition.fact, FactId::Snp(SnpFact::IdKeyDigest | SnpFact::AuthorKeyDigest))
+            && condition.test.gives_the_value()
+    };
+    let mut findings = Vec::new();
+    let mut note = |condition: &Condition| {
+        let message = format!("\"{}\" is anybody's word: nothing says whose ID block is believed", condition.fact);
+        let suggestion = "pin the key beside it: snp.id_key_digest = \"…\" (or snp.author_key_digest)".to_owned();
+        findings.push(finding(file, condition.line, 1, Kind::UnpinnedIdKey, message, Some(suggestion)));
+    };
+    for rule in rules.iter().filter(|rule| !rule.require.iter().any(pins)) {
+        let unpinned: Vec<_> =
+            rule.alternatives.iter().filter(|alternative| !alternative.require.iter().any(pins)).collect();
+        if rule.alternatives.is_empty() || !unpinned.is_empty() {
+            rule.require.iter().filter(|condition| is_said(condition.fact)).for_each(&mut note);
+        }
+        let said = unpinned.iter().flat_map(|alternative| &alternative.require);
+        said.filter(|condition| is_said(condition.fact)).for_each(&mut note);
     }
     findings
 }

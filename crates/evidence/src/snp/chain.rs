@@ -3,16 +3,15 @@
 
 use holdfast_identity::UnixTime;
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::ParsedExtension;
 
 use super::bits::VekKind;
 use super::certificate::{self, Vek, common_name, issuer_name};
-use super::crl::RevocationLists;
 use super::der::Signed;
 use super::error::Unverified;
 use super::product::Product;
 use crate::crypto::{self, PublicKey};
-use crate::tpm::endorsement::{Anchor, RootIdentity, Roots};
+use crate::x509::issuer::CaRights;
+use crate::x509::{Anchor, RootIdentity, Roots, Verdict};
 
 /// Intermediates of the right name that are tried.
 const INTERMEDIATES_TRIED: usize = 4;
@@ -26,7 +25,7 @@ pub struct VerifiedVek {
     root: RootIdentity,
     not_before: i64,
     not_after: i64,
-    lists: [u8; 32],
+    crls: [u8; 32],
 }
 
 impl VerifiedVek {
@@ -55,17 +54,17 @@ impl VerifiedVek {
     }
 
     /// Whether the verification still counts: within its dates, under a root that is trusted as it was then, and no
-    /// revocation list has come or gone.
+    /// revocation list of that root has come or gone.
     #[must_use]
-    pub fn holds(&self, roots: &Roots, lists: &RevocationLists, now: UnixTime) -> bool {
-        let is_ours = |anchor: &Anchor| {
+    pub fn holds(&self, roots: &Roots, now: UnixTime) -> bool {
+        let is_ours = |anchor: &&Anchor| {
             *anchor.sha256() == self.root.sha256
                 && anchor.class() == self.root.class
                 && anchor.name() == self.root.name.as_str()
         };
+        let anchor = roots.anchors().iter().find(is_ours);
         (self.not_before..=self.not_after).contains(&now.seconds())
-            && self.lists == *lists.digest()
-            && roots.anchors().iter().any(is_ours)
+            && anchor.is_some_and(|anchor| roots.crls_digest(&anchor.subject) == self.crls)
     }
 }
 
@@ -78,7 +77,6 @@ pub fn verify_chain(
     der: &[u8],
     issuers: &[impl AsRef<[u8]>],
     roots: &Roots,
-    lists: &RevocationLists,
     now: UnixTime,
 ) -> Result<VerifiedVek, Unverified> {
     let leaf = certificate::parse(der).ok_or(Unverified::VekMalformed { what: "certificate" })?;
@@ -89,12 +87,10 @@ pub fn verify_chain(
     let named = intermediates.filter(|(_, parsed)| parsed.subject().as_raw() == leaf.issuer().as_raw());
     for (intermediate_der, intermediate) in named.take(INTERMEDIATES_TRIED) {
         let link = Link { der, leaf: &leaf, vek: &vek, intermediate_der };
-        match link.verify(&intermediate, roots, lists, now) {
+        match link.verify(&intermediate, roots, now) {
             Ok((anchor, not_before, not_after)) => {
-                let root =
-                    RootIdentity { name: anchor.name().to_owned(), sha256: *anchor.sha256(), class: anchor.class() };
-                let sha256 = crypto::sha256(&[der]);
-                return Ok(VerifiedVek { sha256, root, not_before, not_after, lists: *lists.digest(), vek });
+                let (root, crls) = (anchor.identity(), roots.crls_digest(&anchor.subject));
+                return Ok(VerifiedVek { sha256: crypto::sha256(&[der]), root, not_before, not_after, crls, vek });
             }
             Err(error) => refusal = error,
         }
@@ -116,7 +112,6 @@ impl Link<'_> {
         &self,
         intermediate: &X509Certificate<'_>,
         roots: &'r Roots,
-        lists: &RevocationLists,
         now: UnixTime,
     ) -> Result<(&'r Anchor, i64, i64), Unverified> {
         let product = self.vek.product;
@@ -146,9 +141,13 @@ impl Link<'_> {
                 let (not_before, not_after) = check_dates(certificate, depth, now)?;
                 dates = (dates.0.max(not_before), dates.1.min(not_after));
             }
-            lists
-                .clear(root.subject().as_raw(), &root_key, intermediate.raw_serial())
-                .map_err(|listed| listed.refusal(product))?;
+            for crl in roots.crls() {
+                match crl.judge(&root, intermediate.raw_serial()) {
+                    Verdict::NotConcerned | Verdict::Clear => {}
+                    Verdict::BadSignature => return Err(Unverified::ListSignature { product }),
+                    Verdict::Revoked => return Err(Unverified::Revoked),
+                }
+            }
             return Ok((anchor, dates.0, dates.1));
         }
         Err(refusal)
@@ -157,16 +156,10 @@ impl Link<'_> {
 
 /// Whether the intermediate is the CA for VEKs of that kind and product.
 fn may_issue(intermediate: &X509Certificate<'_>, kind: VekKind, product: Product) -> bool {
-    let mut is_ca = false;
-    let mut may_sign = false;
-    for extension in intermediate.extensions() {
-        match extension.parsed_extension() {
-            ParsedExtension::BasicConstraints(constraints) => is_ca = constraints.ca,
-            ParsedExtension::KeyUsage(usage) => may_sign = usage.key_cert_sign(),
-            _ => {}
-        }
-    }
-    is_ca && may_sign && common_name(intermediate.subject()) == Some(&issuer_name(kind, product))
+    let rights = CaRights::of(intermediate);
+    rights.is_ca == Some(true)
+        && rights.may_sign
+        && common_name(intermediate.subject()) == Some(&issuer_name(kind, product))
 }
 
 /// The certificate is signed by that key, by the one algorithm that AMD uses.

@@ -4,7 +4,7 @@ use holdfast_identity::UnixTime;
 
 use super::verify::VerifiedReport;
 use crate::key::ProvenKey;
-use crate::tpm::endorsement::RootIdentity;
+use crate::x509::RootIdentity;
 use crate::{Provenance, TrustClass};
 
 /// Verified claims of an SNP guest; worth something inside [`Verified`](crate::Verified) only.

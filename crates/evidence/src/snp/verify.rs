@@ -8,14 +8,13 @@ use holdfast_identity::UnixTime;
 use super::certificate::{self, Vek};
 use super::chain::{VerifiedVek, verify_chain};
 use super::checks;
-use super::crl::RevocationLists;
 use super::error::Unverified;
 use super::product::Product;
 use super::report::Report;
 use super::table::CERTIFICATES_MAX;
 use crate::Provenance;
 use crate::TrustClass;
-use crate::tpm::endorsement::{RootIdentity, Roots};
+use crate::x509::{RootIdentity, Roots};
 
 /// Certificates of VEKs that are tried for one report.
 const VEKS_TRIED: usize = 4;
@@ -23,12 +22,10 @@ const VEKS_TRIED: usize = 4;
 /// What the verifier brings.
 #[derive(Clone, Debug, Default)]
 pub struct SnpEndorsements {
-    /// The trusted roots, ARKs among them, and intermediates.
+    /// The trusted roots, ARKs among them, with intermediates and revocation lists.
     pub roots: Arc<Roots>,
     /// VEKs and intermediates that were fetched, DER, in any order.
     pub certificates: Vec<Vec<u8>>,
-    /// Revocation lists.
-    pub lists: Arc<RevocationLists>,
     /// VEKs whose chain was verified before.
     pub verified: Vec<Arc<VerifiedVek>>,
 }
@@ -117,8 +114,8 @@ fn find_vek(
     now: UnixTime,
 ) -> Result<Arc<VerifiedVek>, Unverified> {
     let kind = checks::signing_key(report)?;
-    let SnpEndorsements { roots, lists, .. } = endorsements;
-    for kept in endorsements.verified.iter().filter(|kept| kept.holds(roots, lists, now)) {
+    let roots = &endorsements.roots;
+    for kept in endorsements.verified.iter().filter(|kept| kept.holds(roots, now)) {
         if fits(report, kept.vek()).is_ok() && checks::signature(report, kept.vek()).is_ok() {
             return Ok(Arc::clone(kept));
         }
@@ -147,7 +144,7 @@ fn find_vek(
         if tried > VEKS_TRIED {
             break;
         }
-        match verify_chain(der, &all, roots, lists, now) {
+        match verify_chain(der, &all, roots, now) {
             Err(refusal) => note(3, refusal),
             Ok(vek) => match checks::signature(report, vek.vek()) {
                 Err(refusal) => note(4, refusal),

@@ -8,6 +8,7 @@ use x509_parser::revocation_list::CertificateRevocationList;
 
 use super::BadEndorsement;
 use super::issuer::CaRights;
+use crate::crypto;
 
 /// Bytes of a CRL that are read. Infineon's largest has some 40 KiB.
 const CRL_BYTES_MAX: usize = 4 << 20;
@@ -19,12 +20,13 @@ const REMOVED: u8 = 8;
 pub struct Crl {
     der: Vec<u8>,
     pub(super) issuer: Vec<u8>,
+    pub(super) sha256: [u8; 32],
     key_id: Option<Vec<u8>>,
     revoked: Vec<Vec<u8>>,
 }
 
 /// What a list says about one certificate.
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// Another issuer's list.
     NotConcerned,
     /// Claims to be this issuer's list, and its signature does not verify.
@@ -52,11 +54,12 @@ impl Crl {
             ParsedExtension::AuthorityKeyIdentifier(id) => id.key_identifier.as_ref().map(|id| id.0.to_vec()),
             _ => None,
         });
-        Ok(Self { issuer: list.issuer().as_raw().to_vec(), key_id, revoked, der: der.to_vec() })
+        let (issuer, sha256) = (list.issuer().as_raw().to_vec(), crypto::sha256(&[der]));
+        Ok(Self { issuer, sha256, key_id, revoked, der: der.to_vec() })
     }
 
     /// What this list, if it is `issuer`'s, says about a certificate with that serial number.
-    pub(super) fn judge(&self, issuer: &X509Certificate<'_>, raw_serial: &[u8]) -> Verdict {
+    pub(crate) fn judge(&self, issuer: &X509Certificate<'_>, raw_serial: &[u8]) -> Verdict {
         if self.issuer != issuer.subject().as_raw() {
             return Verdict::NotConcerned;
         }

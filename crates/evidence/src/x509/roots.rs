@@ -193,6 +193,17 @@ impl Roots {
         self.intermediates.iter().map(|known| known.der.as_slice())
     }
 
+    /// The CRLs, in the order they were added.
+    pub(crate) fn crls(&self) -> &[Crl] {
+        &self.crls
+    }
+
+    /// A digest over the CRLs of that issuer: what was verified under others must be verified again.
+    pub(crate) fn crls_digest(&self, issuer: &[u8]) -> [u8; 32] {
+        let digests = self.crls.iter().filter(|crl| crl.issuer == issuer).map(|crl| crl.sha256);
+        sha256(&[digests.collect::<Vec<_>>().as_flattened()])
+    }
+
     /// Whether nothing is trusted.
     #[must_use]
     pub fn is_empty(&self) -> bool {

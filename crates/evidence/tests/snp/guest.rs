@@ -4,10 +4,8 @@
 use std::sync::Arc;
 
 use holdfast_evidence::TrustClass;
-use holdfast_evidence::snp::{
-    Product, RevocationLists, SnpEndorsements, Unverified, VekKind, VerifiedReport, verify_report,
-};
-use holdfast_evidence::tpm::endorsement::{Anchor, Roots};
+use holdfast_evidence::snp::{Product, SnpEndorsements, Unverified, VekKind, VerifiedReport, verify_report};
+use holdfast_evidence::x509::{Anchor, Roots};
 use holdfast_identity::UnixTime;
 
 use crate::pki::{Certificate, Extension, ReportKey, Rsa, der};
@@ -103,11 +101,8 @@ impl Guest {
     pub(crate) fn endorsements(&self) -> SnpEndorsements {
         let mut roots = Roots::new();
         roots.add(Anchor::new(&self.ark.sign(Rsa::ark()), self.class).unwrap());
-        SnpEndorsements {
-            roots: Arc::new(roots),
-            lists: Arc::new(RevocationLists::parse(&self.lists).unwrap()),
-            ..SnpEndorsements::default()
-        }
+        self.lists.iter().for_each(|list| roots.add_crl(list).unwrap());
+        SnpEndorsements { roots: Arc::new(roots), ..SnpEndorsements::default() }
     }
 
     pub(crate) fn verify(&self) -> Result<VerifiedReport, Unverified> {

@@ -48,7 +48,7 @@ fn condition(generator: &mut SchemaGenerator, fact: FactId) -> Value {
         || json!({ "anyOf": [{ "type": "string", "pattern": "^@" }, { "type": "array", "minItems": 1 }] }),
     );
     let operand = |operator: &str| match operator {
-        "equals" | "at_least" | "at_most" | "each_at_least" => one.clone(),
+        "equals" | "at_least" | "at_most" | "each_at_least" | "all_bits" => one.clone(),
         _ => many.clone(),
     };
     let properties: Map<String, Value> =
@@ -72,7 +72,7 @@ fn value(generator: &mut SchemaGenerator, value_type: ValueType) -> Value {
     define(generator, definition_name(value_type), || {
         let bare = match value_type {
             ValueType::Bool => json!({ "type": "boolean" }),
-            ValueType::Integer => json!({ "type": "integer", "minimum": 0 }),
+            ValueType::Integer | ValueType::Bits => json!({ "type": "integer", "minimum": 0 }),
             ValueType::Version => json!({ "type": "string", "pattern": "^[0-9]+(\\.[0-9]+){0,3}$" }),
             ValueType::Text => json!({ "type": "string" }),
             ValueType::Digest => {
@@ -92,6 +92,7 @@ const fn definition_name(value_type: ValueType) -> &'static str {
     match value_type {
         ValueType::Bool => "Truth",
         ValueType::Integer => "Number",
+        ValueType::Bits => "Bits",
         ValueType::Version => "Version",
         ValueType::Text => "Text",
         ValueType::Digest => "Digest",
