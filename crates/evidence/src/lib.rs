@@ -20,6 +20,7 @@ mod error;
 mod evidence;
 pub mod key;
 mod launch;
+pub mod nitro;
 pub mod reader;
 pub mod snp;
 pub mod tpm;
