@@ -21,6 +21,7 @@ mod evidence;
 pub mod key;
 mod launch;
 pub mod nitro;
+pub mod nitrotpm;
 pub mod reader;
 pub mod snp;
 pub mod tpm;
