@@ -147,7 +147,8 @@ fn check_issued(
     parent: &X509Certificate<'_>,
     position: usize,
 ) -> Result<(), ChainRefused> {
-    if child.issuer().as_raw() != parent.subject().as_raw() {
+    let issued_itself = child.issuer().as_raw() == child.subject().as_raw();
+    if issued_itself || child.issuer().as_raw() != parent.subject().as_raw() {
         return Err(ChainRefused::Issuer { position });
     }
     let is_ours = child.signature_algorithm == child.tbs_certificate.signature

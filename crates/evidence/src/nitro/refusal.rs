@@ -16,7 +16,7 @@ pub enum ChainRefused {
         /// Which.
         position: usize,
     },
-    /// Its issuer is not the certificate before it.
+    /// Its issuer is not the certificate before it, or is itself.
     #[error("certificate {position} names another issuer than the certificate before it")]
     Issuer {
         /// Which.
