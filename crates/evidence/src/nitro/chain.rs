@@ -13,8 +13,8 @@ use x509_parser::extensions::ParsedExtension;
 use super::document::Document;
 use super::refusal::ChainRefused;
 use crate::crypto::{Curve, HashAlg, Hasher, PublicKey};
-use crate::tpm::endorsement::issuer::{self, CaRights};
-use crate::tpm::endorsement::{Anchor, RootIdentity, Roots};
+use crate::x509::issuer::{self, CaRights};
+use crate::x509::{Anchor, RootIdentity, Roots};
 
 /// `ecdsa-with-SHA384`: the one algorithm of this PKI.
 const ECDSA_WITH_SHA384: &str = "1.2.840.10045.4.3.3";
@@ -89,15 +89,11 @@ pub fn verify_chain(
     let root = document.cabundle.first().copied().unwrap_or_default();
     let anchor = roots.anchors().iter().find(|anchor| anchor.der() == root).ok_or(ChainRefused::Root)?;
     let id = chain_id(document);
-    let known = verified.iter().find(|known| known.id == id && known.root == identity(anchor));
+    let known = verified.iter().find(|known| known.id == id && known.root == anchor.identity());
     if let Some(known) = known.filter(|known| (known.not_before..=known.not_after).contains(&now)) {
         return Ok(Arc::clone(known));
     }
     walk(document, anchor, id, now).map(Arc::new)
-}
-
-fn identity(anchor: &Anchor) -> RootIdentity {
-    RootIdentity { name: anchor.name().to_owned(), sha256: *anchor.sha256(), class: anchor.class() }
 }
 
 fn walk(document: &Document<'_>, anchor: &Anchor, id: [u8; 32], now: UnixTime) -> Result<VerifiedChain, ChainRefused> {
@@ -118,7 +114,7 @@ fn walk(document: &Document<'_>, anchor: &Anchor, id: [u8; 32], now: UnixTime) -
     let key = check_leaf(&leaf, leaf_position)?;
     let common_name = leaf.subject().iter_common_name().next().and_then(|name| name.as_str().ok()).map(str::to_owned);
     let (not_before, not_after) = (UnixTime(window.0), UnixTime(window.1));
-    Ok(VerifiedChain { id, key, common_name, root: identity(anchor), not_before, not_after })
+    Ok(VerifiedChain { id, key, common_name, root: anchor.identity(), not_before, not_after })
 }
 
 /// A certificate from exactly these bytes that is valid now and says nothing critical that we do not understand.
@@ -189,10 +185,7 @@ fn check_leaf(certificate: &X509Certificate<'_>, position: usize) -> Result<Publ
 }
 
 /// Whether there is a keyUsage and it allows this; a certificate without one may do nothing here.
-fn usage(
-    certificate: &X509Certificate<'_>,
-    allows: impl Fn(&x509_parser::extensions::KeyUsage) -> bool,
-) -> bool {
+fn usage(certificate: &X509Certificate<'_>, allows: impl Fn(&x509_parser::extensions::KeyUsage) -> bool) -> bool {
     certificate.extensions().iter().any(|extension| match extension.parsed_extension() {
         ParsedExtension::KeyUsage(usage) => allows(usage),
         _ => false,

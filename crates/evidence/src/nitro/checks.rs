@@ -123,7 +123,9 @@ pub fn certificate_name(
 ) -> Result<Option<String>, DocumentRefused> {
     let Some((named, place)) = chain.common_name().and_then(|name| name.split_once('.')) else { return Ok(None) };
     match ModuleId::parse(kind, named) {
-        Some(named) if named == *module => Ok(place.strip_suffix(".aws").filter(|place| is_region(place)).map(str::to_owned)),
+        Some(named) if named == *module => {
+            Ok(place.strip_suffix(".aws").filter(|place| is_region(place)).map(str::to_owned))
+        }
         Some(_) => Err(ChainRefused::Module.into()),
         None => Ok(None),
     }
@@ -168,7 +170,11 @@ pub fn debug(pcrs: &Pcrs<'_>) -> Result<(), Unverified> {
 /// [`Unverified::Instance`], [`Unverified::MissingPcr`].
 pub fn instance(pcrs: &Pcrs<'_>, module: &ModuleId) -> Result<(), Unverified> {
     let found = pcrs.get(INSTANCE_PCR).ok_or(Unverified::MissingPcr { pcr: INSTANCE_PCR })?;
-    if crypto::equal(measured_text(module.instance_id()).as_bytes(), found) { Ok(()) } else { Err(Unverified::Instance) }
+    if crypto::equal(measured_text(module.instance_id()).as_bytes(), found) {
+        Ok(())
+    } else {
+        Err(Unverified::Instance)
+    }
 }
 
 /// A PCR into which the hypervisor measured this text once, without hashing it first: SHA-384 over 48 zero bytes and the

@@ -9,7 +9,7 @@ use super::document::Pcrs;
 use super::module::ModuleId;
 use crate::crypto::Digest;
 use crate::key::ProvenKey;
-use crate::tpm::endorsement::RootIdentity;
+use crate::x509::RootIdentity;
 use crate::{Provenance, TrustClass};
 
 /// Verified claims of an enclave; worth something inside [`Verified`](crate::Verified) only.

@@ -146,17 +146,17 @@ mod tests {
     #[test]
     fn what_is_not_signed_has_one_spelling() {
         for spoiled in [
-            [&[0xd3], PLAIN].concat(),                                        // COSE_Mac0's neighbour
-            [&[0xd2, 0xd2], PLAIN].concat(),                                  // two tags
-            [&[0xd8, 18], PLAIN].concat(),                                    // a longer tag
-            [PLAIN, &[0]].concat(),                                           // a trailing byte
-            b"\x83\x44\xa1\x01\x38\x22\xa0\x41p".to_vec(),                    // three parts
-            b"\x9f\x44\xa1\x01\x38\x22\xa0\x41p\x41s\xff".to_vec(),           // an indefinite array
-            b"\x84\x44\xa1\x01\x38\x22\xbf\xff\x41p\x41s".to_vec(),           // an indefinite map
-            b"\x84\x44\xa1\x01\x38\x22\xa1\x01\x38\x22\x41p\x41s".to_vec(),   // something unprotected
-            b"\x84\x44\xa1\x01\x38\x22\xa0\xf6\x41s".to_vec(),                // a detached payload
-            b"\x84\x44\xa1\x01\x38\x22\xa0\x61p\x41s".to_vec(),               // a text
-            b"\x84\xa1\x01\x38\x22\xa0\x41p\x41s".to_vec(),                   // a header that is not wrapped
+            [&[0xd3], PLAIN].concat(),                                      // COSE_Mac0's neighbour
+            [&[0xd2, 0xd2], PLAIN].concat(),                                // two tags
+            [&[0xd8, 18], PLAIN].concat(),                                  // a longer tag
+            [PLAIN, &[0]].concat(),                                         // a trailing byte
+            b"\x83\x44\xa1\x01\x38\x22\xa0\x41p".to_vec(),                  // three parts
+            b"\x9f\x44\xa1\x01\x38\x22\xa0\x41p\x41s\xff".to_vec(),         // an indefinite array
+            b"\x84\x44\xa1\x01\x38\x22\xbf\xff\x41p\x41s".to_vec(),         // an indefinite map
+            b"\x84\x44\xa1\x01\x38\x22\xa1\x01\x38\x22\x41p\x41s".to_vec(), // something unprotected
+            b"\x84\x44\xa1\x01\x38\x22\xa0\xf6\x41s".to_vec(),              // a detached payload
+            b"\x84\x44\xa1\x01\x38\x22\xa0\x61p\x41s".to_vec(),             // a text
+            b"\x84\xa1\x01\x38\x22\xa0\x41p\x41s".to_vec(),                 // a header that is not wrapped
         ] {
             assert!(parse(&spoiled).is_err(), "{spoiled:02x?}");
         }

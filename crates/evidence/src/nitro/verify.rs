@@ -18,7 +18,7 @@ use crate::binding::Binding;
 use crate::challenge::Commitment;
 use crate::error::Malformed;
 use crate::evidence::{Evidence, Verified};
-use crate::tpm::endorsement::Roots;
+use crate::x509::Roots;
 
 const KIND: DocumentKind = DocumentKind::Enclave;
 

@@ -7,7 +7,7 @@ use holdfast_identity::UnixTime;
 use crate::crypto::Digest;
 use crate::key::ProvenKey;
 use crate::nitro::{ModuleId, VerifiedChain, provenance};
-use crate::tpm::endorsement::RootIdentity;
+use crate::x509::RootIdentity;
 use crate::{Provenance, TrustClass};
 
 /// Verified claims of a NitroTPM; worth something inside [`Verified`](crate::Verified) only.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ciborium::Value;
 use holdfast_evidence::TrustClass;
 use holdfast_evidence::nitro::DocumentKind;
-use holdfast_evidence::tpm::endorsement::{Anchor, Roots};
+use holdfast_evidence::x509::{Anchor, Roots};
 use holdfast_identity::UnixTime;
 use rcgen::{
     BasicConstraints, CertificateParams, CustomExtension, IsCa, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use holdfast_evidence::TrustClass;
 use holdfast_evidence::nitro::{Document, DocumentKind, Unverified, VerifiedChain, checks, verify_chain};
 use holdfast_evidence::nitrotpm;
-use holdfast_evidence::tpm::endorsement::{Anchor, Roots};
+use holdfast_evidence::x509::{Anchor, Roots};
 use holdfast_identity::UnixTime;
 
 use crate::vectors;

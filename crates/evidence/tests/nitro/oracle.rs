@@ -18,11 +18,10 @@ fn assert_same(kind: DocumentKind, bytes: &[u8]) {
         untagged => untagged.into_array().unwrap(),
     };
     let part = |at: usize| parts[at].as_bytes().unwrap().as_slice();
-    assert_eq!((part(0), part(2), part(3)), (
-        document.envelope.protected,
-        document.envelope.payload,
-        document.envelope.signature
-    ));
+    assert_eq!(
+        (part(0), part(2), part(3)),
+        (document.envelope.protected, document.envelope.payload, document.envelope.signature)
+    );
     let payload = read(document.envelope.payload).into_map().unwrap();
     let field = |key: &str| payload.iter().find(|(found, _)| found.as_text() == Some(key)).map(|(_, value)| value);
     assert_eq!(field("module_id").unwrap().as_text(), Some(document.module_id));

@@ -71,11 +71,8 @@ fn a_document_with_a_software_key_and_a_forged_quote_gain_nothing() {
     // PCRs that the instance does not have, quoted with every form that a TPM gives to a quote
     let selection = PcrSelection { bank: Bank::Sha384, pcrs: PcrIndex::all().collect::<PcrSet>() };
     let digest = HashAlg::Sha256.digest(&[&[0x77; 24 * 48]]);
-    let key = holdfast_evidence::crypto::PublicKey::ec(
-        holdfast_evidence::crypto::Curve::P256,
-        &point[1..33],
-        &point[33..],
-    );
+    let key =
+        holdfast_evidence::crypto::PublicKey::ec(holdfast_evidence::crypto::Curve::P256, &point[1..33], &point[33..]);
     let scheme = Scheme::Signing { algorithm: holdfast_evidence::crypto::SignatureAlg::Ecdsa, hash: 0x000b };
     let public = Public::encode(&key.unwrap(), HashAlg::Sha256, Attributes::AK_TEMPLATE, &[], None, scheme);
     let signer = Public::parse(&public).unwrap().name().qualified_in(Hierarchy::Endorsement);

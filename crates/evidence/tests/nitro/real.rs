@@ -97,7 +97,13 @@ fn facts_of_a_real_document_are_read_as_its_provenance_has_them() {
     let roots = aws(&folder);
     for (file, kind, made, instance, region) in [
         ("nitro/veracruz-2022.cose", DocumentKind::Enclave, 1_668_034_320_696, "i-04fd167167daacf3b", "eu-west-1"),
-        ("nitro/worldcoin-2025-09-signed-eif-pcr8.cose", DocumentKind::Enclave, 1_758_628_609_915, "i-01b324f0b8b6c25ea", "us-east-1"),
+        (
+            "nitro/worldcoin-2025-09-signed-eif-pcr8.cose",
+            DocumentKind::Enclave,
+            1_758_628_609_915,
+            "i-01b324f0b8b6c25ea",
+            "us-east-1",
+        ),
         ("nitrotpm/attestation-doc.cose", DocumentKind::Tpm, 1_770_113_522_437, "i-01cfb383223e42522", "us-east-1"),
     ] {
         let bytes = std::fs::read(folder.join(file)).unwrap();
