@@ -54,6 +54,12 @@ pub enum Defect {
     /// The same thing stands twice.
     #[error("stands twice")]
     Duplicate,
+    /// What must be there is not.
+    #[error("is missing")]
+    Missing,
+    /// A name that the document does not define.
+    #[error("is none that we know")]
+    Unknown,
     /// Not the encoding that the document demands (DER, UTF-8, ordering).
     #[error("not in its required encoding")]
     Encoding,
@@ -114,6 +120,8 @@ pub enum Structure {
     NitroDocument,
     /// Our evidence item of kind `nitrotpm`.
     NitroTpmItem,
+    /// A NitroTPM attestation document.
+    NitroTpmDocument,
     /// Our evidence item of kind `azure`.
     AzureItem,
     /// An HCL report.
@@ -157,6 +165,7 @@ impl Structure {
             Self::NitroItem => "Nitro evidence item",
             Self::NitroDocument => "Nitro attestation document",
             Self::NitroTpmItem => "NitroTPM evidence item",
+            Self::NitroTpmDocument => "NitroTPM attestation document",
             Self::AzureItem => "Azure evidence item",
             Self::AzureReport => "HCL report",
             Self::AzureRuntimeData => "HCL runtime data",
@@ -203,6 +212,7 @@ impl Malformed {
             Structure::NitroItem => "nitro.item.malformed",
             Structure::NitroDocument => "nitro.document.malformed",
             Structure::NitroTpmItem => "nitrotpm.item.malformed",
+            Structure::NitroTpmDocument => "nitrotpm.document.malformed",
             Structure::AzureItem => "azure.item.malformed",
             Structure::AzureReport => "azure.hcl.malformed",
             Structure::AzureRuntimeData => "azure.runtime_data.malformed",

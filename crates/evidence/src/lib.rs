@@ -20,6 +20,8 @@ mod error;
 mod evidence;
 pub mod key;
 mod launch;
+pub mod nitro;
+pub mod nitrotpm;
 pub mod reader;
 pub mod snp;
 pub mod tpm;
