@@ -193,7 +193,7 @@ fn element(tag: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// `SEQUENCE { INTEGER r, INTEGER s }`, leading zeros of the integers removed.
-fn ecdsa_value(der: &[u8]) -> Option<SignatureValue<'_>> {
+pub(crate) fn ecdsa_value(der: &[u8]) -> Option<SignatureValue<'_>> {
     let (both, end) = element(0x30, der)?;
     let (r, rest) = element(0x02, both)?;
     let (s, rest) = element(0x02, rest)?;

@@ -24,6 +24,7 @@ pub mod nitro;
 pub mod nitrotpm;
 pub mod reader;
 pub mod snp;
+pub mod tdx;
 pub mod tpm;
 pub mod x509;
 

@@ -1,0 +1,228 @@
+//! Intel's public-key infrastructure for quotes: P-256 throughout, one root, one CA at most below it. Checks one
+//! certificate under another; revocation is the collateral's part.
+
+use holdfast_identity::UnixTime;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::ParsedExtension;
+use x509_parser::prelude::FromDer as _;
+
+use crate::crypto::{self, Curve, HashAlg, PublicKey, SignatureAlg, SignatureValue};
+use crate::key::ecdsa_value;
+use crate::tpm::endorsement::{Anchor, RootIdentity, Roots};
+
+/// ecdsa-with-SHA256
+const ECDSA_SHA256: &str = "1.2.840.10045.4.3.2";
+/// Critical extensions that we understand: keyUsage, basicConstraints.
+const UNDERSTOOD: [&str; 2] = ["2.5.29.15", "2.5.29.19"];
+/// Certificates of one PEM chain that are looked at: leaf, CA, root, and one to spare.
+pub(super) const CHAIN_MAX: usize = 4;
+
+/// Why a certificate does not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadCertificate {
+    /// No certificate of ours: no X.509, another algorithm than ECDSA on P-256 with SHA-256, a critical extension that
+    /// is not understood.
+    #[error("no X.509 certificate with ECDSA on P-256")]
+    Malformed,
+    /// No certificate is there.
+    #[error("no certificate is there")]
+    Missing,
+    /// Not valid yet, or no more. Seconds since 1970.
+    #[error("certificate {depth} is valid from {not_before} to {not_after}, now is {now}")]
+    Expired {
+        /// 0 is the leaf.
+        depth: usize,
+        /// Start.
+        not_before: i64,
+        /// End.
+        not_after: i64,
+        /// The clock of the verification.
+        now: i64,
+    },
+    /// No trusted root is its issuer.
+    #[error("no trusted root leads to it")]
+    Untrusted,
+    /// Its signature does not verify under its issuer's key.
+    #[error("signature does not verify")]
+    Signature,
+    /// An issuer may not issue, or the leaf may.
+    #[error("certificate {depth} has other rights than its place demands")]
+    Rights {
+        /// 0 is the leaf.
+        depth: usize,
+    },
+}
+
+/// A certificate of the right kind, nothing verified yet.
+#[derive(Clone, Debug)]
+pub(super) struct Certificate<'a> {
+    pub(super) der: &'a [u8],
+    pub(super) parsed: X509Certificate<'a>,
+    pub(super) key: PublicKey,
+}
+
+impl<'a> Certificate<'a> {
+    pub(super) fn parse(der: &'a [u8]) -> Result<Self, BadCertificate> {
+        let (rest, parsed) = X509Certificate::from_der(der).map_err(|_| BadCertificate::Malformed)?;
+        let key = PublicKey::from_parsed(parsed.public_key()).ok_or(BadCertificate::Malformed)?;
+        let is_p256 = matches!(key, PublicKey::Ec { curve: Curve::P256, .. });
+        if !rest.is_empty() || !is_p256 || !understands_extensions(&parsed) {
+            return Err(BadCertificate::Malformed);
+        }
+        Ok(Self { der, parsed, key })
+    }
+
+    /// The common name of its issuer.
+    pub(super) fn issuer_name(&self) -> &str {
+        self.parsed.issuer().iter_common_name().find_map(|name| name.as_str().ok()).unwrap_or_default()
+    }
+
+    /// notBefore and notAfter, seconds since 1970.
+    pub(super) fn validity(&self) -> (i64, i64) {
+        let validity = self.parsed.validity();
+        (validity.not_before.timestamp(), validity.not_after.timestamp())
+    }
+
+    fn is_valid_at(&self, now: UnixTime, depth: usize) -> Result<(), BadCertificate> {
+        let (not_before, not_after) = self.validity();
+        let now = now.seconds();
+        if (not_before..=not_after).contains(&now) {
+            Ok(())
+        } else {
+            Err(BadCertificate::Expired { depth, not_before, not_after, now })
+        }
+    }
+
+    /// Whether the bearer of `issuer` issued it: name, algorithm, signature over the original bytes.
+    fn is_issued_by(&self, issuer: &Self) -> Result<(), BadCertificate> {
+        if self.parsed.issuer().as_raw() != issuer.parsed.subject().as_raw() {
+            return Err(BadCertificate::Untrusted);
+        }
+        let algorithm = &self.parsed.signature_algorithm;
+        let is_ours = algorithm.algorithm.to_id_string() == ECDSA_SHA256 && algorithm.parameters.is_none();
+        if !is_ours || *algorithm != self.parsed.tbs_certificate.signature {
+            return Err(BadCertificate::Malformed);
+        }
+        verify_der(&issuer.key, self.parsed.tbs_certificate.as_ref(), &self.parsed.signature_value.data)
+    }
+
+    /// The rights that its place demands.
+    fn may_issue(&self, below: u32, depth: usize) -> Result<(), BadCertificate> {
+        let (mut is_ca, mut signs) = (false, false);
+        for extension in self.parsed.extensions() {
+            match extension.parsed_extension() {
+                ParsedExtension::BasicConstraints(constraints) => {
+                    is_ca = constraints.ca && constraints.path_len_constraint.is_none_or(|allowed| allowed >= below);
+                }
+                ParsedExtension::KeyUsage(usage) => signs = usage.key_cert_sign() && usage.crl_sign(),
+                _ => {}
+            }
+        }
+        if is_ca && signs { Ok(()) } else { Err(BadCertificate::Rights { depth }) }
+    }
+
+    fn may_sign(&self) -> Result<(), BadCertificate> {
+        let (mut is_ca, mut signs) = (false, false);
+        for extension in self.parsed.extensions() {
+            match extension.parsed_extension() {
+                ParsedExtension::BasicConstraints(constraints) => is_ca = constraints.ca,
+                ParsedExtension::KeyUsage(usage) => signs = usage.digital_signature() && !usage.key_cert_sign(),
+                _ => {}
+            }
+        }
+        if signs && !is_ca { Ok(()) } else { Err(BadCertificate::Rights { depth: 0 }) }
+    }
+}
+
+/// A path from a leaf to a root that holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Path {
+    pub(super) root: RootIdentity,
+    /// DER of the root.
+    pub(super) root_der: Vec<u8>,
+    /// Latest begin and earliest end of its certificates.
+    pub(super) not_before: i64,
+    pub(super) not_after: i64,
+}
+
+/// Checks that `leaf`, a signer and no CA, leads to one of `roots`, through `ca` if there is one. Every anchor of the
+/// issuer's name is tried.
+pub(super) fn path(
+    leaf: &Certificate<'_>,
+    ca: Option<&Certificate<'_>>,
+    roots: &Roots,
+    now: UnixTime,
+) -> Result<Path, BadCertificate> {
+    leaf.may_sign()?;
+    leaf.is_valid_at(now, 0)?;
+    let mut top = leaf;
+    if let Some(ca) = ca {
+        leaf.is_issued_by(ca)?;
+        ca.may_issue(0, 1)?;
+        ca.is_valid_at(now, 1)?;
+        top = ca;
+    }
+    let depth = 1 + usize::from(ca.is_some());
+    let mut refused = BadCertificate::Untrusted;
+    for anchor in roots.anchors() {
+        let Ok(root) = Certificate::parse(anchor.der()) else { continue };
+        let checked = top
+            .is_issued_by(&root)
+            .and_then(|()| root.may_issue(u32::from(ca.is_some()), depth))
+            .and_then(|()| root.is_valid_at(now, depth));
+        match checked {
+            Ok(()) => return Ok(Path::new(anchor, [Some(leaf), ca, Some(&root)].into_iter().flatten())),
+            Err(BadCertificate::Untrusted) => {}
+            Err(problem) => refused = problem,
+        }
+    }
+    Err(refused)
+}
+
+impl Path {
+    fn new<'c>(anchor: &Anchor, certificates: impl Iterator<Item = &'c Certificate<'c>> + Clone) -> Self {
+        let validities = certificates.map(Certificate::validity);
+        Self {
+            root: RootIdentity { name: anchor.name().to_owned(), sha256: *anchor.sha256(), class: anchor.class() },
+            root_der: anchor.der().to_vec(),
+            not_before: validities.clone().map(|(begin, _)| begin).max().unwrap_or(i64::MAX),
+            not_after: validities.map(|(_, end)| end).min().unwrap_or(i64::MIN),
+        }
+    }
+}
+
+/// Verifies an ECDSA signature with SHA-256, in DER.
+pub(super) fn verify_der(key: &PublicKey, message: &[u8], signature: &[u8]) -> Result<(), BadCertificate> {
+    let value = ecdsa_value(signature).ok_or(BadCertificate::Signature)?;
+    crypto::verify(key, SignatureAlg::Ecdsa, HashAlg::Sha256, message, value).map_err(|_| BadCertificate::Signature)
+}
+
+/// Verifies an ECDSA signature with SHA-256: r and s, 32 bytes each.
+pub(super) fn verify_raw(key: &PublicKey, message: &[u8], signature: &[u8; 64]) -> Result<(), BadCertificate> {
+    let (r, s) = signature.split_at(32);
+    let value = SignatureValue::Ecdsa { r, s };
+    crypto::verify(key, SignatureAlg::Ecdsa, HashAlg::Sha256, message, value).map_err(|_| BadCertificate::Signature)
+}
+
+/// The certificates of a PEM text, at most [`CHAIN_MAX`]. What stands between them, a terminating zero say, is nothing.
+pub(super) fn pem_chain(pem: &[u8]) -> Vec<Vec<u8>> {
+    let blocks = x509_parser::pem::Pem::iter_from_buffer(pem).filter_map(Result::ok);
+    blocks.filter(|pem| pem.label == "CERTIFICATE").map(|pem| pem.contents).take(CHAIN_MAX).collect()
+}
+
+/// Whether every critical extension is one that we understand and could parse, and none stands twice.
+fn understands_extensions(certificate: &X509Certificate<'_>) -> bool {
+    let extensions = certificate.extensions();
+    let doubled = extensions
+        .iter()
+        .enumerate()
+        .any(|(at, extension)| extensions.iter().skip(at + 1).any(|other| other.oid == extension.oid));
+    !doubled
+        && extensions.iter().filter(|extension| extension.critical).all(|extension| {
+            UNDERSTOOD.contains(&extension.oid.to_id_string().as_str())
+                && !matches!(
+                    extension.parsed_extension(),
+                    ParsedExtension::ParseError { .. } | ParsedExtension::UnsupportedExtension { .. }
+                )
+        })
+}
