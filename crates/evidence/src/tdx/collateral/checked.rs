@@ -198,9 +198,8 @@ impl<'a> List<'a> {
         if !rest.is_empty() || parsed.extensions().iter().any(|extension| extension.critical) {
             return Err(other("encoding"));
         }
-        // The second of nextUpdate is the next list's already.
-        let (not_before, not_after) = (parsed.last_update().timestamp(), end.timestamp().saturating_sub(1));
-        let window = Window { document, not_before, not_after };
+        // The second of nextUpdate is the next list's already. A list from the future revokes no less.
+        let window = Window { document, not_before: i64::MIN, not_after: end.timestamp().saturating_sub(1) };
         Ok(Self { document, issuer: parsed.issuer().as_raw().to_vec(), parsed, window })
     }
 
