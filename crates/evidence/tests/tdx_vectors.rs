@@ -17,7 +17,7 @@ use holdfast_evidence::tdx::{
     Collateral, CollateralParts, KnownCollateral, PckCa, Quote, TcbStatus, TdxEndorsements, Unverified, VerifiedQuote,
     checks, pck_chain, verify_quote,
 };
-use holdfast_evidence::tpm::endorsement::{Anchor, Roots};
+use holdfast_evidence::x509::{Anchor, Roots};
 use holdfast_identity::UnixTime;
 
 fn folder() -> Option<PathBuf> {

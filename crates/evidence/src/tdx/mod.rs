@@ -6,10 +6,14 @@
 //! ```
 
 mod attributes;
+mod boot;
+mod ccel;
 pub mod checks;
+mod claims;
 mod collateral;
 mod dcap;
 mod error;
+mod evidence;
 mod item;
 mod pck;
 mod pki;
@@ -19,8 +23,11 @@ mod tcb;
 mod verify;
 
 pub use attributes::TdAttributes;
+pub use boot::{TdBoot, TdEvent, TdText};
+pub use claims::TdxClaims;
 pub use collateral::{COLLATERAL_BYTES_MAX, CheckedCollateral, Collateral, CollateralParts};
 pub use error::{Document, Unverified};
+pub use evidence::{TdxEvidence, TdxWants};
 pub use item::TdxItem;
 pub use pck::{PckCa, PlatformIdentity, PlatformKind, VerifiedPck, pck_chain};
 pub use pki::BadCertificate;

@@ -8,7 +8,7 @@ use super::error::Unverified;
 use super::pki::{self, BadCertificate, Certificate, Path};
 use super::quote::Quote;
 use crate::crypto::PublicKey;
-use crate::tpm::endorsement::{RootIdentity, Roots};
+use crate::x509::{RootIdentity, Roots};
 
 /// The CA above a PCK certificate; each has a revocation list of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -3,17 +3,14 @@
 
 use holdfast_identity::UnixTime;
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::ParsedExtension;
-use x509_parser::prelude::FromDer as _;
 
 use crate::crypto::{self, Curve, HashAlg, PublicKey, SignatureAlg, SignatureValue};
 use crate::key::ecdsa_value;
-use crate::tpm::endorsement::{Anchor, RootIdentity, Roots};
+use crate::x509::issuer::{self, CaRights};
+use crate::x509::{Anchor, RootIdentity, Roots};
 
 /// ecdsa-with-SHA256
 const ECDSA_SHA256: &str = "1.2.840.10045.4.3.2";
-/// Critical extensions that we understand: keyUsage, basicConstraints.
-const UNDERSTOOD: [&str; 2] = ["2.5.29.15", "2.5.29.19"];
 /// Certificates of one PEM chain that are looked at: leaf, CA, root, and one to spare.
 pub(super) const CHAIN_MAX: usize = 4;
 
@@ -63,10 +60,10 @@ pub(super) struct Certificate<'a> {
 
 impl<'a> Certificate<'a> {
     pub(super) fn parse(der: &'a [u8]) -> Result<Self, BadCertificate> {
-        let (rest, parsed) = X509Certificate::from_der(der).map_err(|_| BadCertificate::Malformed)?;
+        let parsed = issuer::parse(der).ok_or(BadCertificate::Malformed)?;
         let key = PublicKey::from_parsed(parsed.public_key()).ok_or(BadCertificate::Malformed)?;
         let is_p256 = matches!(key, PublicKey::Ec { curve: Curve::P256, .. });
-        if !rest.is_empty() || !is_p256 || !understands_extensions(&parsed) {
+        if !is_p256 || !issuer::understands_extensions(&parsed) {
             return Err(BadCertificate::Malformed);
         }
         Ok(Self { der, parsed, key })
@@ -79,8 +76,7 @@ impl<'a> Certificate<'a> {
 
     /// notBefore and notAfter, seconds since 1970.
     pub(super) fn validity(&self) -> (i64, i64) {
-        let validity = self.parsed.validity();
-        (validity.not_before.timestamp(), validity.not_after.timestamp())
+        issuer::validity(&self.parsed)
     }
 
     fn is_valid_at(&self, now: UnixTime, depth: usize) -> Result<(), BadCertificate> {
@@ -106,30 +102,19 @@ impl<'a> Certificate<'a> {
         verify_der(&issuer.key, self.parsed.tbs_certificate.as_ref(), &self.parsed.signature_value.data)
     }
 
-    /// The rights that its place demands.
+    /// Whether it may issue certificates and lists with `below` CAs between it and the leaf.
     fn may_issue(&self, below: u32, depth: usize) -> Result<(), BadCertificate> {
-        let (mut is_ca, mut signs) = (false, false);
-        for extension in self.parsed.extensions() {
-            match extension.parsed_extension() {
-                ParsedExtension::BasicConstraints(constraints) => {
-                    is_ca = constraints.ca && constraints.path_len_constraint.is_none_or(|allowed| allowed >= below);
-                }
-                ParsedExtension::KeyUsage(usage) => signs = usage.key_cert_sign() && usage.crl_sign(),
-                _ => {}
-            }
-        }
-        if is_ca && signs { Ok(()) } else { Err(BadCertificate::Rights { depth }) }
+        let CaRights { is_ca, path_length, may_sign, may_sign_crls } = CaRights::of(&self.parsed);
+        let may = is_ca == Some(true) && may_sign && may_sign_crls && path_length.is_none_or(|most| most >= below);
+        if may { Ok(()) } else { Err(BadCertificate::Rights { depth }) }
     }
 
+    /// Whether it is no CA's, and for signing.
     fn may_sign(&self) -> Result<(), BadCertificate> {
-        let (mut is_ca, mut signs) = (false, false);
-        for extension in self.parsed.extensions() {
-            match extension.parsed_extension() {
-                ParsedExtension::BasicConstraints(constraints) => is_ca = constraints.ca,
-                ParsedExtension::KeyUsage(usage) => signs = usage.digital_signature() && !usage.key_cert_sign(),
-                _ => {}
-            }
-        }
+        let signs = self.parsed.key_usage().is_ok_and(|usage| {
+            usage.is_some_and(|usage| usage.value.digital_signature() && !usage.value.key_cert_sign())
+        });
+        let is_ca = CaRights::of(&self.parsed).is_ca == Some(true);
         if signs && !is_ca { Ok(()) } else { Err(BadCertificate::Rights { depth: 0 }) }
     }
 }
@@ -183,7 +168,7 @@ impl Path {
     fn new<'c>(anchor: &Anchor, certificates: impl Iterator<Item = &'c Certificate<'c>> + Clone) -> Self {
         let validities = certificates.map(Certificate::validity);
         Self {
-            root: RootIdentity { name: anchor.name().to_owned(), sha256: *anchor.sha256(), class: anchor.class() },
+            root: anchor.identity(),
             root_der: anchor.der().to_vec(),
             not_before: validities.clone().map(|(begin, _)| begin).max().unwrap_or(i64::MAX),
             not_after: validities.map(|(_, end)| end).min().unwrap_or(i64::MIN),
@@ -208,21 +193,4 @@ pub(super) fn verify_raw(key: &PublicKey, message: &[u8], signature: &[u8; 64]) 
 pub(super) fn pem_chain(pem: &[u8]) -> Vec<Vec<u8>> {
     let blocks = x509_parser::pem::Pem::iter_from_buffer(pem).filter_map(Result::ok);
     blocks.filter(|pem| pem.label == "CERTIFICATE").map(|pem| pem.contents).take(CHAIN_MAX).collect()
-}
-
-/// Whether every critical extension is one that we understand and could parse, and none stands twice.
-fn understands_extensions(certificate: &X509Certificate<'_>) -> bool {
-    let extensions = certificate.extensions();
-    let doubled = extensions
-        .iter()
-        .enumerate()
-        .any(|(at, extension)| extensions.iter().skip(at + 1).any(|other| other.oid == extension.oid));
-    !doubled
-        && extensions.iter().filter(|extension| extension.critical).all(|extension| {
-            UNDERSTOOD.contains(&extension.oid.to_id_string().as_str())
-                && !matches!(
-                    extension.parsed_extension(),
-                    ParsedExtension::ParseError { .. } | ParsedExtension::UnsupportedExtension { .. }
-                )
-        })
 }

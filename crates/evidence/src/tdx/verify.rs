@@ -12,7 +12,8 @@ use super::pck::{PlatformIdentity, VerifiedPck, pck_chain};
 use super::quote::Quote;
 use super::report::{Measurement, TdReport};
 use super::tcb::Tcb;
-use crate::tpm::endorsement::{RootIdentity, Roots};
+use crate::launch::TdxLaunch;
+use crate::x509::{RootIdentity, Roots};
 use crate::{Provenance, TrustClass};
 
 /// What the verifier brings.
@@ -92,6 +93,13 @@ impl VerifiedQuote {
     #[must_use]
     pub const fn trailing_bytes(&self) -> usize {
         self.trailing_bytes
+    }
+
+    /// Which launch the TD is of.
+    #[must_use]
+    pub const fn launch(&self) -> TdxLaunch {
+        let TdReport { mr_td, mr_config_id, mr_owner, mr_owner_config, .. } = self.report;
+        TdxLaunch { mrtd: mr_td, mrconfigid: mr_config_id, mrowner: mr_owner, mrownerconfig: mr_owner_config }
     }
 
     /// Who vouches for what the quote says: hardware, or a simulator.

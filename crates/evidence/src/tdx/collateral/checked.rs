@@ -10,7 +10,7 @@ use super::{Collateral, Signed};
 use crate::tdx::error::{Document, Unverified};
 use crate::tdx::pck::VerifiedPck;
 use crate::tdx::pki::{self, Certificate};
-use crate::tpm::endorsement::{RootIdentity, Roots};
+use crate::x509::{RootIdentity, Roots};
 
 /// Collateral whose signatures hold, under one root. Keep it by [`Collateral::digest`] until
 /// [`next_update`](Self::next_update): it is a value, and says the same of every quote. Made by [`Collateral::check`]

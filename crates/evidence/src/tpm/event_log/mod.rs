@@ -21,6 +21,7 @@ mod replay;
 pub(crate) mod variable;
 
 pub use boot::{BootFacts, Stage};
+pub(crate) use device_path::image_path;
 pub use error::{MalformedLog, UnprovenBoot};
 pub use event::{Event, EventType};
 pub use guid::Guid;

@@ -23,6 +23,18 @@ pub enum FileLabel {
     Other,
 }
 
+impl FileLabel {
+    /// The label of an event, by its claimed type and data.
+    pub(crate) fn of(event: &Event<'_>) -> Self {
+        match (event.kind, event.data.first_chunk::<4>()) {
+            (EventType::EVENT_TAG, Some(&LOAD_OPTIONS_TAG)) => Self::LoadOptions,
+            (EventType::EVENT_TAG, Some(&INITRD_TAG)) => Self::Initrd,
+            (EventType::IPL, _) => path(event.data).map_or(Self::Other, Self::Path),
+            _ => Self::Other,
+        }
+    }
+}
+
 /// One event of PCR 9, whatever type it claims: the digest of a file's or an option's contents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MeasuredFile {
@@ -36,13 +48,7 @@ pub struct MeasuredFile {
 
 impl MeasuredFile {
     pub(super) fn from_event(event: &Event<'_>, measurement: &Measurement) -> Self {
-        let label = match (event.kind, event.data.first_chunk::<4>()) {
-            (EventType::EVENT_TAG, Some(&LOAD_OPTIONS_TAG)) => FileLabel::LoadOptions,
-            (EventType::EVENT_TAG, Some(&INITRD_TAG)) => FileLabel::Initrd,
-            (EventType::IPL, _) => path(event.data).map_or(FileLabel::Other, FileLabel::Path),
-            _ => FileLabel::Other,
-        };
-        Self { event: event.index, digest: measurement.digest, label }
+        Self { event: event.index, digest: measurement.digest, label: FileLabel::of(event) }
     }
 
     pub(super) fn as_command_line(&self, bank: Bank) -> Option<CommandLine<'static>> {

@@ -19,6 +19,7 @@ pub use application::BootApplication;
 pub use files::{FileLabel, MeasuredFile, load_options_digest};
 pub use measurement::{Measurement, Stage};
 pub use platform::{Action, BootVariable, FirmwareVersion, MokVariable, VariableName};
+pub(crate) use text::starts_with_file;
 pub use text::{CommandLine, CommandLineSource, LoaderText};
 pub use uki::{UKI_SECTIONS, UkiSection};
 

@@ -49,7 +49,7 @@ impl LoaderText {
 }
 
 /// Whether GRUB would take the first word as a file: `/path`, `(device)/path`, or a block list (`0+4`, `+4`).
-fn starts_with_file(text: &str) -> bool {
+pub(crate) fn starts_with_file(text: &str) -> bool {
     text.trim_start().starts_with(|first: char| matches!(first, '/' | '(' | '+' | '0'..='9' | '"' | '\'' | '\\'))
 }
 
