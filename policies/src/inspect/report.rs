@@ -48,6 +48,7 @@ macro_rules! refusal_from {
 refusal_from!(
     holdfast_evidence::Malformed,
     holdfast_evidence::tpm::Unverified,
+    holdfast_evidence::tdx::Unverified,
     holdfast_evidence::tpm::endorsement::UnverifiedEk,
     holdfast_evidence::tpm::event_log::MalformedLog,
     holdfast_evidence::tpm::event_log::UnprovenBoot
@@ -237,7 +238,7 @@ impl Report {
                 Outcome::Failed => "FAILED",
                 Outcome::NotAsked => "not asked",
             };
-            writeln!(out, "  {:14} {result:10} {}", check.name, check.code.unwrap_or_default())?;
+            writeln!(out, "  {:16} {result:10} {}", check.name, check.code.unwrap_or_default())?;
         }
         if let Some(facts) = self.facts.as_object().filter(|facts| !facts.is_empty()) {
             writeln!(out, "\nfacts")?;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use holdfast_evidence::snp::SnpClaims;
+use holdfast_evidence::tdx::TdxClaims;
 use holdfast_evidence::tpm::{Bank, PcrSelection, PcrSet, ReplayedLog, TpmClaims};
 use holdfast_evidence::{EvidenceKind, Provenance, Verified};
 use holdfast_identity::UnixTime;
@@ -20,6 +21,8 @@ pub enum VerifiedItem<'a> {
     Tpm(&'a Verified<TpmClaims>),
     /// Of an SEV-SNP guest.
     Snp(&'a Verified<SnpClaims>),
+    /// Of an Intel TDX guest.
+    Tdx(&'a Verified<TdxClaims>),
 }
 
 /// Logs whose facts are kept; each takes some ten kilobytes, and a fleet of equal machines has few.
@@ -43,6 +46,7 @@ impl VerifiedItem<'_> {
         match self {
             Self::Tpm(_) => EvidenceKind::Tpm,
             Self::Snp(_) => EvidenceKind::Snp,
+            Self::Tdx(_) => EvidenceKind::Tdx,
         }
     }
 
@@ -50,6 +54,7 @@ impl VerifiedItem<'_> {
         match self {
             Self::Tpm(verified) => verified.challenge_id(),
             Self::Snp(verified) => verified.challenge_id(),
+            Self::Tdx(verified) => verified.challenge_id(),
         }
     }
 
@@ -58,6 +63,7 @@ impl VerifiedItem<'_> {
         match self {
             Self::Tpm(verified) => verified.claims().node_key.spki(),
             Self::Snp(verified) => verified.claims().node_key.spki(),
+            Self::Tdx(verified) => verified.claims().node_key.spki(),
         }
     }
 
@@ -66,6 +72,7 @@ impl VerifiedItem<'_> {
         match self {
             Self::Tpm(_) => None,
             Self::Snp(verified) => Some(verified.claims().not_after),
+            Self::Tdx(verified) => Some(verified.claims().not_after),
         }
     }
 
@@ -74,6 +81,7 @@ impl VerifiedItem<'_> {
         match self {
             Self::Tpm(verified) => Some(verified.claims().selection),
             Self::Snp(_) => None,
+            Self::Tdx(_) => None,
         }
     }
 
@@ -98,6 +106,7 @@ impl VerifiedItem<'_> {
                 facts::tpm(&sources, ownership.machine, log)
             }
             Self::Snp(verified) => facts::snp(&verified.claims().report),
+            Self::Tdx(verified) => facts::tdx(verified.claims(), ownership),
         }
     }
 }

@@ -97,7 +97,7 @@ fn secure_boot_facts(facts: &mut Collector, secure_boot: &SecureBoot) {
         (FactId::SecureBootDb, db),
         (FactId::SecureBootDbx, dbx),
     ] {
-        facts.proven_by(id, *event, entries.iter().filter_map(entry).collect());
+        facts.proven_by(id, *event, entries.iter().filter_map(signature_entry).collect());
     }
     let authorities = authorities.iter().filter_map(|one| Some((one.event, authority(one)?)));
     facts.list(FactId::SecureBootAuthorities, authorities);
@@ -110,7 +110,7 @@ fn secure_boot_facts(facts: &mut Collector, secure_boot: &SecureBoot) {
     facts.facts.insert(FactId::DmaProtectionDisabled, said);
 }
 
-fn entry(entry: &SignatureEntry) -> Option<Value> {
+pub(super) fn signature_entry(entry: &SignatureEntry) -> Option<Value> {
     let label: Cow<'static, str> = match entry.kind {
         SignatureKind::X509 | SignatureKind::Sha256 | SignatureKind::X509Sha256 => entry.kind.as_str().into(),
         SignatureKind::Other(guid) => format!("other-{guid}").into(),

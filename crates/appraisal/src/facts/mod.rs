@@ -29,7 +29,7 @@ pub use nitrotpm::NitroTpmFact;
 pub use owned::{OwnerMark, owner_digest, owner_marks};
 pub use registry::{Definition, Ownable, Shape, Subject};
 pub use snp::{SnpFact, snp, snp_report};
-pub use tdx::TdxFact;
+pub use tdx::{TdxFact, tdx, tdx_quote};
 pub use tpm::{TpmSources, tpm};
 
 use crate::value::Value;

@@ -7,8 +7,8 @@ use holdfast_evidence::tpm::event_log::boot::load_options_digest;
 use toml::de::{DeTable, DeValue};
 
 use crate::document::{Document, Node, Reader, is_name};
-use crate::facts::FactId;
 use crate::facts::read::{self, Noted};
+use crate::facts::{FactId, TdxFact};
 use crate::finding::{Finding, Kind, nearest};
 use crate::reference::ReferenceValues;
 use crate::value::Value;
@@ -95,11 +95,15 @@ impl<'t, 'i> Names<'t, 'i> {
 
     /// Gives each command line the digest under which a kernel's EFI stub measures it: there the log holds no text.
     fn measured(&self, id: FactId, mut values: Vec<Noted>) -> Vec<Noted> {
-        if id == FactId::CommandLines {
-            for noted in &mut values {
-                if let Value::Text(text) = &noted.value {
-                    noted.digest = Some(load_options_digest(self.bank, text));
-                }
+        let bank = match id {
+            FactId::CommandLines => self.bank,
+            // RTMRs have one bank, whatever the policy asks of a TPM
+            FactId::Tdx(TdxFact::CommandLines) => Bank::Sha384,
+            _ => return values,
+        };
+        for noted in &mut values {
+            if let Value::Text(text) = &noted.value {
+                noted.digest = Some(load_options_digest(bank, text));
             }
         }
         values

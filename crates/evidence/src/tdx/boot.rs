@@ -64,7 +64,7 @@ impl TdBoot {
     /// # Errors
     /// [`Unverified::Log`], [`Unverified::LogUnproven`], [`Unverified::Replay`].
     pub fn derive(log: &[u8], quoted: &[Measurement; 4]) -> Result<Self, Unverified> {
-        let log = EventLog::parse(log)?;
+        let log = EventLog::parse_cc(log)?;
         let events = ccel::extended(&log)?;
         ccel::replay(&events, quoted)?;
         let of = |register| events.iter().filter(move |event| event.register == register);

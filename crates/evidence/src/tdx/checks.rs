@@ -1,13 +1,17 @@
 //! The single checks of a quote, in the order in which [`verify_quote`](super::verify_quote) makes them, for `verify`
 //! and for whoever shows them one by one. Each says one thing; none rests on another that has not been made.
 
+use holdfast_identity::UnixTime;
+
 use super::attributes::TdAttributes;
 use super::collateral::CheckedCollateral;
+use super::dcap;
 use super::error::Unverified;
 use super::pck::VerifiedPck;
 use super::pki;
 use super::quote::Quote;
 use super::report::Measurement;
+use super::tcb::Tcb;
 use crate::crypto::{self, Curve, PublicKey};
 
 /// The PCK signed the quoting enclave's report.
@@ -113,6 +117,20 @@ pub fn service_td(quote: &Quote<'_>, listed: &[Measurement]) -> Result<(), Unver
         None | Some(0) => Ok(()),
         Some(found) => Err(Unverified::Partition { found }),
     }
+}
+
+/// What Intel says about the platform's versions, by `dcap-qvl`, which makes all of the checks above once more.
+///
+/// # Errors
+/// [`Unverified::TcbRevoked`], [`Unverified::TcbNoLevel`], [`Unverified::TdxModule`]; [`Unverified::Dcap`] for
+/// whatever it refuses and our own checks did not.
+pub fn tcb(
+    quote: &Quote<'_>,
+    pck: &VerifiedPck,
+    collateral: &CheckedCollateral,
+    now: UnixTime,
+) -> Result<Tcb, Unverified> {
+    dcap::judge(quote, pck, collateral, now)
 }
 
 /// The quoting enclave is the one that Intel's identity document describes. Its SVN is a matter of levels.

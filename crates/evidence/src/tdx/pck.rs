@@ -123,6 +123,12 @@ pub fn pck_chain(quote: &Quote<'_>, roots: &Roots, now: UnixTime) -> Result<Veri
     Ok(VerifiedPck { platform, key: leaf.key.clone(), leaf: leaf_der.clone(), ca: ca_der.clone(), path })
 }
 
+/// The certificates in a quote, DER, as it brings them along; nothing about them is verified.
+#[must_use]
+pub fn certificates(quote: &Quote<'_>) -> Vec<Vec<u8>> {
+    pki::pem_chain(quote.pck_chain)
+}
+
 /// Which collateral a quote claims to need; `None` if its certificate cannot be read, so that no collateral helps.
 pub(super) fn claimed_kind(quote: &Quote<'_>) -> Option<PlatformKind> {
     let chain = pki::pem_chain(quote.pck_chain);

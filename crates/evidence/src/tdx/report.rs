@@ -92,6 +92,17 @@ impl BodyType {
 }
 
 impl TdReport {
+    /// Whether a service TD is bound to this one, as far as the report can say.
+    #[must_use]
+    pub fn has_service_td(&self) -> bool {
+        let bound = |measurement: &Measurement| *measurement != [0; 48];
+        let later = self.later.as_ref();
+        let extended = later.and_then(|later| later.extended.as_ref());
+        self.td_attributes.has(TdAttributes::SERVTD_EXT)
+            || later.is_some_and(|later| bound(&later.mr_service_td))
+            || extended.is_some_and(|extended| bound(&extended.current_service_td))
+    }
+
     pub(super) fn read(reader: &mut Reader<'_>, body: BodyType) -> Result<Self, Malformed> {
         let report = Self {
             tee_tcb_svn: reader.array("TEE_TCB_SVN")?,

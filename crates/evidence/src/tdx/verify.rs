@@ -6,7 +6,6 @@ use holdfast_identity::UnixTime;
 
 use super::checks;
 use super::collateral::{CheckedCollateral, Collateral};
-use super::dcap;
 use super::error::{Document, Unverified};
 use super::pck::{PlatformIdentity, VerifiedPck, pck_chain};
 use super::quote::Quote;
@@ -152,7 +151,7 @@ impl Authentic<'_> {
         let collateral = current(endorsements, now)?;
         collateral.admits(&pck)?;
         checks::qe_identity(&quote, &collateral)?;
-        let tcb = dcap::judge(&quote, &pck, &collateral, now)?;
+        let tcb = checks::tcb(&quote, &pck, &collateral, now)?;
         Ok(VerifiedQuote {
             report: quote.report,
             platform: pck.platform().clone(),

@@ -108,6 +108,19 @@ impl<'a> EventLog<'a> {
     /// # Errors
     /// [`MalformedLog`] for anything that is not exactly such a log, a TCG 1.2 (SHA-1) log among them.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, MalformedLog> {
+        Self::parse_from(bytes, 0)
+    }
+
+    /// Parses the event log of a confidential VM (CCEL): the same format, whose Spec ID event may stand in register 1.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn parse_cc(bytes: &'a [u8]) -> Result<Self, MalformedLog> {
+        Self::parse_from(bytes, 1)
+    }
+
+    /// `spec_id_max` is the highest register that the Spec ID event may name; nothing is extended by it.
+    fn parse_from(bytes: &'a [u8], spec_id_max: u32) -> Result<Self, MalformedLog> {
         if bytes.is_empty() {
             return Err(MalformedLog::Empty);
         }
@@ -115,7 +128,7 @@ impl<'a> EventLog<'a> {
             return Err(MalformedLog::TooLong { found: bytes.len(), limit: EVENT_LOG_BYTES_MAX });
         }
         let mut cursor = Cursor { bytes, offset: 0, event: 0, event_offset: 0 };
-        let algorithms = spec_id(&mut cursor)?;
+        let algorithms = spec_id(&mut cursor, spec_id_max)?;
         let mut log = EventLog {
             events: Vec::with_capacity((bytes.len() / 128).min(EVENTS_MAX)),
             startup_locality: None,
@@ -145,13 +158,13 @@ impl<'a> EventLog<'a> {
 }
 
 /// The first event, in SHA-1 format, and the table inside it.
-fn spec_id(cursor: &mut Cursor<'_>) -> Result<AlgorithmTable, MalformedLog> {
+fn spec_id(cursor: &mut Cursor<'_>, register_max: u32) -> Result<AlgorithmTable, MalformedLog> {
     let pcr = cursor.u32("register")?;
     let kind = cursor.u32("type")?;
     cursor.take(20, "digest")?;
     let size = cursor.u32("data size")?;
     let data = cursor.take(usize::try_from(size).unwrap_or(usize::MAX), "data")?;
-    if pcr != 0 || kind != EventType::NO_ACTION.0 || data.first_chunk() != Some(SPEC_ID_SIGNATURE) {
+    if pcr > register_max || kind != EventType::NO_ACTION.0 || data.first_chunk() != Some(SPEC_ID_SIGNATURE) {
         return Err(MalformedLog::NoSpecId);
     }
     let mut inner = Cursor { bytes: data, offset: SPEC_ID_SIGNATURE.len(), event: 0, event_offset: 0 };

@@ -1,0 +1,195 @@
+//! `inspect tdx`: the checks of a quote one by one, on files.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::Args;
+use holdfast_appraisal::facts;
+use holdfast_evidence::EvidenceKind;
+use holdfast_evidence::tdx::{
+    CheckedCollateral, CollateralParts, KnownCollateral, Quote, TdBoot, TdxEndorsements, Unverified, VerifiedPck,
+    certificates, checks, pck_chain, verify_quote,
+};
+use holdfast_evidence::x509::Roots;
+use holdfast_identity::UnixTime;
+
+use super::certificates::trusted;
+use super::flags::Flags;
+use super::forms;
+use super::report::{Checks, Refusal};
+use crate::exit::Exit;
+use crate::output::Format;
+
+/// Every check, in the order in which they are made.
+const CHECKS: [&str; 18] = [
+    "quote",
+    "pck_chain",
+    "qe_report",
+    "attestation_key",
+    "signature",
+    "nonce",
+    "binding",
+    "debug",
+    "attributes",
+    "seam",
+    "service_td",
+    "collateral",
+    "platform",
+    "qe_identity",
+    "tcb",
+    "verify",
+    "ccel",
+    "policy",
+];
+/// Those without which nothing is verified, beside the caller data.
+const NEEDED: [&str; 14] = [
+    "quote",
+    "pck_chain",
+    "qe_report",
+    "attestation_key",
+    "signature",
+    "debug",
+    "attributes",
+    "seam",
+    "service_td",
+    "collateral",
+    "platform",
+    "qe_identity",
+    "tcb",
+    "verify",
+];
+/// Files of one folder of collateral that are looked at.
+const FILES_MAX: usize = 1024;
+
+/// Flags of `inspect tdx`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    holdfast-policy inspect tdx --quote quote.bin --collateral collateral.json --binding 9a9d48e7… --at 2025-07-01T00:00:00Z\n  \
+    holdfast-policy inspect tdx --quote quote.bin --collateral pcs-answers/ --ccel /sys/firmware/acpi/tables/data/CCEL \\\n      \
+    --nonce 0011… --policy policy.toml\n\n\
+    Collateral: the document that dcap-qvl writes, the bundle that pccsadmin writes, or the answers of Intel's service or a\n\
+    PCCS one by one (tcb, qe/identity, pckcrl, rootcacrl, their issuer chains): as files, in any order, or a folder of them.\n\
+    Exit codes: 0 verified, 1 refused, 2 usage or I/O, 3 incomplete.")]
+pub(super) struct InspectTdx {
+    /// The quote, version 4 or 5, as the machine gives it. Bytes behind its end are counted and not looked at.
+    #[arg(long, value_name = "FILE")]
+    quote: PathBuf,
+    /// What Intel says about the platform: files or folders, may be given several times.
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    collateral: Vec<PathBuf>,
+    /// The CC event log, as /sys/firmware/acpi/tables/data/CCEL; it must lead to the quoted RTMRs.
+    #[arg(long, value_name = "FILE")]
+    ccel: Option<PathBuf>,
+    /// MRSERVICETD of a service TD that may be bound to the guest; may be given several times.
+    #[arg(long, value_name = "HEX", value_parser = measurement)]
+    service_td: Vec<[u8; 48]>,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+fn measurement(text: &str) -> Result<[u8; 48], String> {
+    let mut bytes = [0; 48];
+    let expected = |_| "expected 96 digits of hex".to_owned();
+    hex::decode_to_slice(text.trim_start_matches("0x"), &mut bytes).map_err(expected)?;
+    Ok(bytes)
+}
+
+impl InspectTdx {
+    pub(super) fn run(&self, format: Format, out: &mut dyn Write) -> anyhow::Result<Exit> {
+        let bytes = forms::read(&self.quote)?;
+        let log = self.ccel.as_deref().map(forms::read).transpose()?;
+        let files = collateral_files(&self.collateral)?;
+        let now = self.flags.now();
+        let mut checks = Checks::new(&CHECKS);
+        let mut needed = NEEDED.to_vec();
+        let Some(quote) = checks.note("quote", Quote::parse(&bytes).map_err(Unverified::from)) else {
+            needed.push("nonce");
+            return self.flags.conclude(checks, &needed, None, format, out);
+        };
+        let roots = Arc::new(trusted(&self.flags, EvidenceKind::Tdx, &certificates(&quote))?);
+        let pck = checks.note("pck_chain", pck_chain(&quote, &roots, now));
+        if let Some(pck) = &pck {
+            checks.note("qe_report", checks::qe_report(&quote, pck));
+        }
+        checks.note("attestation_key", checks::attestation_key(&quote));
+        checks.note("signature", checks::quote_signature(&quote));
+        let other = Refusal::from(Unverified::ReportData);
+        needed.push(self.flags.note_caller_data(&mut checks, &quote.report.report_data, &other));
+        checks.note("debug", checks::debug(&quote));
+        checks.note("attributes", checks::attributes(&quote));
+        checks.note("seam", checks::seam(&quote));
+        checks.note("service_td", checks::service_td(&quote, &self.service_td));
+        let collateral = pck.as_ref().filter(|_| !files.is_empty()).and_then(|pck| {
+            let checked = checks.note("collateral", collateral(&files, pck, &roots, now))?;
+            checks.note("platform", checked.admits(pck))?;
+            checks.note("qe_identity", checks::qe_identity(&quote, &checked));
+            checks.note("tcb", checks::tcb(&quote, pck, &checked, now));
+            Some(Arc::new(checked))
+        });
+        let endorsements = TdxEndorsements {
+            roots,
+            collateral: collateral.map_or(KnownCollateral::None, KnownCollateral::Checked),
+            service_tds: self.service_td.clone(),
+        };
+        let boot = log.and_then(|log| checks.note("ccel", TdBoot::derive(&log, &quote.report.rt_mr)));
+        // the verifier's own way through all of it: what it does not say is no fact
+        let verified = if checks.all_passed(&NEEDED[..NEEDED.len() - 1]) {
+            checks.note("verify", verify_quote(&bytes, &endorsements, now))
+        } else {
+            None
+        };
+        let facts = verified.map(|quote| facts::tdx_quote(&quote, boot.as_ref(), quote.provenance()));
+        self.flags.conclude(checks, &needed, facts.as_ref(), format, out)
+    }
+}
+
+/// A file of collateral and where it came from: one that somebody named, or one of many in a folder.
+struct CollateralFile {
+    bytes: Vec<u8>,
+    is_named: bool,
+}
+
+/// Reads all files before anything is checked.
+fn collateral_files(paths: &[PathBuf]) -> anyhow::Result<Vec<CollateralFile>> {
+    let mut files = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            for file in folder(path)? {
+                files.push(CollateralFile { bytes: forms::read(&file)?, is_named: false });
+            }
+        } else {
+            files.push(CollateralFile { bytes: forms::read(path)?, is_named: true });
+        }
+    }
+    Ok(files)
+}
+
+fn folder(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let cannot = || format!("cannot read {}", path.display());
+    let entries = std::fs::read_dir(path).with_context(cannot)?.take(FILES_MAX);
+    let mut files: Vec<PathBuf> =
+        entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>().with_context(cannot)?;
+    files.retain(|file| file.is_file());
+    files.sort();
+    Ok(files)
+}
+
+/// What the files say about this platform, checked. A folder may hold other things too; a file that was named must be
+/// collateral.
+fn collateral(
+    files: &[CollateralFile],
+    pck: &VerifiedPck,
+    roots: &Roots,
+    now: UnixTime,
+) -> Result<CheckedCollateral, Unverified> {
+    let mut parts = CollateralParts::new();
+    for file in files {
+        match parts.add(&file.bytes) {
+            Err(malformed) if file.is_named => return Err(malformed.into()),
+            Err(_) | Ok(()) => {}
+        }
+    }
+    Arc::new(parts.collateral(pck.platform().kind)?).check(roots, now)
+}
