@@ -55,6 +55,14 @@ pub enum SimError {
     /// A certificate could not be made.
     #[error("cannot make a certificate")]
     Certificate(#[from] rcgen::Error),
+    /// A simulated guest cannot be made as it was asked for.
+    #[error("guest: {what}: {problem}")]
+    Guest {
+        /// The field, or what was being made.
+        what: &'static str,
+        /// What is wrong.
+        problem: String,
+    },
     /// A directory does not hold what the simulator wrote there.
     #[error("{path} is not a {expected} of the simulator: {problem}")]
     NotOurs {
@@ -102,6 +110,7 @@ impl SimError {
             Self::File { .. } => "sim.file",
             Self::Profile { .. } => "sim.profile",
             Self::Certificate(_) => "sim.certificate",
+            Self::Guest { .. } => "sim.guest",
             Self::NotOurs { .. } => "sim.not_ours",
             Self::NoPlace { .. } => "sim.log.no_place",
             Self::NoPorts { .. } => "sim.no_ports",

@@ -25,6 +25,7 @@ mod endorsement;
 mod error;
 mod factory;
 mod fault;
+pub mod guest;
 mod keys;
 pub mod log;
 mod machine;

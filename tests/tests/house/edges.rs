@@ -18,7 +18,11 @@ const EDGES: &[(&str, &[&str])] = &[
 const CONFINED: &[(&str, &[&str], &str)] = &[
     ("tss-esapi", &["node-agent", "tpm-sim"], "the server parses TPM structures in Rust"),
     ("sqlx", &["server"], "only the server keeps state in a database"),
-    ("rsa", &["crates/evidence"], "one module, evidence::crypto, touches primitives"),
+    (
+        "rsa",
+        &["crates/evidence", "tpm-sim"],
+        "one module, evidence::crypto, touches primitives; the simulator makes RSA keys",
+    ),
     ("aes", &["crates/evidence"], "one module, evidence::crypto, touches primitives"),
     ("tokio", &["server", "node-agent", "tpm-sim", "tests"], "libraries and the offline tool hold no I/O"),
 ];

@@ -163,13 +163,13 @@ fn already_running(place: &Path) -> SimError {
 }
 
 /// SIGINT, SIGTERM and SIGHUP, caught from the first moment on: machines are always stopped in order.
-struct Signals {
+pub(super) struct Signals {
     runtime: tokio::runtime::Runtime,
     each: [Signal; 3],
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    pub(super) fn new() -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let guard = runtime.enter();
         let each = [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?];
@@ -178,7 +178,7 @@ impl Signals {
     }
 
     /// Whether one has come already.
-    fn pending(&mut self) -> bool {
+    pub(super) fn pending(&mut self) -> bool {
         let each = &mut self.each;
         self.runtime.block_on(async {
             tokio::select! {
@@ -189,7 +189,7 @@ impl Signals {
         })
     }
 
-    fn wait(&mut self) {
+    pub(super) fn wait(&mut self) {
         self.runtime.block_on(any(&mut self.each));
     }
 

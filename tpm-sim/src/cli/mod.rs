@@ -1,6 +1,7 @@
 //! The command line: flags, help, exit codes. Each group of commands is a module of its own.
 
 mod foreground;
+mod guest;
 mod offline;
 mod tell;
 
@@ -68,6 +69,9 @@ enum Command {
     Boot(foreground::Boot),
     /// Manufacture machines for later, without starting them.
     Manufacture(offline::Manufacture),
+    /// Confidential guests and enclaves: launch, change, attack.
+    #[command(subcommand, after_help = guest::EXAMPLES)]
+    Guest(guest::Command),
     #[command(flatten)]
     Tell(tell::Tell),
     #[command(flatten)]
@@ -119,6 +123,7 @@ fn run(cli: Cli, out: &mut dyn Write) -> Result<ExitCode, Failure> {
     match cli.command {
         Command::Run(run) => return run.run(cli.output, out),
         Command::Boot(boot) => return boot.run(cli.output, out),
+        Command::Guest(guest) => return guest.run(cli.output, out),
         Command::Manufacture(manufacture) => manufacture.run(cli.output, out)?,
         Command::Tell(tell) => tell.run(cli.output, out)?,
         Command::Offline(offline) => offline.run(cli.output, out)?,
