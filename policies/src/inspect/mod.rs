@@ -8,7 +8,9 @@ mod flags;
 mod forms;
 mod quote;
 mod report;
+mod snp;
 mod tpm;
+mod trusted;
 
 use std::io::Write;
 
@@ -28,6 +30,8 @@ pub struct Inspect {
 enum What {
     /// Verify a TPM's quote with its keys, logs and certificates.
     Tpm(Box<tpm::InspectTpm>),
+    /// Verify an attestation report of AMD SEV-SNP with its certificates.
+    Snp(Box<snp::InspectSnp>),
     /// Show the events of a firmware log, the registers they lead to, and what they prove.
     EventLog(event_log::InspectEventLog),
 }
@@ -36,6 +40,7 @@ impl Inspect {
     pub(crate) fn run(&self, format: Format, out: &mut dyn Write) -> anyhow::Result<Exit> {
         match &self.what {
             What::Tpm(tpm) => tpm.run(format, out),
+            What::Snp(snp) => snp.run(format, out),
             What::EventLog(log) => log.run(format, out),
         }
     }
