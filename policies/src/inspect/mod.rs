@@ -8,8 +8,10 @@ mod flags;
 mod forms;
 mod quote;
 mod report;
+mod snp;
 mod tdx;
 mod tpm;
+mod trusted;
 
 use std::io::Write;
 
@@ -31,6 +33,8 @@ enum What {
     Tpm(Box<tpm::InspectTpm>),
     /// Verify a quote of an Intel TDX guest with Intel's collateral.
     Tdx(Box<tdx::InspectTdx>),
+    /// Verify an attestation report of AMD SEV-SNP with its certificates.
+    Snp(Box<snp::InspectSnp>),
     /// Show the events of a firmware log, the registers they lead to, and what they prove.
     EventLog(event_log::InspectEventLog),
 }
@@ -40,6 +44,7 @@ impl Inspect {
         match &self.what {
             What::Tpm(tpm) => tpm.run(format, out),
             What::Tdx(tdx) => tdx.run(format, out),
+            What::Snp(snp) => snp.run(format, out),
             What::EventLog(log) => log.run(format, out),
         }
     }
