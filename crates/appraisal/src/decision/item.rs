@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use holdfast_evidence::nitro::NitroClaims;
+use holdfast_evidence::nitrotpm::NitroTpmClaims;
 use holdfast_evidence::snp::SnpClaims;
 use holdfast_evidence::tdx::TdxClaims;
 use holdfast_evidence::tpm::{Bank, PcrSelection, PcrSet, ReplayedLog, TpmClaims};
@@ -11,7 +13,7 @@ use holdfast_evidence::{EvidenceKind, Provenance, Verified};
 use holdfast_identity::UnixTime;
 
 use super::ownership::Ownership;
-use crate::facts::{self, Facts, LogFacts, TpmSources};
+use crate::facts::{self, Facts, LogFacts, NitroSources, TpmSources};
 use crate::policy::Policy;
 
 /// One item of verified evidence.
@@ -23,6 +25,10 @@ pub enum VerifiedItem<'a> {
     Snp(&'a Verified<SnpClaims>),
     /// Of an Intel TDX guest.
     Tdx(&'a Verified<TdxClaims>),
+    /// Of a Nitro Enclave.
+    Nitro(&'a Verified<NitroClaims>),
+    /// Of an instance with a NitroTPM.
+    NitroTpm(&'a Verified<NitroTpmClaims>),
 }
 
 /// Logs whose facts are kept; each takes some ten kilobytes, and a fleet of equal machines has few.
@@ -47,6 +53,8 @@ impl VerifiedItem<'_> {
             Self::Tpm(_) => EvidenceKind::Tpm,
             Self::Snp(_) => EvidenceKind::Snp,
             Self::Tdx(_) => EvidenceKind::Tdx,
+            Self::Nitro(_) => EvidenceKind::Nitro,
+            Self::NitroTpm(_) => EvidenceKind::NitroTpm,
         }
     }
 
@@ -55,6 +63,8 @@ impl VerifiedItem<'_> {
             Self::Tpm(verified) => verified.challenge_id(),
             Self::Snp(verified) => verified.challenge_id(),
             Self::Tdx(verified) => verified.challenge_id(),
+            Self::Nitro(verified) => verified.challenge_id(),
+            Self::NitroTpm(verified) => verified.challenge_id(),
         }
     }
 
@@ -64,6 +74,8 @@ impl VerifiedItem<'_> {
             Self::Tpm(verified) => verified.claims().node_key.spki(),
             Self::Snp(verified) => verified.claims().node_key.spki(),
             Self::Tdx(verified) => verified.claims().node_key.spki(),
+            Self::Nitro(verified) => verified.claims().node_key.spki(),
+            Self::NitroTpm(verified) => verified.claims().node_key.spki(),
         }
     }
 
@@ -73,6 +85,8 @@ impl VerifiedItem<'_> {
             Self::Tpm(_) => None,
             Self::Snp(verified) => Some(verified.claims().not_after),
             Self::Tdx(verified) => Some(verified.claims().not_after),
+            Self::Nitro(verified) => Some(verified.claims().not_after),
+            Self::NitroTpm(verified) => Some(verified.claims().not_after),
         }
     }
 
@@ -82,6 +96,7 @@ impl VerifiedItem<'_> {
             Self::Tpm(verified) => Some(verified.claims().selection),
             Self::Snp(_) => None,
             Self::Tdx(_) => None,
+            Self::Nitro(_) | Self::NitroTpm(_) => None,
         }
     }
 
@@ -107,6 +122,8 @@ impl VerifiedItem<'_> {
             }
             Self::Snp(verified) => facts::snp(&verified.claims().report),
             Self::Tdx(verified) => facts::tdx(verified.claims(), ownership),
+            Self::Nitro(verified) => facts::nitro(&NitroSources::from(verified.claims())),
+            Self::NitroTpm(verified) => facts::nitrotpm(&NitroSources::from(verified.claims()), None),
         }
     }
 }

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use holdfast_evidence::nitro::checks::measured_text;
 use holdfast_evidence::tpm::Bank;
 use holdfast_evidence::tpm::event_log::boot::load_options_digest;
 use toml::de::{DeTable, DeValue};
 
 use crate::document::{Document, Node, Reader, is_name};
 use crate::facts::read::{self, Noted};
-use crate::facts::{FactId, TdxFact};
+use crate::facts::{FactId, NitroFact, TdxFact};
 use crate::finding::{Finding, Kind, nearest};
 use crate::reference::ReferenceValues;
 use crate::value::Value;
@@ -93,27 +94,33 @@ impl<'t, 'i> Names<'t, 'i> {
         self.measured(id, values)
     }
 
-    /// Gives each command line the digest under which a kernel's EFI stub measures it: there the log holds no text.
+    /// Gives each text the digest under which it is measured where the evidence holds no text: a command line by a
+    /// kernel's EFI stub, a role's ARN by the Nitro hypervisor.
     fn measured(&self, id: FactId, mut values: Vec<Noted>) -> Vec<Noted> {
-        let bank = match id {
-            FactId::CommandLines => self.bank,
-            // RTMRs have one bank, whatever the policy asks of a TPM
-            FactId::Tdx(TdxFact::CommandLines) => Bank::Sha384,
-            _ => return values,
-        };
         for noted in &mut values {
-            if let Value::Text(text) = &noted.value {
-                noted.digest = Some(load_options_digest(bank, text));
-            }
+            noted.digest = match (id, &noted.value) {
+                (FactId::CommandLines, Value::Text(text)) => Some(load_options_digest(self.bank, text)),
+                // RTMRs have one bank, whatever the policy asks of a TPM
+                (FactId::Tdx(TdxFact::CommandLines), Value::Text(text)) => {
+                    Some(load_options_digest(Bank::Sha384, text))
+                }
+                (FactId::Nitro(NitroFact::RoleArn), Value::Text(text)) => Some(measured_text(text)),
+                _ => continue,
+            };
         }
         values
     }
 
     /// The one value that `node` stands for: a literal, or `"@name"` of a file with one value for the fact.
     pub(crate) fn value(&mut self, reader: &mut Reader<'_>, id: FactId, node: &Node<'_>) -> Option<Noted> {
-        let Some(name) = node.get_ref().as_str().and_then(reference) else {
-            return one(reader, id, node);
+        let found = match node.get_ref().as_str().and_then(reference) {
+            None => one(reader, id, node),
+            Some(name) => self.resolve_one(reader, id, name, node),
         };
+        self.measured(id, found.into_iter().collect()).pop()
+    }
+
+    fn resolve_one(&mut self, reader: &mut Reader<'_>, id: FactId, name: &str, node: &Node<'_>) -> Option<Noted> {
         let mut values = self.resolve(reader, id, name, node);
         if values.len() > 1 {
             let message = format!("\"@{name}\" has {} values of \"{id}\", expected one", values.len());

@@ -5,7 +5,7 @@ use holdfast_identity::UnixTime;
 
 use super::rule::{Alternative, Rule};
 use super::{Condition, implication, moment};
-use crate::facts::{FactId, SnpFact, Subject};
+use crate::facts::{FactId, NitroTpmFact, SnpFact, Subject};
 use crate::finding::{Finding, Kind};
 
 /// Rules and alternatives that an earlier one always takes the machine from.
@@ -49,11 +49,7 @@ pub(super) fn evidence(file: &str, rules: &[Rule]) -> Vec<Finding> {
                 );
                 let suggestion = format!("write: evidence = [\"{}\"]", fact.kind());
                 findings.push(finding(file, condition.line, 1, Kind::EvidenceLacks, message, Some(suggestion)));
-            } else if fact.kind() == EvidenceKind::Tpm && !sayers.contains(&EvidenceKind::Tpm) {
-                let (who, level) = match sayers.first() {
-                    Some(EvidenceKind::Azure) => ("Azure's paravisor or platform", Provenance::Paravisor),
-                    _ => ("the provider's hypervisor", Provenance::Provider),
-                };
+            } else if let Some((who, level)) = lower_than_its_name(fact, &sayers) {
                 let message = format!("\"{fact}\" rests on {who} here, not on a TPM: provenance level {level}");
                 let suggestion = "require a hardware report beside it, or accept the level knowingly".to_owned();
                 findings.push(finding(file, condition.line, 1, Kind::LowProvenance, message, Some(suggestion)));
@@ -86,6 +82,20 @@ pub(super) fn id_keys(file: &str, rules: &[Rule]) -> Vec<Finding> {
         said.filter(|condition| is_said(condition.fact)).for_each(&mut note);
     }
     findings
+}
+
+/// Who stands behind a fact, where that is less than its name suggests.
+fn lower_than_its_name(fact: FactId, sayers: &[EvidenceKind]) -> Option<(&'static str, Provenance)> {
+    match fact {
+        FactId::NitroTpm(NitroTpmFact::PublicKey | NitroTpmFact::QuotePcrDigest) => {
+            Some(("whoever is root on the instance", Provenance::Unauthenticated))
+        }
+        _ if fact.kind() != EvidenceKind::Tpm || sayers.contains(&EvidenceKind::Tpm) => None,
+        _ if sayers.first() == Some(&EvidenceKind::Azure) => {
+            Some(("Azure's paravisor or platform", Provenance::Paravisor))
+        }
+        _ => Some(("the provider's hypervisor", Provenance::Provider)),
+    }
 }
 
 /// Whether evidence of this kind can prove the fact.

@@ -14,4 +14,5 @@ mod grants;
 mod language;
 mod machine;
 mod never_panics;
+mod nitro;
 mod sets;

@@ -27,32 +27,24 @@ pub struct NitroClaims {
     pub public_key: Option<Vec<u8>>,
     /// The chain: keep it for the next document of this enclave.
     pub chain: Arc<VerifiedChain>,
+    /// The root that the chain ends at.
+    pub root: RootIdentity,
     /// The node key.
     pub node_key: ProvenKey,
+    /// The earliest end of any certificate of the chain: at most three hours away.
+    pub not_after: UnixTime,
 }
 
 impl NitroClaims {
-    /// The root that the chain ends at.
-    #[must_use]
-    pub fn root(&self) -> &RootIdentity {
-        self.chain.root()
-    }
-
-    /// The earliest end of any certificate of the chain: at most three hours away.
-    #[must_use]
-    pub fn not_after(&self) -> UnixTime {
-        self.chain.not_after()
-    }
-
     /// The root's trust class.
     #[must_use]
-    pub fn class(&self) -> TrustClass {
-        self.root().class
+    pub const fn class(&self) -> TrustClass {
+        self.root.class
     }
 
     /// Who vouches for what is said here.
     #[must_use]
-    pub fn provenance(&self) -> Provenance {
+    pub const fn provenance(&self) -> Provenance {
         provenance(self.class())
     }
 }

@@ -73,6 +73,8 @@ impl<'a> Evidence<'a> for NitroTpmEvidence<'a> {
             timestamp: document.timestamp,
             pcrs: digests(&document.pcrs),
             public_key: document.public_key.map(<[u8]>::to_vec),
+            root: bound.chain.root().clone(),
+            not_after: bound.chain.not_after(),
             chain: bound.chain,
             node_key: binding.proven_key().ok_or(Unverified::NodeKeyUnproven)?,
         };
