@@ -58,10 +58,6 @@ impl Launch<'_> {
     /// are no processors, or more than [`VCPUS_MAX`].
     pub fn measure(&self) -> Result<LaunchDigest, Unmeasurable> {
         let ovmf = Ovmf::parse(self.firmware)?;
-        let sections = ovmf.sev_sections()?;
-        if self.kernel.is_some() && !sections.iter().any(|section| section.kind == SevSectionKind::KernelHashes) {
-            return Err(Unmeasurable::NoKernelHashes);
-        }
         match self.vcpus {
             0 => return Err(Unmeasurable::Value { file: "launch", field: "number of processors", found: 0 }),
             1..=VCPUS_MAX => {}
@@ -70,18 +66,48 @@ impl Launch<'_> {
                 return Err(Unmeasurable::TooLarge { file: "launch", field: "number of processors", found, limit });
             }
         }
+        let mut measuring = self.memory(&ovmf)?;
+        measuring.processors(self, &ovmf)?;
+        Ok(LaunchDigest { digest: measuring.chain.digest(), inputs: measuring.inputs })
+    }
+
+    /// The launch digests of the same guest with 1, 2, … `most` processors, for finding out with how many a guest was
+    /// launched whose digest is not the expected one.
+    ///
+    /// # Errors
+    /// As [`measure`](Self::measure).
+    pub fn digests_by_vcpus(&self, most: u32) -> Result<Vec<[u8; 48]>, Unmeasurable> {
+        let ovmf = Ovmf::parse(self.firmware)?;
+        let mut measuring = self.memory(&ovmf)?;
+        measuring.chain.vmsa(&vmsa::page(vmsa::FIRST_ADDRESS, self));
+        let mut digests = vec![measuring.chain.digest()];
+        if let Some(start) = ovmf.reset_address()?.filter(|start| *start != 0) {
+            let other = vmsa::page(start, self);
+            for _ in 1..most.min(VCPUS_MAX) {
+                measuring.chain.vmsa(&other);
+                digests.push(measuring.chain.digest());
+            }
+        }
+        Ok(digests)
+    }
+
+    /// Everything before the processors.
+    fn memory(&self, ovmf: &Ovmf<'_>) -> Result<Measuring, Unmeasurable> {
+        let sections = ovmf.sev_sections()?;
+        if self.kernel.is_some() && !sections.iter().any(|section| section.kind == SevSectionKind::KernelHashes) {
+            return Err(Unmeasurable::NoKernelHashes);
+        }
         let mut measuring = Measuring { chain: Chain::new(), inputs: self.settings() };
-        measuring.firmware(&ovmf)?;
+        measuring.firmware(ovmf)?;
         for section in &sections {
-            measuring.section(self, &ovmf, section)?;
+            measuring.section(self, ovmf, section)?;
         }
         // EC2 gives the CPUID page after all others.
         let late = sections.iter().filter(|section| section.kind == SevSectionKind::Cpuid && self.vmm.is_ec2());
         for section in late {
             measuring.page(PageType::Cpuid, section)?;
         }
-        measuring.processors(self, &ovmf)?;
-        Ok(LaunchDigest { digest: measuring.chain.digest(), inputs: measuring.inputs })
+        Ok(measuring)
     }
 
     fn settings(&self) -> Vec<Input> {
