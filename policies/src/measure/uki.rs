@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use holdfast_evidence::tpm::Bank;
 use holdfast_measurement::pe::{IMAGE_BYTES_MAX, Image};
-use holdfast_measurement::uki::{Boot, PHASES, SecureBootState, Uki, authority};
+use holdfast_measurement::uki::{Boot, PHASES, RETURNING, SecureBootState, Uki, authority};
 use holdfast_measurement::{Register, Unmeasurable};
 
 use super::difference::Difference;
@@ -61,6 +61,9 @@ pub(super) struct MeasureUki {
     /// An image that is started before this one (shim, a boot loader); repeat for each, in order.
     #[arg(long, value_name = "FILE")]
     loader: Vec<PathBuf>,
+    /// Boot options that firmware tries in vain before this one; each is measured into PCR 4.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=64))]
+    failed_attempts: u32,
     /// Whether firmware checks signatures.
     #[arg(long, value_name = "STATE", default_value = "off")]
     secure_boot: Switch,
@@ -124,7 +127,7 @@ impl MeasureUki {
             Err(error) => return report::unmeasurable(&error, format, out),
         };
         if let Some(live) = live {
-            report.difference = Some(by_events(&predicted, &live));
+            report.difference = Some(self.by_events(&predicted, &live));
         }
         if let Some(document) = document {
             report.difference = Some(by_values(&predicted, &document));
@@ -142,7 +145,7 @@ impl MeasureUki {
     ) -> Result<Predicted, Unmeasurable> {
         let uki = Uki::parse(image, self.profile)?;
         let loaders: Vec<Image<'_>> = loaders.iter().map(|loader| Image::parse(loader)).collect::<Result<_, _>>()?;
-        let boot = Boot { hash: self.bank, loaders: &loaders, secure_boot };
+        let boot = Boot { hash: self.bank, failed_attempts: self.failed_attempts, loaders: &loaders, secure_boot };
         for section in uki.sections() {
             let digest = self.bank.digest(&[&section.in_memory()]).to_string();
             let detail = match section.name {
@@ -155,17 +158,16 @@ impl MeasureUki {
         self.signatures(report, &uki, secure_boot)?;
         let pcr4 = uki.pcr4(&boot)?;
         report.register("PCR 4", &pcr4);
-        let mut keep =
-            |report: &mut Report, name: &str, predicted: holdfast_measurement::uki::Predicted| match predicted {
-                Ok(register) => {
-                    report.register(name, &register);
-                    Some(register)
-                }
-                Err(why) => {
-                    report.not_predicted(name, why);
-                    None
-                }
-            };
+        let keep = |report: &mut Report, name: &str, predicted: holdfast_measurement::uki::Predicted| match predicted {
+            Ok(register) => {
+                report.register(name, &register);
+                Some(register)
+            }
+            Err(why) => {
+                report.not_predicted(name, why);
+                None
+            }
+        };
         let pcr7 = keep(report, "PCR 7", uki.pcr7(&boot));
         let pcr9 = keep(report, "PCR 9", uki.pcr9(self.bank));
         let sections = keep(report, "PCR 11", uki.pcr11(self.bank, &[]));
@@ -217,6 +219,29 @@ impl MeasureUki {
         Ok(())
     }
 
+    fn by_events(&self, predicted: &Predicted, live: &live::Events) -> Difference {
+        let returning = self.bank.digest(&[RETURNING]);
+        let mut difference = Difference::new();
+        let none = Vec::new();
+        let of = |pcr: u32| live.get(&pcr).unwrap_or(&none);
+        let failed = of(4).iter().filter(|digest| *digest == returning.as_bytes()).count();
+        if failed != usize::try_from(self.failed_attempts).unwrap_or_default() {
+            difference.explain(format!("firmware tried {failed} boot options in vain: --failed-attempts {failed}"));
+        }
+        difference.compare_events("PCR 4", &predicted.pcr4, of(4));
+        for (number, register) in [(7, &predicted.pcr7), (9, &predicted.pcr9)] {
+            if let Some(register) = register {
+                difference.compare_events(&format!("PCR {number}"), register, of(number));
+            }
+        }
+        // phases are not in the firmware's log
+        if let Some((_, sections)) = predicted.pcr11.first() {
+            difference.compare_events("PCR 11", sections, of(11));
+        }
+        difference.compare_events("PCR 12", &predicted.pcr12, of(12));
+        difference
+    }
+
     fn values(&self, report: &mut Report, uki: &Uki<'_>, predicted: &Predicted) {
         let phase = self.phase.as_deref();
         let pcr11 = phase.and_then(|phase| predicted.pcr11.iter().find(|(name, _)| *name == phase));
@@ -249,7 +274,8 @@ impl MeasureUki {
             let events = register.events().iter().skip(skip);
             events.map(|event| Noted { value: event.digest.to_string(), note: event.name.clone() }).collect()
         };
-        report.list("tpm.boot.applications", listed(&predicted.pcr4, 2));
+        let before = 2 + 2 * usize::try_from(self.failed_attempts).unwrap_or_default();
+        report.list("tpm.boot.applications", listed(&predicted.pcr4, before));
         if let Some(pcr9) = &predicted.pcr9 {
             report.list("tpm.events.9", listed(pcr9, 0));
         }
@@ -274,24 +300,6 @@ fn variable(path: Option<&Path>) -> anyhow::Result<Vec<u8>> {
         bytes.drain(..4);
     }
     Ok(bytes)
-}
-
-fn by_events(predicted: &Predicted, live: &live::Events) -> Difference {
-    let mut difference = Difference::new();
-    let none = Vec::new();
-    let of = |pcr: u32| live.get(&pcr).unwrap_or(&none);
-    difference.compare_events("PCR 4", &predicted.pcr4, of(4));
-    for (number, register) in [(7, &predicted.pcr7), (9, &predicted.pcr9)] {
-        if let Some(register) = register {
-            difference.compare_events(&format!("PCR {number}"), register, of(number));
-        }
-    }
-    // phases are not in the firmware's log
-    if let Some((_, sections)) = predicted.pcr11.first() {
-        difference.compare_events("PCR 11", sections, of(11));
-    }
-    difference.compare_events("PCR 12", &predicted.pcr12, of(12));
-    difference
 }
 
 fn by_values(predicted: &Predicted, live: &live::Pcrs) -> Difference {

@@ -5,6 +5,7 @@ use holdfast_evidence::crypto::{Digest, HashAlg};
 
 use crate::linux::{self, Loader};
 use crate::pe::Image;
+use crate::uki::CALLING;
 use crate::{Register, Unmeasurable};
 
 /// What a guest is started with.
@@ -49,7 +50,7 @@ impl DirectBoot<'_> {
     pub fn measure(&self) -> Result<Rtmrs, Unmeasurable> {
         let mut rtmr1 = Register::new(HashAlg::Sha384);
         rtmr1.extend("kernel", self.kernel_digest(HashAlg::Sha384)?);
-        rtmr1.measure("firmware calls an application", b"Calling EFI Application from Boot Option");
+        rtmr1.measure("firmware calls an application", CALLING);
         rtmr1.measure("separator", &[0; 4]);
         rtmr1.measure("boot services are left", b"Exit Boot Services Invocation");
         rtmr1.measure("boot services were left", b"Exit Boot Services Returned with Success");

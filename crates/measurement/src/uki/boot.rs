@@ -10,11 +10,18 @@ use crate::{Register, Unmeasurable};
 /// The words that systemd extends PCR 11 with while it boots, in order.
 pub const PHASES: [&str; 4] = ["enter-initrd", "leave-initrd", "sysinit", "ready"];
 
+/// What firmware measures before each boot option that it tries.
+pub(crate) const CALLING: &[u8] = b"Calling EFI Application from Boot Option";
+/// What firmware measures after one that did not boot.
+pub const RETURNING: &[u8] = b"Returning from EFI Application from Boot Option";
+
 /// How an image is booted, as far as the image does not say itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Boot<'a> {
     /// The bank of the PCRs.
     pub hash: HashAlg,
+    /// Boot options that firmware tries in vain before, on a disk without anything to boot, say.
+    pub failed_attempts: u32,
     /// Images that firmware starts before this one, in order: shim, a boot loader.
     pub loaders: &'a [Image<'a>],
     /// What firmware checks.
@@ -54,8 +61,12 @@ impl Uki<'_> {
     /// The image, a loader or the kernel in it is not one that firmware would measure.
     pub fn pcr4(&self, boot: &Boot<'_>) -> Result<Register, Unmeasurable> {
         let mut pcr = Register::new(boot.hash);
-        pcr.measure("firmware calls an application", b"Calling EFI Application from Boot Option");
+        pcr.measure("firmware calls an application", CALLING);
         pcr.measure("separator", &[0; 4]);
+        for _ in 0..boot.failed_attempts {
+            pcr.measure("the application came back", RETURNING);
+            pcr.measure("firmware calls an application", CALLING);
+        }
         for (index, loader) in boot.loaders.iter().enumerate() {
             pcr.extend(format!("loader {index}"), loader.authenticode(boot.hash)?);
         }
@@ -75,14 +86,10 @@ impl Uki<'_> {
     /// It cannot be known from the image.
     pub fn pcr9(&self, hash: HashAlg) -> Predicted {
         let unknown = Unpredicted::Stub { release: self.stub.release() };
-        let ends = self.stub.ends_command_line().ok_or(unknown)?;
         let archived = self.stub.archived_sections().ok_or(unknown)?;
         let line = self.section(".cmdline").ok_or(Unpredicted::NoCommandLine)?;
-        let mut options: Vec<u16> = mangled(&String::from_utf8_lossy(&line.in_memory())).encode_utf16().collect();
-        if ends {
-            options.push(0);
-        }
-        let options: Vec<u8> = options.into_iter().flat_map(u16::to_le_bytes).collect();
+        let line = mangled(&String::from_utf8_lossy(&line.in_memory()));
+        let options: Vec<u8> = format!("{line}\0").encode_utf16().flat_map(u16::to_le_bytes).collect();
         let mut pcr = Register::new(hash);
         pcr.measure("command line", &options);
         let embedded = [".ucode", ".initrd"].into_iter().filter_map(|name| self.section(name));

@@ -18,7 +18,8 @@ mod sections;
 mod secure_boot;
 mod stub;
 
-pub use boot::{Boot, PHASES, Predicted, Unpredicted};
+pub(crate) use boot::CALLING;
+pub use boot::{Boot, PHASES, Predicted, RETURNING, Unpredicted};
 pub use sections::UkiSection;
 pub use secure_boot::{Authority, SecureBootState, authority};
 pub use stub::Stub;

@@ -57,16 +57,6 @@ impl Stub {
         }
     }
 
-    /// Whether the command line that it hands to the kernel ends with a NUL that is measured; `None` if that is not
-    /// known here.
-    pub(super) const fn ends_command_line(&self) -> Option<bool> {
-        match self.release {
-            0..=251 | 253..=254 => None,
-            252 => Some(false),
-            255.. => Some(true),
-        }
-    }
-
     /// The sections that it hands to the kernel as files in archives behind the initrd, in its order; `None` if that is
     /// not known here. Later ones add a secret that differs at every boot.
     pub(super) const fn archived_sections(&self) -> Option<&'static [(&'static str, &'static str)]> {
