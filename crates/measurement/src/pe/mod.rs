@@ -14,6 +14,9 @@ pub const IMAGE_BYTES_MAX: u64 = 2 << 30;
 /// Sections that are looked at; the format allows 96.
 const SECTIONS_MAX: u64 = 96;
 
+/// Entries of the data directory; firmware starts no image that has more.
+const DIRECTORIES_MAX: u64 = 16;
+
 /// An image and where its parts are.
 #[derive(Clone, Debug)]
 pub struct Image<'a> {
@@ -86,7 +89,7 @@ impl<'a> Image<'a> {
             other => return Err(file.value("optional header magic", other.into())),
         };
         let entries = u64::from(file.u32_le(directory - 4, "data directory size")?);
-        if directory + 8 * entries.min(16) > optional + optional_size {
+        if entries > DIRECTORIES_MAX || directory + 8 * entries > optional + optional_size {
             return Err(file.value("data directory size", entries));
         }
         let headers = u64::from(file.u32_le(optional + 60, "headers size")?);
