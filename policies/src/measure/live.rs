@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use holdfast_evidence::nitro::{Document, DocumentKind};
 use holdfast_evidence::snp::Report;
+use holdfast_evidence::tdx::{Quote, TdReport};
 use holdfast_evidence::tpm::Bank;
 use holdfast_evidence::tpm::event_log::EventLog;
 
@@ -20,15 +22,6 @@ pub(super) struct SnpReport {
     pub(super) host_data: [u8; 32],
     pub(super) id_key_digest: [u8; 48],
     pub(super) author_key_digest: [u8; 48],
-}
-
-/// Fields of a TDX quote's body.
-pub(super) struct TdxQuote {
-    pub(super) mrtd: [u8; 48],
-    pub(super) mrconfigid: [u8; 48],
-    pub(super) mrowner: [u8; 48],
-    pub(super) mrownerconfig: [u8; 48],
-    pub(super) rtmrs: [[u8; 48]; 4],
 }
 
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
@@ -60,29 +53,24 @@ pub(super) type Pcrs = BTreeMap<u8, Vec<u8>>;
 
 /// The registers in an enclave's document.
 pub(super) fn enclave_pcrs(path: &Path) -> anyhow::Result<Pcrs> {
-    bail!("{}: documents are not read yet", path.display())
+    pcrs(DocumentKind::Enclave, path)
 }
 
 /// The registers in a NitroTPM document.
 pub(super) fn nitrotpm_pcrs(path: &Path) -> anyhow::Result<Pcrs> {
-    bail!("{}: documents are not read yet", path.display())
+    pcrs(DocumentKind::Tpm, path)
 }
 
-/// The body of a TDX quote, version 4 or 5.
-pub(super) fn tdx_quote(path: &Path) -> anyhow::Result<TdxQuote> {
+fn pcrs(kind: DocumentKind, path: &Path) -> anyhow::Result<Pcrs> {
     let bytes = read(path)?;
-    let body = match bytes.first_chunk::<2>() {
-        Some([4, 0]) => bytes.get(48..),
-        Some([5, 0]) => bytes.get(54..),
-        _ => None,
-    };
-    let field = |at: usize| body?.get(at..)?.first_chunk::<48>().copied();
-    let quote = || {
-        let [mrtd, mrconfigid, mrowner, mrownerconfig] = [field(136)?, field(184)?, field(232)?, field(280)?];
-        let rtmrs = [field(328)?, field(376)?, field(424)?, field(472)?];
-        Some(TdxQuote { mrtd, mrconfigid, mrowner, mrownerconfig, rtmrs })
-    };
-    quote().with_context(|| format!("{} is no TDX quote of version 4 or 5", path.display()))
+    let document = Document::parse(kind, &bytes).with_context(|| path.display().to_string())?;
+    Ok(document.pcrs.iter().map(|(number, value)| (number, value.to_vec())).collect())
+}
+
+/// The body of a TDX quote.
+pub(super) fn tdx_quote(path: &Path) -> anyhow::Result<TdReport> {
+    let bytes = read(path)?;
+    Ok(Quote::parse(&bytes).with_context(|| path.display().to_string())?.report)
 }
 
 /// A SEV-SNP attestation report.

@@ -137,7 +137,7 @@ impl MeasureTdx {
             Some(boot) => {
                 let rtmrs = boot.measure()?;
                 for (number, register) in [(1, &rtmrs.rtmr1), (2, &rtmrs.rtmr2)] {
-                    report.value(format!("tdx.rtmr.{number}"), register.value().to_string());
+                    report.value(format!("tdx.rtmr{number}"), register.value().to_string());
                     report.register(format!("RTMR {number}"), register);
                 }
                 let sha384 = |bytes: &[u8]| Some(HashAlg::Sha384.digest(&[bytes]).to_string());
@@ -177,20 +177,20 @@ impl MeasureTdx {
         Some(TdxLaunch { mrtd, mrconfigid, mrowner: zero(self.mrowner), mrownerconfig: zero(self.mrownerconfig) })
     }
 
-    fn difference(&self, firmware: &[u8], report: &Report, live: &live::TdxQuote) -> Difference {
+    fn difference(&self, firmware: &[u8], report: &Report, live: &holdfast_evidence::tdx::TdReport) -> Difference {
         let mut difference = Difference::new();
-        let [_, rtmr1, rtmr2, _] = &live.rtmrs;
+        let [_, rtmr1, rtmr2, _] = &live.rt_mr;
         let compared = [
-            ("tdx.mrtd", &live.mrtd, "the firmware, or the order in which pages are added, differs"),
-            ("tdx.mrconfigid", &live.mrconfigid, "another value was given at launch"),
-            ("tdx.mrowner", &live.mrowner, "another value was given at launch"),
-            ("tdx.mrownerconfig", &live.mrownerconfig, "another value was given at launch"),
+            ("tdx.mrtd", &live.mr_td, "the firmware, or the order in which pages are added, differs"),
+            ("tdx.mrconfigid", &live.mr_config_id, "another value was given at launch"),
+            ("tdx.mrowner", &live.mr_owner, "another value was given at launch"),
+            ("tdx.mrownerconfig", &live.mr_owner_config, "another value was given at launch"),
             (
-                "tdx.rtmr.1",
+                "tdx.rtmr1",
                 rtmr1,
                 "the kernel, or what QEMU fills into its header (memory, size of the initrd), differs",
             ),
-            ("tdx.rtmr.2", rtmr2, "the command line or the initrd differs, or the guest extended the register"),
+            ("tdx.rtmr2", rtmr2, "the command line or the initrd differs, or the guest extended the register"),
         ];
         for (fact, found, means) in compared {
             if let Some(expected) = report.one(fact) {
@@ -198,7 +198,7 @@ impl MeasureTdx {
             }
         }
         for (order, name) in [(PageOrder::EachPage, "each-page"), (PageOrder::EachSection, "each-section")] {
-            if order != self.order() && mrtd(firmware, order).is_ok_and(|other| other.digest == live.mrtd) {
+            if order != self.order() && mrtd(firmware, order).is_ok_and(|other| other.digest == live.mr_td) {
                 difference.explain(format!("MRTD is what is measured with --page-order {name}"));
             }
         }
