@@ -8,6 +8,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::exit::Exit;
 use crate::inspect::Inspect;
 use crate::lint::Lint;
+use crate::measure::Measure;
 use crate::output::Format;
 use crate::schema::Schema;
 use crate::test::Test;
@@ -34,6 +35,8 @@ pub enum Command {
     Test(Test),
     /// Verify raw evidence files, offline.
     Inspect(Inspect),
+    /// Compute what firmware, image and command line will measure to, before they run.
+    Measure(Measure),
     /// Print the JSON Schema of policies, reference-value files or cases.
     Schema(Schema),
     /// Print the completion script of a shell.
@@ -78,6 +81,7 @@ pub fn run(cli: &Cli, out: &mut dyn Write) -> anyhow::Result<Exit> {
         Command::Lint(lint) => lint.run(cli.output, out),
         Command::Test(test) => test.run(cli.output, out),
         Command::Inspect(inspect) => inspect.run(cli.output, out),
+        Command::Measure(measure) => measure.run(cli.output, out),
         Command::Schema(schema) => schema.run(out),
         Command::Completion { shell } => {
             clap_complete::generate(*shell, &mut Cli::command(), "holdfast-policy", out);

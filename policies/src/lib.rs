@@ -10,6 +10,7 @@ pub mod exit;
 pub mod files;
 mod inspect;
 mod lint;
+mod measure;
 pub mod moment;
 pub mod output;
 mod schema;

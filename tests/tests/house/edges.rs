@@ -6,12 +6,13 @@ use super::{MEMBERS, files, none, read, root, short};
 const EDGES: &[(&str, &[&str])] = &[
     ("crates/identity", &[]),
     ("crates/evidence", &["holdfast-identity"]),
+    ("crates/measurement", &["holdfast-evidence"]),
     ("crates/appraisal", &["holdfast-identity", "holdfast-evidence"]),
     ("crates/protocol", &[]),
     ("server", &["holdfast-identity", "holdfast-evidence", "holdfast-appraisal", "holdfast-protocol"]),
     ("node-agent", &["holdfast-identity", "holdfast-evidence", "holdfast-protocol"]),
     ("tpm-sim", &["holdfast-identity"]),
-    ("policies", &["holdfast-identity", "holdfast-evidence", "holdfast-appraisal"]),
+    ("policies", &["holdfast-identity", "holdfast-evidence", "holdfast-measurement", "holdfast-appraisal"]),
 ];
 
 /// Crates that only the named members may use, with the reason.

@@ -19,6 +19,7 @@ fn root() -> PathBuf {
 const MEMBERS: &[&str] = &[
     "crates/identity",
     "crates/evidence",
+    "crates/measurement",
     "crates/appraisal",
     "crates/protocol",
     "server",
