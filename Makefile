@@ -1,6 +1,6 @@
 # One line a target: what it does is in the script it calls. Each is also one lane of CI.
 .PHONY: demo test bench lint fuzz proto packages
-demo:     ; @tests/lanes/demo.sh
+demo:     ; @tests/lanes/demo.sh $(KIND)
 test:     ; @tests/lanes/test.sh
 bench:    ; @tests/lanes/bench.sh $(ONLY)
 lint:     ; @tests/lanes/lint.sh

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::Context;
 
-use crate::{Machine, Output, Process, Programs, Server, WorkDir, until};
+use crate::{Guest, Machine, Output, Process, Programs, Server, WorkDir, until};
 
 /// An agent in a directory of its own.
 #[derive(Debug)]
@@ -27,19 +27,49 @@ impl Agent {
         machine: &Machine,
         name: &str,
     ) -> anyhow::Result<Self> {
+        let device = format!("[tpm]\nswtpm = \"{}\"\n", machine.tcti);
+        let log = machine.firmware_log.display().to_string();
+        Self::configure_with(programs, work, server, name, &format!("firmware_log = \"{log}\"\n"), &device)
+    }
+
+    /// Writes a configuration for a guest that has evidence of `kind` and nothing else.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn configure_guest(
+        programs: &Programs,
+        work: &WorkDir,
+        server: &Server,
+        kind: &str,
+        guest: &Guest,
+        name: &str,
+    ) -> anyhow::Result<Self> {
+        Self::configure_with(programs, work, server, name, &format!("evidence = [\"{kind}\"]\n"), &guest.agent)
+    }
+
+    /// `top` are lines of the file's first part, `tables` those of its end.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn configure_with(
+        programs: &Programs,
+        work: &WorkDir,
+        server: &Server,
+        name: &str,
+        top: &str,
+        tables: &str,
+    ) -> anyhow::Result<Self> {
         let folder = work.sub(name)?;
         let bundle = folder.join("bundle.pem");
         std::fs::write(&bundle, server.operator(&["bundle", "show"])?)?;
         let agent = Self { programs: programs.clone(), folder, daemon: None };
         let config = format!(
             "server = \"{}\"\ntrust_domain = \"{}\"\ntrust_bundle = \"{}\"\ndata_dir = \"{}/state\"\n\
-             firmware_log = \"{}\"\n[tpm]\nswtpm = \"{}\"\n[workload_api]\nsocket = \"{}\"\n[log]\nlevel = \"info,holdfast_agent=debug\"\n",
+             {top}{tables}[workload_api]\nsocket = \"{}\"\n[log]\nlevel = \"info,holdfast_agent=debug\"\n",
             server.address(),
             server.domain(),
             bundle.display(),
             agent.folder.display(),
-            machine.firmware_log.display(),
-            machine.tcti,
             agent.socket().display(),
         );
         std::fs::write(agent.config(), config)?;

@@ -2,12 +2,14 @@
 //! The demo, the end-to-end tests and the benchmarks share it. It knows command lines and files, nothing of the insides.
 
 mod agent;
+mod guests;
 mod machines;
 mod process;
 mod server;
 mod work;
 
 pub use agent::Agent;
+pub use guests::{Guest, Guests};
 pub use machines::{Machine, Machines};
 pub use process::{Output, Process, Programs, interrupt, until};
 pub use server::Server;

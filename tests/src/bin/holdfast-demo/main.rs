@@ -3,6 +3,7 @@
 
 #![expect(clippy::indexing_slicing, reason = "the demo made two of each and asks for the first or the second")]
 
+mod guests;
 mod story;
 mod tale;
 
@@ -23,6 +24,9 @@ struct Arguments {
     /// Folder for the artefacts
     #[arg(long)]
     out: PathBuf,
+    /// The evidence that the story is about: tpm, snp or nitro
+    #[arg(long, default_value = "tpm", value_parser = ["tpm", "snp", "nitro"])]
+    kind: String,
 }
 
 fn main() -> ExitCode {
@@ -32,7 +36,12 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     let mut story = Story::new();
-    match tale::tell(&mut story, &Programs::at(&arguments.bin), &arguments.out) {
+    let programs = Programs::at(&arguments.bin);
+    let told = match arguments.kind.as_str() {
+        "tpm" => tale::tell(&mut story, &programs, &arguments.out),
+        kind => guests::tell(&mut story, &programs, &arguments.out, kind),
+    };
+    match told {
         Ok(()) => {
             story.end();
             println!("Artefacts: {}", arguments.out.display());

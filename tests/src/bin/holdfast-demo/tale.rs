@@ -17,11 +17,11 @@ const CHANGED: &str = "changed-kernel";
 const PATIENCE: u64 = 30;
 
 /// A workload: a program of its own that the attestor can tell from others.
-struct Workload {
+pub(crate) struct Workload {
     /// Runs the program, as the user it runs as.
     run: Vec<String>,
     /// What an entry for it names.
-    selectors: Vec<String>,
+    pub(crate) selectors: Vec<String>,
 }
 
 pub(crate) fn tell(story: &mut Story, programs: &Programs, out: &Path) -> anyhow::Result<()> {
@@ -118,7 +118,7 @@ pub(crate) fn tell(story: &mut Story, programs: &Programs, out: &Path) -> anyhow
     Ok(())
 }
 
-fn clean(out: &Path) -> anyhow::Result<()> {
+pub(crate) fn clean(out: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(out)?;
     for entry in std::fs::read_dir(out)?.flatten() {
         if entry.path().is_file() {
@@ -128,7 +128,7 @@ fn clean(out: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn text(path: &Path) -> String {
+pub(crate) fn text(path: &Path) -> String {
     path.display().to_string()
 }
 
@@ -160,7 +160,7 @@ fn nodes(server: &Server, machines: &Machines) -> anyhow::Result<Vec<String>> {
 }
 
 /// As root: the program under a uid of its own. Otherwise: a copy of it with a path and a hash of its own.
-fn workload(programs: &Programs, work: &WorkDir, number: u32) -> anyhow::Result<Workload> {
+pub(crate) fn workload(programs: &Programs, work: &WorkDir, number: u32) -> anyhow::Result<Workload> {
     let folder = work.sub("workloads")?;
     let copy = folder.join(format!("workload-{number}"));
     let mut bytes = std::fs::read(programs.path("demo-workload"))?;
@@ -184,7 +184,7 @@ fn is_root() -> bool {
 }
 
 /// The workload's program with `words`, on the machine of `agent`.
-fn at(workload: &Workload, agent: &Agent, words: &[&str]) -> Command {
+pub(crate) fn at(workload: &Workload, agent: &Agent, words: &[&str]) -> Command {
     let mut command = Command::new(&workload.run[0]);
     command.args(&workload.run[1..]).args(words).env("SPIFFE_ENDPOINT_SOCKET", agent.socket_url());
     command
