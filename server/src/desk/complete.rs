@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use holdfast_evidence::tpm::{FirmwareLog, KnownLog, TpmEndorsements, TpmEvidence, TpmItem, Unverified};
+use holdfast_evidence::tpm::TpmItem;
 use holdfast_evidence::{
-    AnsweringKey, Binding, Challenge, ClaimedKey, Commitment, Evidence as _, EvidenceKind, ItemState, Malformed,
-    ProvenKey, Purpose,
+    AnsweringKey, Binding, Challenge, ClaimedKey, EvidenceKind, ItemState, Malformed, ProvenKey, Purpose,
 };
 use holdfast_identity::{SpiffeId, UnixTime};
 
-use super::evidence::{EvidenceRefused, Machine, VerifiedEvidence};
+use super::evidence::{Asking, EvidenceRefused, Machine, look_at};
 use super::{CallerRefused, Desk, Failure, MessageRefused};
 use crate::authority::{Bundle, IssuedSvid};
 use crate::budget::{Place, Source};
@@ -174,7 +173,7 @@ impl Desk {
         let drawn_at = opened.challenge.expires_at().plus(-self.settings.challenge_lifetime);
         let examined = {
             let _place = self.cpu.enter(1).await?;
-            self.examine(opened, received.into()).await?
+            self.examine(connection, opened, received.into()).await?
         };
         if let Err(EvidenceRefused::Tpm(unverified)) = &examined.result {
             let all_pcr_values = unverified.wants_pcr_values() && !examined.all_values;
@@ -188,15 +187,17 @@ impl Desk {
     }
 
     /// Parses every item, binds them, fetches what their verification needs, and verifies them in order.
-    async fn examine(&self, opened: Opened, received: Bytes) -> Result<Examined, Failure> {
+    async fn examine(&self, connection: &Connection, opened: Opened, received: Bytes) -> Result<Examined, Failure> {
         let large = received.len() > INLINE_BYTES_MAX;
         let looked = off_the_loop(large, move || first_look(opened, received)).await?;
         let Looked { mut examined, binding, items } = looked;
         let Some(binding) = binding else { return Ok(examined) };
+        let asking =
+            Asking { source: Source::of(connection.remote().ip()), is_node: connection.peer().is_some(), large };
         let binding = Arc::new(binding);
         let mut verified = Vec::with_capacity(items.len());
         for (kind, item) in items {
-            match self.verify(kind, item, &binding, large).await? {
+            match self.verify(kind, item, &binding, &asking).await? {
                 Ok(evidence) => verified.push(evidence),
                 Err(refused) => {
                     examined.result = Err(refused);
@@ -206,69 +207,6 @@ impl Desk {
         }
         examined.result = Ok(Machine::new(verified));
         Ok(examined)
-    }
-
-    async fn verify(
-        &self,
-        kind: EvidenceKind,
-        item: Bytes,
-        binding: &Arc<Binding>,
-        large: bool,
-    ) -> Result<Result<VerifiedEvidence, EvidenceRefused>, Failure> {
-        match kind {
-            EvidenceKind::Tpm => {
-                let known = self.known_log(&item).await?;
-                let was_kept = matches!(known, KnownLog::Replayed(_));
-                let first = verify_tpm(item.clone(), known, binding, large).await?;
-                // A log that was kept for other PCRs than those quoted now: replay it from the store's bytes.
-                if was_kept
-                    && matches!(&first, Err(EvidenceRefused::Tpm(refused)) if **refused == Unverified::LogUnknown)
-                    && let Some(digest) = named_log(&item)
-                    && let Some(bytes) = self.store.firmware_log(Sha256(digest)).await?
-                {
-                    return verify_tpm(item, KnownLog::Bytes(bytes), binding, true).await;
-                }
-                Ok(first)
-            }
-            EvidenceKind::Snp
-            | EvidenceKind::Tdx
-            | EvidenceKind::Nitro
-            | EvidenceKind::NitroTpm
-            | EvidenceKind::Azure
-            | EvidenceKind::Gcp => Err(CallerRefused::Kind.into()),
-        }
-    }
-
-    /// The log behind a digest that the agent sent in place of it: from memory, or from the store.
-    async fn known_log(&self, received: &[u8]) -> Result<KnownLog, Failure> {
-        let Some(digest) = named_log(received) else { return Ok(KnownLog::None) };
-        if let Some(log) = self.logs.get(&digest) {
-            return Ok(KnownLog::Replayed(log));
-        }
-        Ok(self.store.firmware_log(Sha256(digest)).await?.map_or(KnownLog::None, KnownLog::Bytes))
-    }
-}
-
-async fn verify_tpm(
-    item: Bytes,
-    known_log: KnownLog,
-    binding: &Arc<Binding>,
-    large: bool,
-) -> Result<Result<VerifiedEvidence, EvidenceRefused>, Failure> {
-    let (binding, now) = (binding.clone(), clock::now());
-    let verify = move || {
-        let endorsements = TpmEndorsements { known_log, ..TpmEndorsements::default() };
-        let verified = TpmEvidence::parse(&item)?.verify(&endorsements, &binding, now)?;
-        Ok(VerifiedEvidence::Tpm(Box::new(verified)))
-    };
-    off_the_loop(large, move || Ok(verify())).await
-}
-
-/// The digest that stands in place of a log, if the item reads so far.
-fn named_log(received: &[u8]) -> Option<[u8; 32]> {
-    match TpmItem::parse(received).ok()?.firmware_log {
-        FirmwareLog::Known(digest) => Some(digest),
-        FirmwareLog::Bytes(_) | FirmwareLog::Absent => None,
     }
 }
 
@@ -326,40 +264,8 @@ fn first_look(opened: Opened, received: Bytes) -> Result<Looked, Failure> {
     Ok(Looked { examined, binding: Some(binding), items })
 }
 
-/// What is seen of an item before it is verified.
-struct Seen<'a> {
-    commitment: Commitment<'a>,
-    /// The firmware log, where its bytes came along.
-    log: Option<&'a [u8]>,
-    claimed_values: usize,
-}
-
-fn look_at(kind: EvidenceKind, bytes: &[u8]) -> Result<Seen<'_>, EvidenceRefused> {
-    match kind {
-        EvidenceKind::Tpm => {
-            let evidence = TpmEvidence::parse(bytes)?;
-            let item = evidence.item();
-            let log = match item.firmware_log {
-                FirmwareLog::Bytes(log) => Some(log),
-                FirmwareLog::Known(_) | FirmwareLog::Absent => None,
-            };
-            Ok(Seen { commitment: evidence.commitment(), log, claimed_values: item.pcr_claims.len() })
-        }
-        EvidenceKind::Snp
-        | EvidenceKind::Tdx
-        | EvidenceKind::Nitro
-        | EvidenceKind::NitroTpm
-        | EvidenceKind::Azure
-        | EvidenceKind::Gcp => Ok(Seen {
-            commitment: Commitment { kind, item: bytes, firmware_log: None, ak_spki_sha256: None },
-            log: None,
-            claimed_values: 0,
-        }),
-    }
-}
-
 /// Runs `work` here, or where it blocks nobody.
-async fn off_the_loop<T: Send + 'static>(
+pub(super) async fn off_the_loop<T: Send + 'static>(
     large: bool,
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {

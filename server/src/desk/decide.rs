@@ -24,6 +24,9 @@ use crate::store::{
 /// How often a verdict is reached anew because the policy moved under it.
 const APPRAISALS_MAX: usize = 3;
 
+/// The evidence is of another machine than the node whose connection it came on.
+const OTHER_MACHINE: &str = "node.other_machine";
+
 /// A node's SVID to be signed, and who shall sign it: the intermediate may be exchanged meanwhile.
 type NodeDraft = (Arc<Issuer>, Draft);
 
@@ -168,6 +171,15 @@ impl Desk {
             let withdrawn = EvidenceRefused::RootWithdrawn { kind, root: name };
             attempt.verdict = Verdict::Refuse { code: withdrawn.code().to_owned(), genuine: withdrawn.is_genuine() };
             attempt.decision = explain::unverified(&withdrawn);
+            return Ok(Ready { attempt, draft: None });
+        }
+        // A report is of this very launch; on the connection of another node it proves nothing for that one.
+        let tpm = examined.expected.iter().any(|state| state.tpm().is_some());
+        if let (Subject::Known(number), false) = (&attempt.subject, tpm)
+            && held.node.as_ref().map(|node| node.number) != Some(*number)
+        {
+            attempt.verdict = Verdict::Refuse { code: OTHER_MACHINE.to_owned(), genuine: true };
+            attempt.decision = serde_json::json!({ "verdict": "refused", "code": OTHER_MACHINE }).to_string();
             return Ok(Ready { attempt, draft: None });
         }
         attempt.policy = Some(enforced.digest);

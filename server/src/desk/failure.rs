@@ -5,6 +5,7 @@ use holdfast_evidence::{ChallengeRefused, Unproven};
 use crate::api::Word;
 use crate::authority::AuthorityFault;
 use crate::budget::OverBudget;
+use crate::endorse::EndorseFault;
 use crate::store::StoreFault;
 
 use super::evidence::EvidenceRefused;
@@ -54,6 +55,9 @@ pub enum Failure {
     /// A fault of the store.
     #[error(transparent)]
     Store(#[from] StoreFault),
+    /// What a vendor says about the hardware cannot be had now.
+    #[error(transparent)]
+    Endorsement(#[from] EndorseFault),
     /// A fault of the authority.
     #[error(transparent)]
     Authority(#[from] AuthorityFault),
@@ -174,6 +178,7 @@ impl Failure {
             Self::PolicyMoving => "attempt.policy_moving",
             Self::OverBudget(_) => "attempt.over_budget",
             Self::Store(fault) => fault.code(),
+            Self::Endorsement(fault) => fault.code(),
             Self::Authority(fault) => fault.code(),
             Self::Crypto { .. } => "attempt.crypto",
         }
@@ -205,6 +210,8 @@ impl Failure {
             Self::AwaitsApproval => Reply::Word(Word::Approval),
             Self::Superseded => Reply::Word(Word::Attest),
             Self::OverBudget(over) => Reply::OverBudget(*over),
+            // No verdict on the machine: it comes back when the vendor, or our turn with it, may have.
+            Self::Endorsement(fault) => Reply::OverBudget(OverBudget::after(fault.retry_after())),
             Self::PolicyMoving | Self::Store(_) | Self::Authority(_) | Self::Crypto { .. } => Reply::Unavailable,
         }
     }

@@ -17,6 +17,7 @@ mod workload;
 pub use begin::{Begun, Material};
 pub use complete::{Admitted, Answer, Completed, Opened};
 pub use evidence::EvidenceRefused;
+use evidence::KeptChains;
 pub use failure::{CallerRefused, Failure, MessageRefused, Reply};
 pub use logs::KnownLogs;
 pub use rules::{CompiledPolicy, CurrentRules, Rules};
@@ -35,6 +36,7 @@ use tracing::{debug, error};
 
 use crate::authority::Authority;
 use crate::budget::{Buckets, Gate, Rate, Source};
+use crate::endorse::Endorser;
 use crate::listen::Connection;
 use crate::live::LiveNodes;
 use crate::store::{AttemptId, Store};
@@ -45,6 +47,8 @@ const SOURCES_MAX: usize = 65_536;
 const MACHINES_MAX: usize = 65_536;
 /// Verified attempts of one machine. Ten a second are a hundredth of a core; an agent in a restart loop makes fewer.
 const MACHINE_RATE: Rate = Rate { per_second: 10.0, burst: 600.0 };
+/// Reports that name a chip of ours before anything is proven, and for which something may be fetched ahead of strangers.
+const CHIP_RATE: Rate = Rate { per_second: 0.01, burst: 8.0 };
 /// Evidence in memory, in units of 64 KiB: 64 MiB for known nodes, and as much for callers without a certificate.
 const MEMORY_UNITS: u32 = 1_024;
 /// Callers that may wait for a place at a gate.
@@ -76,10 +80,13 @@ pub struct Desk {
     appraiser: Appraiser,
     seals: SealRing,
     logs: KnownLogs,
+    chains: KeptChains,
+    endorser: Endorser,
     strangers: Strangers,
     sources: Buckets<Source>,
     answers: Buckets<Source>,
     machines: Buckets<[u8; 32]>,
+    chips: Buckets<[u8; 32]>,
     cpu: Gate,
     memory: Gate,
     memory_of_strangers: Gate,
@@ -97,6 +104,8 @@ pub struct DeskParts {
     pub live: Arc<LiveNodes>,
     /// The key that seals challenges.
     pub seals: SealRing,
+    /// Who finds what vendors say about hardware.
+    pub endorser: Endorser,
 }
 
 impl Desk {
@@ -110,6 +119,7 @@ impl Desk {
             sources: Buckets::new(settings.per_source, SOURCES_MAX),
             answers: Buckets::new(settings.per_source, SOURCES_MAX),
             machines: Buckets::new(MACHINE_RATE, MACHINES_MAX),
+            chips: Buckets::new(CHIP_RATE, MACHINES_MAX),
             cpu: Gate::new(settings.verifications_max, WAITING_MAX, PATIENCE),
             memory: Gate::new(MEMORY_UNITS, WAITING_MAX, PATIENCE),
             memory_of_strangers: Gate::new(MEMORY_UNITS, WAITING_MAX, PATIENCE),
@@ -120,6 +130,8 @@ impl Desk {
             live: parts.live,
             seals: parts.seals,
             logs: KnownLogs::default(),
+            chains: KeptChains::default(),
+            endorser: parts.endorser,
             strangers: Strangers::default(),
         }
     }

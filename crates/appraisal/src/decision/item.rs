@@ -48,7 +48,9 @@ struct LogKey {
 }
 
 impl VerifiedItem<'_> {
-    pub(super) const fn kind(&self) -> EvidenceKind {
+    /// Of which kind it is.
+    #[must_use]
+    pub const fn kind(&self) -> EvidenceKind {
         match self {
             Self::Tpm(_) => EvidenceKind::Tpm,
             Self::Snp(_) => EvidenceKind::Snp,
@@ -109,6 +111,12 @@ impl VerifiedItem<'_> {
         }
         let expected = format!("a quote of {}:{}", policy.pcr_bank(), spelt(policy.required_pcrs()));
         Some((expected, format!("{}:{}", selection.bank, spelt(selection.pcrs))))
+    }
+
+    /// What it says, under the names that policies use: for whoever looks a machine up before it is appraised.
+    #[must_use]
+    pub fn described(&self, ownership: &Ownership) -> Facts {
+        self.facts(ownership, &KeptLogs::default())
     }
 
     /// What it says, under the names that policies use. `ownership` says what a machine is called that is on record.

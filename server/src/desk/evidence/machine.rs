@@ -67,8 +67,10 @@ impl Machine {
         let class = if classes.contains(&None) { None } else { classes.into_iter().flatten().max() };
         let tpm = self.0.iter().find_map(|item| match item {
             VerifiedEvidence::Tpm(verified) => Some(verified.claims()),
-            #[allow(unreachable_patterns, reason = "kinds without a TPM of their own")]
-            _ => None,
+            VerifiedEvidence::Snp(_)
+            | VerifiedEvidence::Tdx(_)
+            | VerifiedEvidence::Nitro(_)
+            | VerifiedEvidence::NitroTpm(_) => None,
         });
         Candidate {
             trust_class: class.map(|class| class.to_string()).unwrap_or_default(),

@@ -1,19 +1,31 @@
-//! What the desk must know of each kind of evidence: one file a kind, and here what they have in common. Verifies
-//! nothing itself: that is `holdfast-evidence`.
+//! What the desk must know of each kind of evidence: how its verification gets what it needs, by what a machine is
+//! recognised, what the record keeps. Verifies nothing itself: that is `holdfast-evidence`.
 
+mod chains;
 mod machine;
 mod refused;
 pub(super) mod tpm;
+mod verify;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use holdfast_appraisal::decision::VerifiedItem;
+use holdfast_appraisal::decision::{InventoryAnswer, Listing, VerifiedItem};
+use holdfast_appraisal::facts::{Shape, Subject, owner_digest, owner_marks};
+use holdfast_appraisal::{Facts, Ownership};
+use holdfast_evidence::nitro::NitroClaims;
+use holdfast_evidence::nitrotpm::NitroTpmClaims;
+use holdfast_evidence::snp::SnpClaims;
+use holdfast_evidence::tdx::TdxClaims;
 use holdfast_evidence::tpm::{ReplayedLog, TpmClaims};
+use holdfast_evidence::x509::RootIdentity;
 use holdfast_evidence::{EvidenceKind, TrustClass, Verified};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
+pub(super) use chains::KeptChains;
 pub(super) use machine::Machine;
 pub use refused::EvidenceRefused;
+pub(super) use verify::{Asking, look_at};
 
 use crate::store::{ClockReading, Mark, Sha256};
 
@@ -21,6 +33,10 @@ use crate::store::{ClockReading, Mark, Sha256};
 #[derive(Debug)]
 pub(super) enum VerifiedEvidence {
     Tpm(Box<Verified<TpmClaims>>),
+    Snp(Box<Verified<SnpClaims>>),
+    Tdx(Box<Verified<TdxClaims>>),
+    Nitro(Box<Verified<NitroClaims>>),
+    NitroTpm(Box<Verified<NitroTpmClaims>>),
 }
 
 /// The root that vouches for an item.
@@ -35,6 +51,10 @@ impl VerifiedEvidence {
     pub(super) const fn kind(&self) -> EvidenceKind {
         match self {
             Self::Tpm(_) => EvidenceKind::Tpm,
+            Self::Snp(_) => EvidenceKind::Snp,
+            Self::Tdx(_) => EvidenceKind::Tdx,
+            Self::Nitro(_) => EvidenceKind::Nitro,
+            Self::NitroTpm(_) => EvidenceKind::NitroTpm,
         }
     }
 
@@ -42,31 +62,68 @@ impl VerifiedEvidence {
     pub(super) fn item(&self) -> VerifiedItem<'_> {
         match self {
             Self::Tpm(verified) => VerifiedItem::Tpm(verified),
+            Self::Snp(verified) => VerifiedItem::Snp(verified),
+            Self::Tdx(verified) => VerifiedItem::Tdx(verified),
+            Self::Nitro(verified) => VerifiedItem::Nitro(verified),
+            Self::NitroTpm(verified) => VerifiedItem::NitroTpm(verified),
         }
     }
 
-    /// By what the machine is recognised. `listed` are those of its [`listable`](Self::listable) digests that the
-    /// operator listed.
-    fn marks(&self, _listed: &BTreeSet<Sha256>) -> Vec<Mark> {
-        match self {
-            Self::Tpm(verified) => tpm::marks(&verified.claims().eks),
+    /// What it says, given those of its [`listable`](Self::listable) digests that the operator listed.
+    fn facts(&self, listed: &BTreeSet<Sha256>) -> Facts {
+        let inventory = listed.iter().map(|digest| InventoryAnswer { digest: digest.0, listing: Listing::Listed });
+        self.item().described(&Ownership { inventory: inventory.collect(), ..Ownership::unknown() })
+    }
+
+    /// By what the machine is recognised: its endorsement keys, or the facts that name it.
+    fn marks(&self, listed: &BTreeSet<Sha256>) -> Vec<Mark> {
+        if let Self::Tpm(verified) = self {
+            return tpm::marks(&verified.claims().eks);
         }
+        let facts = self.facts(listed);
+        let naming = facts.iter().filter(|(id, _)| {
+            let definition = id.definition();
+            definition.subject == Subject::Machine && definition.shape == Shape::One
+        });
+        let mark = |(id, fact): (holdfast_appraisal::FactId, &holdfast_appraisal::Fact)| {
+            let value = fact.values.first()?;
+            Some(Mark { kind: id.to_string(), digest: Sha256(owner_digest(id, value)) })
+        };
+        naming.filter_map(mark).collect()
     }
 
     /// What the operator may have listed to make the machine ours.
     fn listable(&self) -> Vec<Sha256> {
         match self {
             Self::Tpm(verified) => tpm::marks(&verified.claims().eks).iter().map(|mark| mark.digest).collect(),
+            other => owner_marks(&other.facts(&BTreeSet::new())).map(|mark| Sha256(mark.digest)).collect(),
+        }
+    }
+
+    /// The root above a report or document.
+    fn root(&self) -> Option<&RootIdentity> {
+        match self {
+            Self::Tpm(_) => None,
+            Self::Snp(verified) => Some(&verified.claims().root),
+            Self::Tdx(verified) => Some(&verified.claims().root),
+            Self::Nitro(verified) => Some(&verified.claims().root),
+            Self::NitroTpm(verified) => Some(&verified.claims().root),
         }
     }
 
     /// The roots that vouch for it.
     fn roots(&self) -> Vec<Root> {
+        let kind = self.kind();
         match self {
             Self::Tpm(verified) => {
                 let eks = verified.claims().eks.iter();
-                eks.map(|ek| Root { kind: self.kind(), sha256: ek.root_sha256, name: ek.root_name.clone() }).collect()
+                eks.map(|ek| Root { kind, sha256: ek.root_sha256, name: ek.root_name.clone() }).collect()
             }
+            other => other
+                .root()
+                .map(|root| Root { kind, sha256: root.sha256, name: root.name.clone() })
+                .into_iter()
+                .collect(),
         }
     }
 
@@ -74,6 +131,7 @@ impl VerifiedEvidence {
     fn class(&self) -> Option<TrustClass> {
         match self {
             Self::Tpm(verified) => verified.claims().class(),
+            other => other.root().map(|root| root.class),
         }
     }
 
@@ -81,6 +139,10 @@ impl VerifiedEvidence {
     fn description(&self) -> String {
         match self {
             Self::Tpm(verified) => tpm::description(verified.claims()),
+            Self::Snp(verified) => format!("SEV-SNP guest on {}", verified.claims().report.product()),
+            Self::Tdx(_) => "TDX guest".to_owned(),
+            Self::Nitro(verified) => format!("Nitro enclave {}", verified.claims().module_id.as_str()),
+            Self::NitroTpm(verified) => format!("NitroTPM of {}", verified.claims().module_id.instance_id()),
         }
     }
 
@@ -88,20 +150,30 @@ impl VerifiedEvidence {
     fn clock(&self) -> Option<ClockReading> {
         match self {
             Self::Tpm(verified) => Some(tpm::clock(verified.claims())),
+            Self::Snp(_) | Self::Tdx(_) | Self::Nitro(_) | Self::NitroTpm(_) => None,
         }
     }
 
     /// A firmware log that is worth keeping for the next attestation.
-    fn log(&self) -> Option<&std::sync::Arc<ReplayedLog>> {
+    fn log(&self) -> Option<&Arc<ReplayedLog>> {
         match self {
             Self::Tpm(verified) => verified.claims().log.as_ref(),
+            Self::Snp(_) | Self::Tdx(_) | Self::Nitro(_) | Self::NitroTpm(_) => None,
         }
     }
 
-    /// Who it is, for the operator.
+    /// Who it is, for the operator: of a TPM its keys; of everything else all that it says, for `fleet tcb` asks a year
+    /// later.
     fn explain(&self) -> Vec<Value> {
-        match self {
-            Self::Tpm(verified) => tpm::explain(verified.claims()),
+        if let Self::Tpm(verified) = self {
+            return tpm::explain(verified.claims());
         }
+        let mut shown = Map::new();
+        for (id, fact) in self.facts(&BTreeSet::new()).iter() {
+            let values: Vec<String> = fact.values.iter().map(ToString::to_string).collect();
+            shown.insert(id.to_string(), json!({ "values": values, "provenance": fact.provenance.as_str() }));
+        }
+        let root = self.root().map(|root| json!({ "name": root.name, "sha256": hex::encode(root.sha256) }));
+        vec![json!({ "kind": self.kind().as_str(), "root": root, "facts": shown })]
     }
 }

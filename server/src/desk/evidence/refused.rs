@@ -1,8 +1,7 @@
 //! Evidence that does not parse or verify, of whatever kind. Says what the operator sees; `failure` says what the peer
 //! does.
 
-use holdfast_evidence::tpm;
-use holdfast_evidence::{EvidenceKind, Malformed};
+use holdfast_evidence::{EvidenceKind, Malformed, nitro, nitrotpm, snp, tdx, tpm};
 
 /// Why evidence is refused before any policy is asked.
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +12,18 @@ pub enum EvidenceRefused {
     /// Evidence of a TPM does not verify.
     #[error(transparent)]
     Tpm(Box<tpm::Unverified>),
+    /// Evidence of an SEV-SNP guest does not verify.
+    #[error(transparent)]
+    Snp(Box<snp::Unverified>),
+    /// Evidence of a TDX guest does not verify.
+    #[error(transparent)]
+    Tdx(Box<tdx::Unverified>),
+    /// Evidence of a Nitro enclave does not verify.
+    #[error(transparent)]
+    Nitro(Box<nitro::Unverified>),
+    /// Evidence of a NitroTPM does not verify.
+    #[error(transparent)]
+    NitroTpm(Box<nitrotpm::Unverified>),
     /// A root that vouched for the machine is not trusted any more.
     #[error("the root {root} above evidence of kind {kind} is not trusted any more")]
     RootWithdrawn {
@@ -29,6 +40,30 @@ impl From<tpm::Unverified> for EvidenceRefused {
     }
 }
 
+impl From<snp::Unverified> for EvidenceRefused {
+    fn from(unverified: snp::Unverified) -> Self {
+        Self::Snp(Box::new(unverified))
+    }
+}
+
+impl From<tdx::Unverified> for EvidenceRefused {
+    fn from(unverified: tdx::Unverified) -> Self {
+        Self::Tdx(Box::new(unverified))
+    }
+}
+
+impl From<nitro::Unverified> for EvidenceRefused {
+    fn from(unverified: nitro::Unverified) -> Self {
+        Self::Nitro(Box::new(unverified))
+    }
+}
+
+impl From<nitrotpm::Unverified> for EvidenceRefused {
+    fn from(unverified: nitrotpm::Unverified) -> Self {
+        Self::NitroTpm(Box::new(unverified))
+    }
+}
+
 impl EvidenceRefused {
     /// Stable code for operators and programs.
     #[must_use]
@@ -36,6 +71,10 @@ impl EvidenceRefused {
         match self {
             Self::Malformed(malformed) => malformed.code(),
             Self::Tpm(unverified) => unverified.code(),
+            Self::Snp(unverified) => unverified.code(),
+            Self::Tdx(unverified) => unverified.code(),
+            Self::Nitro(unverified) => unverified.code(),
+            Self::NitroTpm(unverified) => unverified.code(),
             Self::RootWithdrawn { kind: EvidenceKind::Tpm, .. } => "tpm.ek.root_withdrawn",
             Self::RootWithdrawn { .. } => "evidence.root_withdrawn",
         }
@@ -49,6 +88,10 @@ impl EvidenceRefused {
             Self::RootWithdrawn { .. } => true,
             Self::Malformed(_) => false,
             Self::Tpm(unverified) => super::tpm::is_genuine(unverified),
+            Self::Snp(unverified) => unverified.is_genuine(),
+            Self::Tdx(unverified) => unverified.is_genuine(),
+            Self::Nitro(unverified) => unverified.is_genuine(),
+            Self::NitroTpm(unverified) => unverified.is_genuine(),
         }
     }
 }

@@ -1,0 +1,244 @@
+//! Verifies one item of each kind: fetches what its verification wants, and hands it to the verifier on a thread that may
+//! wait. Keeps what the next verification of the same machine can use.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use holdfast_appraisal::facts::{FactId, SnpFact, owner_digest};
+use holdfast_appraisal::{Value, digest_of};
+use holdfast_evidence::nitro::{NitroEndorsements, NitroEvidence};
+use holdfast_evidence::nitrotpm::NitroTpmEvidence;
+use holdfast_evidence::snp::{self, SnpEvidence};
+use holdfast_evidence::tdx::{self, TdxEvidence};
+use holdfast_evidence::tpm::{FirmwareLog, KnownLog, TpmEndorsements, TpmEvidence, TpmItem, Unverified};
+use holdfast_evidence::{Binding, Commitment, Evidence as _, EvidenceKind};
+
+use super::{EvidenceRefused, VerifiedEvidence};
+use crate::budget::Source;
+use crate::clock;
+use crate::desk::complete::off_the_loop;
+use crate::desk::{CallerRefused, Desk, Failure};
+use crate::endorse::Asker;
+use crate::store::Sha256;
+
+/// A fault of ours, or what came of the item.
+type Outcome = Result<Result<VerifiedEvidence, EvidenceRefused>, Failure>;
+
+/// Who asks for the verification.
+pub(in crate::desk) struct Asking {
+    pub(in crate::desk) source: Source,
+    /// Whether the connection is a node's own.
+    pub(in crate::desk) is_node: bool,
+    /// Whether the answer is too large to be verified between two others.
+    pub(in crate::desk) large: bool,
+}
+
+impl Desk {
+    pub(in crate::desk) async fn verify(
+        &self,
+        kind: EvidenceKind,
+        item: Bytes,
+        binding: &Arc<Binding>,
+        asking: &Asking,
+    ) -> Result<Result<VerifiedEvidence, EvidenceRefused>, Failure> {
+        match kind {
+            EvidenceKind::Tpm => {
+                let known = self.known_log(&item).await?;
+                let was_kept = matches!(known, KnownLog::Replayed(_));
+                let first = verify_tpm(item.clone(), known, binding, asking.large).await?;
+                // A log that was kept for other PCRs than those quoted now: replay it from the store's bytes.
+                if was_kept
+                    && matches!(&first, Err(EvidenceRefused::Tpm(refused)) if **refused == Unverified::LogUnknown)
+                    && let Some(digest) = named_log(&item)
+                    && let Some(bytes) = self.store.firmware_log(Sha256(digest)).await?
+                {
+                    return verify_tpm(item, KnownLog::Bytes(bytes), binding, true).await;
+                }
+                Ok(first)
+            }
+            EvidenceKind::Snp => self.verify_snp(item, binding, asking).await,
+            EvidenceKind::Tdx => self.verify_tdx(item, binding, asking).await,
+            EvidenceKind::Nitro => self.verify_nitro(item, binding).await,
+            EvidenceKind::NitroTpm => self.verify_nitrotpm(item, binding).await,
+            EvidenceKind::Azure | EvidenceKind::Gcp => Err(CallerRefused::Kind.into()),
+        }
+    }
+
+    /// The log behind a digest that the agent sent in place of it: from memory, or from the store.
+    async fn known_log(&self, received: &[u8]) -> Result<KnownLog, Failure> {
+        let Some(digest) = named_log(received) else { return Ok(KnownLog::None) };
+        if let Some(log) = self.logs.get(&digest) {
+            return Ok(KnownLog::Replayed(log));
+        }
+        Ok(self.store.firmware_log(Sha256(digest)).await?.map_or(KnownLog::None, KnownLog::Bytes))
+    }
+
+    async fn verify_snp(&self, item: Bytes, binding: &Arc<Binding>, asking: &Asking) -> Outcome {
+        let (wants, offered, chip) = {
+            let evidence = match SnpEvidence::parse(&item) {
+                Ok(evidence) => evidence,
+                Err(malformed) => return Ok(Err(malformed.into())),
+            };
+            // Before anything is fetched: a report that answers another challenge is worth no question to anybody.
+            let signed = binding.digest_of(EvidenceKind::Snp).copied().unwrap_or_default();
+            if let Err(refused) = snp::checks::report_data(evidence.report(), &signed) {
+                return Ok(Err(refused.into()));
+            }
+            (evidence.wants(), evidence.certificates().to_vec(), evidence.report().chip_id())
+        };
+        let asker = self.asker(asking, FactId::Snp(SnpFact::ChipId), digest_of(&chip).map(Value::Digest)).await?;
+        let endorsements = self.endorser.snp(EvidenceKind::Snp, &wants, &offered, asker).await?;
+        let (binding, now) = (binding.clone(), clock::now());
+        let verified = off_the_loop(true, move || {
+            Ok(SnpEvidence::parse(&item)
+                .map_err(EvidenceRefused::from)
+                .and_then(|evidence| Ok(evidence.verify(&endorsements, &binding, now)?)))
+        })
+        .await?;
+        if let Ok(verified) = &verified {
+            self.endorser.learn_vek(verified.claims().report.verified_vek(), &offered).await;
+        }
+        Ok(verified.map(|verified| VerifiedEvidence::Snp(Box::new(verified))))
+    }
+
+    async fn verify_tdx(&self, item: Bytes, binding: &Arc<Binding>, asking: &Asking) -> Outcome {
+        let endorsements = {
+            let evidence = match TdxEvidence::parse(&item) {
+                Ok(evidence) => evidence,
+                Err(malformed) => return Ok(Err(malformed.into())),
+            };
+            let signed = binding.digest_of(EvidenceKind::Tdx).copied().unwrap_or_default();
+            if let Err(refused) = tdx::checks::report_data(evidence.quote().report(), &signed) {
+                return Ok(Err(refused.into()));
+            }
+            let asker = if asking.is_node { Asker::Ours } else { Asker::Stranger(asking.source) };
+            self.endorser.tdx(EvidenceKind::Tdx, evidence.quote(), asker).await?
+        };
+        let (binding, now) = (binding.clone(), clock::now());
+        off_the_loop(true, move || {
+            Ok(TdxEvidence::parse(&item).map_err(EvidenceRefused::from).and_then(|evidence| {
+                Ok(VerifiedEvidence::Tdx(Box::new(evidence.verify(&endorsements, &binding, now)?)))
+            }))
+        })
+        .await
+    }
+
+    async fn verify_nitro(&self, item: Bytes, binding: &Arc<Binding>) -> Outcome {
+        let wants = NitroEvidence::parse(&item).map(|evidence| evidence.wants().chain);
+        let (endorsements, id) = match wants {
+            Ok(id) => (self.nitro_endorsements(EvidenceKind::Nitro, &id), id),
+            Err(malformed) => return Ok(Err(malformed.into())),
+        };
+        let (binding, now) = (binding.clone(), clock::now());
+        let verified = off_the_loop(true, move || {
+            Ok(NitroEvidence::parse(&item)
+                .map_err(EvidenceRefused::from)
+                .and_then(|evidence| Ok(evidence.verify(&endorsements, &binding, now)?)))
+        })
+        .await?;
+        if let Ok(verified) = &verified {
+            self.chains.keep(id, &verified.claims().chain);
+        }
+        Ok(verified.map(|verified| VerifiedEvidence::Nitro(Box::new(verified))))
+    }
+
+    async fn verify_nitrotpm(&self, item: Bytes, binding: &Arc<Binding>) -> Outcome {
+        let wants = NitroTpmEvidence::parse(&item).map(|evidence| evidence.wants().chain);
+        let (endorsements, id) = match wants {
+            Ok(id) => (self.nitro_endorsements(EvidenceKind::NitroTpm, &id), id),
+            Err(malformed) => return Ok(Err(malformed.into())),
+        };
+        let (binding, now) = (binding.clone(), clock::now());
+        let verified = off_the_loop(true, move || {
+            Ok(NitroTpmEvidence::parse(&item)
+                .map_err(EvidenceRefused::from)
+                .and_then(|evidence| Ok(evidence.verify(&endorsements, &binding, now)?)))
+        })
+        .await?;
+        if let Ok(verified) = &verified {
+            self.chains.keep(id, &verified.claims().chain);
+        }
+        Ok(verified.map(|verified| VerifiedEvidence::NitroTpm(Box::new(verified))))
+    }
+
+    fn nitro_endorsements(&self, kind: EvidenceKind, id: &[u8; 32]) -> NitroEndorsements {
+        let verified = self.chains.get(id).into_iter().collect();
+        NitroEndorsements { roots: self.rules.get().roots(kind), verified }
+    }
+
+    /// For whom something may be fetched: a node on its own connection, or hardware that the inventory lists, is ours.
+    async fn asker(&self, asking: &Asking, fact: FactId, value: Option<Value>) -> Result<Asker, Failure> {
+        let stranger = Asker::Stranger(asking.source);
+        if asking.is_node {
+            return Ok(Asker::Ours);
+        }
+        let Some(digest) = value.map(|value| Sha256(owner_digest(fact, &value))) else { return Ok(stranger) };
+        let is_listed = !self.store.ownership(Vec::new(), vec![digest]).await?.inventory.is_empty();
+        // Whoever knows the id of a chip of ours can claim it under ever other TCBs: only so often.
+        let is_ours = is_listed && self.chips.take(digest.0, Instant::now()).is_ok();
+        Ok(if is_ours { Asker::Ours } else { stranger })
+    }
+}
+
+async fn verify_tpm(
+    item: Bytes,
+    known_log: KnownLog,
+    binding: &Arc<Binding>,
+    large: bool,
+) -> Result<Result<VerifiedEvidence, EvidenceRefused>, Failure> {
+    let (binding, now) = (binding.clone(), clock::now());
+    let verify = move || {
+        let endorsements = TpmEndorsements { known_log, ..TpmEndorsements::default() };
+        let verified = TpmEvidence::parse(&item)?.verify(&endorsements, &binding, now)?;
+        Ok(VerifiedEvidence::Tpm(Box::new(verified)))
+    };
+    off_the_loop(large, move || Ok(verify())).await
+}
+
+/// The digest that stands in place of a log, if the item reads so far.
+fn named_log(received: &[u8]) -> Option<[u8; 32]> {
+    match TpmItem::parse(received).ok()?.firmware_log {
+        FirmwareLog::Known(digest) => Some(digest),
+        FirmwareLog::Bytes(_) | FirmwareLog::Absent => None,
+    }
+}
+
+/// What is seen of an item before it is verified.
+pub(in crate::desk) struct Seen<'a> {
+    pub(in crate::desk) commitment: Commitment<'a>,
+    /// The firmware log, where its bytes came along.
+    pub(in crate::desk) log: Option<&'a [u8]>,
+    pub(in crate::desk) claimed_values: usize,
+}
+
+impl<'a> Seen<'a> {
+    const fn report(commitment: Commitment<'a>) -> Self {
+        Self { commitment, log: None, claimed_values: 0 }
+    }
+}
+
+/// Parses an item, and says what it commits to.
+///
+/// # Errors
+/// [`EvidenceRefused::Malformed`].
+pub(in crate::desk) fn look_at(kind: EvidenceKind, bytes: &[u8]) -> Result<Seen<'_>, EvidenceRefused> {
+    match kind {
+        EvidenceKind::Tpm => {
+            let evidence = TpmEvidence::parse(bytes)?;
+            let item = evidence.item();
+            let log = match item.firmware_log {
+                FirmwareLog::Bytes(log) => Some(log),
+                FirmwareLog::Known(_) | FirmwareLog::Absent => None,
+            };
+            Ok(Seen { commitment: evidence.commitment(), log, claimed_values: item.pcr_claims.len() })
+        }
+        EvidenceKind::Snp => Ok(Seen::report(SnpEvidence::parse(bytes)?.commitment())),
+        EvidenceKind::Tdx => Ok(Seen::report(TdxEvidence::parse(bytes)?.commitment())),
+        EvidenceKind::Nitro => Ok(Seen::report(NitroEvidence::parse(bytes)?.commitment())),
+        EvidenceKind::NitroTpm => Ok(Seen::report(NitroTpmEvidence::parse(bytes)?.commitment())),
+        EvidenceKind::Azure | EvidenceKind::Gcp => {
+            Ok(Seen::report(Commitment { kind, item: bytes, firmware_log: None, ak_spki_sha256: None }))
+        }
+    }
+}
