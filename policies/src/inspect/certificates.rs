@@ -98,6 +98,11 @@ pub(super) fn trusted(flags: &Flags, kind: EvidenceKind, offered: &[Vec<u8>]) ->
     Ok(roots)
 }
 
+/// Whether a certificate names itself as its issuer.
+pub(super) fn is_self_issued(der: &[u8]) -> bool {
+    names(der).is_some_and(|(subject, issuer)| subject == issuer)
+}
+
 /// Raw subject and issuer.
 fn names(der: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     let (_, certificate) = x509_parser::parse_x509_certificate(der).ok()?;

@@ -1,0 +1,197 @@
+//! `inspect snp`: the checks of an SEV-SNP report one by one, on files.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use holdfast_appraisal::facts::{Facts, snp};
+use holdfast_evidence::EvidenceKind;
+use holdfast_evidence::snp::{
+    CertificateTable, Product, Report, SnpEndorsements, Unverified, Vek, bundle, checks as snp_checks, verify_chain,
+    verify_report,
+};
+use holdfast_evidence::x509::Roots;
+
+use super::flags::Flags;
+use super::report::{Checks, Refusal};
+use super::{certificates, forms};
+use crate::exit::Exit;
+use crate::output::Format;
+
+/// Every check, in the order in which they are made.
+const CHECKS: [&str; 17] = [
+    "report",
+    "version",
+    "signature_algorithm",
+    "signing_key",
+    "nonce",
+    "binding",
+    "vek",
+    "vek_kind",
+    "product",
+    "tcb",
+    "chip_id",
+    "chain",
+    "signature",
+    "reserved",
+    "vmpl",
+    "guest_policy",
+    "policy",
+];
+/// Those without which nothing is verified, beside the caller's data.
+const NEEDED: [&str; 14] = [
+    "report",
+    "version",
+    "signature_algorithm",
+    "signing_key",
+    "vek",
+    "vek_kind",
+    "product",
+    "tcb",
+    "chip_id",
+    "chain",
+    "signature",
+    "reserved",
+    "vmpl",
+    "guest_policy",
+];
+
+/// Flags of `inspect snp`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    holdfast-policy inspect snp --report report.bin --vek vcek.pem --chain cert_chain.pem --binding 9f86…\n  \
+    holdfast-policy inspect snp --report outblob --vek auxblob --nonce 0011… --policy guests.toml\n\n\
+    Exit codes: 0 verified, 1 refused, 2 usage or I/O, 3 incomplete.")]
+pub(super) struct InspectSnp {
+    /// The attestation report, 1184 bytes: configfs-tsm's outblob, or what snpguest writes.
+    #[arg(long, value_name = "FILE")]
+    report: PathBuf,
+    /// Certificate of the key that signed, VCEK or VLEK: PEM, DER, or the whole certificate table (auxblob). Further
+    /// certificates in it are taken as its chain.
+    #[arg(long, value_name = "FILE")]
+    vek: Option<PathBuf>,
+    /// Its issuers, as AMD's service has them (cert_chain): PEM or DER; may be given several times.
+    #[arg(long, value_name = "FILE")]
+    chain: Vec<PathBuf>,
+    /// Revocation list of the root, PEM or DER; may be given several times.
+    #[arg(long, value_name = "FILE")]
+    crl: Vec<PathBuf>,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+/// Files, read before anything is checked.
+struct Inputs {
+    report: Vec<u8>,
+    /// Certificates that came with the key's own, and what stands in `--chain`.
+    certificates: Vec<Vec<u8>>,
+    /// Whether `--vek` holds certificates at all.
+    vek: Option<Result<Vec<Vec<u8>>, Unverified>>,
+    roots: Roots,
+    /// Whether anybody is trusted, or claims to be.
+    is_rooted: bool,
+}
+
+impl InspectSnp {
+    pub(super) fn run(&self, format: Format, out: &mut dyn Write) -> anyhow::Result<Exit> {
+        let inputs = self.read()?;
+        let mut checks = Checks::new(&CHECKS);
+        let mut needed: Vec<&str> = NEEDED.to_vec();
+        let facts = self.check(&inputs, &mut checks, &mut needed);
+        self.flags.conclude(checks, &needed, facts.as_ref(), format, out)
+    }
+
+    fn read(&self) -> anyhow::Result<Inputs> {
+        let vek = self.vek.as_deref().map(forms::read).transpose()?.map(|bytes| certificates_in(&bytes));
+        let mut all: Vec<Vec<u8>> = vek.as_ref().and_then(|vek| vek.as_ref().ok()).cloned().unwrap_or_default();
+        for file in &self.chain {
+            all.extend(certificates::of_file(file)?);
+        }
+        let mut roots = certificates::trusted(&self.flags, EvidenceKind::Snp, &all)?;
+        let is_rooted = self.flags.roots.is_some() || all.iter().any(|der| certificates::is_self_issued(der));
+        for list in &self.crl {
+            add_crl(&mut roots, list)?;
+        }
+        Ok(Inputs { report: forms::read(&self.report)?, certificates: all, vek, roots, is_rooted })
+    }
+
+    /// All checks; the facts, if every one of the evidence passed.
+    fn check(&self, inputs: &Inputs, checks: &mut Checks, needed: &mut Vec<&'static str>) -> Option<Facts> {
+        let report = checks.note("report", Report::parse(&inputs.report))?;
+        // of another version no field can be read
+        checks.note("version", snp_checks::version(&report))?;
+        checks.note("signature_algorithm", snp_checks::signature_algorithm(&report));
+        checks.note("signing_key", snp_checks::signing_key(&report));
+        let other = Refusal::from(Unverified::ReportData);
+        needed.push(self.flags.note_caller_data(checks, &report.report_data(), &other));
+        let product = match &inputs.vek {
+            Some(offered) => self.check_vek(inputs, offered, &report, checks),
+            None => report.product(),
+        };
+        if let Some(product) = product {
+            checks.note("reserved", snp_checks::reserved(&report, product));
+        }
+        checks.note("vmpl", snp_checks::vmpl(&report));
+        checks.note("guest_policy", snp_checks::guest_policy(&report));
+        let roots = Arc::new(inputs.roots.clone());
+        let endorsements = SnpEndorsements { roots, ..SnpEndorsements::default() };
+        let verified = verify_report(&inputs.report, &inputs.certificates, &endorsements, self.flags.now());
+        verified.ok().as_ref().map(snp)
+    }
+
+    /// The certificate of the key that signed: what it is for, who issued it, and that it signed. Its product.
+    fn check_vek(
+        &self,
+        inputs: &Inputs,
+        offered: &Result<Vec<Vec<u8>>, Unverified>,
+        report: &Report,
+        checks: &mut Checks,
+    ) -> Option<Product> {
+        let found = offered.clone().and_then(|certificates| pick(&certificates));
+        let (der, vek) = checks.note("vek", found)?;
+        checks.note("vek_kind", snp_checks::vek_kind(report, &vek));
+        let product = checks.note("product", snp_checks::product(report, &vek));
+        checks.note("tcb", snp_checks::tcb(report, &vek));
+        checks.note("chip_id", snp_checks::chip_id(report, &vek));
+        if inputs.is_rooted {
+            let roots = &inputs.roots;
+            let issuers = inputs.certificates.iter().filter(|one| !certificates::is_self_issued(one) && **one != der);
+            // without any intermediate nobody can say who issued it
+            if issuers.count() + roots.intermediates().count() > 0 {
+                checks.note("chain", verify_chain(&der, &inputs.certificates, roots, self.flags.now()));
+            }
+        }
+        checks.note("signature", snp_checks::signature(report, &vek));
+        product
+    }
+}
+
+/// The certificates in PEM, in DER, or in a GHCB table.
+fn certificates_in(bytes: &[u8]) -> Result<Vec<Vec<u8>>, Unverified> {
+    let is_certificate = bytes.starts_with(b"-----BEGIN") || bytes.first() == Some(&0x30);
+    let found =
+        if is_certificate { bundle(bytes) } else { CertificateTable::parse(bytes).and_then(|t| t.certificates()) };
+    found.map_err(|_| Unverified::VekMalformed { what: "certificate" })
+}
+
+/// The first certificate that is a VEK's; where there is none, why the first certificate is none.
+fn pick(certificates: &[Vec<u8>]) -> Result<(Vec<u8>, Vek), Unverified> {
+    let mut refusal = Unverified::VekMalformed { what: "certificate" };
+    for (at, der) in certificates.iter().enumerate() {
+        match Vek::parse(der) {
+            Ok(vek) => return Ok((der.clone(), vek)),
+            Err(error) if at == 0 => refusal = error,
+            Err(_) => {}
+        }
+    }
+    Err(refusal)
+}
+
+fn add_crl(roots: &mut Roots, path: &Path) -> anyhow::Result<()> {
+    use anyhow::Context as _;
+    let bytes = forms::read(path)?;
+    let pem = x509_parser::pem::parse_x509_pem(&bytes).ok().filter(|(_, pem)| pem.label.ends_with("CRL"));
+    let bytes = pem.map_or(bytes.clone(), |(_, pem)| pem.contents);
+    roots.add_crl(&bytes).with_context(|| format!("revocation list in {}", path.display()))
+}
