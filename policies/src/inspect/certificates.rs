@@ -29,7 +29,19 @@ pub(super) fn of_file(path: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
 /// What `--roots` names: a certificate that issued itself is a root; of the others those are pinned whose issuer is not
 /// there, and the rest helps to build paths.
 pub(super) fn roots(path: &Path, class: TrustClass, sha1: Sha1Signatures) -> anyhow::Result<Roots> {
-    let found = found(path)?;
+    let mut found = Vec::new();
+    if path.is_dir() {
+        for file in certificate_files(path)? {
+            // a folder may hold other things beside certificates
+            let certificates = of_file(&file)?.into_iter().filter(|der| names(der).is_some());
+            found.extend(certificates.map(|der| (file.clone(), der)));
+        }
+    } else {
+        found.extend(of_file(path)?.into_iter().map(|der| (path.to_owned(), der)));
+    }
+    if found.is_empty() {
+        bail!("no certificate in {}", path.display());
+    }
     let subjects: Vec<Vec<u8>> = found.iter().filter_map(|(_, der)| Some(names(der)?.0)).collect();
     let mut roots = Roots::new();
     for (file, der) in found {
@@ -86,32 +98,9 @@ pub(super) fn trusted(flags: &Flags, kind: EvidenceKind, offered: &[Vec<u8>]) ->
     Ok(roots)
 }
 
-/// Every certificate in a file, or in the files of a folder.
-pub(super) fn below(path: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
-    Ok(found(path)?.into_iter().map(|(_, der)| der).collect())
-}
-
 /// Whether a certificate names itself as its issuer.
 pub(super) fn is_self_issued(der: &[u8]) -> bool {
     names(der).is_some_and(|(subject, issuer)| subject == issuer)
-}
-
-/// Certificates with the file that each is in; at least one.
-fn found(path: &Path) -> anyhow::Result<Vec<(PathBuf, Vec<u8>)>> {
-    let mut found = Vec::new();
-    if path.is_dir() {
-        for file in certificate_files(path)? {
-            // a folder may hold other things beside certificates
-            let certificates = of_file(&file)?.into_iter().filter(|der| names(der).is_some());
-            found.extend(certificates.map(|der| (file.clone(), der)));
-        }
-    } else {
-        found.extend(of_file(path)?.into_iter().map(|der| (path.to_owned(), der)));
-    }
-    if found.is_empty() {
-        bail!("no certificate in {}", path.display());
-    }
-    Ok(found)
 }
 
 /// Raw subject and issuer.

@@ -11,7 +11,6 @@ mod report;
 mod snp;
 mod tdx;
 mod tpm;
-mod trusted;
 
 use std::io::Write;
 
@@ -31,10 +30,10 @@ pub struct Inspect {
 enum What {
     /// Verify a TPM's quote with its keys, logs and certificates.
     Tpm(Box<tpm::InspectTpm>),
-    /// Verify a quote of an Intel TDX guest with Intel's collateral.
-    Tdx(Box<tdx::InspectTdx>),
     /// Verify an attestation report of AMD SEV-SNP with its certificates.
     Snp(Box<snp::InspectSnp>),
+    /// Verify a quote of an Intel TDX guest with Intel's collateral.
+    Tdx(Box<tdx::InspectTdx>),
     /// Show the events of a firmware log, the registers they lead to, and what they prove.
     EventLog(event_log::InspectEventLog),
 }
@@ -43,8 +42,8 @@ impl Inspect {
     pub(crate) fn run(&self, format: Format, out: &mut dyn Write) -> anyhow::Result<Exit> {
         match &self.what {
             What::Tpm(tpm) => tpm.run(format, out),
-            What::Tdx(tdx) => tdx.run(format, out),
             What::Snp(snp) => snp.run(format, out),
+            What::Tdx(tdx) => tdx.run(format, out),
             What::EventLog(log) => log.run(format, out),
         }
     }

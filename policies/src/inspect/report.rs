@@ -48,8 +48,8 @@ macro_rules! refusal_from {
 refusal_from!(
     holdfast_evidence::Malformed,
     holdfast_evidence::tpm::Unverified,
-    holdfast_evidence::tdx::Unverified,
     holdfast_evidence::snp::Unverified,
+    holdfast_evidence::tdx::Unverified,
     holdfast_evidence::tpm::endorsement::UnverifiedEk,
     holdfast_evidence::tpm::event_log::MalformedLog,
     holdfast_evidence::tpm::event_log::UnprovenBoot
