@@ -18,6 +18,7 @@ mod class;
 pub mod crypto;
 mod error;
 mod evidence;
+pub mod gcp;
 pub mod key;
 mod launch;
 pub mod nitro;

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use holdfast_evidence::gcp::GcpClaims;
 use holdfast_evidence::nitro::NitroClaims;
 use holdfast_evidence::nitrotpm::NitroTpmClaims;
 use holdfast_evidence::snp::SnpClaims;
@@ -25,6 +26,8 @@ pub enum VerifiedItem<'a> {
     Snp(&'a Verified<SnpClaims>),
     /// Of an Intel TDX guest.
     Tdx(&'a Verified<TdxClaims>),
+    /// Of a Google Cloud instance with its virtual TPM.
+    Gcp(&'a Verified<GcpClaims>),
     /// Of a Nitro Enclave.
     Nitro(&'a Verified<NitroClaims>),
     /// Of an instance with a NitroTPM.
@@ -55,6 +58,7 @@ impl VerifiedItem<'_> {
             Self::Tpm(_) => EvidenceKind::Tpm,
             Self::Snp(_) => EvidenceKind::Snp,
             Self::Tdx(_) => EvidenceKind::Tdx,
+            Self::Gcp(_) => EvidenceKind::Gcp,
             Self::Nitro(_) => EvidenceKind::Nitro,
             Self::NitroTpm(_) => EvidenceKind::NitroTpm,
         }
@@ -65,6 +69,7 @@ impl VerifiedItem<'_> {
             Self::Tpm(verified) => verified.challenge_id(),
             Self::Snp(verified) => verified.challenge_id(),
             Self::Tdx(verified) => verified.challenge_id(),
+            Self::Gcp(verified) => verified.challenge_id(),
             Self::Nitro(verified) => verified.challenge_id(),
             Self::NitroTpm(verified) => verified.challenge_id(),
         }
@@ -76,6 +81,7 @@ impl VerifiedItem<'_> {
             Self::Tpm(verified) => verified.claims().node_key.spki(),
             Self::Snp(verified) => verified.claims().node_key.spki(),
             Self::Tdx(verified) => verified.claims().node_key.spki(),
+            Self::Gcp(verified) => verified.claims().node_key.spki(),
             Self::Nitro(verified) => verified.claims().node_key.spki(),
             Self::NitroTpm(verified) => verified.claims().node_key.spki(),
         }
@@ -87,6 +93,7 @@ impl VerifiedItem<'_> {
             Self::Tpm(_) => None,
             Self::Snp(verified) => Some(verified.claims().not_after),
             Self::Tdx(verified) => Some(verified.claims().not_after),
+            Self::Gcp(verified) => Some(verified.claims().not_after),
             Self::Nitro(verified) => Some(verified.claims().not_after),
             Self::NitroTpm(verified) => Some(verified.claims().not_after),
         }
@@ -96,6 +103,7 @@ impl VerifiedItem<'_> {
     fn selection(&self) -> Option<PcrSelection> {
         match self {
             Self::Tpm(verified) => Some(verified.claims().selection),
+            Self::Gcp(verified) => Some(verified.claims().boot.selection),
             Self::Snp(_) => None,
             Self::Tdx(_) => None,
             Self::Nitro(_) | Self::NitroTpm(_) => None,
@@ -130,6 +138,7 @@ impl VerifiedItem<'_> {
             }
             Self::Snp(verified) => facts::snp(&verified.claims().report),
             Self::Tdx(verified) => facts::tdx(verified.claims(), ownership),
+            Self::Gcp(verified) => facts::gcp(verified.claims()),
             Self::Nitro(verified) => facts::nitro(&NitroSources::from(verified.claims())),
             Self::NitroTpm(verified) => facts::nitrotpm(&NitroSources::from(verified.claims()), None),
         }

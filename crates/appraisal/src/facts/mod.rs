@@ -8,6 +8,7 @@ mod id;
 mod nitro;
 mod nitrotpm;
 mod owned;
+mod quoted;
 pub(crate) mod read;
 mod registry;
 mod snp;
@@ -20,7 +21,7 @@ use std::sync::Arc;
 
 pub use azure::AzureFact;
 pub use boot::boot;
-pub use gcp::GcpFact;
+pub use gcp::{GcpFact, gcp, gcp_instance, gcp_quote};
 use holdfast_evidence::crypto::Digest;
 use holdfast_evidence::{EvidenceKind, Provenance};
 pub use id::{FactId, PCR_COUNT, all_names, registry};

@@ -331,3 +331,22 @@ impl Uninvited {
         }
     }
 }
+
+impl Unverified {
+    /// Whether what is refused stands in a quote whose signature over our binding was good: its selection, its PCRs, or
+    /// the log that does not lead to them. All else can be caused by anybody who knows public keys.
+    #[must_use]
+    pub const fn is_signed_over(&self) -> bool {
+        matches!(
+            self,
+            Self::Selection { .. }
+                | Self::MissingPcr { .. }
+                | Self::PcrDigest
+                | Self::Replay { .. }
+                | Self::BankUnextended
+                | Self::FirmwareVersion { .. }
+                | Self::Log(_)
+                | Self::Boot(_)
+        )
+    }
+}

@@ -127,7 +127,7 @@ fn read_secrets<'a>(reader: &mut Reader<'a>) -> Result<Vec<&'a [u8]>, Malformed>
     (0..count).map(|_| reader.sized16(SECRET_BYTES_MAX, "secret")).collect()
 }
 
-fn read_claims<'a>(reader: &mut Reader<'a>) -> Result<Vec<(PcrIndex, &'a [u8])>, Malformed> {
+pub(crate) fn read_claims<'a>(reader: &mut Reader<'a>) -> Result<Vec<(PcrIndex, &'a [u8])>, Malformed> {
     let count = reader.count8(PCR_COUNT, "pcrClaims")?;
     let mut claims: Vec<(PcrIndex, &[u8])> = Vec::with_capacity(count);
     for _ in 0..count {
@@ -142,11 +142,11 @@ fn read_claims<'a>(reader: &mut Reader<'a>) -> Result<Vec<(PcrIndex, &'a [u8])>,
 }
 
 impl<'a> Signed<'a> {
-    fn write(&self, writer: Writer) -> Writer {
+    pub(crate) fn write(&self, writer: Writer) -> Writer {
         writer.sized16(self.attest).sized16(self.signature)
     }
 
-    fn read(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
+    pub(crate) fn read(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
         Ok(Self {
             attest: reader.sized16(ATTEST_BYTES_MAX, "attest")?,
             signature: reader.sized16(SIGNATURE_BYTES_MAX, "signature")?,

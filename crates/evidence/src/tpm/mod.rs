@@ -4,6 +4,7 @@ mod ak;
 mod ask;
 mod attest;
 mod attributes;
+mod boot_quote;
 pub mod checks;
 mod claims;
 pub mod clock;
@@ -31,6 +32,7 @@ pub use attest::{
     ATTEST_BYTES_MAX, Attest, Body, CertifyInfo, QuoteInfo, TPM_GENERATED, TPM_ST_ATTEST_CERTIFY, TPM_ST_ATTEST_QUOTE,
 };
 pub use attributes::Attributes;
+pub use boot_quote::{KeyPlace, QuoteAsked, QuotedBoot};
 pub use claims::TpmClaims;
 pub use clock::{ClockInfo, Progress};
 pub use credential::{
@@ -41,6 +43,7 @@ pub use ek_template::check_endorsement_key;
 pub use error::{Divergence, Statement, Uninvited, Unverified};
 pub use expectation::{KnownTpm, NodeKeyProof, TpmExpectation};
 pub use invitation::{Endorsers, Invitation, Wanted, verify_endorsement_key};
+pub(crate) use item::read_claims;
 pub use item::{CertifiedKey, FirmwareLog, Signed, TpmItem};
 pub use material::{CHAIN_MAX, IdentityMaterial, OfferedEk};
 pub use name::{Hierarchy, NAME_BYTES_MAX, Name};

@@ -70,7 +70,8 @@ impl Machine {
             VerifiedEvidence::Snp(_)
             | VerifiedEvidence::Tdx(_)
             | VerifiedEvidence::Nitro(_)
-            | VerifiedEvidence::NitroTpm(_) => None,
+            | VerifiedEvidence::NitroTpm(_)
+            | VerifiedEvidence::Gcp(_) => None,
         });
         Candidate {
             trust_class: class.map(|class| class.to_string()).unwrap_or_default(),

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use holdfast_appraisal::decision::{InventoryAnswer, Listing, VerifiedItem};
 use holdfast_appraisal::facts::{Shape, Subject, owner_digest, owner_marks};
 use holdfast_appraisal::{Facts, Ownership};
+use holdfast_evidence::gcp::GcpClaims;
 use holdfast_evidence::nitro::NitroClaims;
 use holdfast_evidence::nitrotpm::NitroTpmClaims;
 use holdfast_evidence::snp::SnpClaims;
@@ -37,6 +38,7 @@ pub(super) enum VerifiedEvidence {
     Tdx(Box<Verified<TdxClaims>>),
     Nitro(Box<Verified<NitroClaims>>),
     NitroTpm(Box<Verified<NitroTpmClaims>>),
+    Gcp(Box<Verified<GcpClaims>>),
 }
 
 /// The root that vouches for an item.
@@ -55,6 +57,7 @@ impl VerifiedEvidence {
             Self::Tdx(_) => EvidenceKind::Tdx,
             Self::Nitro(_) => EvidenceKind::Nitro,
             Self::NitroTpm(_) => EvidenceKind::NitroTpm,
+            Self::Gcp(_) => EvidenceKind::Gcp,
         }
     }
 
@@ -66,6 +69,7 @@ impl VerifiedEvidence {
             Self::Tdx(verified) => VerifiedItem::Tdx(verified),
             Self::Nitro(verified) => VerifiedItem::Nitro(verified),
             Self::NitroTpm(verified) => VerifiedItem::NitroTpm(verified),
+            Self::Gcp(verified) => VerifiedItem::Gcp(verified),
         }
     }
 
@@ -108,6 +112,7 @@ impl VerifiedEvidence {
             Self::Tdx(verified) => Some(&verified.claims().root),
             Self::Nitro(verified) => Some(&verified.claims().root),
             Self::NitroTpm(verified) => Some(&verified.claims().root),
+            Self::Gcp(verified) => Some(&verified.claims().root),
         }
     }
 
@@ -143,13 +148,15 @@ impl VerifiedEvidence {
             Self::Tdx(_) => "TDX guest".to_owned(),
             Self::Nitro(verified) => format!("Nitro enclave {}", verified.claims().module_id.as_str()),
             Self::NitroTpm(verified) => format!("NitroTPM of {}", verified.claims().module_id.instance_id()),
+            Self::Gcp(verified) => format!("Google Cloud instance {}", verified.claims().instance.instance_name),
         }
     }
 
     /// The clock of a quote, to be compared with the last one.
     fn clock(&self) -> Option<ClockReading> {
         match self {
-            Self::Tpm(verified) => Some(tpm::clock(verified.claims())),
+            Self::Tpm(verified) => Some(tpm::clock(verified.claims().clock)),
+            Self::Gcp(verified) => Some(tpm::clock(verified.claims().boot.clock)),
             Self::Snp(_) | Self::Tdx(_) | Self::Nitro(_) | Self::NitroTpm(_) => None,
         }
     }
@@ -158,7 +165,7 @@ impl VerifiedEvidence {
     fn log(&self) -> Option<&Arc<ReplayedLog>> {
         match self {
             Self::Tpm(verified) => verified.claims().log.as_ref(),
-            Self::Snp(_) | Self::Tdx(_) | Self::Nitro(_) | Self::NitroTpm(_) => None,
+            Self::Snp(_) | Self::Tdx(_) | Self::Nitro(_) | Self::NitroTpm(_) | Self::Gcp(_) => None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Evidence that does not parse or verify, of whatever kind. Says what the operator sees; `failure` says what the peer
 //! does.
 
-use holdfast_evidence::{EvidenceKind, Malformed, nitro, nitrotpm, snp, tdx, tpm};
+use holdfast_evidence::{EvidenceKind, Malformed, gcp, nitro, nitrotpm, snp, tdx, tpm};
 
 /// Why evidence is refused before any policy is asked.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +24,9 @@ pub enum EvidenceRefused {
     /// Evidence of a NitroTPM does not verify.
     #[error(transparent)]
     NitroTpm(Box<nitrotpm::Unverified>),
+    /// Evidence of a Google Cloud instance does not verify.
+    #[error(transparent)]
+    Gcp(Box<gcp::Unverified>),
     /// A root that vouched for the machine is not trusted any more.
     #[error("the root {root} above evidence of kind {kind} is not trusted any more")]
     RootWithdrawn {
@@ -37,6 +40,12 @@ pub enum EvidenceRefused {
 impl From<tpm::Unverified> for EvidenceRefused {
     fn from(unverified: tpm::Unverified) -> Self {
         Self::Tpm(Box::new(unverified))
+    }
+}
+
+impl From<gcp::Unverified> for EvidenceRefused {
+    fn from(unverified: gcp::Unverified) -> Self {
+        Self::Gcp(Box::new(unverified))
     }
 }
 
@@ -75,6 +84,7 @@ impl EvidenceRefused {
             Self::Tdx(unverified) => unverified.code(),
             Self::Nitro(unverified) => unverified.code(),
             Self::NitroTpm(unverified) => unverified.code(),
+            Self::Gcp(unverified) => unverified.code(),
             Self::RootWithdrawn { kind: EvidenceKind::Tpm, .. } => "tpm.ek.root_withdrawn",
             Self::RootWithdrawn { .. } => "evidence.root_withdrawn",
         }
@@ -87,11 +97,12 @@ impl EvidenceRefused {
         match self {
             Self::RootWithdrawn { .. } => true,
             Self::Malformed(_) => false,
-            Self::Tpm(unverified) => super::tpm::is_genuine(unverified),
+            Self::Tpm(unverified) => unverified.is_signed_over(),
             Self::Snp(unverified) => unverified.is_genuine(),
             Self::Tdx(unverified) => unverified.is_genuine(),
             Self::Nitro(unverified) => unverified.is_genuine(),
             Self::NitroTpm(unverified) => unverified.is_genuine(),
+            Self::Gcp(unverified) => unverified.is_genuine(),
         }
     }
 }

@@ -1,28 +1,12 @@
-//! What the desk must know of evidence of kind `tpm`: what is genuine, and what the record keeps.
+//! What the desk must know of evidence of kind `tpm`: what the record keeps.
 
-use holdfast_evidence::tpm::{EkIdentity, KnownTpm, TpmClaims, Unverified};
+use holdfast_evidence::tpm::{ClockInfo, EkIdentity, KnownTpm, TpmClaims};
 use serde_json::{Value, json};
 
 use crate::store::{ClockReading, Mark, Node, Sha256};
 
 /// Bytes of the machine's identity before its TPM in what the record keeps.
 const IDENTITY_BYTES: usize = 32;
-
-/// Whether the TPM vouched for what was refused.
-pub(super) fn is_genuine(unverified: &Unverified) -> bool {
-    match *unverified {
-        Unverified::Selection { .. }
-        | Unverified::MissingPcr { .. }
-        | Unverified::PcrDigest
-        | Unverified::Replay { .. }
-        | Unverified::BankUnextended
-        | Unverified::FirmwareVersion { .. }
-        | Unverified::Log(_)
-        | Unverified::Boot(_) => true,
-        // All that is checked before the quote's signature, and what the quote does not cover.
-        _ => false,
-    }
-}
 
 /// The TPM of a node on record. Before it stands what names the machine: the smallest of the endorsement keys of its
 /// first admission.
@@ -59,8 +43,7 @@ pub(super) fn description(claims: &TpmClaims) -> String {
 }
 
 /// The quote's clock as the record compares it.
-pub(super) const fn clock(claims: &TpmClaims) -> ClockReading {
-    let found = claims.clock;
+pub(super) const fn clock(found: ClockInfo) -> ClockReading {
     ClockReading {
         clock: found.clock,
         reset_count: found.reset_count,

@@ -7,6 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use holdfast_appraisal::facts::{FactId, SnpFact, owner_digest};
 use holdfast_appraisal::{Value, digest_of};
+use holdfast_evidence::gcp::{GcpEndorsements, GcpEvidence};
 use holdfast_evidence::nitro::{NitroEndorsements, NitroEvidence};
 use holdfast_evidence::nitrotpm::NitroTpmEvidence;
 use holdfast_evidence::snp::{self, SnpEvidence};
@@ -61,7 +62,8 @@ impl Desk {
             EvidenceKind::Tdx => self.verify_tdx(item, binding, asking).await,
             EvidenceKind::Nitro => self.verify_nitro(item, binding).await,
             EvidenceKind::NitroTpm => self.verify_nitrotpm(item, binding).await,
-            EvidenceKind::Azure | EvidenceKind::Gcp => Err(CallerRefused::Kind.into()),
+            EvidenceKind::Gcp => self.verify_gcp(item, binding).await,
+            EvidenceKind::Azure => Err(CallerRefused::Kind.into()),
         }
     }
 
@@ -162,6 +164,17 @@ impl Desk {
         Ok(verified.map(|verified| VerifiedEvidence::NitroTpm(Box::new(verified))))
     }
 
+    async fn verify_gcp(&self, item: Bytes, binding: &Arc<Binding>) -> Outcome {
+        let endorsements = GcpEndorsements { roots: self.rules.get().roots(EvidenceKind::Gcp) };
+        let (binding, now) = (binding.clone(), clock::now());
+        off_the_loop(true, move || {
+            Ok(GcpEvidence::parse(&item).map_err(EvidenceRefused::from).and_then(|evidence| {
+                Ok(VerifiedEvidence::Gcp(Box::new(evidence.verify(&endorsements, &binding, now)?)))
+            }))
+        })
+        .await
+    }
+
     fn nitro_endorsements(&self, kind: EvidenceKind, id: &[u8; 32]) -> NitroEndorsements {
         let verified = self.chains.get(id).into_iter().collect();
         NitroEndorsements { roots: self.rules.get().roots(kind), verified }
@@ -237,7 +250,12 @@ pub(in crate::desk) fn look_at(kind: EvidenceKind, bytes: &[u8]) -> Result<Seen<
         EvidenceKind::Tdx => Ok(Seen::report(TdxEvidence::parse(bytes)?.commitment())),
         EvidenceKind::Nitro => Ok(Seen::report(NitroEvidence::parse(bytes)?.commitment())),
         EvidenceKind::NitroTpm => Ok(Seen::report(NitroTpmEvidence::parse(bytes)?.commitment())),
-        EvidenceKind::Azure | EvidenceKind::Gcp => {
+        EvidenceKind::Gcp => {
+            let evidence = GcpEvidence::parse(bytes)?;
+            let claimed_values = evidence.item().pcr_claims.len();
+            Ok(Seen { commitment: evidence.commitment(), log: None, claimed_values })
+        }
+        EvidenceKind::Azure => {
             Ok(Seen::report(Commitment { kind, item: bytes, firmware_log: None, ak_spki_sha256: None }))
         }
     }
