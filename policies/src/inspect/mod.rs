@@ -11,7 +11,6 @@ mod report;
 mod snp;
 mod tdx;
 mod tpm;
-mod trusted;
 
 use std::io::Write;
 

@@ -14,8 +14,8 @@ use holdfast_evidence::snp::{
 use holdfast_evidence::x509::Roots;
 
 use super::flags::Flags;
-use super::report::Checks;
-use super::{certificates, forms, trusted};
+use super::report::{Checks, Refusal};
+use super::{certificates, forms};
 use crate::exit::Exit;
 use crate::output::Format;
 
@@ -88,18 +88,17 @@ struct Inputs {
     certificates: Vec<Vec<u8>>,
     /// Whether `--vek` holds certificates at all.
     vek: Option<Result<Vec<Vec<u8>>, Unverified>>,
-    roots: Option<Roots>,
+    roots: Roots,
+    /// Whether anybody is trusted, or claims to be.
+    is_rooted: bool,
 }
 
 impl InspectSnp {
     pub(super) fn run(&self, format: Format, out: &mut dyn Write) -> anyhow::Result<Exit> {
         let inputs = self.read()?;
         let mut checks = Checks::new(&CHECKS);
-        let facts = self.check(&inputs, &mut checks);
         let mut needed: Vec<&str> = NEEDED.to_vec();
-        let (nonce, binding) = (self.flags.nonce.is_some(), self.flags.binding.is_some());
-        needed.extend((nonce || !binding).then_some("nonce"));
-        needed.extend((binding || !nonce).then_some("binding"));
+        let facts = self.check(&inputs, &mut checks, &mut needed);
         self.flags.conclude(checks, &needed, facts.as_ref(), format, out)
     }
 
@@ -109,25 +108,23 @@ impl InspectSnp {
         for file in &self.chain {
             all.extend(certificates::of_file(file)?);
         }
-        let mut roots = trusted::roots(&self.flags, EvidenceKind::Snp, &all)?;
+        let mut roots = certificates::trusted(&self.flags, EvidenceKind::Snp, &all)?;
+        let is_rooted = self.flags.roots.is_some() || all.iter().any(|der| certificates::is_self_issued(der));
         for list in &self.crl {
-            add_crl(roots.as_mut(), list)?;
+            add_crl(&mut roots, list)?;
         }
-        Ok(Inputs { report: forms::read(&self.report)?, certificates: all, vek, roots })
+        Ok(Inputs { report: forms::read(&self.report)?, certificates: all, vek, roots, is_rooted })
     }
 
     /// All checks; the facts, if every one of the evidence passed.
-    fn check(&self, inputs: &Inputs, checks: &mut Checks) -> Option<Facts> {
+    fn check(&self, inputs: &Inputs, checks: &mut Checks, needed: &mut Vec<&'static str>) -> Option<Facts> {
         let report = checks.note("report", Report::parse(&inputs.report))?;
         // of another version no field can be read
         checks.note("version", snp_checks::version(&report))?;
         checks.note("signature_algorithm", snp_checks::signature_algorithm(&report));
         checks.note("signing_key", snp_checks::signing_key(&report));
-        for (name, expected) in [("nonce", &self.flags.nonce), ("binding", &self.flags.binding)] {
-            if let Some(expected) = expected {
-                checks.note(name, snp_checks::report_data(&report, &expected.0));
-            }
-        }
+        let other = Refusal::from(Unverified::ReportData);
+        needed.push(self.flags.note_caller_data(checks, &report.report_data(), &other));
         let product = match &inputs.vek {
             Some(offered) => self.check_vek(inputs, offered, &report, checks),
             None => report.product(),
@@ -137,7 +134,7 @@ impl InspectSnp {
         }
         checks.note("vmpl", snp_checks::vmpl(&report));
         checks.note("guest_policy", snp_checks::guest_policy(&report));
-        let roots = Arc::new(inputs.roots.clone()?);
+        let roots = Arc::new(inputs.roots.clone());
         let endorsements = SnpEndorsements { roots, ..SnpEndorsements::default() };
         let verified = verify_report(&inputs.report, &inputs.certificates, &endorsements, self.flags.now());
         verified.ok().as_ref().map(snp)
@@ -157,7 +154,8 @@ impl InspectSnp {
         let product = checks.note("product", snp_checks::product(report, &vek));
         checks.note("tcb", snp_checks::tcb(report, &vek));
         checks.note("chip_id", snp_checks::chip_id(report, &vek));
-        if let Some(roots) = &inputs.roots {
+        if inputs.is_rooted {
+            let roots = &inputs.roots;
             let issuers = inputs.certificates.iter().filter(|one| !certificates::is_self_issued(one) && **one != der);
             // without any intermediate nobody can say who issued it
             if issuers.count() + roots.intermediates().count() > 0 {
@@ -190,13 +188,10 @@ fn pick(certificates: &[Vec<u8>]) -> Result<(Vec<u8>, Vek), Unverified> {
     Err(refusal)
 }
 
-fn add_crl(roots: Option<&mut Roots>, path: &Path) -> anyhow::Result<()> {
+fn add_crl(roots: &mut Roots, path: &Path) -> anyhow::Result<()> {
     use anyhow::Context as _;
     let bytes = forms::read(path)?;
     let pem = x509_parser::pem::parse_x509_pem(&bytes).ok().filter(|(_, pem)| pem.label.ends_with("CRL"));
     let bytes = pem.map_or(bytes.clone(), |(_, pem)| pem.contents);
-    if let Some(roots) = roots {
-        roots.add_crl(&bytes).with_context(|| format!("revocation list in {}", path.display()))?;
-    }
-    Ok(())
+    roots.add_crl(&bytes).with_context(|| format!("revocation list in {}", path.display()))
 }
