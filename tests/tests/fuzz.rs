@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use holdfast_appraisal::{Document, Policy};
 use holdfast_evidence::crypto::SealKey;
+use holdfast_evidence::snp::{CertificateTable, SnpEndorsements, SnpEvidence, SnpItem, Vek, verify_report};
 use holdfast_evidence::tpm::event_log::{BootFacts, EventLog};
 use holdfast_evidence::tpm::{
     Attest, Attributes, Bank, ClockInfo, FirmwareLog, Hierarchy, IdentityMaterial, Name, OfferedEk, PcrIndex,
     PcrSelection, PcrSet, Public, Scheme, Signature, Signed, TpmItem,
 };
-use holdfast_evidence::{Challenge, ClaimedKey, ProvenKey, SealRing, crypto};
+use holdfast_evidence::{Challenge, ClaimedKey, Evidence as _, ProvenKey, SealRing, crypto};
 use holdfast_identity::UnixTime;
 use holdfast_tpm_sim::{Profile, boot};
 
@@ -143,6 +144,54 @@ fn firmware_logs() {
         if let Ok(replay) = log.replay(Bank::Sha256) {
             let _ = BootFacts::derive(&log, Bank::Sha256, replay.extended());
         }
+    });
+}
+
+/// A report with its fields in place, and a table with a certificate in DER and one in PEM.
+fn snp_item() -> Vec<u8> {
+    let mut report = vec![0; 1184];
+    for (at, bytes) in [(0, &[3][..]), (0x0a, &[3]), (0x34, &[1]), (0x188, &[0x19, 1, 1]), (0x1a0, &[7; 64])] {
+        report[at..at + bytes.len()].copy_from_slice(bytes);
+    }
+    let signed = rcgen::generate_simple_self_signed(["SEV-VCEK".to_owned()]).unwrap().cert;
+    let (der, pem) = (signed.der().to_vec(), signed.pem().into_bytes());
+    let mut table = Vec::new();
+    for (guid, start, length) in [
+        (
+            [0x63, 0xda, 0x75, 0x8d, 0xe6, 0x64, 0x45, 0x64, 0xad, 0xc5, 0xf4, 0xb9, 0x3b, 0xe8, 0xac, 0xcd],
+            72,
+            der.len(),
+        ),
+        (
+            [0x4a, 0xb7, 0xb3, 0x79, 0xbb, 0xac, 0x4f, 0xe4, 0xa0, 0x2f, 0x05, 0xae, 0xf3, 0x27, 0xc7, 0x82],
+            72 + der.len(),
+            pem.len(),
+        ),
+        ([0; 16], 0, 0),
+    ] {
+        table.extend(guid);
+        table.extend(u32::try_from(start).unwrap().to_le_bytes());
+        table.extend(u32::try_from(length).unwrap().to_le_bytes());
+    }
+    let table = [table, der, pem].concat();
+    SnpItem { report: &report, certificates: &table }.encode()
+}
+
+#[test]
+fn snp_reports_and_their_certificates() {
+    let item = snp_item();
+    let table = SnpItem::parse(&item).unwrap().certificates.to_vec();
+    let certificate = table[72..].to_vec();
+    let endorsements = SnpEndorsements::default();
+    fuzz("snp", &[item.clone(), item[3..].to_vec(), table, certificate], |bytes| {
+        if let Ok(evidence) = SnpEvidence::parse(bytes) {
+            let _ = evidence.wants().vcek_paths();
+        }
+        let _ = CertificateTable::parse(bytes).map(|table| table.certificates());
+        let _ = holdfast_evidence::snp::bundle(bytes);
+        let _ = Vek::parse(bytes);
+        let (report, certificate) = bytes.split_at_checked(1184).unwrap_or((bytes, &[]));
+        assert!(verify_report(report, &[certificate.to_vec()], &endorsements, UnixTime(1_795_219_200)).is_err());
     });
 }
 

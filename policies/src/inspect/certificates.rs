@@ -77,23 +77,19 @@ pub(super) fn trusted(flags: &Flags, kind: EvidenceKind, offered: &[Vec<u8>]) ->
         }
         return Ok(roots);
     };
-    let files = if path.is_dir() { certificate_files(path)? } else { vec![path.clone()] };
-    let mut found = 0_usize;
-    for file in files {
-        for der in of_file(&file)? {
-            let Some((subject, issuer)) = names(&der) else { continue };
-            found += 1;
-            if subject == issuer {
-                let class = known_root(&sha256(&[&der])).map_or(flags.root_class, |known| known.class);
-                let anchor = Anchor::new(&der, class).with_context(|| format!("certificate in {}", file.display()))?;
-                roots.add(anchor);
-            } else {
-                roots.add_intermediate(&der).with_context(|| format!("certificate in {}", file.display()))?;
-            }
+    for (file, der) in found(path)? {
+        let cannot = || format!("certificate in {}", file.display());
+        if !is_self_issued(&der) {
+            roots.add_intermediate(&der).with_context(cannot)?;
+            continue;
         }
-    }
-    if found == 0 {
-        bail!("no certificate in {}", path.display());
+        let class = known_root(&sha256(&[&der])).map_or(flags.root_class, |known| known.class);
+        match Anchor::new(&der, class) {
+            Ok(anchor) => roots.add(anchor),
+            // something else that signed itself, lying in the folder
+            Err(_) if path.is_dir() => {}
+            Err(error) => return Err(error).with_context(cannot),
+        }
     }
     Ok(roots)
 }
