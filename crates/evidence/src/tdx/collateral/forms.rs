@@ -156,9 +156,8 @@ impl CollateralParts {
     /// The document with its signer: of the certificates at hand, the one that it verifies under, else the last that
     /// could be one, so that the check says what is wrong.
     fn signed(&self, document: &Unsigned, name: Document) -> Result<Signed, Unverified> {
-        let mut signers = self.certificates.iter().rev().filter(|der| {
-            Certificate::parse(der).is_ok_and(|certificate| certificate.parsed.subject() != certificate.parsed.issuer())
-        });
+        let mut signers =
+            self.certificates.iter().rev().filter(|der| Certificate::parse(der).is_ok_and(|leaf| !leaf.parsed.is_ca()));
         let verifies = |der: &&Vec<u8>| {
             Certificate::parse(der)
                 .is_ok_and(|signer| pki::verify_raw(&signer.key, document.text.as_bytes(), &document.signature).is_ok())
