@@ -3,13 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use holdfast_evidence::crypto::sha256;
+use holdfast_evidence::TrustClass;
 use holdfast_evidence::tpm::endorsement::{Anchor, Roots, Sha1Signatures};
-use holdfast_evidence::x509::manifest::known_root;
-use holdfast_evidence::{EvidenceKind, TrustClass};
 use x509_parser::pem::Pem;
 
-use super::flags::Flags;
 use super::forms;
 
 /// Files of one folder that are looked at.
@@ -45,43 +42,6 @@ pub(super) fn roots(path: &Path, class: TrustClass, sha1: Sha1Signatures) -> any
             Err(_) if path.is_dir() => {}
             Err(error) => return Err(error).with_context(cannot),
         }
-    }
-    Ok(roots)
-}
-
-/// The roots that evidence of this kind is checked against: those that `--roots` names, self-issued ones as roots and the
-/// others to build paths; without it those among `offered` whose fingerprint we know for the kind.
-///
-/// # Errors
-/// A file that cannot be read, or no certificate in it.
-pub(super) fn trusted(flags: &Flags, kind: EvidenceKind, offered: &[Vec<u8>]) -> anyhow::Result<Roots> {
-    let mut roots = Roots::new();
-    let Some(path) = &flags.roots else {
-        for der in offered {
-            let known = known_root(&sha256(&[der])).filter(|known| known.kinds.contains(&kind));
-            if let Some(anchor) = known.and_then(|known| Anchor::new(der, known.class).ok()) {
-                roots.add(anchor);
-            }
-        }
-        return Ok(roots);
-    };
-    let files = if path.is_dir() { certificate_files(path)? } else { vec![path.clone()] };
-    let mut found = 0_usize;
-    for file in files {
-        for der in of_file(&file)? {
-            let Some((subject, issuer)) = names(&der) else { continue };
-            found += 1;
-            if subject == issuer {
-                let class = known_root(&sha256(&[&der])).map_or(flags.root_class, |known| known.class);
-                let anchor = Anchor::new(&der, class).with_context(|| format!("certificate in {}", file.display()))?;
-                roots.add(anchor);
-            } else {
-                roots.add_intermediate(&der).with_context(|| format!("certificate in {}", file.display()))?;
-            }
-        }
-    }
-    if found == 0 {
-        bail!("no certificate in {}", path.display());
     }
     Ok(roots)
 }
