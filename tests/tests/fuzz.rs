@@ -2,6 +2,9 @@
 //! reach. A panic fails the test; so does an input that takes a second. `make fuzz` gives it longer.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "the fuzzer's own steps")]
 
+#[path = "fuzz/tdx.rs"]
+mod tdx;
+
 use std::time::{Duration, Instant};
 
 use holdfast_appraisal::{Document, Policy};

@@ -3,13 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use holdfast_evidence::crypto::sha256;
+use holdfast_evidence::TrustClass;
 use holdfast_evidence::tpm::endorsement::{Anchor, Roots, Sha1Signatures};
-use holdfast_evidence::x509::manifest::known_root;
-use holdfast_evidence::{EvidenceKind, TrustClass};
 use x509_parser::pem::Pem;
 
-use super::flags::Flags;
 use super::forms;
 
 /// Files of one folder that are looked at.
@@ -92,6 +89,11 @@ pub(super) fn trusted(flags: &Flags, kind: EvidenceKind, offered: &[Vec<u8>]) ->
         }
     }
     Ok(roots)
+}
+
+/// Every certificate in a file, or in the files of a folder.
+pub(super) fn below(path: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
+    Ok(found(path)?.into_iter().map(|(_, der)| der).collect())
 }
 
 /// Whether a certificate names itself as its issuer.

@@ -6,19 +6,19 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Args;
-use holdfast_appraisal::facts;
+use holdfast_appraisal::Facts;
+use holdfast_appraisal::facts::tdx_quote;
 use holdfast_evidence::EvidenceKind;
 use holdfast_evidence::tdx::{
     CheckedCollateral, CollateralParts, KnownCollateral, Quote, TdBoot, TdxEndorsements, Unverified, VerifiedPck,
-    certificates, checks, pck_chain, verify_quote,
+    certificates, checks as tdx_checks, pck_chain, verify_quote,
 };
 use holdfast_evidence::x509::Roots;
 use holdfast_identity::UnixTime;
 
-use super::certificates::trusted;
 use super::flags::Flags;
-use super::forms;
-use super::report::{Checks, Refusal};
+use super::report::Checks;
+use super::{forms, trusted};
 use crate::exit::Exit;
 use crate::output::Format;
 
@@ -103,45 +103,54 @@ impl InspectTdx {
         let files = collateral_files(&self.collateral)?;
         let now = self.flags.now();
         let mut checks = Checks::new(&CHECKS);
+        let facts = self.check(&bytes, log.as_deref(), &files, now, &mut checks)?;
         let mut needed = NEEDED.to_vec();
-        let Some(quote) = checks.note("quote", Quote::parse(&bytes).map_err(Unverified::from)) else {
-            needed.push("nonce");
-            return self.flags.conclude(checks, &needed, None, format, out);
-        };
-        let roots = Arc::new(trusted(&self.flags, EvidenceKind::Tdx, &certificates(&quote))?);
-        let pck = checks.note("pck_chain", pck_chain(&quote, &roots, now));
+        let (nonce, binding) = (self.flags.nonce.is_some(), self.flags.binding.is_some());
+        needed.extend((nonce || !binding).then_some("nonce"));
+        needed.extend((binding || !nonce).then_some("binding"));
+        self.flags.conclude(checks, &needed, facts.as_ref(), format, out)
+    }
+
+    /// All checks; the facts, if every one of the evidence passed.
+    fn check(
+        &self,
+        bytes: &[u8],
+        log: Option<&[u8]>,
+        files: &[CollateralFile],
+        now: UnixTime,
+        checks: &mut Checks,
+    ) -> anyhow::Result<Option<Facts>> {
+        let Some(quote) = checks.note("quote", Quote::parse(bytes).map_err(Unverified::from)) else { return Ok(None) };
+        let roots = trusted::roots(&self.flags, EvidenceKind::Tdx, &certificates(&quote))?.map(Arc::new);
+        let pck = roots.as_ref().and_then(|roots| checks.note("pck_chain", pck_chain(&quote, roots, now)));
         if let Some(pck) = &pck {
-            checks.note("qe_report", checks::qe_report(&quote, pck));
+            checks.note("qe_report", tdx_checks::qe_report(&quote, pck));
         }
-        checks.note("attestation_key", checks::attestation_key(&quote));
-        checks.note("signature", checks::quote_signature(&quote));
-        let other = Refusal::from(Unverified::ReportData);
-        needed.push(self.flags.note_caller_data(&mut checks, &quote.report.report_data, &other));
-        checks.note("debug", checks::debug(&quote));
-        checks.note("attributes", checks::attributes(&quote));
-        checks.note("seam", checks::seam(&quote));
-        checks.note("service_td", checks::service_td(&quote, &self.service_td));
-        let collateral = pck.as_ref().filter(|_| !files.is_empty()).and_then(|pck| {
-            let checked = checks.note("collateral", collateral(&files, pck, &roots, now))?;
-            checks.note("platform", checked.admits(pck))?;
-            checks.note("qe_identity", checks::qe_identity(&quote, &checked));
-            checks.note("tcb", checks::tcb(&quote, pck, &checked, now));
-            Some(Arc::new(checked))
-        });
+        checks.note("attestation_key", tdx_checks::attestation_key(&quote));
+        checks.note("signature", tdx_checks::quote_signature(&quote));
+        for (name, wanted) in [("nonce", &self.flags.nonce), ("binding", &self.flags.binding)] {
+            if let Some(wanted) = wanted {
+                checks.note(name, tdx_checks::report_data(&quote, &wanted.0));
+            }
+        }
+        checks.note("debug", tdx_checks::debug(&quote));
+        checks.note("attributes", tdx_checks::attributes(&quote));
+        checks.note("seam", tdx_checks::seam(&quote));
+        checks.note("service_td", tdx_checks::service_td(&quote, &self.service_td));
+        let boot = log.and_then(|log| checks.note("ccel", TdBoot::derive(log, &quote.report.rt_mr)));
+        let (Some(roots), Some(pck), false) = (roots, pck, files.is_empty()) else { return Ok(None) };
+        let Some(collateral) = checks.note("collateral", collateral(files, &pck, &roots, now)) else { return Ok(None) };
+        checks.note("platform", collateral.admits(&pck));
+        checks.note("qe_identity", tdx_checks::qe_identity(&quote, &collateral));
+        checks.note("tcb", tdx_checks::tcb(&quote, &pck, &collateral, now));
         let endorsements = TdxEndorsements {
             roots,
-            collateral: collateral.map_or(KnownCollateral::None, KnownCollateral::Checked),
+            collateral: KnownCollateral::Checked(Arc::new(collateral)),
             service_tds: self.service_td.clone(),
         };
-        let boot = log.and_then(|log| checks.note("ccel", TdBoot::derive(&log, &quote.report.rt_mr)));
         // the verifier's own way through all of it: what it does not say is no fact
-        let verified = if checks.all_passed(&NEEDED[..NEEDED.len() - 1]) {
-            checks.note("verify", verify_quote(&bytes, &endorsements, now))
-        } else {
-            None
-        };
-        let facts = verified.map(|quote| facts::tdx_quote(&quote, boot.as_ref(), quote.provenance()));
-        self.flags.conclude(checks, &needed, facts.as_ref(), format, out)
+        let verified = checks.note("verify", verify_quote(bytes, &endorsements, now));
+        Ok(verified.map(|quote| tdx_quote(&quote, boot.as_ref(), quote.provenance())))
     }
 }
 

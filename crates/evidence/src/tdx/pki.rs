@@ -3,6 +3,7 @@
 
 use holdfast_identity::UnixTime;
 use x509_parser::certificate::X509Certificate;
+use x509_parser::x509::AlgorithmIdentifier;
 
 use crate::crypto::{self, Curve, HashAlg, PublicKey, SignatureAlg, SignatureValue};
 use crate::key::ecdsa_value;
@@ -94,9 +95,7 @@ impl<'a> Certificate<'a> {
         if self.parsed.issuer().as_raw() != issuer.parsed.subject().as_raw() {
             return Err(BadCertificate::Untrusted);
         }
-        let algorithm = &self.parsed.signature_algorithm;
-        let is_ours = algorithm.algorithm.to_id_string() == ECDSA_SHA256 && algorithm.parameters.is_none();
-        if !is_ours || *algorithm != self.parsed.tbs_certificate.signature {
+        if !is_ours(&self.parsed.signature_algorithm, &self.parsed.tbs_certificate.signature) {
             return Err(BadCertificate::Malformed);
         }
         verify_der(&issuer.key, self.parsed.tbs_certificate.as_ref(), &self.parsed.signature_value.data)
@@ -174,6 +173,11 @@ impl Path {
             not_after: validities.map(|(_, end)| end).min().unwrap_or(i64::MIN),
         }
     }
+}
+
+/// Whether the algorithm around a certificate or list is the one inside, ECDSA with SHA-256.
+pub(super) fn is_ours(outside: &AlgorithmIdentifier<'_>, inside: &AlgorithmIdentifier<'_>) -> bool {
+    outside.algorithm.to_id_string() == ECDSA_SHA256 && outside.parameters.is_none() && outside == inside
 }
 
 /// Verifies an ECDSA signature with SHA-256, in DER.

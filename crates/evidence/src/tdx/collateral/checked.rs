@@ -205,7 +205,8 @@ impl<'a> List<'a> {
 
     fn check_signature(&self, issuer: &Certificate<'_>) -> Result<(), Unverified> {
         let bad = Unverified::CollateralSignature { document: self.document };
-        if self.issuer != issuer.parsed.subject().as_raw() {
+        let is_ours = pki::is_ours(&self.parsed.signature_algorithm, &self.parsed.tbs_cert_list.signature);
+        if !is_ours || self.issuer != issuer.parsed.subject().as_raw() {
             return Err(bad);
         }
         let signature = &self.parsed.signature_value.data;
