@@ -179,6 +179,8 @@ documents! {
     OwnershipEntry {
         #[schemars(extend("enum" = ["not-listed", "listed"]))]
         inventory: Option<String>,
+        #[schemars(extend("enum" = ["not-registered", "registered"]))]
+        launch: Option<String>,
         #[schemars(extend("enum" = ["not-given", "given", "denied"]))]
         approval: Option<String>,
     }
