@@ -3,10 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use holdfast_evidence::TrustClass;
+use holdfast_evidence::crypto::sha256;
 use holdfast_evidence::tpm::endorsement::{Anchor, Roots, Sha1Signatures};
+use holdfast_evidence::x509::manifest::known_root;
+use holdfast_evidence::{EvidenceKind, TrustClass};
 use x509_parser::pem::Pem;
 
+use super::flags::Flags;
 use super::forms;
 
 /// Files of one folder that are looked at.
@@ -26,19 +29,7 @@ pub(super) fn of_file(path: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
 /// What `--roots` names: a certificate that issued itself is a root; of the others those are pinned whose issuer is not
 /// there, and the rest helps to build paths.
 pub(super) fn roots(path: &Path, class: TrustClass, sha1: Sha1Signatures) -> anyhow::Result<Roots> {
-    let mut found = Vec::new();
-    if path.is_dir() {
-        for file in certificate_files(path)? {
-            // a folder may hold other things beside certificates
-            let certificates = of_file(&file)?.into_iter().filter(|der| names(der).is_some());
-            found.extend(certificates.map(|der| (file.clone(), der)));
-        }
-    } else {
-        found.extend(of_file(path)?.into_iter().map(|der| (path.to_owned(), der)));
-    }
-    if found.is_empty() {
-        bail!("no certificate in {}", path.display());
-    }
+    let found = found(path)?;
     let subjects: Vec<Vec<u8>> = found.iter().filter_map(|(_, der)| Some(names(der)?.0)).collect();
     let mut roots = Roots::new();
     for (file, der) in found {
@@ -91,14 +82,27 @@ pub(super) fn trusted(flags: &Flags, kind: EvidenceKind, offered: &[Vec<u8>]) ->
     Ok(roots)
 }
 
-/// Every certificate in a file, or in the files of a folder.
-pub(super) fn below(path: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
-    Ok(found(path)?.into_iter().map(|(_, der)| der).collect())
-}
-
 /// Whether a certificate names itself as its issuer.
 pub(super) fn is_self_issued(der: &[u8]) -> bool {
     names(der).is_some_and(|(subject, issuer)| subject == issuer)
+}
+
+/// Certificates with the file that each is in; at least one.
+fn found(path: &Path) -> anyhow::Result<Vec<(PathBuf, Vec<u8>)>> {
+    let mut found = Vec::new();
+    if path.is_dir() {
+        for file in certificate_files(path)? {
+            // a folder may hold other things beside certificates
+            let certificates = of_file(&file)?.into_iter().filter(|der| names(der).is_some());
+            found.extend(certificates.map(|der| (file.clone(), der)));
+        }
+    } else {
+        found.extend(of_file(path)?.into_iter().map(|der| (path.to_owned(), der)));
+    }
+    if found.is_empty() {
+        bail!("no certificate in {}", path.display());
+    }
+    Ok(found)
 }
 
 /// Raw subject and issuer.

@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use clap::Args;
 use holdfast_appraisal::Facts;
 use holdfast_evidence::TrustClass;
+use holdfast_evidence::crypto::equal;
 use holdfast_identity::UnixTime;
 
 use super::facts;
 use super::forms::{self, Nonce};
-use super::report::{Checks, Report, Verdict};
+use super::report::{Checks, Refusal, Report, Verdict};
 use crate::exit::Exit;
 use crate::moment::{self, Moment};
 use crate::output::Format;
@@ -46,6 +47,19 @@ impl Flags {
     /// The moment of the verification.
     pub(super) fn now(&self) -> UnixTime {
         self.at.unwrap_or_else(moment::now).0
+    }
+
+    /// For evidence with one field of caller data: whatever of `--nonce` and `--binding` was given must be what the
+    /// field begins with, zeros behind. Names the check without which the evidence answers nobody knows whom.
+    pub(super) fn note_caller_data(&self, checks: &mut Checks, field: &[u8], refusal: &Refusal) -> &'static str {
+        for (name, wanted) in [("nonce", &self.nonce), ("binding", &self.binding)] {
+            let Some(Nonce(wanted)) = wanted else { continue };
+            let signed = field
+                .split_at_checked(wanted.len())
+                .is_some_and(|(head, tail)| equal(head, wanted) && tail.iter().all(|byte| *byte == 0));
+            checks.note(name, if signed { Ok(()) } else { Err(refusal.clone()) });
+        }
+        if self.binding.is_some() { "binding" } else { "nonce" }
     }
 
     /// Judges by the policy, if one was named, and writes the report. `needed` are the checks without which nothing is

@@ -16,9 +16,10 @@ use holdfast_evidence::tdx::{
 use holdfast_evidence::x509::Roots;
 use holdfast_identity::UnixTime;
 
+use super::certificates::trusted;
 use super::flags::Flags;
-use super::report::Checks;
-use super::{forms, trusted};
+use super::forms;
+use super::report::{Checks, Refusal};
 use crate::exit::Exit;
 use crate::output::Format;
 
@@ -101,13 +102,9 @@ impl InspectTdx {
         let bytes = forms::read(&self.quote)?;
         let log = self.ccel.as_deref().map(forms::read).transpose()?;
         let files = collateral_files(&self.collateral)?;
-        let now = self.flags.now();
         let mut checks = Checks::new(&CHECKS);
-        let facts = self.check(&bytes, log.as_deref(), &files, now, &mut checks)?;
         let mut needed = NEEDED.to_vec();
-        let (nonce, binding) = (self.flags.nonce.is_some(), self.flags.binding.is_some());
-        needed.extend((nonce || !binding).then_some("nonce"));
-        needed.extend((binding || !nonce).then_some("binding"));
+        let facts = self.check(&bytes, log.as_deref(), &files, &mut checks, &mut needed)?;
         self.flags.conclude(checks, &needed, facts.as_ref(), format, out)
     }
 
@@ -117,28 +114,26 @@ impl InspectTdx {
         bytes: &[u8],
         log: Option<&[u8]>,
         files: &[CollateralFile],
-        now: UnixTime,
         checks: &mut Checks,
+        needed: &mut Vec<&'static str>,
     ) -> anyhow::Result<Option<Facts>> {
+        let now = self.flags.now();
         let Some(quote) = checks.note("quote", Quote::parse(bytes).map_err(Unverified::from)) else { return Ok(None) };
-        let roots = trusted::roots(&self.flags, EvidenceKind::Tdx, &certificates(&quote))?.map(Arc::new);
-        let pck = roots.as_ref().and_then(|roots| checks.note("pck_chain", pck_chain(&quote, roots, now)));
+        let roots = Arc::new(trusted(&self.flags, EvidenceKind::Tdx, &certificates(&quote))?);
+        let pck = checks.note("pck_chain", pck_chain(&quote, &roots, now));
         if let Some(pck) = &pck {
             checks.note("qe_report", tdx_checks::qe_report(&quote, pck));
         }
         checks.note("attestation_key", tdx_checks::attestation_key(&quote));
         checks.note("signature", tdx_checks::quote_signature(&quote));
-        for (name, wanted) in [("nonce", &self.flags.nonce), ("binding", &self.flags.binding)] {
-            if let Some(wanted) = wanted {
-                checks.note(name, tdx_checks::report_data(&quote, &wanted.0));
-            }
-        }
+        let other = Refusal::from(Unverified::ReportData);
+        needed.push(self.flags.note_caller_data(checks, &quote.report.report_data, &other));
         checks.note("debug", tdx_checks::debug(&quote));
         checks.note("attributes", tdx_checks::attributes(&quote));
         checks.note("seam", tdx_checks::seam(&quote));
         checks.note("service_td", tdx_checks::service_td(&quote, &self.service_td));
         let boot = log.and_then(|log| checks.note("ccel", TdBoot::derive(log, &quote.report.rt_mr)));
-        let (Some(roots), Some(pck), false) = (roots, pck, files.is_empty()) else { return Ok(None) };
+        let (Some(pck), false) = (pck, files.is_empty()) else { return Ok(None) };
         let Some(collateral) = checks.note("collateral", collateral(files, &pck, &roots, now)) else { return Ok(None) };
         checks.note("platform", collateral.admits(&pck));
         checks.note("qe_identity", tdx_checks::qe_identity(&quote, &collateral));

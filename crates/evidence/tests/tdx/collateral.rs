@@ -165,6 +165,13 @@ fn all_forms_are_read_as_the_same_collateral() {
         "pck_crl_issuer_chain": text("pck_crl_issuer_chain"),
     });
     forms.push(("library", vec![library.to_string().into()]));
+    // the same with the answers as they are, and lists in base64, in camel case
+    let base64 = |der: &[u8]| armoured_lines(der);
+    let objects = json!({
+        "tcbInfo": serde_json::from_str::<Value>(&tcb).unwrap(), "qeIdentity": serde_json::from_str::<Value>(&qe).unwrap(),
+        "tcbInfoIssuerChain": chain, "rootCaCrl": base64(&root_list), "pckCrl": base64(&pck_list),
+    });
+    forms.push(("objects", vec![objects.to_string().into()]));
     // the bundle of pccsadmin, set with blanks, other platforms in it
     let bundle = json!({
         "platforms": [],
@@ -199,6 +206,12 @@ fn all_forms_are_read_as_the_same_collateral() {
     assert_eq!((whole.kind(), whole.evaluation_number()), (td.kind(), 17));
     assert_eq!(whole.issued_at(), UnixTime(1_766_188_800));
     assert_eq!(whole.kind().ca, PckCa::Platform);
+}
+
+/// Base64 without anything around it.
+fn armoured_lines(der: &[u8]) -> String {
+    let text = pem::encode(&pem::Pem::new("X", der));
+    text.lines().filter(|line| !line.starts_with("-----")).collect()
 }
 
 #[test]

@@ -2,6 +2,8 @@
 //! (PCCS) one by one, and the bundle that Intel's `pccsadmin` writes for sites without a network. Each part is known by
 //! what it is, so that files may be given in any order.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use x509_parser::prelude::FromDer as _;
@@ -44,17 +46,27 @@ struct Answer<'a> {
     signature: String,
 }
 
-/// `dcap-qvl`'s document. Tools of Intel's library write the same names, with the whole answer as `tcb_info`.
+/// `dcap-qvl`'s document. Tools of Intel's library write the same names, with the whole answer as `tcb_info`, as a text or
+/// as it is; some write them in camel case.
 #[derive(Deserialize)]
-struct Whole {
-    tcb_info: String,
+struct Whole<'a> {
+    #[serde(borrow, alias = "tcbInfo")]
+    tcb_info: &'a RawValue,
+    #[serde(alias = "tcbInfoSignature")]
     tcb_info_signature: Option<String>,
-    tcb_info_issuer_chain: String,
-    qe_identity: String,
+    #[serde(alias = "tcbInfoIssuerChain", alias = "tcb_signing_chain")]
+    tcb_info_issuer_chain: Option<String>,
+    #[serde(borrow, alias = "qeIdentity")]
+    qe_identity: &'a RawValue,
+    #[serde(alias = "qeIdentitySignature")]
     qe_identity_signature: Option<String>,
-    qe_identity_issuer_chain: String,
-    root_ca_crl: String,
-    pck_crl: String,
+    #[serde(alias = "qeIdentityIssuerChain")]
+    qe_identity_issuer_chain: Option<String>,
+    #[serde(alias = "rootCaCrl")]
+    root_ca_crl: Option<String>,
+    #[serde(alias = "pckCrl")]
+    pck_crl: Option<String>,
+    #[serde(alias = "pckCrlIssuerChain")]
     pck_crl_issuer_chain: Option<String>,
 }
 
@@ -116,7 +128,7 @@ impl CollateralParts {
         } else if text.starts_with('{') {
             self.add_json(text)
         } else {
-            self.add_der(&hex::decode(text).map_err(|_| malformed("file", Defect::Encoding))?)
+            self.add_der(&decoded(text).ok_or(malformed("file", Defect::Encoding))?)
         }
     }
 
@@ -174,7 +186,7 @@ impl CollateralParts {
         if let Ok(answer) = serde_json::from_str::<Answer<'_>>(text) {
             return self.add_answer(&answer);
         }
-        if let Ok(whole) = serde_json::from_str::<Whole>(text) {
+        if let Ok(whole) = serde_json::from_str::<Whole<'_>>(text) {
             return self.add_whole(&whole);
         }
         match serde_json::from_str::<Bundle<'_>>(text) {
@@ -191,20 +203,24 @@ impl CollateralParts {
         }
     }
 
-    fn add_whole(&mut self, whole: &Whole) -> Result<(), Malformed> {
+    fn add_whole(&mut self, whole: &Whole<'_>) -> Result<(), Malformed> {
+        let tcb_info = unquoted(whole.tcb_info);
         match &whole.tcb_info_signature {
-            Some(signature) => self.add_tcb_info(&whole.tcb_info, signature)?,
-            None => self.add_json_answer(&whole.tcb_info)?,
+            Some(signature) => self.add_tcb_info(&tcb_info, signature)?,
+            None => self.add_json_answer(&tcb_info)?,
         }
+        let qe_identity = unquoted(whole.qe_identity);
         match &whole.qe_identity_signature {
-            Some(signature) => self.add_qe_identity(&whole.qe_identity, signature)?,
-            None => self.add_json_answer(&whole.qe_identity)?,
+            Some(signature) => self.add_qe_identity(&qe_identity, signature)?,
+            None => self.add_json_answer(&qe_identity)?,
         }
-        self.add(whole.root_ca_crl.as_bytes())?;
-        self.add(whole.pck_crl.as_bytes())?;
-        self.add_pem(&whole.tcb_info_issuer_chain)?;
-        self.add_pem(&whole.qe_identity_issuer_chain)?;
-        whole.pck_crl_issuer_chain.as_deref().filter(|chain| !chain.is_empty()).map_or(Ok(()), |c| self.add_pem(c))
+        let chains = [&whole.tcb_info_issuer_chain, &whole.qe_identity_issuer_chain, &whole.pck_crl_issuer_chain];
+        self.add_texts([&whole.root_ca_crl, &whole.pck_crl].into_iter().chain(chains).flatten().map(String::as_str))
+    }
+
+    /// Lists and chains, each in whatever form; empty ones are none.
+    fn add_texts<'t>(&mut self, texts: impl Iterator<Item = &'t str>) -> Result<(), Malformed> {
+        texts.filter(|text| !text.is_empty()).try_for_each(|text| self.add(text.as_bytes()))
     }
 
     fn add_json_answer(&mut self, text: &str) -> Result<(), Malformed> {
@@ -217,22 +233,11 @@ impl CollateralParts {
             self.add_json_answer(info.get())?;
         }
         if let Some(identity) = bundle.tdqeidentity {
-            // a text that holds the answer, or the answer itself
-            match serde_json::from_str::<String>(identity.get()) {
-                Ok(text) => self.add_json_answer(&text)?,
-                Err(_) => self.add_json_answer(identity.get())?,
-            }
+            self.add_json_answer(&unquoted(identity))?;
         }
         let lists = bundle.pckcacrl.as_ref().map(|lists| [&lists.processor_crl, &lists.platform_crl]);
-        let lists = lists.into_iter().flatten().flatten().chain(&bundle.rootcacrl);
-        for list in lists.filter(|list| !list.is_empty()) {
-            self.add(list.as_bytes())?;
-        }
-        let chains = bundle.certificates.iter().flat_map(texts);
-        for chain in chains.filter(|chain| !chain.is_empty()) {
-            self.add_pem(chain)?;
-        }
-        Ok(())
+        let lists = lists.into_iter().flatten().flatten().chain(&bundle.rootcacrl).map(String::as_str);
+        self.add_texts(lists.chain(bundle.certificates.iter().flat_map(texts)))
     }
 
     fn add_tcb_info(&mut self, text: &str, signature: &str) -> Result<(), Malformed> {
@@ -276,6 +281,17 @@ impl CollateralParts {
             Err(_) => Err(malformed("der", Defect::Encoding)),
         }
     }
+}
+
+/// A text that holds a document, or the document itself.
+fn unquoted(raw: &RawValue) -> Cow<'_, str> {
+    serde_json::from_str::<String>(raw.get()).map_or(Cow::Borrowed(raw.get()), Cow::Owned)
+}
+
+/// Hex, else base64.
+fn decoded(text: &str) -> Option<Vec<u8>> {
+    let armoured = || pem::parse(format!("-----BEGIN DER-----\n{text}\n-----END DER-----\n")).ok();
+    hex::decode(text).ok().or_else(|| armoured().map(pem::Pem::into_contents))
 }
 
 /// Every text in a JSON value of objects.
