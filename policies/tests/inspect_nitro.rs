@@ -145,7 +145,10 @@ fn roots_count_for_what_the_caller_says_and_the_vendors_for_what_it_is() {
     assert_eq!((exit, &report["facts"]["nitro.class"]["value"]), (Exit::Yes, &"cloud".into()));
     assert_eq!(report["facts"]["nitro.image"]["provenance"], "provider");
     let all = cvm.join("roots");
-    assert_eq!(run(kind, &document, &["--at", at, "--roots", all.to_str().unwrap(), "--allow-incomplete"]).0, Exit::Yes);
+    assert_eq!(
+        run(kind, &document, &["--at", at, "--roots", all.to_str().unwrap(), "--allow-incomplete"]).0,
+        Exit::Yes
+    );
     let other = cvm.join("roots/intel-sgx-root-ca.der");
     let (exit, report) = run(kind, &document, &["--at", at, "--roots", other.to_str().unwrap()]);
     assert_eq!((exit, &report["code"]), (Exit::Refused, &"nitro.chain.root".into()));
@@ -163,8 +166,7 @@ fn a_quote_beside_a_document_is_shown_as_what_nobody_vouches_for() {
         std::fs::write(&path, hex::decode(hex_text.as_str().unwrap()).unwrap()).unwrap();
         path
     };
-    let (attest, signature) =
-        (write("quote.msg", &quoted["attest_data"]), write("quote.sig", &quoted["signature"]));
+    let (attest, signature) = (write("quote.msg", &quoted["attest_data"]), write("quote.sig", &quoted["signature"]));
     let (kind, file, at, nonce, _) = DOCUMENTS[4];
     let document = cvm.join(kind).join(file);
     let files = ["--attest", attest.to_str().unwrap(), "--signature", signature.to_str().unwrap()];
@@ -192,7 +194,10 @@ fn a_policy_judges_the_facts() {
     let flags = ["--at", at, "--policy", policy.to_str().unwrap(), "--allow-incomplete"];
     let (exit, report) = run(kind, &cvm.join(kind).join(file), &flags);
     assert_eq!((exit, result_of(&report, "policy")), (Exit::Refused, "failed"));
-    assert_eq!((&report["code"], &report["decision"]["ownership_assumed"]), (&"policy.no_rule_matched".into(), &true.into()));
+    assert_eq!(
+        (&report["code"], &report["decision"]["ownership_assumed"]),
+        (&"policy.no_rule_matched".into(), &true.into())
+    );
 }
 
 #[test]

@@ -57,17 +57,8 @@ const TPM: [&str; 14] = [
     "policy",
 ];
 /// Those that are asked of every document, whatever the caller knows.
-const ALWAYS: [&str; 9] = [
-    "document",
-    "kind",
-    "algorithm",
-    "digest",
-    "module_id",
-    "chain",
-    "signature",
-    "certificate_name",
-    "timestamp",
-];
+const ALWAYS: [&str; 9] =
+    ["document", "kind", "algorithm", "digest", "module_id", "chain", "signature", "certificate_name", "timestamp"];
 
 /// Flags of `inspect nitro`.
 #[derive(Debug, Args)]
@@ -231,8 +222,7 @@ fn refusal(kind: DocumentKind, refused: &DocumentRefused) -> Refusal {
 }
 
 fn facts_of<T>(shared: &Shared<'_>, facts: impl FnOnce(&NitroSources<'_>) -> T) -> T {
-    let pcrs: Vec<_> =
-        shared.document.pcrs.iter().filter_map(|(pcr, value)| Some((pcr, digest_of(value)?))).collect();
+    let pcrs: Vec<_> = shared.document.pcrs.iter().filter_map(|(pcr, value)| Some((pcr, digest_of(value)?))).collect();
     facts(&NitroSources {
         module_id: &shared.module_id,
         region: shared.region.as_deref(),
