@@ -10,12 +10,18 @@ use std::time::{Duration, Instant};
 use holdfast_appraisal::{Document, Policy};
 use holdfast_evidence::crypto::SealKey;
 use holdfast_evidence::snp::{CertificateTable, SnpEndorsements, SnpEvidence, SnpItem, Vek, verify_report};
+use holdfast_evidence::nitro::{
+    Document as NitroDocument, DocumentKind, NitroItem, checks as nitro_checks, verify_chain,
+};
+use holdfast_evidence::nitrotpm::{NitroTpmItem, quoting_key};
 use holdfast_evidence::tpm::event_log::{BootFacts, EventLog};
 use holdfast_evidence::tpm::{
     Attest, Attributes, Bank, ClockInfo, FirmwareLog, Hierarchy, IdentityMaterial, Name, OfferedEk, PcrIndex,
     PcrSelection, PcrSet, Public, Scheme, Signature, Signed, TpmItem,
 };
 use holdfast_evidence::{Challenge, ClaimedKey, Evidence as _, ProvenKey, SealRing, crypto};
+use holdfast_evidence::x509::{Anchor, Roots};
+use holdfast_evidence::{Challenge, ClaimedKey, ProvenKey, SealRing, crypto};
 use holdfast_identity::UnixTime;
 use holdfast_tpm_sim::{Profile, boot};
 
@@ -196,11 +202,68 @@ fn snp_reports_and_their_certificates() {
         let (report, certificate) = bytes.split_at_checked(1184).unwrap_or((bytes, &[]));
         assert!(verify_report(report, &[certificate.to_vec()], &endorsements, UnixTime(1_795_219_200)).is_err());
     });
+/// A document of the Nitro hypervisor in form; nobody signed it.
+fn nitro_document(kind: DocumentKind) -> Vec<u8> {
+    let bytes = |bytes: &[u8]| {
+        let [high, low] = u16::try_from(bytes.len()).unwrap().to_be_bytes();
+        match (high, low) {
+            (0, 0..24) => [&[0x40 | low], bytes].concat(),
+            (0, _) => [&[0x58, low], bytes].concat(),
+            _ => [&[0x59, high, low], bytes].concat(),
+        }
+    };
+    let text = |text: &str| {
+        let mut item = bytes(text.as_bytes());
+        item[0] |= 0x20;
+        item
+    };
+    let certificate = rcgen::generate_simple_self_signed(vec!["nitro".to_owned()]).unwrap().cert.der().to_vec();
+    let (module, pcrs) = match kind {
+        DocumentKind::Enclave => ("i-0123456789abcdef0-enc0123456789abcdef", 16),
+        DocumentKind::Tpm => ("i-0123456789abcdef0-tpm0000000000000000", 23),
+    };
+    let pcrs: Vec<u8> = (0..pcrs).flat_map(|pcr| [vec![pcr], bytes(&[pcr; 48])].concat()).collect();
+    let payload = [
+        [vec![0xbf], text("module_id"), text(module), text("digest"), text("SHA384")].concat(),
+        [text("timestamp"), vec![0x1b, 0, 0, 1, 0x9b, 0x55, 0xa6, 0x8b, 0xd2]].concat(),
+        [text(kind.pcrs_key()), vec![0xbf], pcrs, vec![0xff]].concat(),
+        [text("certificate"), bytes(&certificate)].concat(),
+        [text("cabundle"), vec![0x82], bytes(&certificate), bytes(&certificate)].concat(),
+        [text("public_key"), vec![0xf6], text("user_data"), bytes(&[1; 32])].concat(),
+        [text("nonce"), bytes(&[2; 32]), vec![0xff]].concat(),
+    ];
+    let parts = [bytes(&[0xa1, 1, 0x38, 0x22]), vec![0xa0], bytes(&payload.concat()), bytes(&[3; 96])];
+    [vec![0x84], parts.concat()].concat()
+}
+
+#[test]
+fn documents_of_nitro() {
+    for kind in [DocumentKind::Enclave, DocumentKind::Tpm] {
+        let document = nitro_document(kind);
+        NitroDocument::parse(kind, &document).unwrap();
+        let item = NitroItem { document: &document }.encode();
+        fuzz("nitro", &[document, item], |bytes| {
+            let _ = NitroItem::parse(bytes);
+            let _ = NitroTpmItem::parse(bytes);
+            let _ = quoting_key(bytes);
+            let Ok(document) = NitroDocument::parse(kind, bytes) else { return };
+            let _ = nitro_checks::algorithm(&document, kind);
+            let _ = nitro_checks::debug(&document.pcrs);
+            let _ = holdfast_evidence::nitrotpm::checks::measured(&document.pcrs);
+            let _ =
+                nitro_checks::module_id(&document, kind).map(|module| nitro_checks::instance(&document.pcrs, &module));
+            let mut roots = Roots::new();
+            if let Ok(anchor) = Anchor::new(document.cabundle[0], holdfast_evidence::TrustClass::Simulated) {
+                roots.add(anchor);
+            }
+            assert!(verify_chain(&document, &roots, &[], UnixTime(1_767_225_600)).is_err());
+        });
+    }
 }
 
 #[test]
 fn policies_and_reference_values() {
-    let seeds: Vec<_> = ["known-machines", "secure-boot", "measured-boot"]
+    let seeds: Vec<_> = ["known-machines", "secure-boot", "measured-boot", "nitro-enclaves"]
         .map(|name| {
             let path = format!("{}/../policies/shipped/{name}.toml", env!("CARGO_MANIFEST_DIR"));
             std::fs::read(path).unwrap()

@@ -6,6 +6,7 @@ mod event_log;
 mod facts;
 mod flags;
 mod forms;
+mod nitro;
 mod quote;
 mod report;
 mod snp;
@@ -34,6 +35,10 @@ enum What {
     Snp(Box<snp::InspectSnp>),
     /// Verify a quote of an Intel TDX guest with Intel's collateral.
     Tdx(Box<tdx::InspectTdx>),
+    /// Verify the attestation document of an AWS Nitro Enclave.
+    Nitro(Box<nitro::InspectNitro>),
+    /// Verify the attestation document of an EC2 instance with a NitroTPM.
+    Nitrotpm(Box<nitro::InspectNitroTpm>),
     /// Show the events of a firmware log, the registers they lead to, and what they prove.
     EventLog(event_log::InspectEventLog),
 }
@@ -44,6 +49,8 @@ impl Inspect {
             What::Tpm(tpm) => tpm.run(format, out),
             What::Snp(snp) => snp.run(format, out),
             What::Tdx(tdx) => tdx.run(format, out),
+            What::Nitro(nitro) => nitro.run(format, out),
+            What::Nitrotpm(nitrotpm) => nitrotpm.run(format, out),
             What::EventLog(log) => log.run(format, out),
         }
     }

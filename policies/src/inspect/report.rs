@@ -50,6 +50,9 @@ refusal_from!(
     holdfast_evidence::tpm::Unverified,
     holdfast_evidence::snp::Unverified,
     holdfast_evidence::tdx::Unverified,
+    holdfast_evidence::nitro::Unverified,
+    holdfast_evidence::nitrotpm::Unverified,
+    holdfast_evidence::nitrotpm::QuoteRefused,
     holdfast_evidence::tpm::endorsement::UnverifiedEk,
     holdfast_evidence::tpm::event_log::MalformedLog,
     holdfast_evidence::tpm::event_log::UnprovenBoot
@@ -60,12 +63,14 @@ refusal_from!(
 pub(super) struct Checks {
     checks: Vec<Check>,
     first: Option<Refusal>,
+    /// Checks that could not be answered, and why.
+    open: Vec<(&'static str, String)>,
 }
 
 impl Checks {
     pub(super) fn new(names: &[&'static str]) -> Self {
         let checks = names.iter().map(|name| Check { name, result: Outcome::NotAsked, code: None }).collect();
-        Self { checks, first: None }
+        Self { checks, first: None, open: Vec::new() }
     }
 
     /// Notes how the check `name` ended, and hands on what it made.
@@ -82,6 +87,11 @@ impl Checks {
         made
     }
 
+    /// Says why the check `name` has no answer: it stays as one that was not asked.
+    pub(super) fn leave_open(&mut self, name: &'static str, why: String) {
+        self.open.push((name, why));
+    }
+
     pub(super) fn all_passed(&self, names: &[&str]) -> bool {
         let passed = |name: &str| self.checks.iter().any(|c| c.name == name && c.result == Outcome::Passed);
         names.iter().all(|name| passed(name))
@@ -92,10 +102,16 @@ impl Checks {
         self.first.as_ref()
     }
 
-    /// Names of those among `needed` that were not asked.
-    pub(super) fn not_asked(&self, needed: &[&str]) -> Vec<&'static str> {
-        let not_asked = self.checks.iter().filter(|check| check.result == Outcome::NotAsked);
-        not_asked.map(|check| check.name).filter(|name| needed.contains(name)).collect()
+    /// What is missing of `needed`: why a check has no answer, and the names of those that were not asked.
+    pub(super) fn missing(&self, needed: &[&str]) -> String {
+        let not_asked = self.checks.iter().filter(|check| check.result == Outcome::NotAsked).map(|check| check.name);
+        let (open, silent): (Vec<_>, Vec<_>) = not_asked
+            .filter(|name| needed.contains(name))
+            .map(|name| self.open.iter().find(|(open, _)| *open == name).map_or(Err(name), |(_, why)| Ok(why.clone())))
+            .partition(Result::is_ok);
+        let silent: Vec<&str> = silent.into_iter().filter_map(Result::err).collect();
+        let silent = (!silent.is_empty()).then(|| format!("not asked: {}", silent.join(", ")));
+        open.into_iter().filter_map(Result::ok).chain(silent).collect::<Vec<_>>().join("; ")
     }
 }
 
@@ -194,7 +210,7 @@ impl Report {
     /// A report without facts yet; `needed` are the checks whose absence makes a verdict incomplete.
     pub(super) fn new(verdict: Verdict, checks: Checks, needed: &[&str]) -> Self {
         let missing = match verdict {
-            Verdict::Incomplete => Some(format!("not asked: {}", checks.not_asked(needed).join(", "))),
+            Verdict::Incomplete => Some(checks.missing(needed)),
             Verdict::Verified | Verdict::Refused | Verdict::Replayed => None,
         };
         let refusal = checks.first.clone().filter(|_| verdict == Verdict::Refused);

@@ -11,7 +11,7 @@ mod verify;
 pub use claims::NitroTpmClaims;
 pub use error::Unverified;
 pub use item::NitroTpmItem;
-pub use quote::{QuoteRefused, UnauthenticatedQuote, read_quote};
+pub use quote::{QuoteRefused, UnauthenticatedQuote, quoting_key, read_quote};
 pub use verify::{NitroTpmEvidence, NitroTpmWants};
 
 /// What the verifier brings: the same as for enclaves, whose root it is.

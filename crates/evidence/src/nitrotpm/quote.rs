@@ -85,7 +85,7 @@ pub fn read_quote(
     quote: &Signed<'_>,
     extra_data: &[u8],
 ) -> Result<UnauthenticatedQuote, QuoteRefused> {
-    let key = public_key.and_then(key_of).ok_or(QuoteRefused::Key)?;
+    let key = public_key.and_then(quoting_key).ok_or(QuoteRefused::Key)?;
     let attest = Attest::parse(quote.attest)?;
     let signature = Signature::parse(quote.signature)?;
     let Body::Quote(info) = &attest.body else { return Err(QuoteRefused::NotAQuote) };
@@ -107,8 +107,10 @@ pub fn read_quote(
     })
 }
 
-/// The key in the forms that the field's tools write: a point, a `SubjectPublicKeyInfo`, a TPM's public area.
-fn key_of(bytes: &[u8]) -> Option<PublicKey> {
+/// The key in a document's `public_key`, in the forms that the field's tools write: a point, a `SubjectPublicKeyInfo`, a
+/// TPM's public area.
+#[must_use]
+pub fn quoting_key(bytes: &[u8]) -> Option<PublicKey> {
     if let [0x04, coordinates @ ..] = bytes {
         let curve = [Curve::P256, Curve::P384].into_iter().find(|curve| coordinates.len() == 2 * curve.field_size());
         if let Some((curve, (x, y))) = curve.and_then(|c| Some((c, coordinates.split_at_checked(c.field_size())?))) {
