@@ -18,7 +18,7 @@ use holdfast_identity::UnixTime;
 use super::flags::Flags;
 use super::forms::{self, AnyPublic, Nonce};
 use super::report::{Checks, Refusal};
-use super::trusted;
+use super::certificates::trusted;
 use crate::exit::Exit;
 use crate::output::Format;
 
@@ -176,7 +176,7 @@ fn check_shared<'a>(
         DocumentKind::Tpm => EvidenceKind::NitroTpm,
     };
     let offered: Vec<Vec<u8>> = document.cabundle.iter().map(|der| der.to_vec()).collect();
-    let roots = trusted::roots(flags, evidence_kind, &offered)?.unwrap_or_default();
+    let roots = trusted(flags, evidence_kind, &offered)?;
     let chain = verify_chain(&document, &roots, &[], now).map_err(|refused| refusal(refused.into()));
     let chain = report.note("chain", chain);
     if let Some(chain) = &chain {
