@@ -1,6 +1,7 @@
 //! The command line of `holdfast-agent`. Each command is a module below; this one reads words and gives exit codes.
 
 pub mod api;
+mod detect;
 mod evidence;
 mod healthcheck;
 mod run;
@@ -14,7 +15,7 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::config::Overrides;
 
-/// Proves this machine by its TPM and serves its workloads their SPIFFE identities.
+/// Proves this machine by its hardware and serves its workloads their SPIFFE identities.
 #[derive(Debug, Parser)]
 #[command(name = "holdfast-agent", version, max_term_width = 110)]
 struct Arguments {
@@ -30,6 +31,8 @@ enum Command {
     Healthcheck(healthcheck::Arguments),
     /// Ask a running agent over the Workload API, as a workload would
     Api(api::Arguments),
+    /// Say what this machine could attest with, and why not with the rest
+    Detect(detect::Arguments),
     /// Gather this machine's evidence into files
     Evidence(evidence::Arguments),
     /// Print a completion script
@@ -98,6 +101,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Run(arguments) => run::run(arguments),
         Command::Healthcheck(arguments) => healthcheck::run(arguments),
         Command::Api(arguments) => api::run(arguments),
+        Command::Detect(arguments) => detect::run(arguments),
         Command::Evidence(arguments) => evidence::run(arguments),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "holdfast-agent", &mut std::io::stdout());

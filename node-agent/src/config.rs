@@ -10,8 +10,10 @@ use std::path::{Path, PathBuf};
 use holdfast_identity::TrustDomain;
 use zeroize::Zeroizing;
 
+use crate::collect::sources::Sources;
 use crate::tpm::{Access, Interface};
 
+pub use crate::connection::ServerAddress;
 pub use keys::{KEYS, Key, Overrides};
 use reader::Reader;
 
@@ -23,7 +25,7 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Everything the agent runs on, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The server, as `host:port`.
+    /// The server.
     pub server: ServerAddress,
     /// The trust domain that the server must speak for.
     pub trust_domain: TrustDomain,
@@ -35,6 +37,8 @@ pub struct Config {
     pub tpm: Access,
     /// The firmware's event log; a file that is not there means that the machine has none.
     pub firmware_log: PathBuf,
+    /// Which kinds of evidence there are, and where.
+    pub sources: Sources,
     /// How workloads reach the agent.
     pub workload_api: WorkloadApi,
     /// Where Prometheus reads metrics over plain HTTP; `None` for nowhere.
@@ -52,25 +56,8 @@ pub struct Machine {
     pub tpm: Access,
     /// The firmware's event log.
     pub firmware_log: PathBuf,
-}
-
-/// A host (name or address) and a port.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServerAddress {
-    /// Name or address; IPv6 without brackets.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-}
-
-impl std::fmt::Display for ServerAddress {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
-        }
-    }
+    /// Which kinds of evidence there are, and where.
+    pub sources: Sources,
 }
 
 /// How the server is known before the first connection.
@@ -181,14 +168,18 @@ impl Machine {
         let (text, at) = text(file)?;
         let mut reader = Reader::new(table(&text, at)?, overrides);
         let (data_dir, firmware_log) = (reader.required("data_dir", path), reader.required("firmware_log", path));
-        let tpm = access(&mut reader);
+        let (tpm, sources) = (access(&mut reader), sources(&mut reader));
         let mut problems = reader.finish();
-        problems.retain(|problem| {
-            ["data_dir", "firmware_log"].contains(&problem.key.as_str()) || problem.key.starts_with("tpm.")
-        });
-        match (data_dir, tpm, firmware_log) {
-            (Some(data_dir), Some(tpm), Some(firmware_log)) if problems.is_empty() => {
-                Ok(Self { data_dir, tpm, firmware_log })
+        let concerns = |key: &str| {
+            let table = key.split_once('.').map(|(table, _)| table);
+            ["data_dir", "firmware_log", "evidence"].contains(&key)
+                || table
+                    .is_some_and(|table| ["tpm", "tsm", "snp", "tdx", "nitro", "nitrotpm", "azure"].contains(&table))
+        };
+        problems.retain(|problem| concerns(&problem.key));
+        match (data_dir, tpm, firmware_log, sources) {
+            (Some(data_dir), Some(tpm), Some(firmware_log), Some(sources)) if problems.is_empty() => {
+                Ok(Self { data_dir, tpm, firmware_log, sources })
             }
             _ => Err(ConfigFault::Problems(problems)),
         }
@@ -211,7 +202,7 @@ fn table(text: &str, path: &Path) -> Result<toml::Table, ConfigFault> {
 
 /// Every key is read before the first `?`, so that one problem does not hide another.
 fn build(reader: &mut Reader) -> Option<Config> {
-    let server = reader.required("server", server_address);
+    let server = reader.required("server", |text| text.parse());
     let trust_domain = reader.required("trust_domain", |text| text.parse().map_err(|error| format!("{error}")));
     let bundle = reader.optional("trust_bundle", path);
     let insecure = reader.optional("insecure_bootstrap", flag);
@@ -232,7 +223,7 @@ fn build(reader: &mut Reader) -> Option<Config> {
         "json" => Ok(true),
         other => Err(format!("expected \"text\" or \"json\", found {other:?}")),
     });
-    let tpm = access(reader);
+    let (tpm, sources) = (access(reader), sources(reader));
     Some(Config {
         server: server?,
         trust_domain: trust_domain?,
@@ -240,9 +231,30 @@ fn build(reader: &mut Reader) -> Option<Config> {
         data_dir: data_dir?,
         tpm: tpm?,
         firmware_log: firmware_log?,
+        sources: sources?,
         workload_api: WorkloadApi { socket: socket? },
         metrics_listen,
         log: Log { level: level?, json: json? },
+    })
+}
+
+/// As [`build`]: every key before the first `?`.
+fn sources(reader: &mut Reader) -> Option<Sources> {
+    let wanted = reader.required("evidence", |text| text.parse());
+    let tsm = reader.required("tsm.path", |text| text.parse());
+    let sev_guest = reader.required("snp.device", path);
+    let tdx_event_log = reader.required("tdx.event_log", path);
+    let nsm = reader.required("nitro.device", |text| text.parse());
+    let nitrotpm_program = reader.optional("nitrotpm.program", path);
+    let azure_imds = reader.required("azure.imds", plain_http);
+    Some(Sources {
+        wanted: wanted?,
+        tsm: tsm?,
+        sev_guest: sev_guest?,
+        tdx_event_log: tdx_event_log?,
+        nsm: nsm?,
+        nitrotpm_program,
+        azure_imds: azure_imds?,
     })
 }
 
@@ -285,14 +297,12 @@ fn flag(text: &str) -> Result<bool, String> {
     text.parse().map_err(|_| format!("expected true or false, found {text:?}"))
 }
 
-fn server_address(text: &str) -> Result<ServerAddress, String> {
-    let form = || format!("expected host:port, found {text:?}");
-    let (host, port) = text.rsplit_once(':').ok_or_else(form)?;
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    if host.is_empty() || host.chars().any(|c| c.is_whitespace() || c == '/') {
-        return Err(form());
-    }
-    Ok(ServerAddress { host: host.to_owned(), port: port.parse().map_err(|_| form())? })
+/// A base address: the metadata service speaks nothing else than HTTP without TLS.
+fn plain_http(text: &str) -> Result<hyper::Uri, String> {
+    let form = || format!("expected http://HOST[:PORT], found {text:?}");
+    let uri: hyper::Uri = text.parse().map_err(|_| form())?;
+    let is_base = uri.path_and_query().is_none_or(|path| path.as_str() == "/");
+    if uri.scheme_str() == Some("http") && uri.host().is_some() && is_base { Ok(uri) } else { Err(form()) }
 }
 
 fn swtpm(text: &str) -> Result<Interface, String> {

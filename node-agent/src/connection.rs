@@ -1,6 +1,8 @@
 //! One TLS connection to the server, with HTTP/2 on it. Opened once and never silently opened again: what was attested
 //! on a connection holds for that connection alone.
 
+mod address;
+mod dial;
 mod fault;
 mod open;
 mod signer;
@@ -18,6 +20,7 @@ use tonic::body::Body;
 use crate::agent_stubs::attestation_client::AttestationClient;
 use crate::agent_stubs::node_client::NodeClient;
 
+pub use address::ServerAddress;
 pub use fault::ConnectionFault;
 pub use open::{Credentials, Opener};
 

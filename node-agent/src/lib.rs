@@ -1,8 +1,9 @@
-//! The node agent: proves the machine by its TPM, holds the node's identity, and hands workloads their SVIDs.
+//! The node agent: proves the machine by its hardware, holds the node's identity, and hands workloads their SVIDs.
 //!
 //! Has no opinion about the machine it runs on: what evidence is good enough is the server's to say.
 
-#![forbid(unsafe_code)]
+// Not forbidden, for one module: see `ioctl`.
+#![deny(unsafe_code)]
 
 pub mod attest;
 pub mod backoff;
@@ -13,7 +14,10 @@ pub mod config;
 pub mod connection;
 pub mod enrol;
 pub mod exposition;
+#[expect(unsafe_code, reason = "two device calls that no crate wraps safely")]
+mod ioctl;
 pub mod logging;
+pub mod node_key;
 pub mod program;
 pub mod state;
 pub mod status;
@@ -22,6 +26,7 @@ pub mod sync;
 pub mod tpm;
 pub mod transport;
 pub mod trust;
+pub mod vtpm;
 pub mod workload_api;
 
 /// The agent's side of `holdfast.agent.v1`, generated from `agent.proto`.

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::attest::Discovery;
 use crate::clock::ServerClock;
-use crate::collect::{Collector, FirmwareLogFile};
+use crate::collect::{Assembly, FirmwareLogFile};
 use crate::config::Config;
 use crate::connection::Opener;
 use crate::enrol::{Exchanger, Keeper, Parts};
@@ -70,11 +70,17 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let keeper = Keeper::new(Parts {
         opener: Opener::new(config.server.clone(), Arc::clone(&trust)),
         exchanger: Exchanger::new(
-            Collector::new(tpm.clone(), FirmwareLogFile(config.firmware_log.clone()), config.trust_domain.clone()),
+            Assembly::new(
+                config.sources.clone(),
+                config.tpm.clone(),
+                tpm.clone(),
+                FirmwareLogFile(config.firmware_log.clone()),
+                config.trust_domain.clone(),
+                state.clone(),
+            ),
             Arc::clone(&trust),
             Arc::clone(&clock),
         ),
-        tpm: tpm.clone(),
         trust,
         clock,
         cache,

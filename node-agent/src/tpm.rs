@@ -24,6 +24,11 @@ pub use fault::TpmFault;
 pub use identity::TpmIdentity;
 pub use templates::name_of;
 
+/// TPMT_PUBLIC of the RSA endorsement key's standard template (TCG EK Credential Profile, L-1).
+pub(crate) fn endorsement_template() -> Vec<u8> {
+    templates::Template::endorsement(templates::EkKind::Rsa2048, &[]).bytes()
+}
+
 /// How the chip is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Interface {

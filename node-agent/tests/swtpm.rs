@@ -8,3 +8,7 @@ mod chip;
 mod evidence;
 #[path = "swtpm/machine.rs"]
 mod machine;
+#[path = "swtpm/nitro.rs"]
+mod nitro;
+#[path = "swtpm/provider.rs"]
+mod provider;

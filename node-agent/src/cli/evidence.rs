@@ -1,14 +1,19 @@
-//! `holdfast-agent evidence collect`: this machine's evidence as files, in the forms that `holdfast-policy inspect tpm`
+//! `holdfast-agent evidence collect`: this machine's evidence as files, in the forms that `holdfast-policy inspect`
 //! reads. Talks to no server.
 
-use std::collections::BTreeSet;
+mod parts;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use holdfast_evidence::tpm::Bank;
+use holdfast_evidence::EvidenceKind;
+use holdfast_evidence::tpm::{Bank, PcrIndex, PcrSelection, PcrSet};
 use serde::Serialize;
 
 use super::{Configuration, Outcome, Output};
+use crate::collect::detect::detect;
+use crate::collect::sources::{Sources, Wanted};
+use crate::collect::{Assembly, FirmwareLogFile, Signed};
 use crate::config::Machine;
 use crate::program;
 use crate::state::StateDir;
@@ -22,8 +27,14 @@ Examples:
       --signature evidence/quote.sig --event-log evidence/firmware.log --nonce \"$(cat evidence/nonce.hex)\" \\
       --ek-certificate evidence/ek-01c0000a.der --ek-public evidence/ek-01c0000a.pub --roots vendor-roots/
 
-Exit code: 0 everything was gathered, 2 the TPM or a file refuses, 3 the machine has no endorsement certificate or no
-firmware log.";
+  holdfast-agent evidence collect --to evidence/ --evidence snp --nonce 6f1c…
+  holdfast-policy inspect snp --report evidence/snp.report --vek vcek.der --binding 6f1c… --at now
+
+Without --evidence it gathers what `holdfast-agent detect` lists. --nonce is what the hardware signs: extraData of a
+quote, the first half of report data, user_data and nonce of a Nitro document.
+
+Exit code: 0 everything was gathered, 2 a device or a file refuses, 3 the machine has no endorsement certificate, no
+certificate table or no firmware log.";
 
 /// What to gather.
 #[derive(Debug, clap::Args)]
@@ -34,7 +45,7 @@ pub(super) struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Quote PCRs, certify the node key, and write both with keys, certificates and firmware log to a directory
+    /// Have the hardware sign a nonce, and write everything with keys, certificates and logs to a directory
     #[command(after_help = EXAMPLES)]
     Collect(Collect),
 }
@@ -44,7 +55,7 @@ struct Collect {
     /// The directory; it is made if it is not there
     #[arg(long, value_name = "DIR")]
     to: PathBuf,
-    /// 32 bytes that the quote is bound to, in hexadecimal; random if not given
+    /// 32 bytes that the evidence is bound to, in hexadecimal; random if not given
     #[arg(long, value_name = "HEX")]
     nonce: Option<String>,
     /// Bank and PCRs to quote
@@ -80,15 +91,20 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Outcome> {
     let Configuration { config, overrides } = &collect.configuration;
     let machine = Machine::load(config.as_deref(), overrides)?;
     let state = StateDir::open(&machine.data_dir)?;
+    let kinds = match &machine.sources.wanted {
+        Wanted::These(kinds) => kinds.clone(),
+        Wanted::Auto => detect(&machine.sources, &machine.tpm).chosen(&Wanted::Auto)?,
+    };
     // Without a resource manager two users of the chip would take each other's places.
-    let _lock = if machine.tpm.interface.has_resource_manager() { None } else { Some(program::lock(&state)?) };
-    let tpm = Tpm::start(machine.tpm.clone(), state, Patience::default(), |stall| {
+    let alone = kinds.contains(&EvidenceKind::Tpm) && !machine.tpm.interface.has_resource_manager();
+    let _lock = if alone { Some(program::lock(&state)?) } else { None };
+    let tpm = Tpm::start(machine.tpm.clone(), state.clone(), Patience::default(), |stall| {
         eprintln!("holdfast-agent: {stall}");
         std::process::exit(2);
     })?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let gathered = runtime.block_on(async {
-        let gathered = gather(&tpm, &machine, &collect.to, nonce, bank, pcrs).await;
+        let gathered = gather(&tpm, &machine, state, &kinds, &collect.to, nonce, PcrSelection { bank, pcrs }).await;
         tpm.close().await;
         gathered
     })?;
@@ -109,17 +125,48 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Outcome> {
 async fn gather(
     tpm: &Tpm,
     machine: &Machine,
+    state: StateDir,
+    kinds: &[EvidenceKind],
     to: &Path,
     nonce: [u8; 32],
-    bank: Bank,
-    pcrs: BTreeSet<u8>,
+    selection: PcrSelection,
 ) -> anyhow::Result<Gathered> {
     std::fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
     let mut gathered = Gathered::default();
+    gathered.write(to, "nonce.hex", hex::encode(nonce).as_bytes())?;
+    let assembly = Assembly::new(
+        Sources { wanted: Wanted::These(kinds.to_vec()), ..machine.sources.clone() },
+        machine.tpm.clone(),
+        tpm.clone(),
+        FirmwareLogFile(machine.firmware_log.clone()),
+        // Part of no binding here: what is signed is given.
+        "unbound".parse().map_err(|error| anyhow::anyhow!("{error}"))?,
+        state,
+    );
+    for &kind in kinds {
+        if kind == EvidenceKind::Tpm {
+            gather_tpm(&mut gathered, tpm, machine, to, nonce, selection).await?;
+            continue;
+        }
+        let ask = if kind.quotes_pcrs() { selection.encode() } else { Vec::new() };
+        let gatherer = assembly.gatherer().await?;
+        let item = gatherer.alone(kind, &ask, Signed { binding: nonce, nonce }).await?;
+        parts::write(&mut gathered, to, kind, &item)?;
+    }
+    Ok(gathered)
+}
+
+async fn gather_tpm(
+    gathered: &mut Gathered,
+    tpm: &Tpm,
+    machine: &Machine,
+    to: &Path,
+    nonce: [u8; 32],
+    selection: PcrSelection,
+) -> anyhow::Result<()> {
     let identity = tpm.identity().await?;
     gathered.write(to, "ak.pub", &identity.ak_public)?;
     gathered.write(to, "node-key.pub", &identity.node_key_public)?;
-    gathered.write(to, "nonce.hex", hex::encode(nonce).as_bytes())?;
 
     let (keys, chain) = tpm.endorsement().await?;
     if keys.is_empty() {
@@ -140,13 +187,14 @@ async fn gather(
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => gathered.missing.push("firmware log"),
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", machine.firmware_log.display())),
     }
-    let quote = tpm.quote(nonce, bank.id(), pcrs).await?;
+    let pcrs = selection.pcrs.iter().map(PcrIndex::get).collect();
+    let quote = tpm.quote(nonce, selection.bank.id(), pcrs).await?;
     gathered.write(to, "quote.attest", &quote.attest)?;
     gathered.write(to, "quote.sig", &quote.signature)?;
     let certified = tpm.certify_node_key(nonce).await?;
     gathered.write(to, "certify.attest", &certified.attest)?;
     gathered.write(to, "certify.sig", &certified.signature)?;
-    Ok(gathered)
+    Ok(())
 }
 
 fn nonce(given: Option<&str>) -> anyhow::Result<[u8; 32]> {
@@ -161,7 +209,7 @@ fn nonce(given: Option<&str>) -> anyhow::Result<[u8; 32]> {
 }
 
 /// `sha256:0-7,14`.
-fn selection(text: &str) -> anyhow::Result<(Bank, BTreeSet<u8>)> {
+fn selection(text: &str) -> anyhow::Result<(Bank, PcrSet)> {
     let form = || format!("--pcrs {text:?}: expected a bank (sha256, sha384, sha512) and PCRs, such as sha256:0-7,14");
     let (bank, list) = text.split_once(':').with_context(form)?;
     let bank = match bank {
@@ -170,14 +218,16 @@ fn selection(text: &str) -> anyhow::Result<(Bank, BTreeSet<u8>)> {
         "sha512" => Bank::Sha512,
         _ => bail!(form()),
     };
-    let mut pcrs = BTreeSet::new();
+    let mut pcrs = PcrSet::EMPTY;
     for part in list.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last): (u8, u8) = (first.parse().ok().with_context(form)?, last.parse().ok().with_context(form)?);
-        if first > last || last > 23 {
+        let (first, last): (u32, u32) = (first.parse().ok().with_context(form)?, last.parse().ok().with_context(form)?);
+        if first > last {
             bail!(form());
         }
-        pcrs.extend(first..=last);
+        for number in first..=last {
+            pcrs = pcrs.with(PcrIndex::new(number).with_context(form)?);
+        }
     }
     Ok((bank, pcrs))
 }
@@ -189,8 +239,8 @@ mod tests {
     #[test]
     fn selections_are_a_bank_and_ranges() {
         let (bank, pcrs) = selection("sha384:0-2,7").unwrap();
-        assert_eq!((bank, pcrs), (Bank::Sha384, BTreeSet::from([0, 1, 2, 7])));
-        for wrong in ["0-7", "sha1:0", "sha256:", "sha256:24", "sha256:7-0", "sha256:a"] {
+        assert_eq!((bank, pcrs.to_string().as_str()), (Bank::Sha384, "0,1,2,7"));
+        for wrong in ["0-7", "sha1:0", "sha256:", "sha256:24", "sha256:7-0", "sha256:a", "sha256:0-4294967295"] {
             assert!(selection(wrong).is_err(), "{wrong}");
         }
     }

@@ -23,6 +23,7 @@ pub const KEYS: &[Key] = &[
     key("insecure_bootstrap", Some("false")),
     key("data_dir", Some("/var/lib/holdfast/agent")),
     key("firmware_log", Some("/sys/kernel/security/tpm0/binary_bios_measurements")),
+    key("evidence", Some("auto")),
     key("metrics_listen", None),
     key("tpm.device", Some("/dev/tpmrm0")),
     key("tpm.swtpm", None),
@@ -30,6 +31,12 @@ pub const KEYS: &[Key] = &[
     key("tpm.node_key_handle", Some("0x81484601")),
     key("tpm.owner_auth_file", None),
     key("tpm.endorsement_auth_file", None),
+    key("tsm.path", Some("/sys/kernel/config/tsm/report")),
+    key("snp.device", Some("/dev/sev-guest")),
+    key("tdx.event_log", Some("/sys/firmware/acpi/tables/data/CCEL")),
+    key("nitro.device", Some("/dev/nsm")),
+    key("nitrotpm.program", None),
+    key("azure.imds", Some("http://169.254.169.254")),
     key("workload_api.socket", Some("/run/holdfast/agent/api.sock")),
     key("log.level", Some("info")),
     key("log.format", Some("text")),
@@ -38,8 +45,8 @@ pub const KEYS: &[Key] = &[
 /// Flags and environment variables that go before the file.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Overrides {
-    /// The server, as host:port
-    #[arg(long, env = "HOLDFAST_AGENT_SERVER", value_name = "HOST:PORT")]
+    /// The server, as host:port, vsock:CID:PORT or unix:/path
+    #[arg(long, env = "HOLDFAST_AGENT_SERVER", value_name = "ADDRESS")]
     pub server: Option<String>,
     /// The trust domain that the server must speak for
     #[arg(long, env = "HOLDFAST_AGENT_TRUST_DOMAIN", value_name = "NAME")]
@@ -56,6 +63,9 @@ pub struct Overrides {
     /// The firmware's event log
     #[arg(long, env = "HOLDFAST_AGENT_FIRMWARE_LOG", value_name = "FILE")]
     pub firmware_log: Option<String>,
+    /// Kinds of evidence, such as snp,tpm; or auto
+    #[arg(long, env = "HOLDFAST_AGENT_EVIDENCE", value_name = "KINDS")]
+    pub evidence: Option<String>,
     /// Where Prometheus reads metrics
     #[arg(long, env = "HOLDFAST_AGENT_METRICS_LISTEN", value_name = "ADDRESS:PORT")]
     pub metrics_listen: Option<String>,
@@ -77,6 +87,24 @@ pub struct Overrides {
     /// File with the endorsement hierarchy's authorisation value
     #[arg(long, env = "HOLDFAST_AGENT_TPM_ENDORSEMENT_AUTH_FILE", value_name = "FILE")]
     pub tpm_endorsement_auth_file: Option<String>,
+    /// The kernel's reports for SNP and TDX
+    #[arg(long, env = "HOLDFAST_AGENT_TSM_PATH", value_name = "DIR")]
+    pub tsm_path: Option<String>,
+    /// SNP's character device, where the kernel has no such reports
+    #[arg(long, env = "HOLDFAST_AGENT_SNP_DEVICE", value_name = "FILE")]
+    pub snp_device: Option<String>,
+    /// TDX's event log
+    #[arg(long, env = "HOLDFAST_AGENT_TDX_EVENT_LOG", value_name = "FILE")]
+    pub tdx_event_log: Option<String>,
+    /// The Nitro Secure Module of an enclave
+    #[arg(long, env = "HOLDFAST_AGENT_NITRO_DEVICE", value_name = "FILE")]
+    pub nitro_device: Option<String>,
+    /// AWS's nitro-tpm-attest, to be run in place of NitroTPM's command
+    #[arg(long, env = "HOLDFAST_AGENT_NITROTPM_PROGRAM", value_name = "FILE")]
+    pub nitrotpm_program: Option<String>,
+    /// Azure's metadata service
+    #[arg(long, env = "HOLDFAST_AGENT_AZURE_IMDS", value_name = "URL")]
+    pub azure_imds: Option<String>,
     /// The Unix socket of the Workload API
     #[arg(long, env = "HOLDFAST_AGENT_WORKLOAD_API_SOCKET", value_name = "FILE")]
     pub workload_api_socket: Option<String>,
@@ -98,6 +126,7 @@ impl Overrides {
             "insecure_bootstrap" => &self.insecure_bootstrap,
             "data_dir" => &self.data_dir,
             "firmware_log" => &self.firmware_log,
+            "evidence" => &self.evidence,
             "metrics_listen" => &self.metrics_listen,
             "tpm.device" => &self.tpm_device,
             "tpm.swtpm" => &self.tpm_swtpm,
@@ -105,6 +134,12 @@ impl Overrides {
             "tpm.node_key_handle" => &self.tpm_node_key_handle,
             "tpm.owner_auth_file" => &self.tpm_owner_auth_file,
             "tpm.endorsement_auth_file" => &self.tpm_endorsement_auth_file,
+            "tsm.path" => &self.tsm_path,
+            "snp.device" => &self.snp_device,
+            "tdx.event_log" => &self.tdx_event_log,
+            "nitro.device" => &self.nitro_device,
+            "nitrotpm.program" => &self.nitrotpm_program,
+            "azure.imds" => &self.azure_imds,
             "workload_api.socket" => &self.workload_api_socket,
             "log.level" => &self.log_level,
             "log.format" => &self.log_format,

@@ -62,6 +62,11 @@ impl Reader {
             Value::String(text) => Some(text),
             Value::Integer(number) => Some(number.to_string()),
             Value::Boolean(flag) => Some(flag.to_string()),
+            // Written with commas on the command line and in the environment.
+            Value::Array(items) => match items.iter().map(Value::as_str).collect::<Option<Vec<_>>>() {
+                Some(items) => Some(items.join(",")),
+                None => self.problem(key, "expected strings in the list"),
+            },
             other => self.problem(key, &format!("expected a string, found {}", other.type_str())),
         }
     }

@@ -57,6 +57,29 @@ fn insecure_bootstrap_must_be_asked_for_and_excludes_a_bundle() {
 }
 
 #[test]
+fn kinds_of_evidence_are_a_list_in_the_file_and_have_commas_elsewhere() {
+    use crate::collect::sources::Wanted;
+    use holdfast_evidence::EvidenceKind::{Snp, Tpm};
+    let both = Wanted::These(vec![Snp, Tpm]);
+    assert_eq!(parse(SMALLEST, &Overrides::default()).unwrap().sources.wanted, Wanted::Auto);
+    let text = format!("{SMALLEST}evidence = [\"tpm\", \"snp\"]");
+    assert_eq!(parse(&text, &Overrides::default()).unwrap().sources.wanted, both);
+    let overrides = Overrides { evidence: Some("tpm,snp".to_owned()), ..Overrides::default() };
+    assert_eq!(parse(SMALLEST, &overrides).unwrap().sources.wanted, both);
+    for wrong in ["[\"sev\"]", "[1]", "[]"] {
+        let problems = parse(&format!("{SMALLEST}evidence = {wrong}"), &Overrides::default()).unwrap_err();
+        assert!(problems[0].starts_with("evidence: "), "{problems:?}");
+    }
+}
+
+#[test]
+fn the_metadata_service_is_a_plain_address() {
+    for (uri, good) in [("http://127.0.0.1:80", true), ("https://a", false), ("http://a/b", false), ("a", false)] {
+        assert_eq!(plain_http(uri).is_ok(), good, "{uri}");
+    }
+}
+
+#[test]
 fn both_keys_in_one_handle_are_refused() {
     let text = format!("{SMALLEST}[tpm]\nak_handle = 0x81000010\nnode_key_handle = \"0x81000010\"");
     assert!(parse(&text, &Overrides::default()).unwrap_err()[0].starts_with("tpm.node_key_handle"));
@@ -85,6 +108,7 @@ fn every_key_can_be_overridden() {
         insecure_bootstrap: all("a"),
         data_dir: all("a"),
         firmware_log: all("a"),
+        evidence: all("a"),
         metrics_listen: all("a"),
         tpm_device: all("a"),
         tpm_swtpm: all("a"),
@@ -92,6 +116,12 @@ fn every_key_can_be_overridden() {
         tpm_node_key_handle: all("a"),
         tpm_owner_auth_file: all("a"),
         tpm_endorsement_auth_file: all("a"),
+        tsm_path: all("a"),
+        snp_device: all("a"),
+        tdx_event_log: all("a"),
+        nitro_device: all("a"),
+        nitrotpm_program: all("a"),
+        azure_imds: all("a"),
         workload_api_socket: all("a"),
         log_level: all("a"),
         log_format: all("a"),

@@ -1,6 +1,5 @@
-//! Opens connections: address, TCP, TLS 1.3 without resumption, HTTP/2.
+//! Opens connections: a byte stream, TLS 1.3 without resumption, HTTP/2.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,40 +7,41 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::ClientConfig;
 use rustls::client::Resumption;
 use rustls_pki_types::{CertificateDer, ServerName};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 
+use super::dial::{Stream, dial};
 use super::signer::NodeCertificate;
 use super::verifier::ServerVerifier;
 use super::{Channel, Connection, ConnectionFault};
 use crate::clock;
 use crate::config::ServerAddress;
-use crate::tpm::Tpm;
+use crate::node_key::NodeKey;
 use crate::trust::Trust;
 
-/// How long an address may take to accept.
-const CONNECT: Duration = Duration::from_secs(10);
 /// How long TLS may take, the TPM's signature included.
 const HANDSHAKE: Duration = Duration::from_secs(20);
 /// How often a silent connection is asked whether it lives, and how long it may take to answer.
 const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
+
+/// What requests and handshakes call the server, whatever its address.
+const NAME: &str = "holdfast-server";
 
 /// What a connection is opened with, beside the address.
 #[derive(Clone)]
 pub enum Credentials {
     /// Nothing: only the server shows who it is.
     None,
-    /// The node's SVID (DER, leaf first) for the key with this SubjectPublicKeyInfo in the TPM.
+    /// The node's SVID (DER, leaf first) for the node key.
     Node {
         /// DER, leaf first.
         chain: Vec<Vec<u8>>,
-        /// DER.
+        /// The key's SubjectPublicKeyInfo, DER.
         spki: Vec<u8>,
-        /// Where the key is.
-        tpm: Tpm,
+        /// The key.
+        key: NodeKey,
     },
 }
 
@@ -66,8 +66,8 @@ impl Opener {
     pub async fn open(&self, credentials: Credentials) -> Result<Connection, ConnectionFault> {
         let own = matches!(credentials, Credentials::Node { .. });
         let config = self.config(credentials)?;
-        let tcp = self.dial().await?;
-        let tls = self.handshake(config, tcp).await?;
+        let stream = dial(&self.server).await?;
+        let tls = self.handshake(config, stream).await?;
         if self.trust.authorities().is_empty() {
             // The verifier took the topmost certificate as anchor.
             let shown = tls.get_ref().1.peer_certificates().and_then(<[_]>::last);
@@ -79,47 +79,22 @@ impl Opener {
         self.http(tls, own).await
     }
 
-    async fn dial(&self) -> Result<TcpStream, ConnectionFault> {
-        let server = || self.server.to_string();
-        let unreachable = |source| ConnectionFault::Unreachable { server: server(), source };
-        let addresses =
-            tokio::net::lookup_host((self.server.host.as_str(), self.server.port)).await.map_err(unreachable)?;
-        let mut last = unreachable(std::io::ErrorKind::NotFound.into());
-        for address in addresses {
-            match timeout(CONNECT, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => {
-                    // Small messages, one after the other.
-                    stream.set_nodelay(true).map_err(unreachable)?;
-                    return Ok(stream);
-                }
-                Ok(Err(source)) => last = unreachable(source),
-                Err(_) => last = ConnectionFault::Timeout { server: server(), seconds: CONNECT.as_secs() },
-            }
-        }
-        Err(last)
-    }
-
-    async fn handshake(&self, config: ClientConfig, tcp: TcpStream) -> Result<TlsStream<TcpStream>, ConnectionFault> {
+    async fn handshake(&self, config: ClientConfig, stream: Stream) -> Result<TlsStream<Stream>, ConnectionFault> {
         let server = || self.server.to_string();
         // Nothing is checked against this name and it is not sent; the library wants one.
-        let name = match self.server.host.parse::<IpAddr>() {
-            Ok(address) => ServerName::IpAddress(address.into()),
-            Err(_) => ServerName::try_from(self.server.host.clone())
-                .or_else(|_| ServerName::try_from("holdfast-server"))
-                .map_err(|error| ConnectionFault::Configuration(error.to_string()))?,
-        };
-        match timeout(HANDSHAKE, TlsConnector::from(Arc::new(config)).connect(name, tcp)).await {
+        let name = ServerName::try_from(NAME).map_err(|error| ConnectionFault::Configuration(error.to_string()))?;
+        match timeout(HANDSHAKE, TlsConnector::from(Arc::new(config)).connect(name, stream)).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(source)) => Err(ConnectionFault::Handshake { server: server(), source }),
             Err(_) => Err(ConnectionFault::Timeout { server: server(), seconds: HANDSHAKE.as_secs() }),
         }
     }
 
-    async fn http(&self, tls: TlsStream<TcpStream>, own: bool) -> Result<Connection, ConnectionFault> {
+    async fn http(&self, tls: TlsStream<Stream>, own: bool) -> Result<Connection, ConnectionFault> {
         let server = self.server.to_string();
         let origin = tonic::codegen::http::Uri::builder()
             .scheme("https")
-            .authority(server.as_str())
+            .authority(NAME)
             .path_and_query("/")
             .build()
             .map_err(|error| ConnectionFault::Configuration(error.to_string()))?;
@@ -163,9 +138,9 @@ impl Opener {
             .with_custom_certificate_verifier(Arc::new(verifier));
         let mut config = match credentials {
             Credentials::None => builder.with_no_client_auth(),
-            Credentials::Node { chain, spki, tpm } => {
+            Credentials::Node { chain, spki, key } => {
                 let chain = chain.into_iter().map(CertificateDer::from).collect();
-                builder.with_client_cert_resolver(Arc::new(NodeCertificate::new(chain, spki, tpm)))
+                builder.with_client_cert_resolver(Arc::new(NodeCertificate::new(chain, spki, key)))
             }
         };
         config.alpn_protocols = vec![b"h2".to_vec()];

@@ -1,4 +1,4 @@
-//! The node key as TLS sees it: it signs a handshake inside the TPM.
+//! The node key as TLS sees it: it signs a handshake where it is, in the TPM or in memory.
 
 use std::sync::Arc;
 
@@ -8,15 +8,15 @@ use rustls::{Error, SignatureAlgorithm, SignatureScheme};
 use rustls_pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-use crate::tpm::Tpm;
+use crate::node_key::NodeKey;
 
 /// Presents the node's SVID, whatever the server hints at: agents have one.
 #[derive(Debug)]
 pub(super) struct NodeCertificate(Arc<CertifiedKey>);
 
 impl NodeCertificate {
-    pub(super) fn new(chain: Vec<CertificateDer<'static>>, spki: Vec<u8>, tpm: Tpm) -> Self {
-        Self(Arc::new(CertifiedKey::new(chain, Arc::new(NodeKey { tpm, spki }))))
+    pub(super) fn new(chain: Vec<CertificateDer<'static>>, spki: Vec<u8>, key: NodeKey) -> Self {
+        Self(Arc::new(CertifiedKey::new(chain, Arc::new(HandshakeKey { key, spki }))))
     }
 }
 
@@ -32,19 +32,13 @@ impl ResolvesClientCert for NodeCertificate {
 
 const SCHEME: SignatureScheme = SignatureScheme::ECDSA_NISTP256_SHA256;
 
-#[derive(Clone)]
-struct NodeKey {
-    tpm: Tpm,
+#[derive(Debug, Clone)]
+struct HandshakeKey {
+    key: NodeKey,
     spki: Vec<u8>,
 }
 
-impl std::fmt::Debug for NodeKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("NodeKey(in the TPM)")
-    }
-}
-
-impl SigningKey for NodeKey {
+impl SigningKey for HandshakeKey {
     fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
         offered.contains(&SCHEME).then(|| Box::new(self.clone()) as Box<dyn Signer>)
     }
@@ -58,11 +52,9 @@ impl SigningKey for NodeKey {
     }
 }
 
-impl Signer for NodeKey {
+impl Signer for HandshakeKey {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
-        let digest = ring::digest::digest(&ring::digest::SHA256, message);
-        let digest = <[u8; 32]>::try_from(digest.as_ref()).map_err(|_| Error::General("SHA-256 is 32 bytes".into()))?;
-        let sign = || self.tpm.sign_blocking(digest);
+        let sign = || self.key.sign_blocking(message);
         // A hardware TPM takes up to half a second: the runtime's other tasks must not wait for it.
         let signature = match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
             Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(sign),

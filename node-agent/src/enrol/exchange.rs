@@ -1,11 +1,10 @@
-//! One attestation: begin, do in the TPM what the server asks, complete. The same for all three ways in; the server
+//! One attestation: begin, gather what the server asks, complete. The same for all three ways in; the server
 //! decides what each costs.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use holdfast_evidence::EvidenceKind;
-use holdfast_evidence::tpm::Ask;
 use holdfast_identity::{SpiffeId, UnixTime};
 use holdfast_protocol::agent as wire;
 use holdfast_protocol::agent::complete_request::Part;
@@ -14,8 +13,9 @@ use holdfast_protocol::limits;
 
 use super::verdict::Setback;
 use crate::clock::ServerClock;
-use crate::collect::{Collector, Extras};
+use crate::collect::{Assembly, CollectFault, Extras, Gatherer, Item};
 use crate::connection::Connection;
+use crate::node_key::NodeKey;
 use crate::trust::Trust;
 
 /// How long the server may think about a challenge, and about a verdict (it may fetch something from a vendor).
@@ -42,7 +42,7 @@ pub struct Admission {
 
 /// What this agent attests with.
 pub struct Exchanger {
-    collector: Collector,
+    assembly: Assembly,
     trust: Arc<Trust>,
     clock: Arc<ServerClock>,
 }
@@ -55,8 +55,16 @@ enum Round {
 impl Exchanger {
     /// An exchanger for this machine.
     #[must_use]
-    pub const fn new(collector: Collector, trust: Arc<Trust>, clock: Arc<ServerClock>) -> Self {
-        Self { collector, trust, clock }
+    pub const fn new(assembly: Assembly, trust: Arc<Trust>, clock: Arc<ServerClock>) -> Self {
+        Self { assembly, trust, clock }
+    }
+
+    /// The key that the node's certificate is for.
+    ///
+    /// # Errors
+    /// [`CollectFault`] where it is not known yet what this machine attests with.
+    pub async fn node_key(&self) -> Result<NodeKey, CollectFault> {
+        Ok(self.assembly.gatherer().await?.node_key().clone())
     }
 
     /// Attests on `connection`. On a connection without the node's own certificate it offers every endorsement key; on
@@ -66,7 +74,13 @@ impl Exchanger {
     /// [`Setback`]; only [`Setback::Refused`] says no.
     pub async fn attest(&self, connection: &Connection) -> Result<Admission, Setback> {
         let started = Instant::now();
-        let outcome = self.rounds(connection).await;
+        let outcome = match self.assembly.gatherer().await {
+            Ok(gatherer) => self.rounds(connection, &gatherer).await,
+            Err(fault) => Err(fault.into()),
+        };
+        if matches!(&outcome, Err(Setback::Refused(refusal)) if !refusal.awaits_approval) {
+            self.assembly.refused().await;
+        }
         let code = match &outcome {
             Ok(_) => "admitted",
             Err(setback) => setback.code(),
@@ -76,13 +90,14 @@ impl Exchanger {
         outcome
     }
 
-    async fn rounds(&self, connection: &Connection) -> Result<Admission, Setback> {
+    async fn rounds(&self, connection: &Connection, gatherer: &Gatherer) -> Result<Admission, Setback> {
         let mut extras = Extras::default();
         for _ in 0..ROUNDS_MAX {
-            let result = self.round(connection, extras).await;
+            let result = self.round(connection, gatherer, extras).await;
             match result {
                 Ok(Round::Admitted(admitted)) => {
-                    self.collector.learn(extras);
+                    gatherer.learn(extras);
+                    self.assembly.admitted(&gatherer.kinds());
                     return self.admission(admitted);
                 }
                 Ok(Round::Again(more)) => {
@@ -96,20 +111,29 @@ impl Exchanger {
         Err(Setback::Again)
     }
 
-    async fn round(&self, connection: &Connection, extras: Extras) -> Result<Round, Setback> {
-        let material = self.collector.material(!connection.is_nodes_own()).await?;
-        let begun = begin(connection, material).await?;
+    async fn round(&self, connection: &Connection, gatherer: &Gatherer, extras: Extras) -> Result<Round, Setback> {
+        let materials = gatherer.materials(!connection.is_nodes_own()).await?;
+        let begun = begin(connection, materials).await?;
         self.clock.learn(UnixTime(begun.server_time));
         let nonce =
             <[u8; 32]>::try_from(begun.nonce.as_slice()).map_err(|_| Setback::Answer("nonce is not 32 bytes"))?;
-        let [ask] = begun.asks.as_slice() else { return Err(Setback::Answer("asks for another number of items")) };
-        if ask.kind != EvidenceKind::Tpm.as_str() {
-            return Err(Setback::Answer("asks for another kind of evidence"));
-        }
-        let ask = Ask::parse(&ask.ask).map_err(|_| Setback::Answer("ask cannot be read"))?;
-        let item = self.collector.evidence(&ask, &nonce, extras).await?;
-        let node_key_spki = self.collector.identity().await?.node_key_spki;
-        complete(connection, begun.seal, node_key_spki, item).await
+        let asks: Vec<Item> = begun
+            .asks
+            .into_iter()
+            .map(|ask| {
+                Ok((ask.kind.parse().map_err(|_| Setback::Answer("asks for an unknown kind of evidence"))?, ask.ask))
+            })
+            .collect::<Result<_, Setback>>()?;
+        let items = gatherer.items(&asks, &nonce, extras).await?;
+        let node_key = gatherer.node_key();
+        // A TPM alone certifies its key; on the node's own connection the handshake was signed with it. Everything else
+        // needs the key's own word.
+        let csr = match gatherer.kinds().as_slice() {
+            [EvidenceKind::Tpm] => Vec::new(),
+            _ if connection.is_nodes_own() => Vec::new(),
+            _ => node_key.request().await?,
+        };
+        complete(connection, begun.seal, node_key.spki().await?, csr, items).await
     }
 
     fn admission(&self, admitted: wire::Admitted) -> Result<Admission, Setback> {
@@ -134,9 +158,12 @@ impl Exchanger {
     }
 }
 
-async fn begin(connection: &Connection, material: Vec<u8>) -> Result<wire::BeginResponse, Setback> {
+async fn begin(connection: &Connection, materials: Vec<Item>) -> Result<wire::BeginResponse, Setback> {
     let request = wire::BeginRequest {
-        materials: vec![wire::IdentityMaterial { kind: EvidenceKind::Tpm.as_str().to_owned(), material }],
+        materials: materials
+            .into_iter()
+            .map(|(kind, material)| wire::IdentityMaterial { kind: kind.as_str().to_owned(), material })
+            .collect(),
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     match tokio::time::timeout(ANSWER.0, connection.attestation().begin(request)).await {
@@ -150,18 +177,20 @@ async fn complete(
     connection: &Connection,
     seal: Vec<u8>,
     node_key_spki: Vec<u8>,
-    item: Vec<u8>,
+    csr: Vec<u8>,
+    items: Vec<Item>,
 ) -> Result<Round, Setback> {
-    let length = u32::try_from(item.len()).map_err(|_| Setback::Answer("evidence is too large"))?;
-    let header = wire::AnswerHeader {
-        seal,
-        node_key_spki,
-        csr: Vec::new(),
-        items: vec![wire::ItemHeader { kind: EvidenceKind::Tpm.as_str().to_owned(), length }],
-    };
+    let mut headers = Vec::with_capacity(items.len());
+    for (kind, item) in &items {
+        let length = u32::try_from(item.len()).map_err(|_| Setback::Answer("evidence is too large"))?;
+        headers.push(wire::ItemHeader { kind: kind.as_str().to_owned(), length });
+    }
+    let header = wire::AnswerHeader { seal, node_key_spki, csr, items: headers };
+    let bytes: Vec<u8> = items.into_iter().flat_map(|(_, item)| item).collect();
     let mut parts = vec![wire::CompleteRequest { part: Some(Part::Header(header)) }];
     parts.extend(
-        item.chunks(limits::CHUNK_BYTES_MAX)
+        bytes
+            .chunks(limits::CHUNK_BYTES_MAX)
             .map(|chunk| wire::CompleteRequest { part: Some(Part::Chunk(chunk.to_vec())) }),
     );
     let mut client = connection.attestation();

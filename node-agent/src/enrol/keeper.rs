@@ -17,7 +17,6 @@ use crate::state::StateDir;
 use crate::status::{Problem, Standing, Status};
 use crate::svids::SvidCache;
 use crate::sync::Book;
-use crate::tpm::Tpm;
 use crate::trust::Trust;
 
 /// Pauses after a setback: soon at first, a server restarts in seconds.
@@ -34,8 +33,6 @@ pub struct Parts {
     pub opener: Opener,
     /// Attests on them.
     pub exchanger: Exchanger,
-    /// Holds the node key.
-    pub tpm: Tpm,
     /// The server's authorities.
     pub trust: Arc<Trust>,
     /// The server's time.
@@ -166,22 +163,21 @@ impl Keeper {
 
     /// The node's SVID if there is one that has not ended.
     async fn credentials(&mut self) -> Result<Credentials, Setback> {
-        let identity = self.parts.tpm.identity().await?;
-        // The chip may have another key than before: it was cleared.
-        self.svid.take_if(|svid| !svid.is_for(&identity.node_key_spki));
+        let key = self.parts.exchanger.node_key().await?;
+        let spki = key.spki().await?;
+        // The chip may have another key than before: it was cleared. A key in memory is new at each start.
+        self.svid.take_if(|svid| !svid.is_for(&spki));
         if self.svid.is_none() {
-            self.svid = NodeSvid::load(&self.parts.state, &identity.node_key_spki);
+            self.svid = NodeSvid::load(&self.parts.state, &spki);
         }
         let usable = self
             .svid
             .as_ref()
             .filter(|svid| !self.parts.clock.is_over(svid.not_after) && self.parts.trust.vouches_for(&svid.chain));
         Ok(match usable {
-            Some(svid) if self.own_failures < OWN_FAILURES_MAX => Credentials::Node {
-                chain: svid.chain.clone(),
-                spki: identity.node_key_spki,
-                tpm: self.parts.tpm.clone(),
-            },
+            Some(svid) if self.own_failures < OWN_FAILURES_MAX => {
+                Credentials::Node { chain: svid.chain.clone(), spki, key }
+            }
             _ => Credentials::None,
         })
     }

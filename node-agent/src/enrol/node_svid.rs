@@ -1,5 +1,5 @@
-//! The node's own SVID: for the key in the TPM, so it may be kept in the state directory. It opens connections and earns
-//! nothing by itself.
+//! The node's own SVID: for the node key, which is in the TPM or in memory and never beside it, so it may be kept in the
+//! state directory. It opens connections and earns nothing by itself.
 
 use holdfast_identity::{SpiffeId, UnixTime};
 use serde::{Deserialize, Serialize};

@@ -8,7 +8,6 @@ use tonic::{Code, Status};
 use crate::backoff::retry_after;
 use crate::collect::CollectFault;
 use crate::connection::ConnectionFault;
-use crate::tpm::TpmFault;
 use crate::trust::TrustFault;
 
 /// The server's answer is no.
@@ -60,9 +59,6 @@ pub enum Setback {
     /// The connection could not be opened.
     #[error(transparent)]
     Connection(#[from] ConnectionFault),
-    /// The TPM did not do its part.
-    #[error(transparent)]
-    Tpm(#[from] TpmFault),
     /// The server's bundle cannot be used.
     #[error(transparent)]
     Trust(#[from] TrustFault),
@@ -96,7 +92,6 @@ impl Setback {
             Self::Timeout { .. } => "agent.enrol.timeout",
             Self::Answer(_) => "agent.enrol.answer",
             Self::Connection(fault) => fault.code(),
-            Self::Tpm(fault) => fault.code(),
             Self::Trust(fault) => fault.code(),
             Self::Collect(fault) => fault.code(),
             Self::State(fault) => fault.code(),

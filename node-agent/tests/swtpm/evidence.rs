@@ -1,6 +1,6 @@
 //! What the agent gathers, before the verifier that the server uses; and what it costs in TPM commands.
 
-use holdfast_agent::collect::{Collector, Extras, FirmwareLogFile};
+use holdfast_agent::collect::{CollectFault, Extras, FirmwareLogFile, Gatherer};
 use holdfast_agent::tpm::Tpm;
 use holdfast_evidence::binding::Binding;
 use holdfast_evidence::challenge::{Challenge, Purpose};
@@ -10,7 +10,7 @@ use holdfast_evidence::tpm::{
     Ask, Bank, Endorsers, IdentityMaterial, Invitation, KnownTpm, NodeKeyProof, PcrIndex, PcrSelection, PcrSet,
     TpmClaims, TpmEndorsements, TpmEvidence, Wanted,
 };
-use holdfast_evidence::{Evidence, Verified};
+use holdfast_evidence::{Evidence, EvidenceKind, Verified};
 use holdfast_evidence::{TrustClass, challenge::ItemState};
 use holdfast_identity::{TrustDomain, UnixTime};
 use ring::rand::SystemRandom;
@@ -44,14 +44,27 @@ fn wanted(pcrs: PcrSet) -> Wanted {
     Wanted { selection: PcrSelection { bank: Bank::Sha256, pcrs }, known_firmware_log: None }
 }
 
-fn collector(bench: &Bench, tpm: &Tpm) -> Collector {
+fn collector(bench: &Bench, tpm: &Tpm) -> Gatherer {
     let log = FirmwareLogFile(bench.machine.machine().firmware_log_path());
-    Collector::new(tpm.clone(), log, trust_domain())
+    Gatherer::tpm(tpm, log, trust_domain())
+}
+
+/// What the machine says about itself.
+async fn material(collector: &Gatherer, enrols: bool) -> Vec<u8> {
+    let mut materials = collector.materials(enrols).await.unwrap();
+    assert_eq!(materials.len(), 1);
+    materials.remove(0).1
+}
+
+/// The item that answers an ask.
+async fn item(collector: &Gatherer, ask: &Ask, nonce: &[u8; 32], extras: Extras) -> Result<Vec<u8>, CollectFault> {
+    let mut items = collector.items(&[(EvidenceKind::Tpm, ask.encode())], nonce, extras).await?;
+    Ok(items.remove(0).1)
 }
 
 /// Enrolment as the server does it, with every endorsement key the material offers.
-async fn enrol(bench: &Bench, collector: &Collector) -> (Verified<TpmClaims>, usize) {
-    let material = IdentityMaterial::parse(&collector.material(true).await.unwrap()).unwrap();
+async fn enrol(bench: &Bench, collector: &Gatherer) -> (Verified<TpmClaims>, usize) {
+    let material = IdentityMaterial::parse(&material(collector, true).await).unwrap();
     let offered = material.endorsement.len();
     let roots = roots(bench);
     let endorsers = Endorsers { roots: &roots, expired_issuers: ExpiredIssuers::Refused };
@@ -61,7 +74,7 @@ async fn enrol(bench: &Bench, collector: &Collector) -> (Verified<TpmClaims>, us
 }
 
 async fn answer(
-    collector: &Collector,
+    collector: &Gatherer,
     invitation: Invitation,
     purpose: Purpose,
     extras: Extras,
@@ -69,9 +82,9 @@ async fn answer(
     let (ask, state) = invitation.into_parts();
     let ask = Ask::parse(&ask.encode()).unwrap();
     let challenge = draw(purpose, state);
-    let item = collector.evidence(&ask, challenge.nonce(), extras).await.unwrap();
+    let item = item(collector, &ask, challenge.nonce(), extras).await.unwrap();
     let evidence = TpmEvidence::parse(&item).unwrap();
-    let spki = collector.identity().await.unwrap().node_key_spki;
+    let spki = collector.node_key().spki().await.unwrap();
     let binding: Binding = challenge.answer(ClaimedKey::from_spki(&spki).unwrap(), &[evidence.commitment()]).unwrap();
     evidence.verify(&TpmEndorsements::default(), &binding, now()).map_err(|unverified| unverified.code())
 }
@@ -175,7 +188,7 @@ async fn attesting_again_takes_one_command() {
     let collector = collector(&bench, &tpm);
     let (verified, _) = enrol(&bench, &collector).await;
     bench.commands();
-    collector.material(false).await.unwrap();
+    material(&collector, false).await;
     answer(&collector, returning(&verified, PcrSet::FIRMWARE), Purpose::Return, Extras::default()).await.unwrap();
     assert_eq!(bench.commands(), 1);
 }
@@ -205,7 +218,7 @@ async fn a_credential_for_another_machine_is_not_activated_and_leaves_nothing_be
     let bench = Bench::new();
     let tpm = bench.tpm();
     let collector = collector(&bench, &tpm);
-    let mut material = IdentityMaterial::parse(&collector.material(true).await.unwrap()).unwrap();
+    let mut material = IdentityMaterial::parse(&material(&collector, true).await).unwrap();
     // The credential will name an attestation key with another point than the one in this chip.
     let point = tpm.identity().await.unwrap().node_key_public[POINT_AT..].to_vec();
     material.ak_public.splice(POINT_AT.., point);
@@ -215,7 +228,7 @@ async fn a_credential_for_another_machine_is_not_activated_and_leaves_nothing_be
         Invitation::new(&material, &wanted(PcrSet::FIRMWARE), endorsers, now(), &SystemRandom::new()).unwrap();
     let (ask, state) = invitation.into_parts();
     let challenge = draw(Purpose::Enrol, state);
-    let fault = collector.evidence(&ask, challenge.nonce(), Extras::default()).await.unwrap_err();
+    let fault = item(&collector, &ask, challenge.nonce(), Extras::default()).await.unwrap_err();
     assert_eq!(fault.code(), "agent.tpm.command");
     let loaded = bench.machine.loaded_handles().unwrap();
     assert_eq!((loaded.transient.len(), loaded.sessions.len()), (0, 0));

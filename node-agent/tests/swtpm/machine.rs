@@ -50,6 +50,16 @@ impl Bench {
         })
     }
 
+    /// A machine whose TPM has no endorsement certificate.
+    pub(crate) fn without_endorsement() -> Self {
+        Self::changed(|machine| {
+            let firmware = Firmware::start(&machine.join("tpm"));
+            for index in ["0x01c00002", "0x01c0000a"] {
+                firmware.tool(&format!("tpm2_nvundefine -C p {index}"));
+            }
+        })
+    }
+
     fn changed(change: impl FnOnce(&Path)) -> Self {
         let place = tempfile::tempdir().unwrap();
         let profile = Profile::load("shim-grub").unwrap();

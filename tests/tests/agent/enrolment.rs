@@ -1,6 +1,6 @@
 //! How a machine comes to its identity, and what it costs.
 
-use holdfast_agent::config::Bootstrap;
+use holdfast_agent::config::{Bootstrap, ServerAddress};
 use holdfast_agent::status::Standing;
 use holdfast_tpm_sim::CommandCode;
 
@@ -87,6 +87,30 @@ async fn an_insecure_bootstrap_pins_the_trust_domain_it_found() {
     let status = agent.until(20, |status| status.problem.is_some()).await;
     assert_eq!(status.problem.as_ref().unwrap().code, "agent.connection.handshake");
     assert_eq!(status.standing, Standing::Starting);
+    agent.stop().await;
+}
+
+/// What stands between an enclave and its server, with a Unix socket in vsock's place.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_reaches_its_server_through_a_relay() {
+    let world = World::new().await;
+    let machine = world.machine(0);
+    world.allow(&machine).await;
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("relay.sock");
+    let relay = tokio::net::UnixListener::bind(&path).unwrap();
+    let server = world.address();
+    tokio::spawn(async move {
+        while let Ok((mut inside, _)) = relay.accept().await {
+            tokio::spawn(async move {
+                let mut outside = tokio::net::TcpStream::connect(server).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut inside, &mut outside).await;
+            });
+        }
+    });
+    let directory = machine.machine().directory().join("agent");
+    let mut agent = Agent::start_at(ServerAddress::Unix(path), world.bundle(), &machine, &directory);
+    agent.until_connected().await;
     agent.stop().await;
 }
 

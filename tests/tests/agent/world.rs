@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use holdfast_agent::clock::{ServerClock, wall};
-use holdfast_agent::collect::{Collector, FirmwareLogFile};
+use holdfast_agent::collect::{Assembly, FirmwareLogFile, Gatherer};
 use holdfast_agent::config::{Bootstrap, ServerAddress};
 use holdfast_agent::connection::Opener;
 use holdfast_agent::enrol::{Exchanger, Keeper, Parts};
@@ -208,8 +208,11 @@ impl World {
     }
 
     pub(crate) fn agent(&self, machine: &Powered) -> Agent {
-        let bundle = self.options.data_dir.join("authority").join("bundle.pem");
-        Agent::start(self.address(), Bootstrap::Bundle(bundle), machine, &machine.machine().directory().join("agent"))
+        Agent::start(self.address(), self.bundle(), machine, &machine.machine().directory().join("agent"))
+    }
+
+    pub(crate) fn bundle(&self) -> Bootstrap {
+        Bootstrap::Bundle(self.options.data_dir.join("authority").join("bundle.pem"))
     }
 }
 
@@ -232,6 +235,11 @@ pub(crate) struct Agent {
 
 impl Agent {
     pub(crate) fn start(server: SocketAddr, bootstrap: Bootstrap, machine: &Powered, directory: &Path) -> Self {
+        let server = ServerAddress::Tcp { host: server.ip().to_string(), port: server.port() };
+        Self::start_at(server, bootstrap, machine, directory)
+    }
+
+    pub(crate) fn start_at(server: ServerAddress, bootstrap: Bootstrap, machine: &Powered, directory: &Path) -> Self {
         let state = StateDir::open(directory).unwrap();
         let access = Access {
             interface: Interface::Swtpm { host: "127.0.0.1".to_owned(), port: machine.port() },
@@ -247,11 +255,13 @@ impl Agent {
         let cache = Arc::new(SvidCache::new(Arc::clone(&clock)));
         let (sender, status) = watch::channel(Arc::default());
         let log = FirmwareLogFile(machine.machine().firmware_log_path());
-        let address = ServerAddress { host: server.ip().to_string(), port: server.port() };
         let keeper = Keeper::new(Parts {
-            opener: Opener::new(address, Arc::clone(&trust)),
-            exchanger: Exchanger::new(Collector::new(tpm.clone(), log, domain), Arc::clone(&trust), Arc::clone(&clock)),
-            tpm: tpm.clone(),
+            opener: Opener::new(server, Arc::clone(&trust)),
+            exchanger: Exchanger::new(
+                Assembly::fixed(Gatherer::tpm(&tpm, log, domain)),
+                Arc::clone(&trust),
+                Arc::clone(&clock),
+            ),
             trust,
             clock,
             cache: Arc::clone(&cache),

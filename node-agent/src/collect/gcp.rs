@@ -1,0 +1,75 @@
+//! Evidence of kind `gcp`: a quote by the attestation key that Google certified for this instance and whose template it
+//! left in NV. Never run on hardware by us.
+
+use std::sync::{Mutex, PoisonError};
+
+use futures_util::future::BoxFuture;
+use holdfast_evidence::EvidenceKind;
+
+use super::quote::{AttestationKey, Handle, Quoter};
+use super::{CollectFault, Collector, Extras, FirmwareLogFile, Prepared, blocking, items};
+use crate::tpm::Access;
+use crate::vtpm::{PROVIDER_INDICES, Vtpm};
+
+/// NV indices of certificate and template (go-tpm-tools, `client/handles.go`): the key on P-256 first, it costs less.
+pub(super) const KEYS: [(u32, u32); 2] = [(0x01c1_0002, 0x01c1_0003), (0x01c1_0000, 0x01c1_0001)];
+/// Bytes of the largest certificate or template that is read.
+const INDEX_BYTES_MAX: usize = 8 << 10;
+
+/// Gathers it.
+pub(super) struct GcpCollector {
+    quoter: Quoter,
+    /// The key and its template, once they were read: neither changes while the machine runs.
+    key: Mutex<Option<(AttestationKey, Vec<u8>)>>,
+}
+
+impl GcpCollector {
+    pub(super) const fn new(access: Access, firmware_log: FirmwareLogFile) -> Self {
+        Self { quoter: Quoter::new(EvidenceKind::Gcp, access, firmware_log), key: Mutex::new(None) }
+    }
+
+    async fn key(&self) -> Result<(AttestationKey, Vec<u8>), CollectFault> {
+        let known = self.key.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let access = self.quoter.access.clone();
+        let read = blocking(move || read(&mut Vtpm::open(&access)?)).await?;
+        *self.key.lock().unwrap_or_else(PoisonError::into_inner) = Some(read.clone());
+        Ok(read)
+    }
+}
+
+fn read(vtpm: &mut Vtpm) -> Result<(AttestationKey, Vec<u8>), CollectFault> {
+    let kind = EvidenceKind::Gcp;
+    let defined = vtpm.handles(PROVIDER_INDICES)?;
+    let places = KEYS.into_iter().find(|(certificate, _)| defined.contains(certificate));
+    let (certificate, template) =
+        places.ok_or(CollectFault::Form { kind, expected: "an attestation key's certificate in NV" })?;
+    let certificate = super::azure::certificate(kind, vtpm.nv_read(certificate, INDEX_BYTES_MAX)?)?;
+    let template = vtpm.nv_read(template, INDEX_BYTES_MAX)?;
+    let public = vtpm.with_primary(&template, |_, _, public| Ok(public.to_vec()))?;
+    Ok((AttestationKey::new(kind, public, vec![certificate])?, template))
+}
+
+impl Collector for GcpCollector {
+    fn kind(&self) -> EvidenceKind {
+        EvidenceKind::Gcp
+    }
+
+    fn prepare<'a>(
+        &'a self,
+        ask: &'a [u8],
+        extras: Extras,
+    ) -> BoxFuture<'a, Result<Box<dyn Prepared + 'a>, CollectFault>> {
+        Box::pin(async move {
+            let (key, template) = self.key().await?;
+            let encode = Box::new(|quote: &items::Quote<'_>| items::gcp(quote));
+            Ok(self.quoter.prepare(ask, extras, (key, Handle::Template(template)), encode).await? as Box<dyn Prepared>)
+        })
+    }
+
+    fn learn(&self, extras: Extras) {
+        self.quoter.learn(extras);
+    }
+}
