@@ -11,6 +11,8 @@ pub mod clock;
 pub mod config;
 pub mod desk;
 pub mod dispatch;
+pub mod endorse;
+pub mod fleet;
 pub mod listen;
 pub mod live;
 pub mod logging;

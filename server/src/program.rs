@@ -29,7 +29,13 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let store: Arc<dyn Store> = Arc::new(store);
     let server = Server::build(ServeOptions::from(&config), store.clone()).await?;
     let socket = AdminSocket::bind(&config.admin_socket, &config.admin_group)?;
-    let admin = Admin { store: store.clone(), trust_domain: config.trust_domain.clone(), simulated: config.simulated };
+    let admin = Admin {
+        store: store.clone(),
+        endorser: server.endorser().clone(),
+        trust_domain: config.trust_domain.clone(),
+        simulated: config.simulated,
+    };
+    let fetching = tokio::spawn(server.endorser().clone().keep(stop.clone()));
     let serving = tokio::spawn(server.serve(stop.clone()));
     let operating = tokio::spawn(admin.serve(socket, stop.clone()));
     let keeping = tokio::spawn(upkeep::keep(store.clone(), stop.clone()));
@@ -39,6 +45,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     serving.await?;
     operating.await??;
     keeping.await?;
+    fetching.await?;
     store.close().await;
     info!("server has stopped");
     Ok(())

@@ -18,6 +18,7 @@ use crate::clock;
 use crate::config::{Config, Simulated};
 use crate::desk::{CurrentRules, Desk, DeskParts, DeskSettings, WorkloadSigner, seal_ring};
 use crate::dispatch::Dispatch;
+use crate::endorse::{EndorseSettings, Endorser};
 use crate::listen::{ListenFault, ListenLimits, Listener, TlsSettings};
 use crate::live::LiveNodes;
 use crate::store::{Store, StoreFault, Subscription};
@@ -43,6 +44,8 @@ pub struct ServeOptions {
     pub challenge_key: PathBuf,
     /// Whether roots of class `simulated` are trusted.
     pub allow_simulated: bool,
+    /// Where vendors' endorsements come from.
+    pub endorse: EndorseSettings,
     /// Seconds that a workload SVID lives whose entry names no time.
     pub x509_svid_ttl: i64,
     /// Of the port.
@@ -59,6 +62,7 @@ impl From<&Config> for ServeOptions {
             listen: config.listen,
             challenge_key: config.challenge_key.clone(),
             allow_simulated: config.simulated == Simulated::Allowed,
+            endorse: config.endorse.clone(),
             x509_svid_ttl: config.lifetimes.x509_svid,
             listen_limits: config.limits.listen.clone(),
             desk: DeskSettings {
@@ -111,6 +115,7 @@ pub struct Server {
     store: Arc<dyn Store>,
     authority: Arc<Authority>,
     desk: Arc<Desk>,
+    endorser: Endorser,
     live: Arc<LiveNodes>,
     listener: Listener,
     router: Router,
@@ -131,6 +136,7 @@ impl Server {
         let authority = Arc::new(authority);
         let seals = seal_ring(&options.challenge_key)?;
         let rules = Arc::new(CurrentRules::read(store.as_ref(), options.allow_simulated).await?);
+        let endorser = Endorser::new(store.clone(), rules.clone(), options.endorse);
         let limits = options.listen_limits;
         let live = Arc::new(LiveNodes::new(limits.keepalive_interval + limits.keepalive_timeout + SWEEP_EVERY));
         let subscribers = Arc::new(Subscribers::default());
@@ -142,6 +148,7 @@ impl Server {
             rules: rules.clone(),
             live: live.clone(),
             seals,
+            endorser: endorser.clone(),
         };
         let desk = Arc::new(Desk::new(parts, options.desk));
         let node = NodeService {
@@ -161,7 +168,7 @@ impl Server {
             live: live.clone(),
             subscribers,
         };
-        Ok(Self { store, authority, desk, live, listener, router, dispatch, changes })
+        Ok(Self { store, authority, desk, endorser, live, listener, router, dispatch, changes })
     }
 
     /// The address of the agent port.
@@ -174,6 +181,12 @@ impl Server {
     #[must_use]
     pub const fn authority(&self) -> &Arc<Authority> {
         &self.authority
+    }
+
+    /// Who finds endorsements, for those who refresh them.
+    #[must_use]
+    pub const fn endorser(&self) -> &Endorser {
+        &self.endorser
     }
 
     /// Who stands, for those who list connections.

@@ -9,18 +9,18 @@ use std::time::{Duration, Instant};
 
 use holdfast_appraisal::{Document, Policy};
 use holdfast_evidence::crypto::SealKey;
-use holdfast_evidence::snp::{CertificateTable, SnpEndorsements, SnpEvidence, SnpItem, Vek, verify_report};
 use holdfast_evidence::nitro::{
     Document as NitroDocument, DocumentKind, NitroItem, checks as nitro_checks, verify_chain,
 };
 use holdfast_evidence::nitrotpm::{NitroTpmItem, quoting_key};
+use holdfast_evidence::snp::{CertificateTable, SnpEndorsements, SnpEvidence, SnpItem, Vek, verify_report};
 use holdfast_evidence::tpm::event_log::{BootFacts, EventLog};
 use holdfast_evidence::tpm::{
     Attest, Attributes, Bank, ClockInfo, FirmwareLog, Hierarchy, IdentityMaterial, Name, OfferedEk, PcrIndex,
     PcrSelection, PcrSet, Public, Scheme, Signature, Signed, TpmItem,
 };
-use holdfast_evidence::{Challenge, ClaimedKey, Evidence as _, ProvenKey, SealRing, crypto};
 use holdfast_evidence::x509::{Anchor, Roots};
+use holdfast_evidence::{Challenge, ClaimedKey, Evidence as _, ProvenKey, SealRing, crypto};
 use holdfast_evidence::{Challenge, ClaimedKey, ProvenKey, SealRing, crypto};
 use holdfast_identity::UnixTime;
 use holdfast_tpm_sim::{Profile, boot};
@@ -202,6 +202,8 @@ fn snp_reports_and_their_certificates() {
         let (report, certificate) = bytes.split_at_checked(1184).unwrap_or((bytes, &[]));
         assert!(verify_report(report, &[certificate.to_vec()], &endorsements, UnixTime(1_795_219_200)).is_err());
     });
+}
+
 /// A document of the Nitro hypervisor in form; nobody signed it.
 fn nitro_document(kind: DocumentKind) -> Vec<u8> {
     let bytes = |bytes: &[u8]| {

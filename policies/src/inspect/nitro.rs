@@ -15,10 +15,10 @@ use holdfast_evidence::nitrotpm::{self, QuoteRefused, UnauthenticatedQuote, quot
 use holdfast_evidence::tpm::Signed;
 use holdfast_identity::UnixTime;
 
+use super::certificates::trusted;
 use super::flags::Flags;
 use super::forms::{self, AnyPublic, Nonce};
 use super::report::{Checks, Refusal};
-use super::certificates::trusted;
 use crate::exit::Exit;
 use crate::output::Format;
 

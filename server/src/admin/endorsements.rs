@@ -1,21 +1,20 @@
 //! `holdfast.admin.v1.Endorsements`, and `Bundles`.
 
-use holdfast_evidence::TrustClass;
-use holdfast_evidence::tpm::endorsement::{Anchor, BadEndorsement, Roots};
+use holdfast_evidence::{EvidenceKind, TrustClass};
 use holdfast_identity::UnixTime;
 use holdfast_protocol::admin;
-use tonic::{Request, Response, Status};
-use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::Admin;
+use super::endorsement_bundles::{Parts, Refreshes};
 use super::nodes::digest;
 use super::refusal::{Refusal, argument};
 use super::socket::actor;
 use crate::admin_stubs::{bundles_server::Bundles, endorsements_server::Endorsements};
 use crate::clock;
 use crate::config::Simulated;
-use crate::store::endorsements::{CERTIFICATE_BYTES_MAX, CRL_BYTES_MAX};
-use crate::store::{Endorsement, EndorsementDraft, EndorsementRole, Sha256};
+use crate::endorse::reading::{self, File, Told};
+use crate::store::{Actor, Endorsement, EndorsementDraft, EndorsementSource, Sha256, Which};
 
 /// Files in one request.
 const FILES_MAX: usize = 4096;
@@ -34,22 +33,50 @@ impl Endorsements for Admin {
             let reason = format!("{} endorsements, expected 1 to {FILES_MAX}", request.files.len());
             return Err(argument("files", reason).into());
         }
-        let class = self.class(&request.class)?;
-        let drafts = request.files.into_iter().map(|file| draft(file, class, request.pin));
-        let drafts: Vec<_> = drafts.collect::<Result<_, Refusal>>()?;
-        let imported: Vec<_> = drafts.iter().map(|draft| Sha256::of(&draft.der)).collect();
-        let new = self.store.import_endorsements(drafts, by, clock::now()).await.map_err(Refusal::from)?;
-        let held = self.store.endorsements().await.map_err(Refusal::from)?;
-        let held = held.into_iter().filter(|held| imported.contains(&held.sha256));
-        Ok(Response::new(admin::ImportEndorsementsResponse { endorsements: held.map(message).collect(), new }))
+        let told = Told { class: self.class(&request.class)?, serves: serves(&request.serves)?, pin: request.pin };
+        let files = request.files.into_iter().map(file).collect::<Result<_, Refusal>>()?;
+        let trusted = self.store.endorsements(Which::Trust).await.map_err(Refusal::from)?;
+        let drafts = reading::read(files, &told, &trusted, EndorsementSource::File, clock::now());
+        let drafts = drafts.map_err(Refusal::from)?;
+        Ok(Response::new(self.take_in(drafts, by).await?))
     }
 
     async fn list(
         &self,
-        _: Request<admin::ListEndorsementsRequest>,
+        request: Request<admin::ListEndorsementsRequest>,
     ) -> Result<Response<admin::ListEndorsementsResponse>, Status> {
-        let held = self.store.endorsements().await.map_err(Refusal::from)?;
+        let request = request.into_inner();
+        let which = Which::After { number: request.after, limit: request.limit };
+        let held = self.store.endorsements(which).await.map_err(Refusal::from)?;
         Ok(Response::new(admin::ListEndorsementsResponse { endorsements: held.into_iter().map(message).collect() }))
+    }
+
+    type ExportStream = Parts;
+    type RefreshStream = Refreshes;
+
+    async fn export(&self, _: Request<admin::ExportEndorsementsRequest>) -> Result<Response<Parts>, Status> {
+        Ok(self.export_bundle().await)
+    }
+
+    async fn import_bundle(
+        &self,
+        request: Request<Streaming<admin::ImportBundleRequest>>,
+    ) -> Result<Response<admin::ImportEndorsementsResponse>, Status> {
+        self.take_bundle(request).await
+    }
+
+    async fn refresh(
+        &self,
+        request: Request<admin::RefreshEndorsementsRequest>,
+    ) -> Result<Response<Refreshes>, Status> {
+        self.refresh_endorsements(request).await
+    }
+
+    async fn list_wanted(
+        &self,
+        _: Request<admin::ListWantedRequest>,
+    ) -> Result<Response<admin::ListWantedResponse>, Status> {
+        Ok(Response::new(self.wanted_endorsements()))
     }
 
     async fn withdraw(
@@ -66,6 +93,23 @@ impl Endorsements for Admin {
 }
 
 impl Admin {
+    /// Imports, and says what is held of it now.
+    pub(super) async fn take_in(
+        &self,
+        drafts: Vec<EndorsementDraft>,
+        by: Actor,
+    ) -> Result<admin::ImportEndorsementsResponse, Refusal> {
+        if self.simulated == Simulated::Refused
+            && drafts.iter().any(|draft| draft.class == TrustClass::Simulated.as_str())
+        {
+            return Err(Refusal::Simulated);
+        }
+        let at = clock::now();
+        let endorsements = drafts.iter().map(|draft| described(draft, at, &by)).collect();
+        let new = self.store.import_endorsements(drafts, by, at).await?;
+        Ok(admin::ImportEndorsementsResponse { endorsements, new })
+    }
+
     fn class(&self, text: &str) -> Result<Option<TrustClass>, Refusal> {
         if text.is_empty() {
             return Ok(None);
@@ -81,59 +125,49 @@ impl Admin {
     }
 }
 
-/// What a file is, and whether the verifier can use it.
-fn draft(file: admin::EndorsementFile, class: Option<TrustClass>, pin: bool) -> Result<EndorsementDraft, Refusal> {
-    if file.name.len() > NAME_BYTES_MAX {
-        return Err(argument("name", format!("is {} bytes, limit {NAME_BYTES_MAX}", file.name.len())));
+fn file(file: admin::EndorsementFile) -> Result<File, Refusal> {
+    match file.name.len() {
+        0..=NAME_BYTES_MAX => Ok(File::new(file.name, file.content)),
+        found => Err(argument("name", format!("is {found} bytes, limit {NAME_BYTES_MAX}"))),
     }
-    if let Ok((_, certificate)) = X509Certificate::from_der(&file.der) {
-        let bad = |source| Refusal::Endorsement { file: file.name.clone(), source };
-        if file.der.len() > CERTIFICATE_BYTES_MAX {
-            return Err(argument("der", format!("is {} bytes, limit {CERTIFICATE_BYTES_MAX}", file.der.len())));
-        }
-        let class = class.ok_or_else(|| argument("class", "is missing: certificates need one"))?;
-        let role = if pin || certificate.subject().as_raw() == certificate.issuer().as_raw() {
-            EndorsementRole::Root
-        } else {
-            EndorsementRole::Intermediate
-        };
-        let anchor = Anchor::new(&file.der, class).map_err(bad)?;
-        return Ok(EndorsementDraft {
-            role,
-            class: class.as_str().to_owned(),
-            name: anchor.name().to_owned(),
-            subject: certificate.subject().to_string(),
-            not_after: UnixTime(certificate.validity().not_after.timestamp()),
-            der: file.der.clone(),
-        });
+}
+
+fn serves(text: &str) -> Result<Option<EvidenceKind>, Refusal> {
+    if text.is_empty() {
+        return Ok(None);
     }
-    let bad = |source| Refusal::Endorsement { file: file.name.clone(), source };
-    let (_, crl) = CertificateRevocationList::from_der(&file.der).map_err(|_| bad(BadEndorsement::NotACertificate))?;
-    if file.der.len() > CRL_BYTES_MAX {
-        return Err(argument("der", format!("is {} bytes, limit {CRL_BYTES_MAX}", file.der.len())));
-    }
-    Roots::new().add_crl(&file.der).map_err(bad)?;
-    Ok(EndorsementDraft {
-        role: EndorsementRole::Crl,
-        class: String::new(),
-        name: file.name.clone(),
-        subject: crl.issuer().to_string(),
-        not_after: crl.next_update().map_or(UnixTime(0), |time| UnixTime(time.timestamp())),
-        der: file.der.clone(),
-    })
+    text.parse().map(Some).map_err(|_| argument("serves", format!("expected one of {}", EvidenceKind::NAMES)))
 }
 
 fn message(endorsement: Endorsement) -> admin::Endorsement {
-    let draft = endorsement.draft;
     admin::Endorsement {
-        sha256: endorsement.sha256.0.to_vec(),
-        role: draft.role.as_str().to_owned(),
-        class: draft.class,
-        name: draft.name,
-        subject: draft.subject,
-        not_after: draft.not_after.seconds(),
+        number: endorsement.number,
         imported_at: endorsement.imported_at.seconds(),
         imported_by: endorsement.imported_by,
+        ..of(&endorsement.draft)
+    }
+}
+
+/// One that is imported just now.
+fn described(draft: &EndorsementDraft, at: UnixTime, by: &Actor) -> admin::Endorsement {
+    admin::Endorsement { imported_at: at.seconds(), imported_by: by.to_string(), ..of(draft) }
+}
+
+fn of(draft: &EndorsementDraft) -> admin::Endorsement {
+    admin::Endorsement {
+        sha256: Sha256::of(&draft.content).0.to_vec(),
+        role: draft.role.as_str().to_owned(),
+        class: draft.class.clone(),
+        name: draft.name.clone(),
+        subject: draft.subject.clone(),
+        not_after: draft.not_after.seconds(),
+        imported_at: 0,
+        imported_by: String::new(),
+        serves: draft.serves.as_str().to_owned(),
+        about: draft.about.clone(),
+        source: draft.source.as_str().to_owned(),
+        fetched_at: draft.fetched_at.seconds(),
+        number: 0,
     }
 }
 

@@ -3,8 +3,10 @@
 //! Whoever may open the socket is an operator; the kernel says who it is, and that stands in every record.
 
 mod attempts;
+mod endorsement_bundles;
 mod endorsements;
 mod entries;
+mod fleets;
 mod nodes;
 mod policies;
 mod record;
@@ -23,10 +25,11 @@ use tonic::transport::Server;
 
 use crate::admin_stubs::{
     attempts_server::AttemptsServer, bundles_server::BundlesServer, endorsements_server::EndorsementsServer,
-    entries_server::EntriesServer, nodes_server::NodesServer, policies_server::PoliciesServer,
-    record_server::RecordServer, server_server::ServerServer,
+    entries_server::EntriesServer, fleets_server::FleetsServer, nodes_server::NodesServer,
+    policies_server::PoliciesServer, record_server::RecordServer, server_server::ServerServer,
 };
 use crate::config::Simulated;
+use crate::endorse::Endorser;
 use crate::store::Store;
 
 pub use socket::{AdminSocket, SocketFault};
@@ -43,6 +46,8 @@ const REQUEST_TIME_MAX: Duration = Duration::from_secs(60);
 pub struct Admin {
     /// Everything that the server remembers.
     pub store: Arc<dyn Store>,
+    /// Who finds endorsements.
+    pub endorser: Endorser,
     /// The one trust domain.
     pub trust_domain: TrustDomain,
     /// Whether roots of class `simulated` may be imported.
@@ -73,6 +78,7 @@ impl Admin {
             .add_service(service!(BundlesServer))
             .add_service(service!(EndorsementsServer))
             .add_service(service!(RecordServer))
+            .add_service(service!(FleetsServer))
             .serve_with_incoming_shutdown(socket.incoming(), stop.cancelled_owned())
             .await
     }

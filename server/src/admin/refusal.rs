@@ -1,10 +1,12 @@
 //! What an operator is told: gRPC statuses with a stable code in the metadata. Operators are told everything.
 
-use holdfast_evidence::tpm::endorsement::BadEndorsement;
 use holdfast_identity::{InvalidId, InvalidSelector};
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
+use crate::endorse::EndorseFault;
+use crate::endorse::bundle::BadBundle;
+use crate::endorse::reading::NotImported;
 use crate::store::{EntryRefusal, NodeRefusal, StoreFault};
 
 /// Metadata key of the stable code.
@@ -23,8 +25,12 @@ pub(super) enum Refusal {
     Id { field: &'static str, source: InvalidId },
     #[error("{field}: {source}")]
     Selector { field: &'static str, source: InvalidSelector },
-    #[error("{file}: {source}")]
-    Endorsement { file: String, source: BadEndorsement },
+    #[error(transparent)]
+    Endorsement(#[from] NotImported),
+    #[error(transparent)]
+    Bundle(#[from] BadBundle),
+    #[error(transparent)]
+    Endorse(#[from] EndorseFault),
     #[error("{field}: {reason}")]
     Argument { field: &'static str, reason: String },
     #[error("no such {what}")]
@@ -41,7 +47,9 @@ impl Refusal {
             Self::Node(refusal) => refusal.code(),
             Self::Id { source, .. } => source.code(),
             Self::Selector { source, .. } => source.code(),
-            Self::Endorsement { source, .. } => source.code(),
+            Self::Endorsement(refused) => refused.code(),
+            Self::Bundle(bad) => bad.code(),
+            Self::Endorse(fault) => fault.code(),
             Self::Argument { .. } => "admin.argument",
             Self::NotFound { .. } => "admin.not_found",
             Self::Simulated => "endorsements.simulated_not_allowed",
@@ -50,7 +58,7 @@ impl Refusal {
 
     const fn status(&self) -> Code {
         match self {
-            Self::Store(_) => Code::Unavailable,
+            Self::Store(_) | Self::Endorse(_) => Code::Unavailable,
             Self::Entry(EntryRefusal::Unknown) | Self::Node(NodeRefusal::Unknown) | Self::NotFound { .. } => {
                 Code::NotFound
             }
@@ -61,7 +69,8 @@ impl Refusal {
             Self::Entry(EntryRefusal::Invalid { .. })
             | Self::Id { .. }
             | Self::Selector { .. }
-            | Self::Endorsement { .. }
+            | Self::Endorsement(_)
+            | Self::Bundle(_)
             | Self::Argument { .. } => Code::InvalidArgument,
         }
     }

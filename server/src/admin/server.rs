@@ -25,7 +25,7 @@ impl Server for Admin {
             entries: self.store.count_entries(EntryFilter::default()).await.map_err(Refusal::from)?,
             policy,
             record_size: self.store.head().await.map_err(Refusal::from)?.size,
-            endorsements: self.store.endorsements().await.map_err(Refusal::from)?.len() as u64,
+            endorsements: self.store.count_endorsements().await.map_err(Refusal::from)?.iter().map(|of| of.count).sum(),
         }))
     }
 }

@@ -19,6 +19,8 @@ use crate::admin_clients::{
     record_client::RecordClient, server_client::ServerClient,
 };
 use crate::config::Simulated;
+use crate::desk::CurrentRules;
+use crate::endorse::{EndorseSettings, Endorser};
 use crate::record::{Audit, FoundCertificate};
 use crate::store::sqlite::{SqliteStore, StoreLimits};
 use crate::store::{Actor, LedgerEntry, LedgerHead, Store};
@@ -44,7 +46,9 @@ async fn operated(simulated: Simulated) -> Operated {
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&database, trust_domain.clone(), limits).await.unwrap());
     let (path, stop) = (directory.path().join("admin.sock"), CancellationToken::new());
     let socket = AdminSocket::bind(&path, "no-such-group").unwrap();
-    tokio::spawn(Admin { store: store.clone(), trust_domain, simulated }.serve(socket, stop.clone()));
+    let rules = CurrentRules::read(store.as_ref(), simulated == Simulated::Allowed).await.unwrap();
+    let endorser = Endorser::new(store.clone(), Arc::new(rules), EndorseSettings::default());
+    tokio::spawn(Admin { store: store.clone(), endorser, trust_domain, simulated }.serve(socket, stop.clone()));
     Operated { store, channel: connect(&path).await, stop, _directory: directory }
 }
 
@@ -198,13 +202,16 @@ fn root() -> admin::EndorsementFile {
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign];
     let der = params.self_signed(&key).unwrap().der().to_vec();
-    admin::EndorsementFile { name: "root.der".into(), der }
+    admin::EndorsementFile { name: "root.der".into(), content: der }
 }
 
 #[tokio::test]
 async fn a_simulators_root_needs_the_configurations_consent() {
-    let import =
-        |class: &str| admin::ImportEndorsementsRequest { files: vec![root()], class: class.into(), pin: false };
+    let import = |class: &str| admin::ImportEndorsementsRequest {
+        files: vec![root()],
+        class: class.into(),
+        ..Default::default()
+    };
     let refusing = operated(Simulated::Refused).await;
     let mut endorsements = EndorsementsClient::new(refusing.channel.clone());
     let refused = endorsements.import(import("simulated")).await.unwrap_err();
@@ -227,12 +234,21 @@ async fn a_simulators_root_needs_the_configurations_consent() {
 async fn one_bad_endorsement_keeps_all_of_them_out() {
     let operated = operated(Simulated::Refused).await;
     let mut endorsements = EndorsementsClient::new(operated.channel.clone());
-    let junk = admin::EndorsementFile { name: "junk.der".into(), der: vec![1, 2, 3] };
-    let import = admin::ImportEndorsementsRequest { files: vec![root(), junk], class: "discrete".into(), pin: false };
+    let junk = admin::EndorsementFile { name: "junk.der".into(), content: vec![1, 2, 3] };
+    let import =
+        admin::ImportEndorsementsRequest { files: vec![root(), junk], class: "discrete".into(), ..Default::default() };
     let refused = endorsements.import(import).await.unwrap_err();
     assert_eq!(code(&refused), "endorsements.not_a_certificate");
     assert!(refused.message().starts_with("junk.der"), "{}", refused.message());
-    assert!(endorsements.list(admin::ListEndorsementsRequest {}).await.unwrap().into_inner().endorsements.is_empty());
+    assert!(
+        endorsements
+            .list(admin::ListEndorsementsRequest::default())
+            .await
+            .unwrap()
+            .into_inner()
+            .endorsements
+            .is_empty()
+    );
 }
 
 #[tokio::test]

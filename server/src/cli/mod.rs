@@ -4,7 +4,11 @@
 mod attempts;
 mod client;
 mod daemon;
+mod endorsement_files;
+mod endorsement_list;
+mod endorsements;
 mod entries;
+mod fleet;
 mod listed_fact;
 mod nodes;
 mod output;
@@ -73,7 +77,9 @@ enum Command {
     #[command(subcommand)]
     Bundle(trust::BundleCommand),
     #[command(subcommand)]
-    Endorsements(trust::EndorsementsCommand),
+    Endorsements(endorsements::Command),
+    #[command(subcommand)]
+    Fleet(fleet::Command),
     #[command(subcommand)]
     Audit(record::Command),
     /// Print the completion script of a shell
@@ -126,7 +132,8 @@ fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
         Command::Policy(command) => asked(policies::run(command, context)),
         Command::Attempt(command) => asked(attempts::run(command, context)),
         Command::Bundle(command) => asked(trust::bundle(command, context)),
-        Command::Endorsements(command) => asked(trust::endorsements(command, context)),
+        Command::Endorsements(command) => asked(endorsements::run(command, context)),
+        Command::Fleet(command) => asked(fleet::run(command, context)),
         Command::Audit(command) => asked(record::audit(command, context)),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "holdfast-server", &mut std::io::stdout());

@@ -11,10 +11,12 @@ mod tests;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use holdfast_identity::TrustDomain;
 
 use crate::budget::Rate;
+use crate::endorse::{EndorseSettings, UpdateChannel};
 use crate::listen::ListenLimits;
 
 pub(crate) use duration::seconds;
@@ -47,6 +49,8 @@ pub struct Config {
     pub database: PathBuf,
     /// The key that seals challenges: 32 bytes, made if it is not there; all servers of a trust domain share it.
     pub challenge_key: PathBuf,
+    /// Where vendors' endorsements come from.
+    pub endorse: EndorseSettings,
     /// How long things live where no policy or entry says otherwise.
     pub lifetimes: Lifetimes,
     /// How much strangers and friends get.
@@ -178,6 +182,7 @@ impl Config {
         let simulated = reader.flag("allow_simulated");
         let database = reader.optional("database", str::parse::<PathBuf>);
         let challenge_key = reader.optional("challenge_key", str::parse::<PathBuf>);
+        let endorse = endorse(&mut reader);
         let challenge = reader.seconds("lifetimes.challenge", 10..=600);
         let node_svid = reader.seconds("lifetimes.node_svid", 60..=86_400);
         let x509_svid = reader.seconds("lifetimes.x509_svid", 60..=86_400);
@@ -207,6 +212,7 @@ impl Config {
                 database: database.unwrap_or_else(|| data_dir.join("holdfast.sqlite")),
                 challenge_key: challenge_key.unwrap_or_else(|| data_dir.join("challenge.key")),
                 data_dir,
+                endorse: endorse?,
                 lifetimes: Lifetimes { challenge: challenge?, node_svid: node_svid?, x509_svid: x509_svid? },
                 limits: Limits {
                     listen: ListenLimits {
@@ -226,5 +232,41 @@ impl Config {
             })
         };
         config().ok_or_else(|| vec![Problem { key: String::new(), problem: "has a value that does not fit".into() }])
+    }
+}
+
+/// Where endorsements come from.
+fn endorse(reader: &mut Reader) -> Option<EndorseSettings> {
+    let directory = reader.optional("endorsements.directory", str::parse::<PathBuf>);
+    let amd_url = reader.parsed("endorsements.amd_url", service);
+    let amd_interval = reader.seconds("endorsements.amd_interval", 1..=3600);
+    let intel_url = reader.parsed("endorsements.intel_url", service);
+    let intel_root_crl_url = reader.optional("endorsements.intel_root_crl_url", service);
+    let update = reader.one_of("endorsements.tdx_update", &["standard", "early"]);
+    let ca_file = reader.path("endorsements.ca_file");
+    let timeout = reader.seconds("endorsements.timeout", 1..=120);
+    let seconds = |seconds: i64| u64::try_from(seconds).map(Duration::from_secs).ok();
+    Some(EndorseSettings {
+        directory,
+        amd_url: amd_url?,
+        amd_interval: seconds(amd_interval?)?,
+        intel_url: intel_url?,
+        intel_root_crl_url: intel_root_crl_url.flatten(),
+        update: if update? == "early" { UpdateChannel::Early } else { UpdateChannel::Standard },
+        ca_file: ca_file?,
+        timeout: seconds(timeout?)?,
+        ..EndorseSettings::default()
+    })
+}
+
+/// The URL of a service, or `none`.
+fn service(text: &str) -> Result<Option<String>, String> {
+    if text == "none" {
+        return Ok(None);
+    }
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    match rest {
+        Some(rest) if !rest.is_empty() && !rest.starts_with('/') => Ok(Some(text.to_owned())),
+        _ => Err(format!("expected \"none\", or a URL that begins with https:// or http://, found {text:?}")),
     }
 }

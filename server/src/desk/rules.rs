@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use holdfast_appraisal::{Document, Policy};
-use holdfast_evidence::tpm::endorsement::{Anchor, Roots};
+use holdfast_evidence::x509::{Anchor, Roots};
 use holdfast_evidence::{EvidenceKind, TrustClass};
 use tracing::{error, warn};
 
-use crate::store::{EndorsementRole, Mode, PolicyDigest, PolicyVersion, Store, StoreFault};
+use crate::endorse::Trust;
+use crate::store::{EndorsementRole, Mode, PolicyDigest, PolicyVersion, Store, StoreFault, Which};
 
 /// A policy of the store, compiled.
 #[derive(Debug)]
@@ -87,36 +88,48 @@ impl CurrentRules {
         let rules = Rules {
             enforced: enforced.and_then(|version| compile(&version, former.enforced.as_ref())),
             observed: observed.and_then(|version| compile(&version, former.observed.as_ref())),
-            roots: BTreeMap::from([(EvidenceKind::Tpm, Arc::new(roots))]),
+            roots: roots.into_iter().map(|(kind, roots)| (kind, Arc::new(roots))).collect(),
         };
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
         Ok(())
     }
 
-    async fn read_roots(&self, store: &dyn Store) -> Result<Roots, StoreFault> {
-        let mut roots = Roots::new();
-        for endorsement in store.endorsements().await? {
+    async fn read_roots(&self, store: &dyn Store) -> Result<BTreeMap<EvidenceKind, Roots>, StoreFault> {
+        let mut all: BTreeMap<EvidenceKind, Roots> = BTreeMap::new();
+        for endorsement in store.endorsements(Which::Trust).await? {
             let draft = endorsement.draft;
+            let roots = all.entry(draft.serves).or_default();
             let taken = match draft.role {
                 EndorsementRole::Root => match draft.class.parse::<TrustClass>() {
                     Ok(TrustClass::Simulated) if !self.allow_simulated => {
                         warn!(root = %endorsement.sha256, "simulated root is not trusted: allow_simulated is off");
                         continue;
                     }
-                    Ok(class) => Anchor::new(&draft.der, class).map(|anchor| roots.add(anchor.named(draft.name))),
+                    Ok(class) => Anchor::new(&draft.content, class).map(|anchor| roots.add(anchor.named(draft.name))),
                     Err(_) => {
                         error!(root = %endorsement.sha256, class = draft.class, "root has an unknown class, left out");
                         continue;
                     }
                 },
-                EndorsementRole::Intermediate => roots.add_intermediate(&draft.der),
-                EndorsementRole::Crl => roots.add_crl(&draft.der),
+                EndorsementRole::Intermediate => roots.add_intermediate(&draft.content),
+                EndorsementRole::Crl => roots.add_crl(&draft.content),
+                EndorsementRole::Vek | EndorsementRole::Collateral => Ok(()),
             };
             if let Err(bad) = taken {
                 error!(endorsement = %endorsement.sha256, role = draft.role.as_str(), error = %bad, "left out");
             }
         }
-        Ok(roots)
+        // One vendor's root stands above both kinds of Nitro documents.
+        if let Some(nitro) = all.get(&EvidenceKind::Nitro).cloned() {
+            all.insert(EvidenceKind::NitroTpm, nitro);
+        }
+        Ok(all)
+    }
+}
+
+impl Trust for CurrentRules {
+    fn roots(&self, kind: EvidenceKind) -> Arc<Roots> {
+        self.get().roots(kind)
     }
 }
 

@@ -1053,7 +1053,7 @@ pub mod endorsements_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
-    /// Roots, intermediates and CRLs of hardware vendors.
+    /// What hardware vendors say: roots, intermediates, CRLs, keys of chips, collateral of platforms.
     #[derive(Debug, Clone)]
     pub struct EndorsementsClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -1150,6 +1150,7 @@ pub mod endorsements_client {
                 .insert(GrpcMethod::new("holdfast.admin.v1.Endorsements", "Import"));
             self.inner.unary(req, path, codec).await
         }
+        /// In the order of import; ask again with `after` = the last number.
         pub async fn list(
             &mut self,
             request: impl tonic::IntoRequest<
@@ -1201,6 +1202,230 @@ pub mod endorsements_client {
             req.extensions_mut()
                 .insert(GrpcMethod::new("holdfast.admin.v1.Endorsements", "Withdraw"));
             self.inner.unary(req, path, codec).await
+        }
+        /// Everything as one bundle, as docs/endorsements.md describes it.
+        pub async fn export(
+            &mut self,
+            request: impl tonic::IntoRequest<
+                ::holdfast_protocol::admin::ExportEndorsementsRequest,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<
+                tonic::codec::Streaming<::holdfast_protocol::admin::BundlePart>,
+            >,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/holdfast.admin.v1.Endorsements/Export",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("holdfast.admin.v1.Endorsements", "Export"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// A bundle: all of it or nothing.
+        pub async fn import_bundle(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<
+                Message = ::holdfast_protocol::admin::ImportBundleRequest,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<::holdfast_protocol::admin::ImportEndorsementsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/holdfast.admin.v1.Endorsements/ImportBundle",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("holdfast.admin.v1.Endorsements", "ImportBundle"),
+                );
+            self.inner.client_streaming(req, path, codec).await
+        }
+        /// Asks the vendors' services now, one thing after another.
+        pub async fn refresh(
+            &mut self,
+            request: impl tonic::IntoRequest<
+                ::holdfast_protocol::admin::RefreshEndorsementsRequest,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<
+                tonic::codec::Streaming<::holdfast_protocol::admin::RefreshedEndorsement>,
+            >,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/holdfast.admin.v1.Endorsements/Refresh",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("holdfast.admin.v1.Endorsements", "Refresh"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// What machines needed lately and nobody had.
+        pub async fn list_wanted(
+            &mut self,
+            request: impl tonic::IntoRequest<
+                ::holdfast_protocol::admin::ListWantedRequest,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<::holdfast_protocol::admin::ListWantedResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/holdfast.admin.v1.Endorsements/ListWanted",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("holdfast.admin.v1.Endorsements", "ListWanted"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated client implementations.
+pub mod fleets_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// The machines seen together.
+    #[derive(Debug, Clone)]
+    pub struct FleetsClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl<T> FleetsClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> FleetsClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            FleetsClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// What the nodes rest on, one at a time, and what floors would refuse.
+        pub async fn tcb(
+            &mut self,
+            request: impl tonic::IntoRequest<::holdfast_protocol::admin::FleetTcbRequest>,
+        ) -> std::result::Result<
+            tonic::Response<
+                tonic::codec::Streaming<::holdfast_protocol::admin::NodeTcb>,
+            >,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/holdfast.admin.v1.Fleets/Tcb",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("holdfast.admin.v1.Fleets", "Tcb"));
+            self.inner.server_streaming(req, path, codec).await
         }
     }
 }

@@ -1971,6 +1971,7 @@ pub mod endorsements_server {
             tonic::Response<::holdfast_protocol::admin::ImportEndorsementsResponse>,
             tonic::Status,
         >;
+        /// In the order of import; ask again with `after` = the last number.
         async fn list(
             &self,
             request: tonic::Request<::holdfast_protocol::admin::ListEndorsementsRequest>,
@@ -1987,8 +1988,58 @@ pub mod endorsements_server {
             tonic::Response<::holdfast_protocol::admin::WithdrawEndorsementResponse>,
             tonic::Status,
         >;
+        /// Server streaming response type for the Export method.
+        type ExportStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<
+                    ::holdfast_protocol::admin::BundlePart,
+                    tonic::Status,
+                >,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Everything as one bundle, as docs/endorsements.md describes it.
+        async fn export(
+            &self,
+            request: tonic::Request<
+                ::holdfast_protocol::admin::ExportEndorsementsRequest,
+            >,
+        ) -> std::result::Result<tonic::Response<Self::ExportStream>, tonic::Status>;
+        /// A bundle: all of it or nothing.
+        async fn import_bundle(
+            &self,
+            request: tonic::Request<
+                tonic::Streaming<::holdfast_protocol::admin::ImportBundleRequest>,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<::holdfast_protocol::admin::ImportEndorsementsResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the Refresh method.
+        type RefreshStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<
+                    ::holdfast_protocol::admin::RefreshedEndorsement,
+                    tonic::Status,
+                >,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Asks the vendors' services now, one thing after another.
+        async fn refresh(
+            &self,
+            request: tonic::Request<
+                ::holdfast_protocol::admin::RefreshEndorsementsRequest,
+            >,
+        ) -> std::result::Result<tonic::Response<Self::RefreshStream>, tonic::Status>;
+        /// What machines needed lately and nobody had.
+        async fn list_wanted(
+            &self,
+            request: tonic::Request<::holdfast_protocol::admin::ListWantedRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::holdfast_protocol::admin::ListWantedResponse>,
+            tonic::Status,
+        >;
     }
-    /// Roots, intermediates and CRLs of hardware vendors.
+    /// What hardware vendors say: roots, intermediates, CRLs, keys of chips, collateral of platforms.
     #[derive(Debug)]
     pub struct EndorsementsServer<T> {
         inner: Arc<T>,
@@ -2209,6 +2260,202 @@ pub mod endorsements_server {
                     };
                     Box::pin(fut)
                 }
+                "/holdfast.admin.v1.Endorsements/Export" => {
+                    #[allow(non_camel_case_types)]
+                    struct ExportSvc<T: Endorsements>(pub Arc<T>);
+                    impl<
+                        T: Endorsements,
+                    > tonic::server::ServerStreamingService<
+                        ::holdfast_protocol::admin::ExportEndorsementsRequest,
+                    > for ExportSvc<T> {
+                        type Response = ::holdfast_protocol::admin::BundlePart;
+                        type ResponseStream = T::ExportStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                ::holdfast_protocol::admin::ExportEndorsementsRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Endorsements>::export(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ExportSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/holdfast.admin.v1.Endorsements/ImportBundle" => {
+                    #[allow(non_camel_case_types)]
+                    struct ImportBundleSvc<T: Endorsements>(pub Arc<T>);
+                    impl<
+                        T: Endorsements,
+                    > tonic::server::ClientStreamingService<
+                        ::holdfast_protocol::admin::ImportBundleRequest,
+                    > for ImportBundleSvc<T> {
+                        type Response = ::holdfast_protocol::admin::ImportEndorsementsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<
+                                    ::holdfast_protocol::admin::ImportBundleRequest,
+                                >,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Endorsements>::import_bundle(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ImportBundleSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.client_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/holdfast.admin.v1.Endorsements/Refresh" => {
+                    #[allow(non_camel_case_types)]
+                    struct RefreshSvc<T: Endorsements>(pub Arc<T>);
+                    impl<
+                        T: Endorsements,
+                    > tonic::server::ServerStreamingService<
+                        ::holdfast_protocol::admin::RefreshEndorsementsRequest,
+                    > for RefreshSvc<T> {
+                        type Response = ::holdfast_protocol::admin::RefreshedEndorsement;
+                        type ResponseStream = T::RefreshStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                ::holdfast_protocol::admin::RefreshEndorsementsRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Endorsements>::refresh(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RefreshSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/holdfast.admin.v1.Endorsements/ListWanted" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListWantedSvc<T: Endorsements>(pub Arc<T>);
+                    impl<
+                        T: Endorsements,
+                    > tonic::server::UnaryService<
+                        ::holdfast_protocol::admin::ListWantedRequest,
+                    > for ListWantedSvc<T> {
+                        type Response = ::holdfast_protocol::admin::ListWantedResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                ::holdfast_protocol::admin::ListWantedRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Endorsements>::list_wanted(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListWantedSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 _ => {
                     Box::pin(async move {
                         let mut response = http::Response::new(
@@ -2246,6 +2493,200 @@ pub mod endorsements_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "holdfast.admin.v1.Endorsements";
     impl<T> tonic::server::NamedService for EndorsementsServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// Generated server implementations.
+pub mod fleets_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with FleetsServer.
+    #[async_trait]
+    pub trait Fleets: std::marker::Send + std::marker::Sync + 'static {
+        /// Server streaming response type for the Tcb method.
+        type TcbStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<
+                    ::holdfast_protocol::admin::NodeTcb,
+                    tonic::Status,
+                >,
+            >
+            + std::marker::Send
+            + 'static;
+        /// What the nodes rest on, one at a time, and what floors would refuse.
+        async fn tcb(
+            &self,
+            request: tonic::Request<::holdfast_protocol::admin::FleetTcbRequest>,
+        ) -> std::result::Result<tonic::Response<Self::TcbStream>, tonic::Status>;
+    }
+    /// The machines seen together.
+    #[derive(Debug)]
+    pub struct FleetsServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> FleetsServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for FleetsServer<T>
+    where
+        T: Fleets,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/holdfast.admin.v1.Fleets/Tcb" => {
+                    #[allow(non_camel_case_types)]
+                    struct TcbSvc<T: Fleets>(pub Arc<T>);
+                    impl<
+                        T: Fleets,
+                    > tonic::server::ServerStreamingService<
+                        ::holdfast_protocol::admin::FleetTcbRequest,
+                    > for TcbSvc<T> {
+                        type Response = ::holdfast_protocol::admin::NodeTcb;
+                        type ResponseStream = T::TcbStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                ::holdfast_protocol::admin::FleetTcbRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Fleets>::tcb(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = TcbSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for FleetsServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "holdfast.admin.v1.Fleets";
+    impl<T> tonic::server::NamedService for FleetsServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }

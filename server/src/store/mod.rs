@@ -24,7 +24,10 @@ pub use attempts::{
     Outcome, Progress, Subject, Verdict, Way,
 };
 pub use changes::{Changes, NodeEvent, Notice, Revision, Subscription};
-pub use endorsements::{Authority, BundleState, Endorsement, EndorsementDraft, EndorsementRole, Endorsements};
+pub use endorsements::{
+    Authority, BundleState, Endorsement, EndorsementCount, EndorsementDraft, EndorsementRole, EndorsementSource,
+    Endorsements, Which,
+};
 pub use entries::{
     Entries, Entry, EntryChanges, EntryDraft, EntryFilter, EntryNumber, EntryRefusal, Parent, SelectorMatch,
 };

@@ -4,18 +4,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use holdfast_evidence::EvidenceKind;
 use holdfast_identity::{SpiffeId, UnixTime};
 use holdfast_protocol::agent as wire;
 use holdfast_server::authority::{InitOptions, init};
 use holdfast_server::budget::Rate;
 use holdfast_server::clock;
 use holdfast_server::desk::DeskSettings;
+use holdfast_server::endorse::EndorseSettings;
 use holdfast_server::listen::ListenLimits;
 use holdfast_server::serve::{ServeOptions, Server};
 use holdfast_server::store::sqlite::{SqliteStore, StoreLimits};
 use holdfast_server::store::{
-    Actor, Allowed, AttemptFilter, AttemptRecord, Document, EndorsementDraft, EndorsementRole, Entry, EntryDraft, Mode,
-    Node, NodeAction, NodeTarget, Parent, PolicyDraft, Sha256, Store,
+    Actor, Allowed, AttemptFilter, AttemptRecord, Document, EndorsementDraft, EndorsementRole, EndorsementSource,
+    Entry, EntryDraft, Mode, Node, NodeAction, NodeTarget, Parent, PolicyDraft, Sha256, Store,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -85,6 +87,7 @@ impl House {
             data_dir,
             listen: "127.0.0.1:0".parse().unwrap(),
             allow_simulated: false,
+            endorse: EndorseSettings::default(),
             x509_svid_ttl: 3600,
             listen_limits,
             desk,
@@ -180,11 +183,15 @@ impl House {
 pub(crate) async fn import(store: &dyn Store, root: &[u8], class: &str) {
     let draft = EndorsementDraft {
         role: EndorsementRole::Root,
-        der: root.to_vec(),
+        serves: EvidenceKind::Tpm,
+        content: root.to_vec(),
         class: class.to_owned(),
         name: format!("vendor {class}"),
         subject: "CN=Vendor".to_owned(),
+        about: String::new(),
         not_after: UnixTime(i64::MAX),
+        source: EndorsementSource::File,
+        fetched_at: clock::now(),
     };
     store.import_endorsements(vec![draft], BY, clock::now()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(30)).await;

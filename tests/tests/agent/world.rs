@@ -16,14 +16,15 @@ use holdfast_agent::status::{Standing, Status};
 use holdfast_agent::svids::{SvidCache, SvidSource, SvidState};
 use holdfast_agent::tpm::{Access, Interface, Patience, Tpm};
 use holdfast_agent::trust::Trust;
+use holdfast_evidence::EvidenceKind;
 use holdfast_identity::{Selector, TrustDomain};
 use holdfast_server::authority::{self, InitOptions};
 use holdfast_server::config::Config;
 use holdfast_server::serve::{ServeOptions, Server};
 use holdfast_server::store::sqlite::{SqliteStore, StoreLimits};
 use holdfast_server::store::{
-    Actor, Allowed, Document, EndorsementDraft, EndorsementRole, Entry, EntryDraft, Mode, Parent, PolicyDraft, Sha256,
-    Store,
+    Actor, Allowed, Document, EndorsementDraft, EndorsementRole, EndorsementSource, Entry, EntryDraft, Mode, Parent,
+    PolicyDraft, Sha256, Store,
 };
 use holdfast_tpm_sim::{Machine, Powered, Profile, Vendor};
 use tempfile::TempDir;
@@ -116,11 +117,15 @@ impl World {
         let der = pem::parse(&factory().root_pem).unwrap().into_contents();
         let root = EndorsementDraft {
             role: EndorsementRole::Root,
-            der,
+            serves: EvidenceKind::Tpm,
+            content: der,
             class: "simulated".to_owned(),
             name: "simulator".to_owned(),
             subject: String::new(),
+            about: String::new(),
             not_after: wall().plus(86_400),
+            source: EndorsementSource::File,
+            fetched_at: wall(),
         };
         world.store().import_endorsements(vec![root], operator(), wall()).await.unwrap();
         world

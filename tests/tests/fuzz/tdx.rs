@@ -89,7 +89,8 @@ fn evidence_of_intel_tdx() {
 #[test]
 fn collateral_of_intel_tdx() {
     let signature = "00".repeat(64);
-    let dates = r#""issueDate":"2025-12-20T00:00:00Z","nextUpdate":"2026-01-19T00:00:00Z","tcbEvaluationDataNumber":18"#;
+    let dates =
+        r#""issueDate":"2025-12-20T00:00:00Z","nextUpdate":"2026-01-19T00:00:00Z","tcbEvaluationDataNumber":18"#;
     let tcb = format!(
         r#"{{"tcbInfo":{{"id":"TDX","version":3,{dates},"fmspc":"50806f000000","pceId":"0000","tcbLevels":[]}},"signature":"{signature}"}}"#
     );

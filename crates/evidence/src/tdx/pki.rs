@@ -163,6 +163,24 @@ pub(super) fn path(
     Err(refused)
 }
 
+/// Checks that a CA leads to one of `roots` by itself; gives the root.
+pub(super) fn ca_path(ca: &Certificate<'_>, roots: &Roots, now: UnixTime) -> Result<RootIdentity, BadCertificate> {
+    ca.may_issue(0, 0)?;
+    ca.is_valid_at(now, 0)?;
+    let mut refused = BadCertificate::Untrusted;
+    for anchor in roots.anchors() {
+        let Ok(root) = Certificate::parse(anchor.der()) else { continue };
+        let checked =
+            ca.is_issued_by(&root).and_then(|()| root.may_issue(1, 1)).and_then(|()| root.is_valid_at(now, 1));
+        match checked {
+            Ok(()) => return Ok(anchor.identity()),
+            Err(BadCertificate::Untrusted) => {}
+            Err(problem) => refused = problem,
+        }
+    }
+    Err(refused)
+}
+
 impl Path {
     fn new<'c>(anchor: &Anchor, certificates: impl Iterator<Item = &'c Certificate<'c>> + Clone) -> Self {
         let validities = certificates.map(Certificate::validity);

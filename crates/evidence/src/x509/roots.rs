@@ -1,7 +1,7 @@
 //! The certificates an operator trusts, each with its class. Reads no files.
 
 use super::issuer::{self, CaRights};
-use super::{BadEndorsement, Crl};
+use super::{BadEndorsement, Crl, Verdict};
 use crate::class::TrustClass;
 use crate::crypto::sha256;
 
@@ -191,6 +191,16 @@ impl Roots {
     /// The intermediates, DER, in the order they were added.
     pub fn intermediates(&self) -> impl Iterator<Item = &[u8]> {
         self.intermediates.iter().map(|known| known.der.as_slice())
+    }
+
+    /// Whether an anchor signed this CRL, DER: for those who keep CRLs before any certificate is looked for on them.
+    #[must_use]
+    pub fn signed_crl(&self, der: &[u8]) -> bool {
+        let signed = |crl: &Crl, anchor: &Anchor| {
+            issuer::parse(&anchor.der)
+                .is_some_and(|issuer| matches!(crl.judge(&issuer, &[]), Verdict::Clear | Verdict::Revoked))
+        };
+        Crl::parse(der).is_ok_and(|crl| self.anchors.iter().any(|anchor| signed(&crl, anchor)))
     }
 
     /// The CRLs, in the order they were added.

@@ -481,20 +481,23 @@ pub struct EndorsementFile {
     /// Where it came from, for messages and as its name.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
-    /// DER, one certificate or CRL each.
+    /// DER, one certificate or CRL each; or JSON, collateral.
     #[prost(bytes = "vec", tag = "2")]
-    pub der: ::prost::alloc::vec::Vec<u8>,
+    pub content: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ImportEndorsementsRequest {
     #[prost(message, repeated, tag = "1")]
     pub files: ::prost::alloc::vec::Vec<EndorsementFile>,
-    /// "discrete", "firmware", "vtpm", "cloud" or "simulated".
+    /// "discrete", "firmware", "vtpm", "cloud" or "simulated"; empty where the server knows the roots.
     #[prost(string, tag = "2")]
     pub class: ::prost::alloc::string::String,
     /// Certificates that are not self-signed are anchors too, not only a help in building chains.
     #[prost(bool, tag = "3")]
     pub pin: bool,
+    /// The kind of evidence that they serve; empty where the server can tell, else "tpm".
+    #[prost(string, tag = "4")]
+    pub serves: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ImportEndorsementsResponse {
@@ -507,7 +510,7 @@ pub struct ImportEndorsementsResponse {
 pub struct Endorsement {
     #[prost(bytes = "vec", tag = "1")]
     pub sha256: ::prost::alloc::vec::Vec<u8>,
-    /// "root", "intermediate" or "crl".
+    /// "root", "intermediate", "crl", "vek" or "collateral".
     #[prost(string, tag = "2")]
     pub role: ::prost::alloc::string::String,
     #[prost(string, tag = "3")]
@@ -522,9 +525,29 @@ pub struct Endorsement {
     pub imported_at: i64,
     #[prost(string, tag = "8")]
     pub imported_by: ::prost::alloc::string::String,
+    /// The kind of evidence that it serves.
+    #[prost(string, tag = "9")]
+    pub serves: ::prost::alloc::string::String,
+    /// The chip and TCB, or platform and channel, that it is about.
+    #[prost(string, tag = "10")]
+    pub about: ::prost::alloc::string::String,
+    /// "file", "bundle", "directory", "service" or "evidence".
+    #[prost(string, tag = "11")]
+    pub source: ::prost::alloc::string::String,
+    #[prost(int64, tag = "12")]
+    pub fetched_at: i64,
+    /// In the order of import.
+    #[prost(uint64, tag = "13")]
+    pub number: u64,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ListEndorsementsRequest {}
+pub struct ListEndorsementsRequest {
+    #[prost(uint64, tag = "1")]
+    pub after: u64,
+    /// At most 1000; 0 means 1000.
+    #[prost(uint32, tag = "2")]
+    pub limit: u32,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListEndorsementsResponse {
     #[prost(message, repeated, tag = "1")]
@@ -537,6 +560,109 @@ pub struct WithdrawEndorsementRequest {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WithdrawEndorsementResponse {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExportEndorsementsRequest {}
+/// The parts in order are the bundle.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BundlePart {
+    #[prost(bytes = "vec", tag = "1")]
+    pub bytes: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ImportBundleRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    pub bytes: ::prost::alloc::vec::Vec<u8>,
+    /// In the first message: roots that this server neither knows nor holds are trusted on the bundle's word.
+    #[prost(bool, tag = "2")]
+    pub accept_roots: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RefreshEndorsementsRequest {
+    /// What is to be fetched, in the words of `WantedEndorsement.about`; empty for all that is held or wanted.
+    #[prost(string, repeated, tag = "1")]
+    pub about: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RefreshedEndorsement {
+    /// The kind of evidence that it serves.
+    #[prost(string, tag = "1")]
+    pub serves: ::prost::alloc::string::String,
+    /// What was asked for.
+    #[prost(string, tag = "2")]
+    pub about: ::prost::alloc::string::String,
+    /// "fetched", "unknown" to the service, or "failed".
+    #[prost(string, tag = "3")]
+    pub outcome: ::prost::alloc::string::String,
+    /// Of a failure.
+    #[prost(string, tag = "4")]
+    pub code: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub detail: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListWantedRequest {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WantedEndorsement {
+    #[prost(string, tag = "1")]
+    pub serves: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub about: ::prost::alloc::string::String,
+    /// Where the vendor's service would have it.
+    #[prost(string, tag = "3")]
+    pub url: ::prost::alloc::string::String,
+    /// Why it is not here.
+    #[prost(string, tag = "4")]
+    pub code: ::prost::alloc::string::String,
+    #[prost(int64, tag = "5")]
+    pub first_at: i64,
+    #[prost(int64, tag = "6")]
+    pub last_at: i64,
+    #[prost(uint64, tag = "7")]
+    pub times: u64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListWantedResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub wanted: ::prost::alloc::vec::Vec<WantedEndorsement>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FleetTcbRequest {
+    /// "fact=value": at least this number or version, component by component; of texts, one of these, by commas.
+    #[prost(string, repeated, tag = "1")]
+    pub floors: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NodeTcb {
+    #[prost(uint64, tag = "1")]
+    pub node: u64,
+    #[prost(string, tag = "2")]
+    pub spiffe_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub state: ::prost::alloc::string::String,
+    #[prost(string, repeated, tag = "4")]
+    pub kinds: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Names and values; empty where the decision on record has none.
+    #[prost(map = "string, string", tag = "5")]
+    pub facts: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    #[prost(int64, tag = "6")]
+    pub evidence_expires_at: i64,
+    /// Earliest end of what vouches for it, as far as it is held here.
+    #[prost(int64, tag = "7")]
+    pub endorsements_end_at: i64,
+    /// Which endorsement ends then.
+    #[prost(string, tag = "8")]
+    pub endorsement: ::prost::alloc::string::String,
+    /// Floors that it would not meet, with what it has.
+    #[prost(string, repeated, tag = "9")]
+    pub below: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, tag = "10")]
+    pub attempt: ::prost::alloc::string::String,
+    #[prost(int64, tag = "11")]
+    pub attested_at: i64,
+}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RecordEntriesRequest {
     #[prost(uint64, tag = "1")]

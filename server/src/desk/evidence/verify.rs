@@ -111,7 +111,7 @@ impl Desk {
                 Err(malformed) => return Ok(Err(malformed.into())),
             };
             let signed = binding.digest_of(EvidenceKind::Tdx).copied().unwrap_or_default();
-            if let Err(refused) = tdx::checks::report_data(evidence.quote().report(), &signed) {
+            if let Err(refused) = tdx::checks::report_data(evidence.quote(), &signed) {
                 return Ok(Err(refused.into()));
             }
             let asker = if asking.is_node { Asker::Ours } else { Asker::Stranger(asking.source) };

@@ -1,6 +1,7 @@
 //! What every store must do, as sentences; each runs on each store. The file that opens a store is one line below.
 
 mod attempts;
+mod endorsements;
 mod entries;
 mod ledger;
 mod nodes;

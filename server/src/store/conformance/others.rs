@@ -1,10 +1,9 @@
-//! Policies, endorsements and the bundle.
+//! Policies and the bundle.
 
 use super::*;
 
 on_each_store! {
     one_version_is_in_force_and_the_same_text_is_the_same_version,
-    endorsements_are_imported_once_and_withdrawn,
     the_bundles_sequence_rises_with_its_content_alone,
 }
 
@@ -28,26 +27,6 @@ async fn one_version_is_in_force_and_the_same_text_is_the_same_version(store: Ar
     let modes: Vec<_> = list.iter().map(|version| (version.number, version.mode)).collect();
     assert_eq!(modes, [(2, Mode::Observe), (1, Mode::Enforce)]);
     assert!(list.iter().all(|version| version.documents.is_empty()));
-}
-
-async fn endorsements_are_imported_once_and_withdrawn(store: Arc<dyn Store>) {
-    let root = |class: &str| EndorsementDraft {
-        role: EndorsementRole::Root,
-        der: vec![1, 2, 3],
-        class: class.to_owned(),
-        name: "maker".to_owned(),
-        subject: "CN=Root".to_owned(),
-        not_after: NOW,
-    };
-    let import = |class| store.import_endorsements(vec![root(class)], operator(), NOW);
-    assert_eq!(import("discrete").await.unwrap(), 1);
-    assert_eq!(import("firmware").await.unwrap(), 0);
-    let held = store.endorsements().await.unwrap();
-    assert_eq!((held.len(), held[0].draft.class.as_str()), (1, "firmware"));
-    let withdraw = || store.withdraw_endorsement(held[0].sha256, operator(), NOW);
-    assert!(withdraw().await.unwrap());
-    assert!(!withdraw().await.unwrap());
-    assert!(store.endorsements().await.unwrap().is_empty());
 }
 
 async fn the_bundles_sequence_rises_with_its_content_alone(store: Arc<dyn Store>) {

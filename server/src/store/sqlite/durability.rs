@@ -162,3 +162,28 @@ async fn the_file_is_for_the_server_alone() {
         assert_eq!(mode & 0o077, 0, "{}", file.display());
     }
 }
+
+#[tokio::test]
+async fn a_database_of_the_first_version_keeps_its_endorsements() {
+    use crate::store::{EndorsementRole, EndorsementSource, Endorsements, Which};
+    use sqlx::ConnectOptions;
+    let directory = tempfile::tempdir().unwrap();
+    let database = directory.path().join("store.sqlite");
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&database).create_if_missing(true);
+    let mut connection = options.connect().await.unwrap();
+    super::open::migrate_to(&mut connection, 1).await;
+    let row = "INSERT INTO endorsements VALUES (x'ab', 'root', x'0102', 'discrete', 'maker', 'CN=Root', 7, 5, 'ada')";
+    let row = row.replace("x'ab'", &format!("x'{}'", Sha256::of(&[1, 2])));
+    sqlx::query(sqlx::AssertSqlSafe(row)).execute(&mut connection).await.unwrap();
+    drop(connection);
+    let store = open(&database).await;
+    let held = store.endorsements(Which::Trust).await.unwrap();
+    assert_eq!(held.len(), 1);
+    let draft = &held[0].draft;
+    assert_eq!(
+        (draft.role, draft.serves.as_str(), draft.source),
+        (EndorsementRole::Root, "tpm", EndorsementSource::File)
+    );
+    assert_eq!((draft.content.as_slice(), draft.class.as_str()), ([1, 2].as_slice(), "discrete"));
+    assert_eq!((draft.not_after, draft.fetched_at, held[0].imported_by.as_str()), (UnixTime(7), UnixTime(5), "ada"));
+}

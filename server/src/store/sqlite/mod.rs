@@ -2,6 +2,7 @@
 
 mod attempt_rows;
 mod attempts;
+mod authorities;
 #[cfg(test)]
 mod durability;
 mod endorsements;

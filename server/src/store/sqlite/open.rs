@@ -24,7 +24,10 @@ const READERS: u32 = 4;
 const CACHE_KIB: &str = "-2048";
 
 /// The schema's history. A text that was released is never changed.
-const MIGRATIONS: &[(i64, &str, &str)] = &[(1, "first", include_str!("../../../migrations/sqlite/0001_first.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "first", include_str!("../../../migrations/sqlite/0001_first.sql")),
+    (2, "endorsements", include_str!("../../../migrations/sqlite/0002_endorsements.sql")),
+];
 
 impl SqliteStore {
     /// Opens the store in the file `database`, making it if there is none. Only one server at a time has it.
@@ -93,10 +96,22 @@ fn options(file: &Path) -> SqliteConnectOptions {
 }
 
 fn migrator() -> Migrator {
-    let migrations = MIGRATIONS.iter().map(|&(version, name, text)| {
+    up_to(i64::MAX)
+}
+
+/// The schema's history as far as one version.
+fn up_to(version: i64) -> Migrator {
+    let history = MIGRATIONS.iter().filter(|(number, ..)| *number <= version);
+    let migrations = history.map(|&(version, name, text)| {
         Migration::new(version, name.into(), MigrationType::Simple, text.into_sql_str(), false)
     });
     Migrator::with_migrations(migrations.collect())
+}
+
+/// Brings a database to an old version, for tests of what comes after.
+#[cfg(test)]
+pub(super) async fn migrate_to(connection: &mut sqlx::SqliteConnection, version: i64) {
+    up_to(version).run(connection).await.unwrap();
 }
 
 fn private_file(path: &Path) -> std::io::Result<File> {

@@ -2,9 +2,9 @@
 
 use super::super::StoreFault;
 use super::super::ledger::Actor;
-use super::entries;
 use super::entry_rows::EntryRow;
 use super::writer::{Tx, Verb, fault};
+use super::{endorsements, entries};
 use holdfast_identity::UnixTime;
 
 /// Expired entries that one call deletes; the rest wait for the next.
@@ -55,6 +55,9 @@ impl Verb for Prune {
         for (text, before) in pruned.into_iter().take(if self.thorough { 3 } else { 1 }) {
             let query = sqlx::query(text).bind(before);
             query.execute(&mut tx.connection).await.map_err(fault("prune"))?;
+        }
+        if self.thorough {
+            endorsements::prune(tx, self.now).await?;
         }
         let after = tx.n().saturating_sub(CHANGES_KEPT);
         if after > 0 {

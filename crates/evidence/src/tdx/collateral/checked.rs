@@ -120,6 +120,25 @@ impl CheckedCollateral {
         Ok(())
     }
 
+    /// Whether the PCK CRL is the list of this CA, DER, and the root stands above the CA and has not revoked it: for
+    /// those who keep collateral before any platform of its kind shows itself.
+    ///
+    /// # Errors
+    /// [`Unverified::CollateralSigner`] for the CA, [`Unverified::CollateralRoot`], [`Unverified::PckRevoked`],
+    /// [`Unverified::CollateralSignature`].
+    pub fn check_pck_list(&self, ca: &[u8], roots: &Roots, now: UnixTime) -> Result<(), Unverified> {
+        let document = Document::PckCrl;
+        let bad = |problem| Unverified::CollateralSigner { document, problem };
+        let ca = Certificate::parse(ca).map_err(bad)?;
+        if pki::ca_path(&ca, roots, now).map_err(bad)?.sha256 != self.root.sha256 {
+            return Err(Unverified::CollateralRoot);
+        }
+        if List::parse(&self.collateral.root_crl, Document::RootCrl)?.revokes(ca.parsed.raw_serial()) {
+            return Err(Unverified::PckRevoked { certificate: "PCK CA" });
+        }
+        List::parse(&self.collateral.pck_crl, document)?.check_signature(&ca)
+    }
+
     /// Whether it is about this platform, under its root, and revokes neither its PCK certificate nor the CA above.
     ///
     /// # Errors

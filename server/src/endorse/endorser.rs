@@ -1,0 +1,127 @@
+//! Who finds endorsements, and in which order: what the machine brought, what is held, what lies in the operator's
+//! directory, and only then the vendor's service. Verifies what it keeps; judges no machine.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use holdfast_evidence::EvidenceKind;
+use holdfast_evidence::snp::VerifiedVek;
+use holdfast_evidence::tdx::CheckedCollateral;
+use holdfast_evidence::x509::Roots;
+use tracing::error;
+
+use super::directory::Directory;
+use super::fault::EndorseFault;
+use super::flight::{Flights, NotYet};
+use super::http::Http;
+use super::kept::{KeptCollateral, KeptVeks};
+use super::pace::Asker;
+use super::service::Service;
+use super::settings::EndorseSettings;
+use super::unknown::{Unknown, Wanted};
+use crate::budget::OverBudget;
+use crate::clock;
+use crate::store::{EndorsementDraft, Store};
+
+/// Fetches under way at one time.
+const FLIGHTS_MAX: usize = 256;
+/// How long a stranger waits for what is being fetched, at most.
+const STRANGERS_PATIENCE: Duration = Duration::from_secs(3);
+/// Time between two requests to Intel's service, which sets no limit that we know.
+const INTEL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Whom the server believes at this moment.
+pub trait Trust: Send + Sync {
+    /// Roots, intermediates and CRLs for evidence of this kind.
+    fn roots(&self, kind: EvidenceKind) -> Arc<Roots>;
+}
+
+/// What came of a fetch; nothing, where the service does not know it.
+pub(super) type Found<T> = Result<Option<Arc<T>>, EndorseFault>;
+
+/// Finds endorsements. Clones share everything.
+#[derive(Clone)]
+pub struct Endorser(pub(super) Arc<Inner>);
+
+pub(super) struct Inner {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) trust: Arc<dyn Trust>,
+    pub(super) settings: EndorseSettings,
+    pub(super) directory: Arc<Directory>,
+    pub(super) amd: Option<Service>,
+    pub(super) intel: Option<Service>,
+    pub(super) unknown: Unknown,
+    pub(super) kept: KeptVeks,
+    pub(super) kept_collateral: KeptCollateral,
+    /// When upkeep tried what.
+    pub(super) tried: Mutex<HashMap<String, Instant>>,
+    pub(super) veks: Flights<Found<VerifiedVek>>,
+    pub(super) collateral: Flights<Found<CheckedCollateral>>,
+}
+
+impl Endorser {
+    /// An endorser that keeps what it finds in `store`. Reads the operator's directory.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, trust: Arc<dyn Trust>, settings: EndorseSettings) -> Self {
+        let http = Http::new(&settings.ca_file, settings.timeout);
+        let service = |url: &Option<String>, interval| {
+            let url = url.as_ref()?;
+            Some(Service::new(url, http.clone(), interval, settings.per_source, settings.strangers))
+        };
+        Self(Arc::new(Inner {
+            amd: service(&settings.amd_url, settings.amd_interval),
+            intel: service(&settings.intel_url, INTEL_INTERVAL),
+            directory: Directory::new(settings.directory.clone()),
+            unknown: Unknown::new(settings.unknown_for),
+            kept: KeptVeks::default(),
+            kept_collateral: KeptCollateral::default(),
+            tried: Mutex::default(),
+            veks: Flights::new(FLIGHTS_MAX),
+            collateral: Flights::new(FLIGHTS_MAX),
+            store,
+            trust,
+            settings,
+        }))
+    }
+
+    /// What machines needed within the last day and nobody had, the latest first.
+    #[must_use]
+    pub fn wanted(&self) -> Vec<Wanted> {
+        self.0.unknown.list()
+    }
+}
+
+impl Inner {
+    /// How long this caller waits.
+    pub(super) fn patience(&self, asker: Asker) -> Duration {
+        match asker {
+            Asker::Ours => self.settings.patience,
+            Asker::Stranger(_) => self.settings.patience.min(STRANGERS_PATIENCE),
+        }
+    }
+
+    /// Keeps what was found and checked. That it cannot be kept harms nobody who has it now.
+    pub(super) async fn keep(&self, drafts: Vec<EndorsementDraft>) {
+        if let Err(fault) = self.store.keep_endorsements(drafts, clock::now()).await {
+            error!(code = fault.code(), %fault, "an endorsement could not be kept");
+        }
+    }
+
+    /// Takes note of what is not here.
+    pub(super) fn want(&self, serves: EvidenceKind, about: &str, url: String, code: &'static str, asker: Asker) {
+        let now = clock::now();
+        let about = about.to_owned();
+        let wanted = Wanted { serves, about, url, code, first_at: now, last_at: now, times: 0 };
+        self.unknown.want(wanted, asker == Asker::Ours);
+    }
+}
+
+impl NotYet {
+    pub(super) fn fault(self, about: &str) -> EndorseFault {
+        match self {
+            Self::UnderWay => EndorseFault::Pending { about: about.to_owned(), retry_after: Duration::from_secs(5) },
+            Self::Full => EndorseFault::Strangers(OverBudget::after(Duration::from_secs(30))),
+        }
+    }
+}

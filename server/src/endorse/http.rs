@@ -1,0 +1,143 @@
+//! One GET at a time, over TLS or plain, HTTP/1.1: a bounded answer within a bounded time. Follows no redirect, keeps no
+//! connection, and believes nothing of what it brings.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use hyper::client::conn::http1;
+use hyper::header::{ACCEPT, CONNECTION, HOST, RETRY_AFTER, USER_AGENT};
+use hyper::{HeaderMap, Request, StatusCode, Uri};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tracing::warn;
+
+/// Longest wait that a service is believed to want.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
+/// Bytes of an answer's headers. Intel's carry a chain of certificates, percent-encoded.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+/// Bytes of the file of certificates.
+const CA_FILE_BYTES_MAX: u64 = 8 << 20;
+
+/// Sends GETs.
+#[derive(Clone)]
+pub(super) struct Http {
+    /// `None` where TLS cannot be spoken: then no https is.
+    tls: Option<Arc<ClientConfig>>,
+    timeout: Duration,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Vec<u8>,
+}
+
+impl Answer {
+    /// How long the service wants to be left alone, if it says so in seconds.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        let seconds = self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+        Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
+    }
+}
+
+/// Why nothing came back; words for the operator.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct NoAnswer(pub(super) String);
+
+impl Http {
+    /// Believes hosts that the certificates of `ca_file` speak for. Without the file no host is believed over TLS.
+    pub(super) fn new(ca_file: &Path, timeout: Duration) -> Self {
+        let mut roots = RootCertStore::empty();
+        match std::fs::metadata(ca_file) {
+            Ok(found) if found.len() <= CA_FILE_BYTES_MAX => match CertificateDer::pem_file_iter(ca_file) {
+                Ok(found) => {
+                    roots.add_parsable_certificates(found.flatten());
+                }
+                Err(error) => warn!(file = %ca_file.display(), %error, "certificates of public TLS cannot be read"),
+            },
+            _ => {
+                warn!(file = %ca_file.display(), "no certificates of public TLS: services over https are not believed")
+            }
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let tls = versions.map(|builder| Arc::new(builder.with_root_certificates(roots).with_no_client_auth()));
+        Self { tls: tls.ok(), timeout }
+    }
+
+    /// Asks for `url`; the body has at most `limit` bytes.
+    pub(super) async fn get(&self, url: &str, limit: usize) -> Result<Answer, NoAnswer> {
+        match timeout(self.timeout, self.exchange(url, limit)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(NoAnswer(format!("no answer within {} s", self.timeout.as_secs_f32()))),
+        }
+    }
+
+    async fn exchange(&self, url: &str, limit: usize) -> Result<Answer, NoAnswer> {
+        let failed = |what: &'static str| move |error: &dyn std::fmt::Display| NoAnswer(format!("{what}: {error}"));
+        let uri: Uri = url.parse().map_err(|error| failed("not a URL")(&error))?;
+        let host = uri.host().ok_or_else(|| NoAnswer("URL without a host".to_owned()))?;
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let secure = uri.scheme_str() == Some("https");
+        let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
+        let socket = TcpStream::connect((host.as_str(), port)).await.map_err(|e| failed("cannot connect")(&e))?;
+        if !secure {
+            return send(socket, &uri, limit).await;
+        }
+        let name = ServerName::try_from(host).map_err(|error| failed("not a host's name")(&error))?;
+        let tls = self.tls.clone().ok_or_else(|| NoAnswer("TLS is not available".to_owned()))?;
+        let connector = TlsConnector::from(tls);
+        let stream = connector.connect(name, socket).await.map_err(|error| failed("TLS")(&error))?;
+        send(stream, &uri, limit).await
+    }
+}
+
+/// One request on a connection of its own.
+async fn send<S>(stream: S, uri: &Uri, limit: usize) -> Result<Answer, NoAnswer>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let failed = |error: &dyn std::fmt::Display| NoAnswer(format!("HTTP: {error}"));
+    let mut builder = http1::Builder::new();
+    builder.max_buf_size(HEAD_BYTES_MAX);
+    let (mut sender, connection) =
+        builder.handshake::<_, Body>(TokioIo::new(stream)).await.map_err(|error| failed(&error))?;
+    // Ends with the connection: with the answer's last byte, or when the time is up and both halves are dropped.
+    let driver = tokio::spawn(connection);
+    let guard = AbortOnDrop(driver);
+    let authority = uri.authority().map(|authority| authority.as_str()).unwrap_or_default();
+    let target = uri.path_and_query().map_or("/", |target| target.as_str());
+    let request = Request::get(target)
+        .header(HOST, authority)
+        .header(ACCEPT, "*/*")
+        .header(CONNECTION, "close")
+        .header(USER_AGENT, concat!("holdfast-server/", env!("CARGO_PKG_VERSION")))
+        .body(Body::empty())
+        .map_err(|error| failed(&error))?;
+    let answer = sender.send_request(request).await.map_err(|error| failed(&error))?;
+    let (head, body) = answer.into_parts();
+    let body = axum::body::to_bytes(Body::new(body), limit)
+        .await
+        .map_err(|error| NoAnswer(format!("body cannot be read, limit {limit} bytes: {error}")))?;
+    drop(guard);
+    Ok(Answer { status: head.status, headers: head.headers, body: body.to_vec() })
+}
+
+struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,106 @@
+//! What must lead up to a root before it is held: VEKs and collateral. What does not would stand in the way of what does.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use holdfast_evidence::snp::verify_chain;
+use holdfast_evidence::tdx::{CollateralParts, PckCa, PlatformKind};
+use holdfast_evidence::x509::{Anchor, Roots};
+use holdfast_evidence::{EvidenceKind, TrustClass};
+
+use super::sorted::Sorted;
+use super::{File, NotImported, Reading};
+use crate::endorse::amd::vek_draft;
+use crate::endorse::intel;
+use crate::store::{Endorsement, EndorsementRole};
+
+impl Reading<'_> {
+    /// VEKs must lead up to a root: one that does not would stand in the way of the right one.
+    pub(super) fn veks(&mut self, sorted: &Sorted<'_>, held: &[Endorsement]) -> Result<(), NotImported> {
+        if sorted.veks.is_empty() {
+            return Ok(());
+        }
+        let roots = self.roots_for(EvidenceKind::Snp, held);
+        for (file, vek) in &sorted.veks {
+            let none: [&[u8]; 0] = [];
+            verify_chain(&file.content, &none, &roots, self.now).map_err(|refused| NotImported::Unproven {
+                file: file.name.clone(),
+                serves: EvidenceKind::Snp,
+                reason: refused.to_string(),
+            })?;
+            self.drafts.push(vek_draft(&file.content, vek, self.source, self.fetched_at(file)));
+        }
+        Ok(())
+    }
+
+    /// Collateral is held whole: every platform of which there is a TCB info, under each CA of which there is a list. A
+    /// document that is not whole in itself is put together with the others, and with the CRLs and certificates beside.
+    pub(super) fn collateral(&mut self, sorted: &Sorted<'_>, held: &[Endorsement]) -> Result<(), NotImported> {
+        if sorted.documents.is_empty() {
+            return Ok(());
+        }
+        let roots = Arc::new(self.roots_for(EvidenceKind::Tdx, held));
+        let (mut rest, mut first) = (CollateralParts::new(), None);
+        for file in sorted.documents.iter().copied() {
+            let mut parts = CollateralParts::new();
+            parts.add(&file.content).map_err(|error| unproven(file, error.to_string()))?;
+            if self.whole(&parts, file, &roots)? {
+                continue;
+            }
+            rest.add(&file.content).map_err(|error| unproven(file, error.to_string()))?;
+            first.get_or_insert(file);
+        }
+        let Some(first) = first else { return Ok(()) };
+        let crls = sorted.crls.iter().map(|(file, _)| *file);
+        for file in crls.chain(sorted.certificates.iter().map(|(file, _)| *file)) {
+            // Other vendors' certificates may lie beside: what is missing is said below.
+            let _ = rest.add(&file.content);
+        }
+        if self.whole(&rest, first, &roots)? {
+            return Ok(());
+        }
+        let kind = |fmspc| PlatformKind { fmspc, ca: PckCa::Platform };
+        let missing = rest.fmspcs().next().map(|fmspc| rest.collateral(kind(fmspc)));
+        let missing = missing.and_then(Result::err).map_or_else(|| "no TCB info".to_owned(), |m| m.to_string());
+        Err(unproven(first, missing))
+    }
+
+    /// Takes what is whole in these parts; whether anything was.
+    fn whole(&mut self, parts: &CollateralParts, file: &File, roots: &Arc<Roots>) -> Result<bool, NotImported> {
+        let fmspcs: BTreeSet<[u8; 6]> = parts.fmspcs().collect();
+        let before = self.drafts.len();
+        for fmspc in fmspcs {
+            for ca in [PckCa::Processor, PckCa::Platform] {
+                let Ok(collateral) = parts.collateral(PlatformKind { fmspc, ca }) else { continue };
+                let checked = Arc::new(collateral).check(roots, self.now);
+                let checked = checked.map_err(|refused| unproven(file, refused.to_string()))?;
+                self.drafts.push(intel::draft(&checked, intel::ANY, self.source, self.fetched_at(file)));
+            }
+        }
+        Ok(self.drafts.len() > before)
+    }
+
+    /// Roots and intermediates for a kind: those held and those imported.
+    fn roots_for(&self, kind: EvidenceKind, held: &[Endorsement]) -> Roots {
+        let mut roots = Roots::new();
+        for draft in held.iter().map(|held| &held.draft).chain(&self.drafts).filter(|draft| draft.serves == kind) {
+            match (draft.role, draft.class.parse::<TrustClass>()) {
+                (EndorsementRole::Root, Ok(class)) => {
+                    if let Ok(anchor) = Anchor::new(&draft.content, class) {
+                        roots.add(anchor.named(&draft.name));
+                    }
+                }
+                // What is none was refused when it was imported.
+                (EndorsementRole::Intermediate, _) => {
+                    let _ = roots.add_intermediate(&draft.content);
+                }
+                _ => {}
+            }
+        }
+        roots
+    }
+}
+
+fn unproven(file: &File, reason: String) -> NotImported {
+    NotImported::Unproven { file: file.name.clone(), serves: EvidenceKind::Tdx, reason }
+}

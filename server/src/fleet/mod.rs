@@ -1,0 +1,9 @@
+//! The machines seen together: what TCB each rests on, by the decision on record, and what a floor would refuse. Reads
+//! and compares; decides about nobody.
+
+mod floor;
+mod tcb;
+
+pub use floor::{BadFloor, Floor};
+pub(crate) use tcb::of_decision;
+pub use tcb::{TcbFacts, tcb};
