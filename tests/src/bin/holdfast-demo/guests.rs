@@ -18,7 +18,9 @@ pub(crate) fn tell(story: &mut Story, programs: &Programs, out: &Path, kind: &st
 
     story.step(&format!("Two simulated {kind} guests of one image"))?;
     let guests = Guests::start(programs, &work, kind, 2, &out.join("tpm-sim.log"))?;
-    story.show(&serde_json::to_string_pretty(&guests.all()[0].spec)?);
+    for guest in guests.all() {
+        story.show(&format!("{}  {}", guest.directory.display(), guest.ours()));
+    }
 
     story.step("A server, and what the operator trusts and owns")?;
     let server = Server::init(programs, &work, DOMAIN)?.start(&out.join("server.log"))?;

@@ -181,8 +181,8 @@ impl Authority {
             let key = rsa_key(pkcs8.as_bytes())?;
             let subject = Subject::Authority(&name);
             let der = match issuer {
-                None => certificate(&subject, spki.as_bytes(), &name, &key, 25)?,
-                Some(issuer) => certificate(&subject, spki.as_bytes(), &issuer.name, &issuer.key, 25)?,
+                None => certificate(&subject, spki.as_bytes(), &name, &key, 20)?,
+                Some(issuer) => certificate(&subject, spki.as_bytes(), &issuer.name, &issuer.key, 20)?,
             };
             write(&key_path, pkcs8.as_bytes(), 0o600)?;
             write(&path, der::to_pem("CERTIFICATE", &der).as_bytes(), 0o644)?;
