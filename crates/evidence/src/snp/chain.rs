@@ -82,9 +82,12 @@ pub fn verify_chain(
     let leaf = certificate::parse(der).ok_or(Unverified::VekMalformed { what: "certificate" })?;
     let vek = Vek::read(&leaf)?;
     let mut refusal = Unverified::IssuerMissing { name: issuer_name(vek.kind, vek.product) };
-    let all = roots.intermediates().chain(issuers.iter().map(AsRef::as_ref));
+    let wanted = leaf.issuer().as_raw();
+    // an operator has many vendors' certificates: only those of the right name are read
+    let known = roots.intermediates.iter().filter(|known| known.subject == wanted).map(|known| known.der.as_slice());
+    let all = known.chain(issuers.iter().map(AsRef::as_ref));
     let intermediates = all.filter_map(|der| certificate::parse(der).map(|parsed| (der, parsed)));
-    let named = intermediates.filter(|(_, parsed)| parsed.subject().as_raw() == leaf.issuer().as_raw());
+    let named = intermediates.filter(|(_, parsed)| parsed.subject().as_raw() == wanted);
     for (intermediate_der, intermediate) in named.take(INTERMEDIATES_TRIED) {
         let link = Link { der, leaf: &leaf, vek: &vek, intermediate_der };
         match link.verify(&intermediate, roots, now) {
@@ -119,11 +122,10 @@ impl Link<'_> {
             return Err(Unverified::NotCa);
         }
         let mut refusal = Unverified::Untrusted { product };
-        for anchor in roots.anchors() {
+        let wanted = intermediate.issuer().as_raw();
+        for anchor in roots.anchors().iter().filter(|anchor| anchor.subject == wanted) {
             let Some(root) = certificate::parse(anchor.der()) else { continue };
-            let named = root.subject().as_raw() == intermediate.issuer().as_raw()
-                && common_name(root.subject()) == Some(&format!("ARK-{product}"));
-            if !named {
+            if common_name(root.subject()) != Some(&format!("ARK-{product}")) {
                 continue;
             }
             let root_key = PublicKey::from_parsed(root.public_key()).ok_or(Unverified::ChainAlgorithm { depth: 2 })?;

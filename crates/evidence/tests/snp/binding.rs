@@ -7,7 +7,7 @@ use holdfast_evidence::{
 use holdfast_identity::UnixTime;
 use ring::rand::SystemRandom;
 
-use crate::guest::{Guest, NOW};
+use crate::guest::{Guest, NOW, item};
 
 fn challenge(kind: EvidenceKind, purpose: Purpose) -> Challenge {
     let item = ItemState::Report { kind };
@@ -18,29 +18,6 @@ fn node_key() -> ProvenKey {
     let pair = rcgen::KeyPair::generate().unwrap();
     let request = rcgen::CertificateParams::default().serialize_request(&pair).unwrap();
     ProvenKey::from_csr(request.der()).unwrap()
-}
-
-/// A GHCB table with these certificates.
-pub(crate) fn table(certificates: &[Vec<u8>]) -> Vec<u8> {
-    const GUIDS: [&str; 2] = ["63da758de6644564adc5f4b93be8accd", "4ab7b379bbac4fe4a02f05aef327c782"];
-    let (mut entries, mut contents) = (Vec::new(), Vec::new());
-    let start = 24 * (certificates.len() + 1);
-    for (guid, certificate) in GUIDS.iter().zip(certificates) {
-        entries.extend(hex::decode(guid).unwrap());
-        entries.extend(u32::try_from(start + contents.len()).unwrap().to_le_bytes());
-        entries.extend(u32::try_from(certificate.len()).unwrap().to_le_bytes());
-        contents.extend_from_slice(certificate);
-    }
-    entries.extend([0; 24]);
-    [entries, contents].concat()
-}
-
-/// The item that `guest` sends, once it signed `data`.
-pub(crate) fn item(guest: &Guest, data: &[u8]) -> Vec<u8> {
-    let mut guest = guest.clone();
-    guest.put(0x50, &[0; 64]);
-    guest.put(0x50, data);
-    SnpItem { report: &guest.report_bytes(), certificates: &table(&guest.certificates()) }.encode()
 }
 
 fn answered(challenge: Challenge, key: ProvenKey) -> Binding {

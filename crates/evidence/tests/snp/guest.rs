@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use holdfast_evidence::TrustClass;
-use holdfast_evidence::snp::{Product, SnpEndorsements, Unverified, VekKind, VerifiedReport, verify_report};
+use holdfast_evidence::snp::{Product, SnpEndorsements, SnpItem, Unverified, VekKind, VerifiedReport, verify_report};
 use holdfast_evidence::x509::{Anchor, Roots};
 use holdfast_identity::UnixTime;
 
-use crate::pki::{Certificate, Extension, ReportKey, Rsa, der};
+use super::pki::{Certificate, Extension, ReportKey, Rsa, der};
 
 /// 2026-01-01; everything is valid from 2020 to 2030.
 pub(crate) const NOW: UnixTime = UnixTime(1_767_225_600);
@@ -120,6 +120,29 @@ impl Guest {
 pub(crate) fn check(guest: Guest, spoil: impl FnOnce(&mut Guest), expected: &str) {
     assert_eq!(guest.code(), "accepted", "the guest is good before it is spoiled");
     assert_eq!(guest.with(spoil).code(), expected);
+}
+
+/// A GHCB table with these certificates.
+pub(crate) fn table(certificates: &[Vec<u8>]) -> Vec<u8> {
+    const GUIDS: [&str; 2] = ["63da758de6644564adc5f4b93be8accd", "4ab7b379bbac4fe4a02f05aef327c782"];
+    let (mut entries, mut contents) = (Vec::new(), Vec::new());
+    let start = 24 * (certificates.len() + 1);
+    for (guid, certificate) in GUIDS.iter().zip(certificates) {
+        entries.extend(hex::decode(guid).unwrap());
+        entries.extend(u32::try_from(start + contents.len()).unwrap().to_le_bytes());
+        entries.extend(u32::try_from(certificate.len()).unwrap().to_le_bytes());
+        contents.extend_from_slice(certificate);
+    }
+    entries.extend([0; 24]);
+    [entries, contents].concat()
+}
+
+/// The item that `guest` sends, once it signed `data`.
+pub(crate) fn item(guest: &Guest, data: &[u8]) -> Vec<u8> {
+    let mut guest = guest.clone();
+    guest.put(0x50, &[0; 64]);
+    guest.put(0x50, data);
+    SnpItem { report: &guest.report_bytes(), certificates: &table(&guest.certificates()) }.encode()
 }
 
 fn good_report(product: Product, kind: VekKind) -> Vec<u8> {

@@ -150,3 +150,18 @@ fn a_chain_is_verified_before_its_key_is_used() {
     let refused = verify_chain(&forged, &guest.certificates(), &endorsements.roots, NOW).unwrap_err();
     assert_eq!(refused.code(), "snp.chain.signature");
 }
+
+/// A report that calls itself older is asked no less.
+#[test]
+fn what_an_older_version_must_show_is_no_less() {
+    let old = Guest::milan().with(|guest| {
+        guest.put(0, &[2]);
+        guest.put(0x188, &[0; 3]);
+        guest.put(0x50, &[9; 64]);
+    });
+    let report = old.verify().unwrap().report().clone();
+    assert!(checks::report_data(&report, &[9; 32]).is_err());
+    check(old.clone(), |guest| guest.put(0x0a, &[0x0b]), "snp.guest_policy.debug");
+    check(old.clone(), |guest| guest.report[0x1a0] ^= 1, "snp.chip_id.mismatch");
+    check(old, |guest| guest.put(0x30, &[7]), "snp.report.vmpl");
+}

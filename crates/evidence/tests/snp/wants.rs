@@ -3,8 +3,7 @@
 use holdfast_evidence::Evidence as _;
 use holdfast_evidence::snp::{Product, SnpEvidence, SnpItem, SnpWants, VekKind};
 
-use crate::binding::table;
-use crate::guest::{Guest, chip_id};
+use crate::guest::{Guest, chip_id, table};
 use crate::pki::Rsa;
 
 fn wants(guest: &Guest, certificates: &[Vec<u8>]) -> SnpWants {
