@@ -5,6 +5,7 @@ mod attempts;
 mod client;
 mod daemon;
 mod entries;
+mod launches;
 mod listed_fact;
 mod nodes;
 mod output;
@@ -67,6 +68,8 @@ enum Command {
     #[command(subcommand)]
     Node(nodes::Command),
     #[command(subcommand)]
+    Launch(launches::Command),
+    #[command(subcommand)]
     Policy(policies::Command),
     #[command(subcommand)]
     Attempt(attempts::Command),
@@ -123,6 +126,7 @@ fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
         Command::Healthcheck => asked(record::healthcheck(context)),
         Command::Entry(command) => asked(entries::run(command, context)),
         Command::Node(command) => asked(nodes::run(command, context)),
+        Command::Launch(command) => asked(launches::run(command, context)),
         Command::Policy(command) => asked(policies::run(command, context)),
         Command::Attempt(command) => asked(attempts::run(command, context)),
         Command::Bundle(command) => asked(trust::bundle(command, context)),
