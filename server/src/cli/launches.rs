@@ -172,10 +172,8 @@ pub(super) async fn run(command: Command, context: &Context) -> anyhow::Result<O
         Command::Register(register) => {
             let digest = register.digest()?;
             let kind = register.kind.as_str();
-            let key = admin::AllowedKey {
-                digest: digest.to_vec(),
-                label: format!("{PREFIX}{kind}: {}", register.label),
-            };
+            let key =
+                admin::AllowedKey { digest: digest.to_vec(), label: format!("{PREFIX}{kind}: {}", register.label) };
             let new = answered!(client.allow(admin::AllowRequest { keys: vec![key] })).new;
             let done = Registered { launch: hex::encode(digest), kind, label: register.label };
             context.format.print(&done, |done| done.launch.clone())?;
