@@ -23,3 +23,33 @@ pub fn json(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, value)?;
     writeln!(out)
 }
+
+/// JSON with everything beyond printable ASCII as `\uXXXX`; the same document.
+#[must_use]
+pub fn ascii(json: &str) -> String {
+    use std::fmt::Write as _;
+    let mut ascii = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c == '\n' || (' '..='~').contains(&c) {
+            ascii.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(ascii, "\\u{unit:04x}");
+            }
+        }
+    }
+    ascii
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_in_ascii_is_the_same_document() {
+        let text = "a\u{9b}\u{202e}\u{1f600}\u{7f}\n\"\\";
+        let json = ascii(&serde_json::to_string(text).unwrap());
+        assert!(json.bytes().all(|byte| (0x20..0x7f).contains(&byte)), "{json}");
+        assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
+    }
+}

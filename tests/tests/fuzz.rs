@@ -2,6 +2,8 @@
 //! reach. A panic fails the test; so does an input that takes a second. `make fuzz` gives it longer.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "the fuzzer's own steps")]
 
+#[path = "fuzz/measurement.rs"]
+mod measurement;
 #[path = "fuzz/tdx.rs"]
 mod tdx;
 
@@ -21,7 +23,6 @@ use holdfast_evidence::tpm::{
 };
 use holdfast_evidence::x509::{Anchor, Roots};
 use holdfast_evidence::{Challenge, ClaimedKey, Evidence as _, ProvenKey, SealRing, crypto};
-use holdfast_evidence::{Challenge, ClaimedKey, ProvenKey, SealRing, crypto};
 use holdfast_identity::UnixTime;
 use holdfast_tpm_sim::{Profile, boot};
 

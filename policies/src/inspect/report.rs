@@ -8,7 +8,7 @@ use holdfast_evidence::tpm::{Bank, PcrValues};
 use serde::Serialize;
 
 use crate::exit::Exit;
-use crate::output::{Format, json};
+use crate::output::{Format, ascii, json};
 
 /// How one check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -286,33 +286,9 @@ impl Report {
     }
 }
 
-/// JSON with everything beyond printable ASCII as `\uXXXX`; the same document.
-fn ascii(json: &str) -> String {
-    use std::fmt::Write as _;
-    let mut ascii = String::with_capacity(json.len());
-    for c in json.chars() {
-        if c == '\n' || (' '..='~').contains(&c) {
-            ascii.push(c);
-        } else {
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                let _ = write!(ascii, "\\u{unit:04x}");
-            }
-        }
-    }
-    ascii
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn json_in_ascii_is_the_same_document() {
-        let text = "a\u{9b}\u{202e}\u{1f600}\u{7f}\n\"\\";
-        let json = ascii(&serde_json::to_string(text).unwrap());
-        assert!(json.bytes().all(|byte| (0x20..0x7f).contains(&byte)), "{json}");
-        assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
-    }
 
     #[test]
     fn the_first_failure_gives_the_code() {

@@ -64,10 +64,7 @@ fn document(name: &str, description: &str, report: &Report) -> String {
     }
     let source = format!("holdfast-policy measure {}", report.kind);
     let _ = writeln!(text, "source = {}\ncreated = {created}\n\n[values]", quoted(&source));
-    for Value { fact, value, note } in &report.values {
-        if !note.is_empty() {
-            let _ = writeln!(text, "# {}", super::report::printable(note));
-        }
+    for Value { fact, value } in &report.values {
         match value {
             Expected::One(one) => {
                 let _ = writeln!(text, "{fact} = {}", quoted(one));

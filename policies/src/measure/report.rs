@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::difference::Difference;
 use crate::exit::Exit;
-use crate::output::{Format, json};
+use crate::output::{Format, ascii, json};
 
 /// The whole report.
 #[derive(Debug, Serialize)]
@@ -39,9 +39,6 @@ pub(super) struct Value {
     pub(super) fact: String,
     /// Its values: one, or a list in order.
     pub(super) value: Expected,
-    /// What it is of, for people.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub(super) note: String,
 }
 
 /// One value or a list.
@@ -116,7 +113,7 @@ impl Report {
     }
 
     pub(super) fn value(&mut self, fact: impl Into<String>, value: impl Into<String>) {
-        self.values.push(Value { fact: fact.into(), value: Expected::One(value.into()), note: String::new() });
+        self.values.push(Value { fact: fact.into(), value: Expected::One(value.into()) });
     }
 
     /// The value of a fact that has one.
@@ -128,7 +125,7 @@ impl Report {
     }
 
     pub(super) fn list(&mut self, fact: impl Into<String>, list: Vec<Noted>) {
-        self.values.push(Value { fact: fact.into(), value: Expected::List(list), note: String::new() });
+        self.values.push(Value { fact: fact.into(), value: Expected::List(list) });
     }
 
     pub(super) fn register(&mut self, name: impl Into<String>, register: &Register) {
@@ -153,7 +150,11 @@ impl Report {
     /// The writer's own.
     pub(super) fn finish(&self, format: Format, out: &mut dyn Write) -> anyhow::Result<Exit> {
         match format {
-            Format::Json => json(out, self)?,
+            Format::Json => {
+                let mut document = Vec::new();
+                json(&mut document, self)?;
+                out.write_all(ascii(&String::from_utf8_lossy(&document)).as_bytes())?;
+            }
             Format::Text => self.write_text(out)?,
         }
         let differs = self.difference.as_ref().is_some_and(|difference| !difference.is_equal());
@@ -212,7 +213,8 @@ impl Report {
 
 /// Text from a file or a command line, for a terminal.
 pub(super) fn printable(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+    let printed = |c: char| if (' '..='~').contains(&c) { c.to_string() } else { c.escape_default().to_string() };
+    text.chars().map(printed).collect()
 }
 
 /// Writes why files cannot be measured.

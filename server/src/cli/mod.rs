@@ -9,6 +9,7 @@ mod endorsement_list;
 mod endorsements;
 mod entries;
 mod fleet;
+mod launches;
 mod listed_fact;
 mod nodes;
 mod output;
@@ -71,6 +72,8 @@ enum Command {
     #[command(subcommand)]
     Node(nodes::Command),
     #[command(subcommand)]
+    Launch(launches::Command),
+    #[command(subcommand)]
     Policy(policies::Command),
     #[command(subcommand)]
     Attempt(attempts::Command),
@@ -129,6 +132,7 @@ fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
         Command::Healthcheck => asked(record::healthcheck(context)),
         Command::Entry(command) => asked(entries::run(command, context)),
         Command::Node(command) => asked(nodes::run(command, context)),
+        Command::Launch(command) => asked(launches::run(command, context)),
         Command::Policy(command) => asked(policies::run(command, context)),
         Command::Attempt(command) => asked(attempts::run(command, context)),
         Command::Bundle(command) => asked(trust::bundle(command, context)),

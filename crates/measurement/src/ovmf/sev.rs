@@ -6,8 +6,8 @@ use crate::{PAGE, Unmeasurable};
 
 /// Sections that are looked at; edk2 has six.
 const SECTIONS_MAX: u64 = 64;
-/// Pages of one section: all of the low 4 GiB would be a mistake.
-const PAGES_MAX: u64 = 1 << 16;
+/// Pages of all sections, 128 MiB: edk2's have half a megabyte, and each is hashed.
+const PAGES_MAX: u64 = 1 << 15;
 
 /// What a section is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +68,7 @@ impl Ovmf<'_> {
         let count = u64::from(file.u32_le(start + 12, "SEV section count")?);
         file.limited("SEV section count", count, SECTIONS_MAX)?;
         let mut sections = Vec::new();
+        let mut pages = 0;
         for index in 0..count {
             let at = start + 16 + 12 * index;
             let address = u64::from(file.u32_le(at, "SEV section address")?);
@@ -86,7 +87,8 @@ impl Ovmf<'_> {
             if size % PAGE != 0 || size == 0 {
                 return Err(file.value("SEV section size", size));
             }
-            file.limited("pages of a SEV section", size / PAGE, PAGES_MAX)?;
+            pages += size / PAGE;
+            file.limited("pages of SEV sections", pages, PAGES_MAX)?;
             sections.push(SevSection { address, size, kind });
         }
         Ok(sections)

@@ -6,8 +6,8 @@ use crate::{PAGE, Unmeasurable};
 
 /// Sections that are looked at; edk2 has six.
 const SECTIONS_MAX: u64 = 64;
-/// Pages of one section: 1 GiB of initial memory would be a mistake.
-const PAGES_MAX: u64 = 1 << 18;
+/// Pages of all sections that a guest begins with, 128 MiB: each is hashed.
+const PAGES_MAX: u64 = 1 << 15;
 
 /// What a section is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +82,17 @@ impl<'a> Ovmf<'a> {
         }
         let count = u64::from(file.u32_le(start + 12, "TDX section count")?);
         file.limited("TDX section count", count, SECTIONS_MAX)?;
-        (0..count).map(|index| self.tdvf_section(start + 16 + 32 * index)).collect()
+        let mut sections = Vec::new();
+        let mut pages = 0_u64;
+        for index in 0..count {
+            let section = self.tdvf_section(start + 16 + 32 * index)?;
+            if !section.is_added_later {
+                pages = pages.saturating_add(section.size / PAGE);
+                file.limited("pages of TDX sections", pages, PAGES_MAX)?;
+            }
+            sections.push(section);
+        }
+        Ok(sections)
     }
 
     fn tdvf_section(&self, at: u64) -> Result<TdvfSection<'a>, Unmeasurable> {
@@ -114,9 +124,6 @@ impl<'a> Ovmf<'a> {
         let (is_extended, is_added_later) = (attributes & 1 != 0, attributes & 2 != 0);
         if is_extended && is_added_later {
             return Err(file.value("TDX section attributes", attributes.into()));
-        }
-        if !is_added_later {
-            file.limited("pages of a TDX section", size / PAGE, PAGES_MAX)?;
         }
         let contents = file.slice(offset, raw_size, "TDX section contents")?;
         Ok(TdvfSection { kind, address, size, contents, is_extended, is_added_later })
