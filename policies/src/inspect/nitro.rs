@@ -112,7 +112,7 @@ impl InspectNitro {
             checks.note("debug", checks::debug(&shared.document.pcrs));
             checks.note("instance", checks::instance(&shared.document.pcrs, &shared.module_id));
         }
-        let facts = shared.map(|shared| facts_of(&shared, |sources| facts::nitro(sources)));
+        let facts = shared.map(|shared| facts_of(&shared, facts::nitro));
         self.flags.conclude(checks, &needed, facts.as_ref(), format, out)
     }
 }

@@ -15,9 +15,13 @@
 mod agent_stubs;
 mod appraise;
 mod fleet;
+#[path = "../../../crates/evidence/tests/nitro/hypervisor.rs"]
+#[allow(dead_code, reason = "the tests of documents use all of it")]
+mod hypervisor;
 mod issue;
 mod link;
 mod machine;
+mod nitro;
 #[path = "../../../crates/evidence/tests/pki/mod.rs"]
 mod pki;
 mod power;
@@ -51,6 +55,7 @@ type Measurement = fn() -> anyhow::Result<Vec<Row>>;
 const MEASUREMENTS: &[(&[&str], Measurement)] = &[
     (&["appraise_enrol", "appraise_reattest", "appraise_reattest_unchanged"], appraise::measure),
     (&["appraise_snp", "appraise_snp_reattest"], snp::measure),
+    (&["appraise_nitro", "appraise_nitro_reattest"], nitro::measure),
     (&["issue_x509", "issue_x509_recorded"], issue::measure),
     (&["tpm_commands_enrol", "tpm_commands_reattest", "entry_to_svid_p99", "rss_agent"], machine::measure),
     (
