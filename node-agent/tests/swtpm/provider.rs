@@ -219,6 +219,7 @@ async fn googles_key_is_made_from_its_template_for_each_quote() {
         bench.commands();
         let (_, items) = items(&assembly, &[(EvidenceKind::Gcp, SELECTION.encode())]).await;
         assert_eq!(bench.commands(), commands);
+        assert_eq!(holdfast_evidence::gcp::GcpItem::parse(&items[0].1).unwrap().ak_certificates.len(), 1);
         let mut reader = Reader::new(Structure::GcpItem, &items[0].1);
         reader.u8("version").unwrap();
         assert_eq!(quoted(&mut reader, |ak, log| binding(EvidenceKind::Gcp, &spki, ak, log)), 1);
