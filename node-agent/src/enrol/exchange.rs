@@ -126,11 +126,11 @@ impl Exchanger {
             .collect::<Result<_, Setback>>()?;
         let items = gatherer.items(&asks, &nonce, extras).await?;
         let node_key = gatherer.node_key();
-        // A TPM alone certifies its key; on the node's own connection the handshake was signed with it. Everything else
-        // needs the key's own word.
-        let csr = match gatherer.kinds().as_slice() {
-            [EvidenceKind::Tpm] => Vec::new(),
-            _ if connection.is_nodes_own() => Vec::new(),
+        // A TPM alone certifies its key; on the node's own connection the handshake was signed with it, which a TPM need
+        // not do again. Everything else needs the key's own word.
+        let csr = match (asks.as_slice(), node_key) {
+            ([(EvidenceKind::Tpm, _)], _) => Vec::new(),
+            (_, NodeKey::Tpm(_)) if connection.is_nodes_own() => Vec::new(),
             _ => node_key.request().await?,
         };
         complete(connection, begun.seal, node_key.spki().await?, csr, items).await
