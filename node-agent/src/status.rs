@@ -42,6 +42,8 @@ pub struct Status {
     pub svid_not_after: Option<i64>,
     /// No SVID of this node outlives this moment; seconds since the epoch.
     pub evidence_expires_at: Option<i64>,
+    /// Kinds of evidence that the last admission rests on.
+    pub evidence: Vec<String>,
     /// The last admission or refusal in the server's record.
     pub attempt: Option<String>,
     /// Why the last try failed, since the last success.

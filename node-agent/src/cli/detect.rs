@@ -59,7 +59,9 @@ fn judge<'a>(detection: &'a Detection, wanted: &Wanted) -> (Document<'a>, Outcom
             Some(kind) => (kinds.clone(), Some(format!("{kind} is wanted and not available")), Outcome::Incomplete),
             None => (kinds, None, Outcome::Yes),
         },
-        Err(fault @ CollectFault::Nothing) => (Vec::new(), Some(fault.to_string()), Outcome::Refused),
+        Err(CollectFault::Nothing) => {
+            (Vec::new(), Some("this machine has nothing to attest with".to_owned()), Outcome::Refused)
+        }
         Err(fault) => (Vec::new(), Some(fault.to_string()), Outcome::Incomplete),
     };
     let evidence: Vec<_> = evidence.iter().map(|kind| kind.as_str()).collect();

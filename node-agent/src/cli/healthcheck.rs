@@ -76,6 +76,9 @@ fn describe(status: &Status) -> String {
             line(name, moment(at));
         }
     }
+    if !status.evidence.is_empty() {
+        line("evidence", status.evidence.join(", "));
+    }
     if let Some(attempt) = &status.attempt {
         line("attempt", attempt.escape_debug().to_string());
     }

@@ -57,7 +57,7 @@ pub enum CollectFault {
         /// The kind.
         kind: EvidenceKind,
     },
-    /// The server's requests do not fit what was offered.
+    /// The server asks for nothing, for kinds that were not offered, or in another order than a composite's.
     #[error("server asks for other evidence than was offered")]
     Asks,
     /// The machine has nothing to attest with.

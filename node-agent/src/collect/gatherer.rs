@@ -60,19 +60,20 @@ impl Gatherer {
         Ok(materials)
     }
 
-    /// The items that answer `asks`, which must be of our kinds, in our order.
+    /// The items that answer `asks`: of our kinds, those that the server wants, in our order. What it does not want is
+    /// not gathered, and bound to nothing.
     ///
     /// # Errors
-    /// [`CollectFault`] of the first kind that fails.
+    /// [`CollectFault`] of the first kind that fails; [`CollectFault::Asks`] for asks that are none of ours.
     pub async fn items(&self, asks: &[Item], nonce: &[u8; 32], extras: Extras) -> Result<Vec<Item>, CollectFault> {
-        let kinds = self.kinds();
-        if !asks.iter().map(|(kind, _)| *kind).eq(kinds.iter().copied()) {
+        let kinds: Vec<EvidenceKind> = asks.iter().map(|(kind, _)| *kind).collect();
+        if kinds.is_empty() || !kinds.is_sorted_by(|former, latter| former < latter) {
             return Err(CollectFault::Asks);
         }
         let node_key_spki = self.node_key.spki().await?;
         let mut prepared = Vec::with_capacity(kinds.len());
-        for (collector, (_, ask)) in self.collectors.iter().zip(asks) {
-            prepared.push(collector.prepare(ask, extras).await?);
+        for (kind, ask) in asks {
+            prepared.push(self.collector(*kind)?.prepare(ask, extras).await?);
         }
         let parts: Vec<Part> = prepared.iter().map(|item| item.part()).collect();
         // At most one item has a TPM's key and selection in it.
@@ -106,8 +107,12 @@ impl Gatherer {
     /// # Errors
     /// [`CollectFault`]; [`CollectFault::Asks`] for a kind that is not among ours.
     pub async fn alone(&self, kind: EvidenceKind, ask: &[u8], signed: Signed) -> Result<Vec<u8>, CollectFault> {
-        let collector = self.collectors.iter().find(|collector| collector.kind() == kind).ok_or(CollectFault::Asks)?;
-        collector.prepare(ask, Extras::default()).await?.finish(signed).await
+        self.collector(kind)?.prepare(ask, Extras::default()).await?.finish(signed).await
+    }
+
+    fn collector(&self, kind: EvidenceKind) -> Result<&dyn Collector, CollectFault> {
+        let collector = self.collectors.iter().find(|collector| collector.kind() == kind);
+        collector.map(AsRef::as_ref).ok_or(CollectFault::Asks)
     }
 
     /// An answer with `extras` was admitted.

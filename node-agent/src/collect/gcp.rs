@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
 use holdfast_evidence::EvidenceKind;
+use holdfast_evidence::gcp::GcpItem;
 
 use super::quote::{AttestationKey, Handle, Quoter};
 use super::{CollectFault, Collector, Extras, FirmwareLogFile, Prepared, blocking, items};
@@ -64,7 +65,16 @@ impl Collector for GcpCollector {
     ) -> BoxFuture<'a, Result<Box<dyn Prepared + 'a>, CollectFault>> {
         Box::pin(async move {
             let (key, template) = self.key().await?;
-            let encode = Box::new(|quote: &items::Quote<'_>| items::gcp(quote));
+            let encode = Box::new(|quote: &items::Quote<'_>| {
+                GcpItem {
+                    ak_certificates: quote.certificates(),
+                    ak_public: quote.ak_public,
+                    quote: quote.signed(),
+                    firmware_log: quote.firmware_log,
+                    pcr_claims: quote.claims(),
+                }
+                .encode()
+            });
             Ok(self.quoter.prepare(ask, extras, (key, Handle::Template(template)), encode).await? as Box<dyn Prepared>)
         })
     }

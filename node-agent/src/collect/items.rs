@@ -1,7 +1,7 @@
 //! The items as they travel, field by field: what `crates/evidence` reads on the other side.
 
 use holdfast_evidence::reader::Writer;
-use holdfast_evidence::tpm::PcrIndex;
+use holdfast_evidence::tpm::{PcrIndex, Signed as SignedWire};
 
 use crate::tpm::Signed;
 
@@ -40,12 +40,19 @@ pub(super) fn azure(report: &[u8], hardware: &AzureHardware, quote: &Quote<'_>) 
     quote.write(writer).finish()
 }
 
-/// Kind `gcp`.
-pub(super) fn gcp(quote: &Quote<'_>) -> Vec<u8> {
-    quote.write(Writer::new().u8(VERSION)).finish()
-}
+impl<'a> Quote<'a> {
+    pub(super) fn certificates(&self) -> Vec<&'a [u8]> {
+        self.ak_certificates.iter().map(Vec::as_slice).collect()
+    }
 
-impl Quote<'_> {
+    pub(super) fn signed(&self) -> SignedWire<'a> {
+        SignedWire { attest: &self.quote.attest, signature: &self.quote.signature }
+    }
+
+    pub(super) fn claims(&self) -> Vec<(PcrIndex, &'a [u8])> {
+        self.pcr_claims.iter().map(|(pcr, value)| (*pcr, value.as_slice())).collect()
+    }
+
     fn write(&self, writer: Writer) -> Writer {
         let writer = writer
             .list8(self.ak_certificates, |writer, certificate| writer.sized16(certificate))

@@ -38,6 +38,8 @@ pub struct Admission {
     pub new_bundle: bool,
     /// The attempt in the server's record.
     pub attempt: String,
+    /// The kinds of evidence that were asked for and taken.
+    pub evidence: Vec<EvidenceKind>,
 }
 
 /// What this agent attests with.
@@ -95,12 +97,12 @@ impl Exchanger {
         for _ in 0..ROUNDS_MAX {
             let result = self.round(connection, gatherer, extras).await;
             match result {
-                Ok(Round::Admitted(admitted)) => {
+                Ok((Round::Admitted(admitted), evidence)) => {
                     gatherer.learn(extras);
                     self.assembly.admitted(&gatherer.kinds());
-                    return self.admission(admitted);
+                    return self.admission(admitted, evidence);
                 }
-                Ok(Round::Again(more)) => {
+                Ok((Round::Again(more), _)) => {
                     extras.all_pcr_values |= more.all_pcr_values;
                     extras.firmware_log |= more.firmware_log;
                 }
@@ -111,7 +113,13 @@ impl Exchanger {
         Err(Setback::Again)
     }
 
-    async fn round(&self, connection: &Connection, gatherer: &Gatherer, extras: Extras) -> Result<Round, Setback> {
+    /// One round, and the kinds that were asked for in it.
+    async fn round(
+        &self,
+        connection: &Connection,
+        gatherer: &Gatherer,
+        extras: Extras,
+    ) -> Result<(Round, Vec<EvidenceKind>), Setback> {
         let materials = gatherer.materials(!connection.is_nodes_own()).await?;
         let begun = begin(connection, materials).await?;
         self.clock.learn(UnixTime(begun.server_time));
@@ -126,17 +134,18 @@ impl Exchanger {
             .collect::<Result<_, Setback>>()?;
         let items = gatherer.items(&asks, &nonce, extras).await?;
         let node_key = gatherer.node_key();
-        // A TPM alone certifies its key; on the node's own connection the handshake was signed with it. Everything else
-        // needs the key's own word.
-        let csr = match gatherer.kinds().as_slice() {
-            [EvidenceKind::Tpm] => Vec::new(),
-            _ if connection.is_nodes_own() => Vec::new(),
+        // A TPM alone certifies its key; on the node's own connection the handshake was signed with it, which a TPM need
+        // not do again. Everything else needs the key's own word.
+        let csr = match (asks.as_slice(), node_key) {
+            ([(EvidenceKind::Tpm, _)], _) => Vec::new(),
+            (_, NodeKey::Tpm(_)) if connection.is_nodes_own() => Vec::new(),
             _ => node_key.request().await?,
         };
-        complete(connection, begun.seal, node_key.spki().await?, csr, items).await
+        let round = complete(connection, begun.seal, node_key.spki().await?, csr, items).await?;
+        Ok((round, asks.into_iter().map(|(kind, _)| kind).collect()))
     }
 
-    fn admission(&self, admitted: wire::Admitted) -> Result<Admission, Setback> {
+    fn admission(&self, admitted: wire::Admitted, evidence: Vec<EvidenceKind>) -> Result<Admission, Setback> {
         self.clock.learn(UnixTime(admitted.server_time));
         let spiffe_id: SpiffeId =
             admitted.spiffe_id.parse().map_err(|_| Setback::Answer("node's name is no SPIFFE ID"))?;
@@ -154,6 +163,7 @@ impl Exchanger {
             evidence_expires_at: UnixTime(admitted.evidence_expires_at),
             new_bundle,
             attempt: admitted.attempt_id,
+            evidence,
         })
     }
 }

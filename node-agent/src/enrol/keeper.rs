@@ -206,6 +206,7 @@ impl Keeper {
             status.svid_not_after = Some(admission.svid_not_after.seconds());
             status.evidence_expires_at = Some(admission.evidence_expires_at.seconds());
             status.attempt = Some(admission.attempt.clone());
+            status.evidence = admission.evidence.iter().map(|kind| kind.as_str().to_owned()).collect();
             status.problem = None;
         });
         Ok(())
@@ -228,6 +229,7 @@ impl Keeper {
                         if refusal.awaits_approval { Standing::AwaitsApproval } else { Standing::Refused };
                     status.attempt.clone_from(&refusal.attempt);
                     (status.spiffe_id, status.svid_not_after, status.evidence_expires_at) = (None, None, None);
+                    status.evidence.clear();
                 });
                 Next::Later(setback)
             }

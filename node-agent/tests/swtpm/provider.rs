@@ -219,6 +219,7 @@ async fn googles_key_is_made_from_its_template_for_each_quote() {
         bench.commands();
         let (_, items) = items(&assembly, &[(EvidenceKind::Gcp, SELECTION.encode())]).await;
         assert_eq!(bench.commands(), commands);
+        assert_eq!(holdfast_evidence::gcp::GcpItem::parse(&items[0].1).unwrap().ak_certificates.len(), 1);
         let mut reader = Reader::new(Structure::GcpItem, &items[0].1);
         reader.u8("version").unwrap();
         assert_eq!(quoted(&mut reader, |ak, log| binding(EvidenceKind::Gcp, &spki, ak, log)), 1);
@@ -311,6 +312,19 @@ async fn a_machine_with_a_report_and_a_tpm_binds_the_one_to_the_other_and_signs_
     assert_eq!(snp[3 + 0x50..3 + 0x70], binding_digest(&fields));
     let expected = binding_digest(&BindingFields { firmware_log: Some(&log), others: &[sha256(snp)], ..fields });
     let item = holdfast_evidence::tpm::TpmItem::parse(tpm).unwrap();
+
+    // A server whose policy needs only the report asks for it alone: then nothing of the TPM is bound.
+    let alone = gatherer.items(&[(EvidenceKind::Snp, Vec::new())], &NONCE, Extras::default()).await.unwrap();
+    let fields =
+        BindingFields { kinds: &[EvidenceKind::Snp], ak_name: &[], ek_certificates: &[], selection: &[], ..fields };
+    assert_eq!(alone[0].1[3 + 0x50..3 + 0x70], binding_digest(&fields));
+    for asks in
+        [vec![], vec![EvidenceKind::Gcp], vec![EvidenceKind::Tpm, EvidenceKind::Snp], vec![EvidenceKind::Snp; 2]]
+    {
+        let asks: Vec<Item> = asks.into_iter().map(|kind| (kind, ask.encode())).collect();
+        let fault = gatherer.items(&asks, &NONCE, Extras::default()).await.unwrap_err();
+        assert_eq!(fault.code(), "agent.collect.asks");
+    }
     for signed in [item.quote, item.certify.unwrap().certify] {
         assert_eq!(Attest::parse(signed.attest).unwrap().extra_data, expected);
     }

@@ -18,6 +18,7 @@ async fn a_machine_of_the_inventory_enrols_and_stands_on_its_own_connection() {
     let status = agent.until_connected().await;
     let name = status.spiffe_id.clone().unwrap();
     assert!(name.starts_with("spiffe://example.org/holdfast/node/tpm/"), "{name}");
+    assert_eq!(status.evidence, ["tpm"]);
     agent.stop().await;
     let loaded = machine.loaded_handles().unwrap();
     assert_eq!((loaded.transient.len(), loaded.sessions.len()), (0, 0));

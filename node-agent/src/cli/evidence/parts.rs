@@ -3,10 +3,12 @@
 use std::path::Path;
 
 use holdfast_evidence::EvidenceKind;
+use holdfast_evidence::gcp::GcpItem;
 use holdfast_evidence::nitro::NitroItem;
 use holdfast_evidence::nitrotpm::NitroTpmItem;
 use holdfast_evidence::snp::SnpItem;
 use holdfast_evidence::tdx::TdxItem;
+use holdfast_evidence::tpm::Signed;
 
 use super::Gathered;
 
@@ -34,8 +36,35 @@ pub(super) fn write(gathered: &mut Gathered, to: &Path, kind: EvidenceKind, item
         }
         EvidenceKind::Nitro => gathered.write(to, "nitro.document", NitroItem::parse(item)?.document),
         EvidenceKind::NitroTpm => gathered.write(to, "nitrotpm.document", NitroTpmItem::parse(item)?.document),
-        EvidenceKind::Azure | EvidenceKind::Gcp | EvidenceKind::Tpm => {
-            gathered.write(to, &format!("{kind}.item"), item)
+        EvidenceKind::Gcp => {
+            let GcpItem { ak_certificates, ak_public, quote, firmware_log, .. } = GcpItem::parse(item)?;
+            write_quote(gathered, to, &ak_certificates, ak_public, &quote, firmware_log)
+        }
+        // A TPM's parts are gathered one by one.
+        EvidenceKind::Azure | EvidenceKind::Tpm => gathered.write(to, &format!("{kind}.item"), item),
+    }
+}
+
+/// What a provider's TPM quoted, under the names that a TPM's evidence has.
+fn write_quote(
+    gathered: &mut Gathered,
+    to: &Path,
+    certificates: &[&[u8]],
+    public: &[u8],
+    quote: &Signed<'_>,
+    firmware_log: Option<&[u8]>,
+) -> anyhow::Result<()> {
+    for (number, certificate) in certificates.iter().enumerate() {
+        gathered.write(to, &format!("ak-certificate-{number}.der"), certificate)?;
+    }
+    gathered.write(to, "ak.pub", public)?;
+    gathered.write(to, "quote.attest", quote.attest)?;
+    gathered.write(to, "quote.sig", quote.signature)?;
+    match firmware_log {
+        Some(log) => gathered.write(to, "firmware.log", log),
+        None => {
+            gathered.missing.push("firmware log");
+            Ok(())
         }
     }
 }
