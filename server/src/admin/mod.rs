@@ -6,6 +6,8 @@ mod attempts;
 mod endorsement_bundles;
 mod endorsements;
 mod entries;
+#[cfg(test)]
+mod fleet_tests;
 mod fleets;
 mod nodes;
 mod policies;

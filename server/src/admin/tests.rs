@@ -25,9 +25,9 @@ use crate::record::{Audit, FoundCertificate};
 use crate::store::sqlite::{SqliteStore, StoreLimits};
 use crate::store::{Actor, LedgerEntry, LedgerHead, Store};
 
-struct Operated {
-    store: Arc<dyn Store>,
-    channel: Channel,
+pub(super) struct Operated {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) channel: Channel,
     stop: CancellationToken,
     _directory: tempfile::TempDir,
 }
@@ -38,7 +38,7 @@ impl Drop for Operated {
     }
 }
 
-async fn operated(simulated: Simulated) -> Operated {
+pub(super) async fn operated(simulated: Simulated) -> Operated {
     let directory = tempfile::tempdir().unwrap();
     let database = directory.path().join("store.sqlite");
     let trust_domain: holdfast_identity::TrustDomain = "td".parse().unwrap();
@@ -61,7 +61,7 @@ async fn connect(path: &Path) -> Channel {
     Endpoint::from_static("http://holdfast.invalid").connect_with_connector(connector).await.unwrap()
 }
 
-fn code(status: &Status) -> &str {
+pub(super) fn code(status: &Status) -> &str {
     status.metadata().get(CODE_METADATA).unwrap().to_str().unwrap()
 }
 
@@ -303,4 +303,54 @@ async fn a_request_beyond_its_bound_is_refused() {
     let mut nodes = NodesClient::new(operated.channel.clone());
     let keys = vec![admin::AllowedKey { digest: vec![1; 32], label: String::new() }; 10_001];
     assert_eq!(nodes.allow(admin::AllowRequest { keys }).await.unwrap_err().code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn a_bundle_goes_out_of_one_server_and_into_another() {
+    use holdfast_protocol::admin::ImportBundleRequest;
+    let (here, there) = (operated(Simulated::Refused).await, operated(Simulated::Refused).await);
+    let import = admin::ImportEndorsementsRequest {
+        files: vec![root(), root()],
+        class: "cloud".into(),
+        serves: "gcp".into(),
+        ..Default::default()
+    };
+    EndorsementsClient::new(here.channel.clone()).import(import).await.unwrap();
+    let mut endorsements = EndorsementsClient::new(here.channel.clone());
+    let mut parts = endorsements.export(admin::ExportEndorsementsRequest {}).await.unwrap().into_inner();
+    let mut bundle = Vec::new();
+    while let Some(part) = parts.message().await.unwrap() {
+        bundle.extend(part.bytes);
+    }
+    let send = |accept_roots: bool| {
+        let part = |bytes: &[u8]| ImportBundleRequest { bytes: bytes.to_vec(), accept_roots };
+        tokio_stream::iter(bundle.chunks(700).map(part).collect::<Vec<_>>())
+    };
+    let mut endorsements = EndorsementsClient::new(there.channel.clone());
+    let refused = endorsements.import_bundle(send(false)).await.unwrap_err();
+    assert_eq!(code(&refused), "endorsements.unknown_root");
+    let answer = endorsements.import_bundle(send(true)).await.unwrap().into_inner();
+    assert_eq!((answer.new, answer.endorsements.len()), (2, 2));
+    let held = endorsements.list(admin::ListEndorsementsRequest::default()).await.unwrap().into_inner().endorsements;
+    assert!(held.iter().all(|held| (held.serves.as_str(), held.source.as_str()) == ("gcp", "bundle")));
+    assert_eq!(there.store.head().await.unwrap().size, 2, "each import is an act of the operator");
+    let cut = ImportBundleRequest { bytes: bundle[..bundle.len() / 2].to_vec(), accept_roots: true };
+    let refused = endorsements.import_bundle(tokio_stream::iter([cut])).await.unwrap_err();
+    assert_eq!((refused.code(), code(&refused)), (Code::InvalidArgument, "endorsements.bundle_digest"));
+}
+
+#[tokio::test]
+async fn nothing_is_wanted_of_an_empty_server_and_what_it_cannot_fetch_fails() {
+    let operated = operated(Simulated::Refused).await;
+    let mut endorsements = EndorsementsClient::new(operated.channel.clone());
+    let wanted = endorsements.list_wanted(admin::ListWantedRequest {}).await.unwrap().into_inner();
+    assert!(wanted.wanted.is_empty());
+    let about = vec!["tdx/90c06f000000/platform/standard".to_owned(), "what/is/that".to_owned()];
+    let request = admin::RefreshEndorsementsRequest { about };
+    let mut refreshed = endorsements.refresh(request).await.unwrap().into_inner();
+    let mut codes = Vec::new();
+    while let Some(one) = refreshed.message().await.unwrap() {
+        codes.push((one.outcome, one.code));
+    }
+    assert_eq!(codes, vec![("failed".to_owned(), "endorse.missing".to_owned()); 2]);
 }

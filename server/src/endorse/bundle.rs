@@ -155,23 +155,24 @@ pub fn read(
     held: &[Endorsement],
     now: UnixTime,
 ) -> Result<Vec<EndorsementDraft>, BadBundle> {
-    let body = bytes.strip_suffix(b"\n").ok_or(BadBundle::Format)?;
-    let cut = body.iter().rposition(|byte| *byte == b'\n').ok_or(BadBundle::Format)?;
-    let (lines, last) = (bytes.get(..=cut).unwrap_or_default(), body.get(cut + 1..).unwrap_or_default());
-    let mut lines_read = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    let head: Head = lines_read.next().and_then(|line| serde_json::from_slice(line).ok()).ok_or(BadBundle::Format)?;
+    let head = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let head: Head = serde_json::from_slice(head).map_err(|_| BadBundle::Format)?;
     if head.format != FORMAT {
         return Err(BadBundle::Format);
     }
-    let end: End = serde_json::from_slice(last)
-        .map_err(|_| BadBundle::Digest { expected: "nothing".to_owned(), found: Sha256::of(lines).to_string() })?;
+    let cut = || BadBundle::Digest { expected: "nothing".to_owned(), found: Sha256::of(bytes).to_string() };
+    let body = bytes.strip_suffix(b"\n").ok_or_else(cut)?;
+    let end = body.iter().rposition(|byte| *byte == b'\n').ok_or_else(cut)?;
+    let (lines, last) = (bytes.get(..=end).unwrap_or_default(), body.get(end + 1..).unwrap_or_default());
+    let end: End = serde_json::from_slice(last).map_err(|_| cut())?;
     let found = Sha256::of(lines).to_string();
     if found != end.sha256 {
         return Err(BadBundle::Digest { expected: end.sha256, found });
     }
     let mut files = Vec::new();
-    for (at, line) in lines_read.enumerate() {
-        files.extend(file(line, at + 2, now)?);
+    let lines = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    for (at, line) in lines.enumerate().skip(1) {
+        files.extend(file(line, at + 1, now)?);
     }
     let drafts = reading::read(files, &Told::default(), held, EndorsementSource::Bundle, now)?;
     if unknown_roots == UnknownRoots::Refused {

@@ -114,7 +114,7 @@ impl Endorser {
             let roots = inner.trust.roots(EvidenceKind::Tdx);
             let fetched = match &inner.intel {
                 Some(_) => inner.fetch_collateral(kind, &roots, Turn::Waits).await.map(|found| found.is_some()),
-                None => inner.from_directory(kind, about).await,
+                None => inner.renew_by_directory(kind, about).await,
             };
             (EvidenceKind::Tdx, fetched)
         } else if let Some((kind, product)) = read_list(about) {
@@ -211,7 +211,7 @@ impl Inner {
     }
 
     /// Newer collateral from the operator's directory, where there is no service.
-    async fn from_directory(&self, kind: PlatformKind, about: &str) -> Result<bool, EndorseFault> {
+    async fn renew_by_directory(&self, kind: PlatformKind, about: &str) -> Result<bool, EndorseFault> {
         let roots = self.trust.roots(EvidenceKind::Tdx);
         match self.collateral_in(Place::Directory, kind, &roots).await?.into_iter().next() {
             Some(found) => {

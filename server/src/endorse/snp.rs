@@ -94,7 +94,11 @@ impl Endorser {
             }
         }
         if let Some((key, der)) = issuer_missing {
-            return self.with_fetched_issuer(key, &der, roots, asker).await;
+            let proven = self.with_fetched_issuer(key, &der, roots, asker).await?;
+            // If it is forged, the right one may be had all the same.
+            if !proven.is_empty() {
+                return Ok(found("service", proven));
+            }
         }
         for key in &keys {
             if let Some(vek) = self.fetch_vek(key, roots, asker).await? {
@@ -155,7 +159,7 @@ impl Endorser {
             let url = self.0.amd.as_ref().map_or_else(|| path.clone(), |amd| amd.url(&path));
             self.0.want(EvidenceKind::Snp, &about, url, fault.code(), asker);
         })?;
-        Ok(found("service", found_one.into_iter().collect()))
+        Ok(found_one.into_iter().collect())
     }
 
     /// Joins a fetch, or begins it with a turn.

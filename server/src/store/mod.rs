@@ -6,7 +6,7 @@
 pub mod attempts;
 pub mod changes;
 #[cfg(test)]
-mod conformance;
+pub(crate) mod conformance;
 pub mod endorsements;
 pub mod entries;
 pub mod entry_rules;

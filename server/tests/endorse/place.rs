@@ -30,7 +30,7 @@ impl Trust for Trusting {
 }
 
 pub(crate) struct Place {
-    pub(crate) directory: tempfile::TempDir,
+    _directory: tempfile::TempDir,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) trust: Arc<Trusting>,
     pub(crate) service: StandIn,
@@ -67,7 +67,7 @@ impl Place {
         let store: Arc<dyn Store> = Arc::new(store);
         let trust = Arc::new(Trusting::default());
         let endorser = Endorser::new(store.clone(), trust.clone(), settings);
-        Self { directory, store, trust, service, endorser }
+        Self { _directory: directory, store, trust, service, endorser }
     }
 
     /// The same store with an endorser that remembers nothing: a server that was restarted.

@@ -52,11 +52,14 @@ fn measured() -> Vec<Vec<u8>> {
     vec![firmware, eif, uki]
 }
 
+fn launch(firmware: &[u8]) -> Launch<'_> {
+    let cpu = CpuSignature::new(0);
+    Launch { firmware, kernel: None, vcpus: 2, cpu, guest_features: 1, vmm: Vmm::Qemu }
+}
+
 #[test]
 fn firmware_and_images_that_are_measured() {
     let seeds = measured();
-    let cpu = CpuSignature::new(0);
-    let launch = |firmware| Launch { firmware, kernel: None, vcpus: 2, cpu, guest_features: 1, vmm: Vmm::Qemu };
     assert!(launch(&seeds[0]).measure().is_ok() && mrtd(&seeds[0], PageOrder::EachPage).is_ok());
     assert!(Uki::parse(&seeds[2], 0).is_ok(), "{:?}", Uki::parse(&seeds[2], 0));
     fuzz("measured", &seeds, |bytes| {

@@ -146,7 +146,7 @@ impl Reading<'_> {
                 return Err(NotImported::OtherClass { file, name, class: *class });
             }
             (Some(class), _) => class,
-            (None, Some(KnownRoot { class, .. })) => *class,
+            (None, Some(known)) => known.class,
             (None, None) => return Err(NotImported::NoClass { file: file.name.clone() }),
         };
         let serves = match (self.told(file).serves, known) {

@@ -80,7 +80,7 @@ pub(super) fn clock(reset_count: u32, clock: u64) -> ClockReading {
 }
 
 /// A good first attempt of the machine that `n` stands for.
-pub(super) fn enrolment(n: u8) -> Attempt {
+pub(crate) fn enrolment(n: u8) -> Attempt {
     let attempt = AttemptId(draw());
     let spiffe_id = id(&format!("/holdfast/node/tpm/{n}"));
     Attempt {
