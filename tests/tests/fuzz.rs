@@ -6,6 +6,8 @@
 mod measurement;
 #[path = "fuzz/tdx.rs"]
 mod tdx;
+#[path = "fuzz/vtpm.rs"]
+mod vtpm;
 
 use std::time::{Duration, Instant};
 

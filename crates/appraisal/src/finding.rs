@@ -77,6 +77,7 @@ pub enum Kind {
     EvidenceLacks,
     LowProvenance,
     UnpinnedIdKey,
+    UnpinnedParavisor,
 }
 
 impl Kind {
@@ -123,6 +124,7 @@ impl Kind {
             Self::EvidenceLacks => "policy.lint.evidence_lacks",
             Self::LowProvenance => "policy.lint.low_provenance",
             Self::UnpinnedIdKey => "policy.lint.unpinned_id_key",
+            Self::UnpinnedParavisor => "policy.lint.unpinned_paravisor",
         }
     }
 
@@ -168,6 +170,7 @@ impl Kind {
             | Self::TtlOutlivesEvidence
             | Self::EvidenceLacks
             | Self::UnpinnedIdKey
+            | Self::UnpinnedParavisor
             | Self::ReferenceFileMissing => Severity::Error,
         }
     }

@@ -12,6 +12,8 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests draw their own randomness and read vectors"))]
 
+mod asked;
+pub mod azure;
 pub mod binding;
 pub mod challenge;
 mod class;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use holdfast_evidence::crypto::sha256;
+use holdfast_evidence::crypto::{PublicKey, sha256};
 use holdfast_evidence::tpm::endorsement::{Anchor, Roots, Sha1Signatures};
 use holdfast_evidence::x509::manifest::known_root;
 use holdfast_evidence::{EvidenceKind, TrustClass};
@@ -85,6 +85,12 @@ pub(super) fn trusted(flags: &Flags, kind: EvidenceKind, offered: &[Vec<u8>]) ->
 /// Whether a certificate names itself as its issuer.
 pub(super) fn is_self_issued(der: &[u8]) -> bool {
     names(der).is_some_and(|(subject, issuer)| subject == issuer)
+}
+
+/// The key that a certificate is for, if it is one of ours.
+pub(super) fn key(der: &[u8]) -> Option<PublicKey> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(der).ok()?;
+    PublicKey::from_spki(certificate.public_key().raw).ok()
 }
 
 /// Certificates with the file that each is in; at least one.

@@ -1,17 +1,22 @@
 //! `inspect`: verifies raw evidence files as the field's tools write them, and shows what event logs say. Offline: no
 //! challenge was drawn, so that nobody can say here that the evidence is fresh unless the nonce is given.
 
+mod azure;
+mod azure_hardware;
 mod certificates;
 mod event_log;
 mod facts;
 mod flags;
 mod forms;
+mod gcp;
 mod nitro;
 mod quote;
 mod report;
 mod snp;
 mod tdx;
+mod tools;
 mod tpm;
+mod vtpm;
 
 use std::io::Write;
 
@@ -39,6 +44,10 @@ enum What {
     Nitro(Box<nitro::InspectNitro>),
     /// Verify the attestation document of an EC2 instance with a NitroTPM.
     Nitrotpm(Box<nitro::InspectNitroTpm>),
+    /// Verify evidence of Azure's virtual TPM: of a confidential VM, or with its key's certificate.
+    Azure(Box<azure::InspectAzure>),
+    /// Verify a quote of Google Cloud's virtual TPM with its key's certificate.
+    Gcp(Box<gcp::InspectGcp>),
     /// Show the events of a firmware log, the registers they lead to, and what they prove.
     EventLog(event_log::InspectEventLog),
 }
@@ -51,6 +60,8 @@ impl Inspect {
             What::Tdx(tdx) => tdx.run(format, out),
             What::Nitro(nitro) => nitro.run(format, out),
             What::Nitrotpm(nitrotpm) => nitrotpm.run(format, out),
+            What::Azure(azure) => azure.run(format, out),
+            What::Gcp(gcp) => gcp.run(format, out),
             What::EventLog(log) => log.run(format, out),
         }
     }

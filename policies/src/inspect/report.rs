@@ -50,6 +50,8 @@ refusal_from!(
     holdfast_evidence::tpm::Unverified,
     holdfast_evidence::snp::Unverified,
     holdfast_evidence::tdx::Unverified,
+    holdfast_evidence::azure::Unverified,
+    holdfast_evidence::gcp::Unverified,
     holdfast_evidence::nitro::Unverified,
     holdfast_evidence::nitrotpm::Unverified,
     holdfast_evidence::nitrotpm::QuoteRefused,

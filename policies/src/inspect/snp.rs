@@ -168,7 +168,7 @@ impl InspectSnp {
 }
 
 /// The certificates in PEM, in DER, or in a GHCB table.
-fn certificates_in(bytes: &[u8]) -> Result<Vec<Vec<u8>>, Unverified> {
+pub(super) fn certificates_in(bytes: &[u8]) -> Result<Vec<Vec<u8>>, Unverified> {
     let is_certificate = bytes.starts_with(b"-----BEGIN") || bytes.first() == Some(&0x30);
     let found =
         if is_certificate { bundle(bytes) } else { CertificateTable::parse(bytes).and_then(|t| t.certificates()) };
@@ -176,7 +176,7 @@ fn certificates_in(bytes: &[u8]) -> Result<Vec<Vec<u8>>, Unverified> {
 }
 
 /// The first certificate that is a VEK's; where there is none, why the first certificate is none.
-fn pick(certificates: &[Vec<u8>]) -> Result<(Vec<u8>, Vek), Unverified> {
+pub(super) fn pick(certificates: &[Vec<u8>]) -> Result<(Vec<u8>, Vek), Unverified> {
     let mut refusal = Unverified::VekMalformed { what: "certificate" };
     for (at, der) in certificates.iter().enumerate() {
         match Vek::parse(der) {
@@ -190,8 +190,12 @@ fn pick(certificates: &[Vec<u8>]) -> Result<(Vec<u8>, Vek), Unverified> {
 
 fn add_crl(roots: &mut Roots, path: &Path) -> anyhow::Result<()> {
     use anyhow::Context as _;
+    roots.add_crl(&crl(path)?).with_context(|| format!("revocation list in {}", path.display()))
+}
+
+/// The revocation list in a file, DER.
+pub(super) fn crl(path: &Path) -> anyhow::Result<Vec<u8>> {
     let bytes = forms::read(path)?;
     let pem = x509_parser::pem::parse_x509_pem(&bytes).ok().filter(|(_, pem)| pem.label.ends_with("CRL"));
-    let bytes = pem.map_or(bytes.clone(), |(_, pem)| pem.contents);
-    roots.add_crl(&bytes).with_context(|| format!("revocation list in {}", path.display()))
+    Ok(pem.map_or(bytes.clone(), |(_, pem)| pem.contents))
 }

@@ -90,7 +90,7 @@ pub(super) struct InspectTdx {
     flags: Flags,
 }
 
-fn measurement(text: &str) -> Result<[u8; 48], String> {
+pub(super) fn measurement(text: &str) -> Result<[u8; 48], String> {
     let mut bytes = [0; 48];
     let expected = |_| "expected 96 digits of hex".to_owned();
     hex::decode_to_slice(text.trim_start_matches("0x"), &mut bytes).map_err(expected)?;
@@ -150,13 +150,13 @@ impl InspectTdx {
 }
 
 /// A file of collateral and where it came from: one that somebody named, or one of many in a folder.
-struct CollateralFile {
+pub(super) struct CollateralFile {
     bytes: Vec<u8>,
     is_named: bool,
 }
 
 /// Reads all files before anything is checked.
-fn collateral_files(paths: &[PathBuf]) -> anyhow::Result<Vec<CollateralFile>> {
+pub(super) fn collateral_files(paths: &[PathBuf]) -> anyhow::Result<Vec<CollateralFile>> {
     let mut files = Vec::new();
     for path in paths {
         if path.is_dir() {
@@ -182,7 +182,7 @@ fn folder(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
 
 /// What the files say about this platform, checked. A folder may hold other things too; a file that was named must be
 /// collateral.
-fn collateral(
+pub(super) fn collateral(
     files: &[CollateralFile],
     pck: &VerifiedPck,
     roots: &Roots,

@@ -21,7 +21,12 @@ fn certificate(name: &str, extension: Option<Vec<u8>>) -> Vec<u8> {
 }
 
 fn der(tag: u8, content: &[u8]) -> Vec<u8> {
-    [&[tag, 0x82][..], &u16::try_from(content.len()).unwrap().to_be_bytes(), content].concat()
+    let length = u16::try_from(content.len()).unwrap().to_be_bytes();
+    match length {
+        [0, short @ ..0x80] => [&[tag, short], content].concat(),
+        [0, long] => [&[tag, 0x81, long], content].concat(),
+        long => [&[tag, 0x82][..], &long, content].concat(),
+    }
 }
 
 fn sgx_extension() -> Vec<u8> {

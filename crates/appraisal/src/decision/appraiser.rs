@@ -77,16 +77,16 @@ impl Appraiser {
             return Err(refused(Reason::NoEvidence, "verified evidence", "none"));
         };
         let mut facts = first.facts(ownership, &self.logs);
-        let mut kinds = vec![first.kind()];
+        let mut words = first.words();
         for item in others {
             if item.challenge_id() != first.challenge_id() || item.node_key_spki() != first.node_key_spki() {
                 let expected = "items that answer one challenge with one key";
                 return Err(refused(Reason::EvidenceOfTwoBindings, expected, "items of different answers"));
             }
-            if kinds.contains(&item.kind()) {
-                return Err(refused(Reason::EvidenceTwice, "one item of each kind", item.kind().as_str()));
+            if item.words().iter().any(|word| words.contains(word)) {
+                return Err(refused(Reason::EvidenceTwice, "one item that says each thing", item.kind().as_str()));
             }
-            kinds.push(item.kind());
+            words.extend(item.words());
             facts.join(item.facts(ownership, &self.logs));
         }
         match items.iter().find_map(|item| item.lacks(policy)) {

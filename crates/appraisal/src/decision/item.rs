@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use holdfast_evidence::azure::{AzureClaims, VerifiedHardware};
 use holdfast_evidence::gcp::GcpClaims;
 use holdfast_evidence::nitro::NitroClaims;
 use holdfast_evidence::nitrotpm::NitroTpmClaims;
@@ -14,7 +15,7 @@ use holdfast_evidence::{EvidenceKind, Provenance, Verified};
 use holdfast_identity::UnixTime;
 
 use super::ownership::Ownership;
-use crate::facts::{self, Facts, LogFacts, NitroSources, TpmSources};
+use crate::facts::{self, AzureSources, Facts, LogFacts, NitroSources, TpmSources};
 use crate::policy::Policy;
 
 /// One item of verified evidence.
@@ -26,6 +27,8 @@ pub enum VerifiedItem<'a> {
     Snp(&'a Verified<SnpClaims>),
     /// Of an Intel TDX guest.
     Tdx(&'a Verified<TdxClaims>),
+    /// Of an Azure machine with its virtual TPM.
+    Azure(&'a Verified<AzureClaims>),
     /// Of a Google Cloud instance with its virtual TPM.
     Gcp(&'a Verified<GcpClaims>),
     /// Of a Nitro Enclave.
@@ -58,9 +61,26 @@ impl VerifiedItem<'_> {
             Self::Tpm(_) => EvidenceKind::Tpm,
             Self::Snp(_) => EvidenceKind::Snp,
             Self::Tdx(_) => EvidenceKind::Tdx,
+            Self::Azure(_) => EvidenceKind::Azure,
             Self::Gcp(_) => EvidenceKind::Gcp,
             Self::Nitro(_) => EvidenceKind::Nitro,
             Self::NitroTpm(_) => EvidenceKind::NitroTpm,
+        }
+    }
+
+    /// The kinds in whose words its facts are said: two items that say the same thing of different machines would leave
+    /// nobody knowing which of them is meant.
+    pub(super) fn words(&self) -> Vec<EvidenceKind> {
+        match self {
+            Self::Azure(verified) => {
+                let hardware = verified.claims().machine.hardware().map(|hardware| match hardware {
+                    VerifiedHardware::Snp(_) => EvidenceKind::Snp,
+                    VerifiedHardware::Tdx(_) => EvidenceKind::Tdx,
+                });
+                [EvidenceKind::Azure, EvidenceKind::Tpm].into_iter().chain(hardware).collect()
+            }
+            Self::Gcp(_) => vec![EvidenceKind::Gcp, EvidenceKind::Tpm],
+            Self::Tpm(_) | Self::Snp(_) | Self::Tdx(_) | Self::Nitro(_) | Self::NitroTpm(_) => vec![self.kind()],
         }
     }
 
@@ -69,6 +89,7 @@ impl VerifiedItem<'_> {
             Self::Tpm(verified) => verified.challenge_id(),
             Self::Snp(verified) => verified.challenge_id(),
             Self::Tdx(verified) => verified.challenge_id(),
+            Self::Azure(verified) => verified.challenge_id(),
             Self::Gcp(verified) => verified.challenge_id(),
             Self::Nitro(verified) => verified.challenge_id(),
             Self::NitroTpm(verified) => verified.challenge_id(),
@@ -81,6 +102,7 @@ impl VerifiedItem<'_> {
             Self::Tpm(verified) => verified.claims().node_key.spki(),
             Self::Snp(verified) => verified.claims().node_key.spki(),
             Self::Tdx(verified) => verified.claims().node_key.spki(),
+            Self::Azure(verified) => verified.claims().node_key.spki(),
             Self::Gcp(verified) => verified.claims().node_key.spki(),
             Self::Nitro(verified) => verified.claims().node_key.spki(),
             Self::NitroTpm(verified) => verified.claims().node_key.spki(),
@@ -93,6 +115,7 @@ impl VerifiedItem<'_> {
             Self::Tpm(_) => None,
             Self::Snp(verified) => Some(verified.claims().not_after),
             Self::Tdx(verified) => Some(verified.claims().not_after),
+            Self::Azure(verified) => Some(verified.claims().not_after),
             Self::Gcp(verified) => Some(verified.claims().not_after),
             Self::Nitro(verified) => Some(verified.claims().not_after),
             Self::NitroTpm(verified) => Some(verified.claims().not_after),
@@ -103,6 +126,7 @@ impl VerifiedItem<'_> {
     fn selection(&self) -> Option<PcrSelection> {
         match self {
             Self::Tpm(verified) => Some(verified.claims().selection),
+            Self::Azure(verified) => Some(verified.claims().boot.selection),
             Self::Gcp(verified) => Some(verified.claims().boot.selection),
             Self::Snp(_) => None,
             Self::Tdx(_) => None,
@@ -138,6 +162,7 @@ impl VerifiedItem<'_> {
             }
             Self::Snp(verified) => facts::snp(&verified.claims().report),
             Self::Tdx(verified) => facts::tdx(verified.claims(), ownership),
+            Self::Azure(verified) => facts::azure(&AzureSources::from(verified.claims())),
             Self::Gcp(verified) => facts::gcp(verified.claims()),
             Self::Nitro(verified) => facts::nitro(&NitroSources::from(verified.claims())),
             Self::NitroTpm(verified) => facts::nitrotpm(&NitroSources::from(verified.claims()), None),

@@ -19,7 +19,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub use azure::AzureFact;
+pub use azure::{AzureFact, AzureSources, azure};
 pub use boot::boot;
 pub use gcp::{GcpFact, gcp, gcp_instance, gcp_quote};
 use holdfast_evidence::crypto::Digest;

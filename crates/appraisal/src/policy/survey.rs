@@ -1,11 +1,11 @@
 //! What shows only over all rules together: rules that nothing reaches, alternatives past their date.
 
-use holdfast_evidence::{EvidenceKind, Provenance};
+use holdfast_evidence::{EvidenceKind, Provenance, TrustClass};
 use holdfast_identity::UnixTime;
 
-use super::rule::{Alternative, Rule};
+use super::rule::{Alternative, Factor, Rule};
 use super::{Condition, implication, moment};
-use crate::facts::{FactId, NitroTpmFact, SnpFact, Subject};
+use crate::facts::{AzureFact, FactId, NitroTpmFact, SnpFact, Subject, TdxFact};
 use crate::finding::{Finding, Kind};
 
 /// Rules and alternatives that an earlier one always takes the machine from.
@@ -84,12 +84,44 @@ pub(super) fn id_keys(file: &str, rules: &[Rule]) -> Vec<Finding> {
     findings
 }
 
+/// Rules that take the word of an Azure machine's paravisor without saying which paravisor: whoever has a chip of the
+/// right make writes one that says anything. A virtual TPM with the provider's certificate alone has none.
+pub(super) fn paravisors(file: &str, rules: &[Rule]) -> Vec<Finding> {
+    let pins = |condition: &Condition| {
+        matches!(
+            condition.fact,
+            FactId::Snp(SnpFact::Measurement | SnpFact::Launch | SnpFact::IdKeyDigest | SnpFact::AuthorKeyDigest)
+                | FactId::Tdx(TdxFact::MrTd | TdxFact::Launch)
+        ) && condition.test.gives_the_value()
+    };
+    let takes_its_word = |rule: &&Rule| {
+        let needs_hardware = |class: &TrustClass| !matches!(class, TrustClass::Cloud | TrustClass::Simulated);
+        let in_alternatives = !rule.alternatives.is_empty()
+            && rule.alternatives.iter().all(|alternative| alternative.require.iter().any(pins));
+        rule.evidence.contains(&EvidenceKind::Azure)
+            && rule.trust_classes.iter().any(needs_hardware)
+            && !rule.ownership.contains(&Factor::Launch)
+            && !rule.require.iter().any(pins)
+            && !in_alternatives
+    };
+    let found = rules.iter().filter(takes_its_word).map(|rule| {
+        let message = format!(
+            "rule {:?} takes the word of any paravisor: whoever has a genuine processor writes one that names your machines",
+            rule.name
+        );
+        let suggestion = "pin it: snp.id_key_digest, snp.measurement or tdx.mrtd, in every alternative".to_owned();
+        finding(file, rule.line, rule.column, Kind::UnpinnedParavisor, message, Some(suggestion))
+    });
+    found.collect()
+}
+
 /// Who stands behind a fact, where that is less than its name suggests.
 fn lower_than_its_name(fact: FactId, sayers: &[EvidenceKind]) -> Option<(&'static str, Provenance)> {
     match fact {
         FactId::NitroTpm(NitroTpmFact::PublicKey | NitroTpmFact::QuotePcrDigest) => {
             Some(("whoever is root on the instance", Provenance::Unauthenticated))
         }
+        FactId::Azure(AzureFact::UserData) => Some(("whoever is root in the guest", Provenance::Unauthenticated)),
         _ if fact.kind() != EvidenceKind::Tpm || sayers.contains(&EvidenceKind::Tpm) => None,
         _ if sayers.first() == Some(&EvidenceKind::Azure) => {
             Some(("Azure's paravisor or platform", Provenance::Paravisor))

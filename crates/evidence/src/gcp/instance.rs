@@ -92,9 +92,14 @@ impl SecurityProperties {
             }
             last = Some(tag);
             match tag {
-                0 => version = Some(number(any.data, "security_version")?.1),
+                0 => {
+                    let (rest, number) = number(any.data, "security_version")?;
+                    ended(rest, "security_version")?;
+                    version = Some(number);
+                }
                 1 => {
-                    let (_, flag) = Boolean::from_der(any.data).map_err(|_| encoding("is_production"))?;
+                    let (rest, flag) = Boolean::from_der(any.data).map_err(|_| encoding("is_production"))?;
+                    ended(rest, "is_production")?;
                     production = Some(flag.bool());
                 }
                 _ => {}
@@ -126,6 +131,11 @@ fn number<'a>(der: &'a [u8], field: &'static str) -> Result<(&'a [u8], u64), Mal
     Ok((rest, number.as_u64().map_err(|_| encoding(field))?))
 }
 
+/// Nothing follows the one element of an explicit tag.
+const fn ended(rest: &[u8], field: &'static str) -> Result<(), Malformed> {
+    if rest.is_empty() { Ok(()) } else { Err(malformed(field, Defect::Trailing { left: rest.len() })) }
+}
+
 const fn encoding(field: &'static str) -> Malformed {
     malformed(field, Defect::Encoding)
 }
@@ -149,7 +159,7 @@ mod tests {
             instance,
             Instance {
                 zone: "us-central1-a".to_owned(),
-                project_number: 995_085_049_500,
+                project_number: 995_081_019_036,
                 project_id: "core-eso".to_owned(),
                 instance_id: 6_524_697_943_022_743_941,
                 instance_name: "instance-1".to_owned(),
@@ -165,5 +175,13 @@ mod tests {
             assert!(Instance::parse(&whole[..length]).is_err(), "{length}");
         }
         assert!(Instance::parse(&[whole, vec![0]].concat()).is_err());
+        // one more element inside the explicit tags of version and production
+        for (from, to) in [("a003020100", "a006020100020100"), ("a1030101ff", "a1060101ff0101ff")] {
+            let longer = REAL.replacen("3059", "305c", 1).replacen("a020301e", "a0233021", 1).replacen(from, to, 1);
+            assert_eq!(
+                Instance::parse(&hex::decode(longer).unwrap()).unwrap_err().defect,
+                Defect::Trailing { left: 3 }
+            );
+        }
     }
 }

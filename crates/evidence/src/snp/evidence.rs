@@ -2,7 +2,6 @@
 
 use holdfast_identity::UnixTime;
 
-use super::certificate::{self, Vek, issuer_name};
 use super::checks;
 use super::claims::SnpClaims;
 use super::error::Unverified;
@@ -10,7 +9,7 @@ use super::item::SnpItem;
 use super::kds::SnpWants;
 use super::report::Report;
 use super::table::CertificateTable;
-use super::verify::{SnpEndorsements, fits, verify_report};
+use super::verify::{SnpEndorsements, verify_report};
 use crate::EvidenceKind;
 use crate::binding::Binding;
 use crate::challenge::Commitment;
@@ -59,18 +58,7 @@ impl<'a> Evidence<'a> for SnpEvidence<'a> {
     }
 
     fn wants(&self) -> SnpWants {
-        let mut wants = SnpWants::of(&self.report);
-        let parsed: Vec<_> = self.certificates.iter().filter_map(|der| certificate::parse(der)).collect();
-        let mut veks = parsed.iter().filter_map(|certificate| Vek::read(certificate).ok());
-        if let Some(vek) = veks.find(|vek| fits(&self.report, vek).is_ok()) {
-            let issuer = issuer_name(vek.kind, vek.product);
-            let is_issuer = |name: Option<&str>| name == Some(&issuer);
-            wants.product = Some(vek.product);
-            wants.vek_came_along = true;
-            wants.issuer_came_along =
-                parsed.iter().any(|certificate| is_issuer(certificate::common_name(certificate.subject())));
-        }
-        wants
+        SnpWants::beside(&self.report, &self.certificates)
     }
 
     fn verify(

@@ -2,9 +2,11 @@
 //! `https://kdsintf.amd.com`) has it. Fetches nothing.
 
 use super::bits::VekKind;
+use super::certificate::{self, Vek, issuer_name};
 use super::product::Product;
 use super::report::{Report, TcbOf};
 use super::tcb::Tcb;
+use super::verify::fits;
 
 /// What must be at hand before a report can be verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +26,7 @@ pub struct SnpWants {
 }
 
 impl SnpWants {
-    pub(super) fn of(report: &Report) -> Self {
+    fn of(report: &Report) -> Self {
         Self {
             kind: report.key_info().signed_by(),
             product: report.product(),
@@ -33,6 +35,22 @@ impl SnpWants {
             vek_came_along: false,
             issuer_came_along: false,
         }
+    }
+
+    /// What a report wants that came with these certificates, DER.
+    pub(crate) fn beside(report: &Report, certificates: &[Vec<u8>]) -> Self {
+        let mut wants = SnpWants::of(report);
+        let parsed: Vec<_> = certificates.iter().filter_map(|der| certificate::parse(der)).collect();
+        let mut veks = parsed.iter().filter_map(|certificate| Vek::read(certificate).ok());
+        if let Some(vek) = veks.find(|vek| fits(report, vek).is_ok()) {
+            let issuer = issuer_name(vek.kind, vek.product);
+            let is_issuer = |name: Option<&str>| name == Some(&issuer);
+            wants.product = Some(vek.product);
+            wants.vek_came_along = true;
+            wants.issuer_came_along =
+                parsed.iter().any(|certificate| is_issuer(certificate::common_name(certificate.subject())));
+        }
+        wants
     }
 
     /// The reported TCB by component, in the layout of that product.

@@ -36,6 +36,12 @@ pub struct TdxWants {
     pub collateral: Option<PlatformKind>,
 }
 
+impl TdxWants {
+    pub(crate) fn of(quote: &Quote<'_>) -> Self {
+        Self { collateral: claimed_kind(quote) }
+    }
+}
+
 impl<'a> TdxEvidence<'a> {
     /// The quote as claimed.
     #[must_use]
@@ -63,7 +69,7 @@ impl<'a> Evidence<'a> for TdxEvidence<'a> {
     }
 
     fn wants(&self) -> TdxWants {
-        TdxWants { collateral: claimed_kind(&self.quote) }
+        TdxWants::of(&self.quote)
     }
 
     fn verify(

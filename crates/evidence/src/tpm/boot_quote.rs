@@ -13,7 +13,7 @@ use super::item::Signed;
 use super::pcr::{PcrIndex, PcrSelection, PcrSet, PcrValues};
 use super::replayed::ReplayedLog;
 use super::signature::Signature;
-use crate::crypto;
+use crate::crypto::{self, HashAlg};
 
 /// What a virtual TPM's quote proves of a boot; worth what stands behind the key that signed it.
 #[derive(Clone, Debug)]
@@ -52,19 +52,25 @@ pub struct QuoteAsked<'a> {
     pub selection: PcrSelection,
 }
 
-impl QuotedBoot {
-    /// Verifies the quote `signed` by `ak`, over exactly what was asked. `log` is the firmware's, `claims` are values of
-    /// PCRs that no log covers: both are worth what pcrDigest makes of them.
+/// A quote that its key signed, over what was asked; what it covers has not been looked at yet. Made by
+/// [`SignedQuote::verify`] alone.
+#[derive(Clone, Debug)]
+pub struct SignedQuote<'a> {
+    attest: Attest<'a>,
+    hash: HashAlg,
+    asked: PcrSelection,
+}
+
+impl<'a> SignedQuote<'a> {
+    /// Checks everything about the quote `signed` but the state that it is about.
     ///
     /// # Errors
     /// The first check that fails, as for a TPM of one's own.
     pub fn verify(
-        signed: &Signed<'_>,
+        signed: &Signed<'a>,
         ak: &AttestationKey<'_>,
         place: KeyPlace,
         asked: &QuoteAsked<'_>,
-        log: Option<&[u8]>,
-        claims: &[(PcrIndex, &[u8])],
     ) -> Result<Self, Unverified> {
         let attest = Attest::parse(signed.attest)?;
         let signature = Signature::parse(signed.signature)?;
@@ -77,28 +83,56 @@ impl QuotedBoot {
             checks::signer(statement, &attest, ak, AkParent::Endorsement)?;
         }
         checks::signature(statement, ak, &attest, &signature)?;
-        let quote = checks::quote_info(&attest)?;
-        checks::selection(quote, &asked.selection)?;
-        let bank = asked.selection.bank;
+        Ok(Self { attest, hash: ak.hash(), asked: asked.selection })
+    }
+
+    /// What the quote proves. `log` is the firmware's, `claims` are values of PCRs that no log covers: both are worth
+    /// what pcrDigest makes of them.
+    ///
+    /// # Errors
+    /// The first check that fails, as for a TPM of one's own.
+    pub fn prove(&self, log: Option<&[u8]>, claims: &[(PcrIndex, &[u8])]) -> Result<QuotedBoot, Unverified> {
+        let Self { attest, hash, asked } = self;
+        let quote = checks::quote_info(attest)?;
+        checks::selection(quote, asked)?;
+        let bank = asked.bank;
         let parsed = log.map(EventLog::parse).transpose()?;
         let replay = parsed.as_ref().map(|log| log.replay(bank)).transpose()?;
         let ProvenPcrs { values, replayed, untouched } =
-            checks::pcr_values(quote, &asked.selection, ak.hash(), replay.as_ref(), claims)?;
+            checks::pcr_values(quote, asked, *hash, replay.as_ref(), claims)?;
         let log = match (parsed, replay, log) {
             (Some(parsed), Some(replay), Some(bytes)) => {
                 Some(Arc::new(ReplayedLog::derive(crypto::sha256(&[bytes]), &parsed, replay, replayed)?))
             }
             _ => None,
         };
-        Ok(Self {
+        Ok(QuotedBoot {
             clock: attest.clock,
             firmware_version: attest.firmware_version,
-            selection: asked.selection,
+            selection: *asked,
             pcrs: values,
             replayed,
             untouched,
             log,
         })
+    }
+}
+
+impl QuotedBoot {
+    /// Verifies the quote `signed` by `ak`, over exactly what was asked: [`SignedQuote::verify`], then
+    /// [`SignedQuote::prove`].
+    ///
+    /// # Errors
+    /// The first check that fails, as for a TPM of one's own.
+    pub fn verify(
+        signed: &Signed<'_>,
+        ak: &AttestationKey<'_>,
+        place: KeyPlace,
+        asked: &QuoteAsked<'_>,
+        log: Option<&[u8]>,
+        claims: &[(PcrIndex, &[u8])],
+    ) -> Result<Self, Unverified> {
+        SignedQuote::verify(signed, ak, place, asked)?.prove(log, claims)
     }
 
     /// What the firmware log proves; `None` without a log.

@@ -32,7 +32,7 @@ pub use attest::{
     ATTEST_BYTES_MAX, Attest, Body, CertifyInfo, QuoteInfo, TPM_GENERATED, TPM_ST_ATTEST_CERTIFY, TPM_ST_ATTEST_QUOTE,
 };
 pub use attributes::Attributes;
-pub use boot_quote::{KeyPlace, QuoteAsked, QuotedBoot};
+pub use boot_quote::{KeyPlace, QuoteAsked, QuotedBoot, SignedQuote};
 pub use claims::TpmClaims;
 pub use clock::{ClockInfo, Progress};
 pub use credential::{

@@ -71,7 +71,8 @@ impl Machine {
             | VerifiedEvidence::Tdx(_)
             | VerifiedEvidence::Nitro(_)
             | VerifiedEvidence::NitroTpm(_)
-            | VerifiedEvidence::Gcp(_) => None,
+            | VerifiedEvidence::Gcp(_)
+            | VerifiedEvidence::Azure(_) => None,
         });
         Candidate {
             trust_class: class.map(|class| class.to_string()).unwrap_or_default(),

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use holdfast_appraisal::decision::{InventoryAnswer, Listing, VerifiedItem};
 use holdfast_appraisal::facts::{Shape, Subject, owner_digest, owner_marks};
 use holdfast_appraisal::{Facts, Ownership};
+use holdfast_evidence::azure::{AzureClaims, AzureMachine, VerifiedHardware};
 use holdfast_evidence::gcp::GcpClaims;
 use holdfast_evidence::nitro::NitroClaims;
 use holdfast_evidence::nitrotpm::NitroTpmClaims;
@@ -39,6 +40,7 @@ pub(super) enum VerifiedEvidence {
     Nitro(Box<Verified<NitroClaims>>),
     NitroTpm(Box<Verified<NitroTpmClaims>>),
     Gcp(Box<Verified<GcpClaims>>),
+    Azure(Box<Verified<AzureClaims>>),
 }
 
 /// The root that vouches for an item.
@@ -58,6 +60,7 @@ impl VerifiedEvidence {
             Self::Nitro(_) => EvidenceKind::Nitro,
             Self::NitroTpm(_) => EvidenceKind::NitroTpm,
             Self::Gcp(_) => EvidenceKind::Gcp,
+            Self::Azure(_) => EvidenceKind::Azure,
         }
     }
 
@@ -70,6 +73,7 @@ impl VerifiedEvidence {
             Self::Nitro(verified) => VerifiedItem::Nitro(verified),
             Self::NitroTpm(verified) => VerifiedItem::NitroTpm(verified),
             Self::Gcp(verified) => VerifiedItem::Gcp(verified),
+            Self::Azure(verified) => VerifiedItem::Azure(verified),
         }
     }
 
@@ -79,7 +83,8 @@ impl VerifiedEvidence {
         self.item().described(&Ownership { inventory: inventory.collect(), ..Ownership::unknown() })
     }
 
-    /// By what the machine is recognised: its endorsement keys, or the facts that name it.
+    /// By what the machine is recognised: its endorsement keys, or the facts that name it. What another kind's report
+    /// inside the evidence says of itself names nobody: it is made anew at each boot.
     fn marks(&self, listed: &BTreeSet<Sha256>) -> Vec<Mark> {
         if let Self::Tpm(verified) = self {
             return tpm::marks(&verified.claims().eks);
@@ -87,7 +92,8 @@ impl VerifiedEvidence {
         let facts = self.facts(listed);
         let naming = facts.iter().filter(|(id, _)| {
             let definition = id.definition();
-            definition.subject == Subject::Machine && definition.shape == Shape::One
+            let is_own = id.kind() == self.kind();
+            is_own && definition.subject == Subject::Machine && definition.shape == Shape::One
         });
         let mark = |(id, fact): (holdfast_appraisal::FactId, &holdfast_appraisal::Fact)| {
             let value = fact.values.first()?;
@@ -113,6 +119,7 @@ impl VerifiedEvidence {
             Self::Nitro(verified) => Some(&verified.claims().root),
             Self::NitroTpm(verified) => Some(&verified.claims().root),
             Self::Gcp(verified) => Some(&verified.claims().root),
+            Self::Azure(verified) => Some(&verified.claims().root),
         }
     }
 
@@ -149,6 +156,7 @@ impl VerifiedEvidence {
             Self::Nitro(verified) => format!("Nitro enclave {}", verified.claims().module_id.as_str()),
             Self::NitroTpm(verified) => format!("NitroTPM of {}", verified.claims().module_id.instance_id()),
             Self::Gcp(verified) => format!("Google Cloud instance {}", verified.claims().instance.instance_name),
+            Self::Azure(verified) => azure_description(&verified.claims().machine),
         }
     }
 
@@ -157,6 +165,7 @@ impl VerifiedEvidence {
         match self {
             Self::Tpm(verified) => Some(tpm::clock(verified.claims().clock)),
             Self::Gcp(verified) => Some(tpm::clock(verified.claims().boot.clock)),
+            Self::Azure(verified) => Some(tpm::clock(verified.claims().boot.clock)),
             Self::Snp(_) | Self::Tdx(_) | Self::Nitro(_) | Self::NitroTpm(_) => None,
         }
     }
@@ -165,7 +174,7 @@ impl VerifiedEvidence {
     fn log(&self) -> Option<&Arc<ReplayedLog>> {
         match self {
             Self::Tpm(verified) => verified.claims().log.as_ref(),
-            Self::Snp(_) | Self::Tdx(_) | Self::Nitro(_) | Self::NitroTpm(_) | Self::Gcp(_) => None,
+            Self::Snp(_) | Self::Tdx(_) | Self::Nitro(_) | Self::NitroTpm(_) | Self::Gcp(_) | Self::Azure(_) => None,
         }
     }
 
@@ -183,4 +192,14 @@ impl VerifiedEvidence {
         let root = self.root().map(|root| json!({ "name": root.name, "sha256": hex::encode(root.sha256) }));
         vec![json!({ "kind": self.kind().as_str(), "root": root, "facts": shown })]
     }
+}
+
+fn azure_description(machine: &AzureMachine) -> String {
+    let hardware = match machine.hardware() {
+        Some(VerifiedHardware::Snp(_)) => "SEV-SNP",
+        Some(VerifiedHardware::Tdx(_)) => "TDX",
+        None => return "Azure machine with Trusted Launch".to_owned(),
+    };
+    let id = machine.runtime_data().map(|data| data.configuration.vm_unique_id.as_str()).unwrap_or_default();
+    format!("Azure machine {id} on {hardware}")
 }

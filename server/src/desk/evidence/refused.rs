@@ -1,7 +1,7 @@
 //! Evidence that does not parse or verify, of whatever kind. Says what the operator sees; `failure` says what the peer
 //! does.
 
-use holdfast_evidence::{EvidenceKind, Malformed, gcp, nitro, nitrotpm, snp, tdx, tpm};
+use holdfast_evidence::{EvidenceKind, Malformed, azure, gcp, nitro, nitrotpm, snp, tdx, tpm};
 
 /// Why evidence is refused before any policy is asked.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +27,9 @@ pub enum EvidenceRefused {
     /// Evidence of a Google Cloud instance does not verify.
     #[error(transparent)]
     Gcp(Box<gcp::Unverified>),
+    /// Evidence of an Azure machine does not verify.
+    #[error(transparent)]
+    Azure(Box<azure::Unverified>),
     /// A root that vouched for the machine is not trusted any more.
     #[error("the root {root} above evidence of kind {kind} is not trusted any more")]
     RootWithdrawn {
@@ -46,6 +49,12 @@ impl From<tpm::Unverified> for EvidenceRefused {
 impl From<gcp::Unverified> for EvidenceRefused {
     fn from(unverified: gcp::Unverified) -> Self {
         Self::Gcp(Box::new(unverified))
+    }
+}
+
+impl From<azure::Unverified> for EvidenceRefused {
+    fn from(unverified: azure::Unverified) -> Self {
+        Self::Azure(Box::new(unverified))
     }
 }
 
@@ -85,6 +94,7 @@ impl EvidenceRefused {
             Self::Nitro(unverified) => unverified.code(),
             Self::NitroTpm(unverified) => unverified.code(),
             Self::Gcp(unverified) => unverified.code(),
+            Self::Azure(unverified) => unverified.code(),
             Self::RootWithdrawn { kind: EvidenceKind::Tpm, .. } => "tpm.ek.root_withdrawn",
             Self::RootWithdrawn { .. } => "evidence.root_withdrawn",
         }
@@ -103,6 +113,7 @@ impl EvidenceRefused {
             Self::Nitro(unverified) => unverified.is_genuine(),
             Self::NitroTpm(unverified) => unverified.is_genuine(),
             Self::Gcp(unverified) => unverified.is_genuine(),
+            Self::Azure(unverified) => unverified.is_genuine(),
         }
     }
 }

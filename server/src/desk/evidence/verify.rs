@@ -7,6 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use holdfast_appraisal::facts::{FactId, SnpFact, owner_digest};
 use holdfast_appraisal::{Value, digest_of};
+use holdfast_evidence::azure::{AzureEndorsements, AzureEvidence, AzureWants, ClaimedHardware, VerifiedHardware};
 use holdfast_evidence::gcp::{GcpEndorsements, GcpEvidence};
 use holdfast_evidence::nitro::{NitroEndorsements, NitroEvidence};
 use holdfast_evidence::nitrotpm::NitroTpmEvidence;
@@ -19,7 +20,7 @@ use super::{EvidenceRefused, VerifiedEvidence};
 use crate::budget::Source;
 use crate::clock;
 use crate::desk::complete::off_the_loop;
-use crate::desk::{CallerRefused, Desk, Failure};
+use crate::desk::{Desk, Failure};
 use crate::endorse::Asker;
 use crate::store::Sha256;
 
@@ -63,7 +64,7 @@ impl Desk {
             EvidenceKind::Nitro => self.verify_nitro(item, binding).await,
             EvidenceKind::NitroTpm => self.verify_nitrotpm(item, binding).await,
             EvidenceKind::Gcp => self.verify_gcp(item, binding).await,
-            EvidenceKind::Azure => Err(CallerRefused::Kind.into()),
+            EvidenceKind::Azure => self.verify_azure(item, binding, asking).await,
         }
     }
 
@@ -175,6 +176,58 @@ impl Desk {
         .await
     }
 
+    async fn verify_azure(&self, item: Bytes, binding: &Arc<Binding>, asking: &Asking) -> Outcome {
+        let (endorsements, offered) = {
+            let evidence = match AzureEvidence::parse(&item) {
+                Ok(evidence) => evidence,
+                Err(malformed) => return Ok(Err(malformed.into())),
+            };
+            // Before anything is fetched: the key that the report names must have signed this very challenge.
+            if let Err(refused) = evidence.answers(binding, clock::now()) {
+                return Ok(Err(refused.into()));
+            }
+            self.azure_endorsements(&evidence, asking).await?
+        };
+        let (binding, now) = (binding.clone(), clock::now());
+        let verified = off_the_loop(true, move || {
+            Ok(AzureEvidence::parse(&item)
+                .map_err(EvidenceRefused::from)
+                .and_then(|evidence| Ok(evidence.verify(&endorsements, &binding, now)?)))
+        })
+        .await?;
+        if let Ok(verified) = &verified
+            && let Some(VerifiedHardware::Snp(report)) = verified.claims().machine.hardware()
+        {
+            self.endorser.learn_vek(report.verified_vek(), &offered).await;
+        }
+        Ok(verified.map(|verified| VerifiedEvidence::Azure(Box::new(verified))))
+    }
+
+    /// What the report inside an HCL report is verified with, and the certificates that came with it.
+    async fn azure_endorsements(
+        &self,
+        evidence: &AzureEvidence<'_>,
+        asking: &Asking,
+    ) -> Result<(AzureEndorsements, Vec<Vec<u8>>), Failure> {
+        let kind = EvidenceKind::Azure;
+        let mut endorsements =
+            AzureEndorsements { roots: self.rules.get().roots(kind), ..AzureEndorsements::default() };
+        match (evidence.hardware(), evidence.wants()) {
+            (Some(ClaimedHardware::Snp { report, certificates }), AzureWants::Snp(wants)) => {
+                let chip = digest_of(&report.chip_id()).map(Value::Digest);
+                let asker = self.asker(asking, FactId::Snp(SnpFact::ChipId), chip).await?;
+                endorsements.snp = self.endorser.snp(kind, &wants, certificates, asker).await?;
+                Ok((endorsements, certificates.clone()))
+            }
+            (Some(ClaimedHardware::Tdx { quote, .. }), _) => {
+                let asker = if asking.is_node { Asker::Ours } else { Asker::Stranger(asking.source) };
+                endorsements.tdx = self.endorser.tdx(kind, quote, asker).await?;
+                Ok((endorsements, Vec::new()))
+            }
+            _ => Ok((endorsements, Vec::new())),
+        }
+    }
+
     fn nitro_endorsements(&self, kind: EvidenceKind, id: &[u8; 32]) -> NitroEndorsements {
         let verified = self.chains.get(id).into_iter().collect();
         NitroEndorsements { roots: self.rules.get().roots(kind), verified }
@@ -256,7 +309,9 @@ pub(in crate::desk) fn look_at(kind: EvidenceKind, bytes: &[u8]) -> Result<Seen<
             Ok(Seen { commitment: evidence.commitment(), log: None, claimed_values })
         }
         EvidenceKind::Azure => {
-            Ok(Seen::report(Commitment { kind, item: bytes, firmware_log: None, ak_spki_sha256: None }))
+            let evidence = AzureEvidence::parse(bytes)?;
+            let claimed_values = evidence.item().pcr_claims.len();
+            Ok(Seen { commitment: evidence.commitment(), log: None, claimed_values })
         }
     }
 }
