@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use holdfast_evidence::EvidenceKind;
+use holdfast_evidence::azure::{AzureHardware, AzureItem};
 use holdfast_evidence::gcp::GcpItem;
 use holdfast_evidence::nitro::NitroItem;
 use holdfast_evidence::nitrotpm::NitroTpmItem;
@@ -40,8 +41,21 @@ pub(super) fn write(gathered: &mut Gathered, to: &Path, kind: EvidenceKind, item
             let GcpItem { ak_certificates, ak_public, quote, firmware_log, .. } = GcpItem::parse(item)?;
             write_quote(gathered, to, &ak_certificates, ak_public, &quote, firmware_log)
         }
+        EvidenceKind::Azure => {
+            let AzureItem { report, hardware, ak_certificates, ak_public, quote, firmware_log, .. } =
+                AzureItem::parse(item)?;
+            if !report.is_empty() {
+                gathered.write(to, "hcl.report", report)?;
+            }
+            match hardware {
+                AzureHardware::None => {}
+                AzureHardware::Snp(certificates) => gathered.write(to, "vcek.pem", certificates)?,
+                AzureHardware::Tdx(quote) => gathered.write(to, "tdx.quote", quote)?,
+            }
+            write_quote(gathered, to, &ak_certificates, ak_public, &quote, firmware_log)
+        }
         // A TPM's parts are gathered one by one.
-        EvidenceKind::Azure | EvidenceKind::Tpm => gathered.write(to, &format!("{kind}.item"), item),
+        EvidenceKind::Tpm => Ok(()),
     }
 }
 

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use holdfast_evidence::EvidenceKind;
+use holdfast_evidence::azure::{AzureHardware, AzureItem};
 use hyper::Uri;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 pub use imds::ImdsFault;
 
-use super::items::AzureHardware;
 use super::quote::{AttestationKey, Handle, Quoter};
 use super::{CollectFault, Collector, Extras, FirmwareLogFile, Prepared, blocking, items};
 use crate::tpm::Access;
@@ -39,7 +39,28 @@ pub(super) struct AzureCollector {
     /// What the TPM holds, once it was read: it does not change while the machine runs.
     found: Mutex<Option<Found>>,
     /// What the metadata service said about the report, and when.
-    hardware: tokio::sync::Mutex<Option<(Instant, AzureHardware)>>,
+    hardware: tokio::sync::Mutex<Option<(Instant, Hardware)>>,
+}
+
+/// What the metadata service said about the report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Hardware {
+    /// Nothing: there is no report.
+    None,
+    /// Certificates of an SNP report, PEM.
+    Snp(Vec<u8>),
+    /// The quote of a TDREPORT.
+    Tdx(Vec<u8>),
+}
+
+impl Hardware {
+    fn as_item(&self) -> AzureHardware<'_> {
+        match self {
+            Self::None => AzureHardware::None,
+            Self::Snp(certificates) => AzureHardware::Snp(certificates),
+            Self::Tdx(quote) => AzureHardware::Tdx(quote),
+        }
+    }
 }
 
 /// What the TPM holds.
@@ -67,8 +88,8 @@ impl AzureCollector {
     }
 
     /// What vouches for the report: asked once an hour, and the former answer while the service is away.
-    async fn hardware(&self, report: Option<&HclReport>) -> Result<AzureHardware, CollectFault> {
-        let Some(report) = report else { return Ok(AzureHardware::None) };
+    async fn hardware(&self, report: Option<&HclReport>) -> Result<Hardware, CollectFault> {
+        let Some(report) = report else { return Ok(Hardware::None) };
         let mut known = self.hardware.lock().await;
         if let Some((since, hardware)) = known.as_ref()
             && since.elapsed() < FRESH
@@ -76,8 +97,8 @@ impl AzureCollector {
             return Ok(hardware.clone());
         }
         let asked = match report {
-            HclReport::Snp(_) => imds::snp_certificates(&self.imds).await.map(AzureHardware::Snp),
-            HclReport::Tdx { td_report, .. } => imds::td_quote(&self.imds, td_report).await.map(AzureHardware::Tdx),
+            HclReport::Snp(_) => imds::snp_certificates(&self.imds).await.map(Hardware::Snp),
+            HclReport::Tdx { td_report, .. } => imds::td_quote(&self.imds, td_report).await.map(Hardware::Tdx),
         };
         match (asked, known.as_ref()) {
             (Ok(hardware), _) => {
@@ -138,7 +159,18 @@ impl Collector for AzureCollector {
             let Found { report, key } = self.found().await?;
             let hardware = self.hardware(report.as_ref()).await?;
             let report = report.map(HclReport::into_bytes).unwrap_or_default();
-            let encode = Box::new(move |quote: &items::Quote<'_>| items::azure(&report, &hardware, quote));
+            let encode = Box::new(move |quote: &items::Quote<'_>| {
+                AzureItem {
+                    report: &report,
+                    hardware: hardware.as_item(),
+                    ak_certificates: quote.certificates(),
+                    ak_public: quote.ak_public,
+                    quote: quote.signed(),
+                    firmware_log: quote.firmware_log,
+                    pcr_claims: quote.claims(),
+                }
+                .encode()
+            });
             let key = (key, Handle::Persistent(AK));
             Ok(self.quoter.prepare(ask, extras, key, encode).await? as Box<dyn Prepared>)
         })
