@@ -10,8 +10,6 @@
 #[allow(dead_code, reason = "the inspection of TPMs uses all of it")]
 mod machine;
 
-use std::path::PathBuf;
-
 use clap::Parser as _;
 use holdfast_policy::cli::{self, Cli};
 use holdfast_policy::exit::Exit;
@@ -26,7 +24,9 @@ const FULL: &str = "@cvm/azure-tdx-vtpm/full-2026-06-ak-cert";
 
 /// Command lines of whole evidence.
 fn good() -> Vec<Vec<String>> {
-    let azure = |flags: &[&str]| [&["azure", "--roots", "@cvm/roots"], flags].concat();
+    fn azure<'a>(flags: &[&'a str]) -> Vec<&'a str> {
+        [&["azure", "--roots", "@cvm/roots"], flags].concat()
+    }
     let snp = |file: &str, nonce: &str| {
         let evidence = format!("@cvm/azure-snp-vtpm/{file}");
         azure(&["--evidence", &evidence, "--nonce", nonce, "--at", TODAY]).into_iter().map(str::to_owned).collect()

@@ -29,6 +29,7 @@ const LINE: Option<Kernel<'static>> =
     Some(Kernel { image: b"", initrd: b"", command_line: "console=ttyS0 loglevel=7" });
 
 /// Digests of `PROVENANCE.md` and of virtee/sev-snp-measure's tests at the commit named there, vCPU type EPYC-v4.
+#[allow(clippy::type_complexity, reason = "one row a digest")]
 const EXPECTED: &[(&str, u32, u64, Option<Kernel<'static>>, Vmm, &str)] = &[
     (
         "AmdSev",

@@ -52,7 +52,7 @@ impl QuoteFiles {
     /// Reads a quote from a file, with its signature and registers beside it, or all in one (bincode).
     pub(super) fn read(quote: &Path, signature: Option<&Path>, pcrs: Option<&Path>) -> anyhow::Result<Self> {
         let bytes = forms::read(quote)?;
-        let given = pcrs.map(|path| Registers::read(path)).transpose()?;
+        let given = pcrs.map(Registers::read).transpose()?;
         let whole = tools::bincode(&bytes);
         match (signature, whole) {
             (Some(signature), _) => Ok(Self {

@@ -49,7 +49,7 @@ fn a_certificate_of_another_machines_key_is_refused_everywhere() {
 #[test]
 fn what_is_no_certificate_of_an_attestation_key_is_refused_everywhere() {
     for good in [certified, Machine::trusted_launch] {
-        let mut spoil = |change: fn(&mut rcgen::CertificateParams)| {
+        let spoil = |change: fn(&mut rcgen::CertificateParams)| {
             check(good, |machine| machine.certify(change), "azure.ak.certificate");
         };
         spoil(|params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained));

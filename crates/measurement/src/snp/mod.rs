@@ -147,7 +147,7 @@ impl Measuring {
 
     fn firmware(&mut self, ovmf: &Ovmf<'_>) -> Result<(), Unmeasurable> {
         let (contents, address) = (ovmf.contents(), ovmf.address());
-        if contents.len() as u64 % PAGE != 0 {
+        if !(contents.len() as u64).is_multiple_of(PAGE) {
             return Err(Unmeasurable::Value { file: "firmware", field: "size", found: contents.len() as u64 });
         }
         self.chain.normal(address, contents);
