@@ -24,6 +24,10 @@ use crate::x509::{ExpiredIssuers, Path, Roots, find_path, issuer};
 pub fn leaf(der: &[u8]) -> Result<X509Certificate<'_>, Unverified> {
     let refused = |what| Unverified::Certificate { what };
     let certificate = issuer::parse(der).ok_or(refused("no DER certificate"))?;
+    // What stands around the signed part is covered by no signature.
+    if !issuer::is_canonical(der, &certificate) {
+        return Err(refused("not in its one DER encoding"));
+    }
     if !issuer::understands_extensions(&certificate) {
         return Err(refused("a critical extension that is not understood"));
     }

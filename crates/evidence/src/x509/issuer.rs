@@ -13,6 +13,27 @@ pub(crate) fn parse(der: &[u8]) -> Option<X509Certificate<'_>> {
     X509Certificate::from_der(der).ok().filter(|(rest, _)| rest.is_empty()).map(|(_, certificate)| certificate)
 }
 
+/// Whether everything around the signed part has its one encoding: the signature does not cover it, and the digest of
+/// the certificate, by which inventories name machines, must have no second form.
+pub(crate) fn is_canonical(der: &[u8], certificate: &X509Certificate<'_>) -> bool {
+    let signed = certificate.tbs_certificate.as_ref();
+    let signature = &certificate.signature_value;
+    let value = [&[0], &*signature.data].concat();
+    let [high, low] = u16::try_from(value.len()).unwrap_or(u16::MAX).to_be_bytes();
+    let header: &[u8] = match (high, low) {
+        (0, 0..=0x7f) => &[0x03, low],
+        (0, _) => &[0x03, 0x81, low],
+        _ => &[0x03, 0x82, high, low],
+    };
+    // no certificate is shorter than 256 bytes: its own header has four
+    let algorithm = der
+        .strip_suffix(value.as_slice())
+        .and_then(|der| der.strip_suffix(header))
+        .and_then(|der| der.get(4..)?.strip_prefix(signed));
+    // the algorithm stands once more inside the signed part
+    algorithm.is_some_and(|outer| !outer.is_empty() && signed.windows(outer.len()).any(|inner| inner == outer))
+}
+
 /// Whether every critical extension is one that we understand and could parse, and none stands twice.
 pub(crate) fn understands_extensions(certificate: &X509Certificate<'_>) -> bool {
     let extensions = certificate.extensions();

@@ -1,7 +1,5 @@
 //! The certificate inside what an NV index holds: behind a TCG 1.2 header, before padding, several in a row.
 
-use x509_parser::certificate::X509Certificate;
-
 use super::{CERTIFICATE_BYTES_MAX, UnverifiedEk};
 
 /// `TCG_PCCLIENT_STORED_CERT`: tag 0x1001, full certificate, size; then tag 0x1002.
@@ -48,27 +46,6 @@ fn unwrap_stored(blob: &[u8]) -> Result<(&[u8], &[u8]), UnverifiedEk> {
     let (size, rest) = rest.split_first_chunk::<2>().ok_or(bad.clone())?;
     let (inside, behind) = rest.split_at_checked(u16::from_be_bytes(*size).into()).ok_or(bad.clone())?;
     Ok((inside.strip_prefix(&FULL_CERT).ok_or(bad)?, behind))
-}
-
-/// Whether everything around the signed part has its one encoding: the signature does not cover it, and the digest of
-/// the certificate, by which inventories name machines, must have no second form.
-pub(super) fn is_canonical(der: &[u8], certificate: &X509Certificate<'_>) -> bool {
-    let signed = certificate.tbs_certificate.as_ref();
-    let signature = &certificate.signature_value;
-    let value = [&[0], &*signature.data].concat();
-    let [high, low] = u16::try_from(value.len()).unwrap_or(u16::MAX).to_be_bytes();
-    let header: &[u8] = match (high, low) {
-        (0, 0..=0x7f) => &[0x03, low],
-        (0, _) => &[0x03, 0x81, low],
-        _ => &[0x03, 0x82, high, low],
-    };
-    // no certificate is shorter than 256 bytes: its own header has four
-    let algorithm = der
-        .strip_suffix(value.as_slice())
-        .and_then(|der| der.strip_suffix(header))
-        .and_then(|der| der.get(4..)?.strip_prefix(signed));
-    // the algorithm stands once more inside the signed part
-    algorithm.is_some_and(|outer| !outer.is_empty() && signed.windows(outer.len()).any(|inner| inner == outer))
 }
 
 /// Splits one DER SEQUENCE (tag, shortest definite length, contents) from the front.

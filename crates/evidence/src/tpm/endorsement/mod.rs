@@ -93,7 +93,7 @@ pub fn verify_chain(
 ) -> Result<ChainedEk, UnverifiedEk> {
     let der = envelope::certificate(certificate)?;
     let leaf = issuer::parse(der).ok_or(UnverifiedEk::Malformed { what: "no X.509 certificate" })?;
-    if !envelope::is_canonical(der, &leaf) {
+    if !issuer::is_canonical(der, &leaf) {
         return Err(UnverifiedEk::Malformed { what: "not in its one DER encoding" });
     }
     let public_key = check_leaf(&leaf, now)?;
