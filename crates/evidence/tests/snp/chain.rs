@@ -244,3 +244,14 @@ fn the_class_belongs_to_the_root() {
         assert_eq!(verified.root().name, "ARK-Milan");
     }
 }
+
+#[test]
+fn a_list_is_its_anchors_own_or_nobodys() {
+    let guest = Guest::milan();
+    let roots = guest.endorsements().roots;
+    let list = |issuer: &str, by: &Rsa| revocation_list(issuer, &[&[1, 0, 1]], by);
+    assert!(roots.signed_crl(&list("ARK-Milan", Rsa::ark())));
+    assert!(!roots.signed_crl(&list("ARK-Milan", Rsa::ask())));
+    assert!(!roots.signed_crl(&list("ARK-Genoa", Rsa::ark())));
+    assert!(!roots.signed_crl(b"list"));
+}
