@@ -85,7 +85,9 @@ impl Endorsements for Admin {
     ) -> Result<Response<admin::WithdrawEndorsementResponse>, Status> {
         let by = actor(&request, "endorsement.withdraw")?;
         let sha256 = digest("sha256", request.into_inner().sha256)?;
-        match self.store.withdraw_endorsement(sha256, by, clock::now()).await.map_err(Refusal::from)? {
+        let was_there = self.store.withdraw_endorsement(sha256, by, clock::now()).await.map_err(Refusal::from)?;
+        self.endorser.forget();
+        match was_there {
             true => Ok(Response::new(admin::WithdrawEndorsementResponse {})),
             false => Err(Refusal::NotFound { what: "endorsement" }.into()),
         }
@@ -107,6 +109,7 @@ impl Admin {
         let at = clock::now();
         let endorsements = drafts.iter().map(|draft| described(draft, at, &by)).collect();
         let new = self.store.import_endorsements(drafts, by, at).await?;
+        self.endorser.forget();
         Ok(admin::ImportEndorsementsResponse { endorsements, new })
     }
 
@@ -132,11 +135,9 @@ fn file(file: admin::EndorsementFile) -> Result<File, Refusal> {
     }
 }
 
-fn serves(text: &str) -> Result<Option<EvidenceKind>, Refusal> {
-    if text.is_empty() {
-        return Ok(None);
-    }
-    text.parse().map(Some).map_err(|_| argument("serves", format!("expected one of {}", EvidenceKind::NAMES)))
+fn serves(kinds: &[String]) -> Result<Vec<EvidenceKind>, Refusal> {
+    let expected = |_| argument("serves", format!("expected some of {}", EvidenceKind::NAMES));
+    kinds.iter().map(|kind| kind.parse().map_err(expected)).collect()
 }
 
 fn message(endorsement: Endorsement) -> admin::Endorsement {

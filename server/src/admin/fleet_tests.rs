@@ -16,20 +16,31 @@ use crate::store::{EndorsementDraft, EndorsementRole, EndorsementSource, Outcome
 const CHIP: &str = "0707";
 
 /// Admits a machine of that kind whose decision says so of its TCB.
-async fn admit(operated: &Operated, n: u8, kind: &str, tcb: serde_json::Value) {
+async fn admit(operated: &Operated, n: u8, kind: &str, tcb: &[(&str, &str)]) {
     let mut attempt = enrolment(n);
     attempt.kinds = BTreeSet::from([kind.to_owned()]);
-    attempt.decision = serde_json::json!({ "verdict": "admitted", "tcb": tcb, "n": n }).to_string();
+    let facts: serde_json::Map<_, _> = tcb
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), serde_json::json!({ "values": [value], "provenance": "hardware" })))
+        .collect();
+    let machine = [serde_json::json!({ "kind": kind, "facts": facts })];
+    attempt.decision = serde_json::json!({ "verdict": "admitted", "machine": machine, "n": n }).to_string();
     let admitted = operated.store.record_attempt(attempt).await.unwrap();
     assert!(matches!(admitted, Outcome::Admitted { .. }), "{admitted:?}");
 }
 
-fn milan(snp: u8) -> serde_json::Value {
-    serde_json::json!({
-        "snp.product": "Milan", "snp.signing_key": "vcek", "snp.chip_id": CHIP.repeat(32),
-        "snp.tcb.reported.bootloader": "4", "snp.tcb.reported.tee": "0", "snp.tcb.reported.snp": snp.to_string(),
-        "snp.tcb.reported.microcode": "219",
-    })
+async fn admit_milan(operated: &Operated, n: u8, snp: &str) {
+    let chip = CHIP.repeat(32);
+    let tcb = [
+        ("snp.product", "Milan"),
+        ("snp.signing_key", "vcek"),
+        ("snp.chip_id", chip.as_str()),
+        ("snp.tcb.reported.bootloader", "4"),
+        ("snp.tcb.reported.tee", "0"),
+        ("snp.tcb.reported.snp", snp),
+        ("snp.tcb.reported.microcode", "219"),
+    ];
+    admit(operated, n, "snp", &tcb).await;
 }
 
 async fn tcb(operated: &Operated, floors: &[&str]) -> Result<Vec<admin::NodeTcb>, tonic::Status> {
@@ -46,14 +57,15 @@ async fn tcb(operated: &Operated, floors: &[&str]) -> Result<Vec<admin::NodeTcb>
 #[tokio::test]
 async fn a_floor_names_whom_it_would_refuse() {
     let operated = operated(Simulated::Refused).await;
-    admit(&operated, 1, "snp", milan(24)).await;
-    admit(&operated, 2, "snp", milan(8)).await;
-    admit(&operated, 3, "tpm", serde_json::json!({ "tpm.firmware_version": "7.85.0.0" })).await;
-    admit(&operated, 4, "snp", serde_json::Value::Null).await;
+    admit_milan(&operated, 1, "24").await;
+    admit_milan(&operated, 2, "8").await;
+    admit(&operated, 3, "tpm", &[]).await;
+    admit(&operated, 4, "snp", &[]).await;
     let nodes = tcb(&operated, &["snp.tcb.reported.snp=24"]).await.unwrap();
     let below: Vec<&[String]> = nodes.iter().map(|node| node.below.as_slice()).collect();
     assert_eq!(below, [&[][..], &["snp.tcb.reported.snp 8".to_owned()], &[], &[]]);
-    assert_eq!(nodes.iter().map(|node| node.facts.len()).collect::<Vec<_>>(), [7, 7, 1, 0], "the last is not known");
+    assert_eq!(nodes.iter().map(|node| node.facts.len()).collect::<Vec<_>>(), [7, 7, 0, 0]);
+    assert_eq!(nodes.iter().map(|node| node.unknown).collect::<Vec<_>>(), [false, false, false, true]);
     assert!(tcb(&operated, &[]).await.unwrap().iter().all(|node| node.below.is_empty()));
     let refused = tcb(&operated, &["snp.measurement=00"]).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
@@ -62,9 +74,9 @@ async fn a_floor_names_whom_it_would_refuse() {
 #[tokio::test]
 async fn the_first_end_of_what_a_machine_rests_on_is_shown() {
     let operated = operated(Simulated::Refused).await;
-    admit(&operated, 1, "snp", milan(24)).await;
-    admit(&operated, 2, "tdx", serde_json::json!({ "tdx.fmspc": "90C06F000000" })).await;
-    admit(&operated, 3, "snp", milan(8)).await;
+    admit_milan(&operated, 1, "24").await;
+    admit(&operated, 2, "tdx", &[("tdx.fmspc", "90C06F000000")]).await;
+    admit_milan(&operated, 3, "8").await;
     let draft = |role, about: String, end: i64| EndorsementDraft {
         role,
         serves: EvidenceKind::Snp,

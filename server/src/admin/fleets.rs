@@ -12,7 +12,7 @@ use super::Admin;
 use super::refusal::{Refusal, argument};
 use crate::admin_stubs::fleets_server::Fleets;
 use crate::clock;
-use crate::fleet::{Floor, TcbFacts, of_decision};
+use crate::fleet::{Floor, NotMet, TcbFacts, of_decision};
 use crate::store::{Node, NodeFilter, NodeNumber, Which};
 
 /// Nodes that are read at a time.
@@ -78,11 +78,14 @@ impl Admin {
         };
         let facts = attempt.as_ref().map(|attempt| of_decision(&attempt.decision)).unwrap_or_default();
         let kinds: Vec<String> = node.kinds.iter().cloned().collect();
-        let below = if facts.is_empty() {
-            Vec::new()
-        } else {
-            floors.iter().filter_map(|floor| floor.not_met_by(&kinds, &facts)).collect()
-        };
+        let (mut below, mut unknown) = (Vec::new(), false);
+        for floor in floors {
+            match floor.not_met_by(&kinds, &facts) {
+                NotMet::No => {}
+                NotMet::By(found) => below.push(found),
+                NotMet::Unknown => unknown = true,
+            }
+        }
         let (endorsement, end) = self.first_end(&facts, ends).await?;
         Ok(admin::NodeTcb {
             node: node.number.0,
@@ -94,6 +97,7 @@ impl Admin {
             endorsements_end_at: end.seconds(),
             endorsement,
             below,
+            unknown,
             attempt: node.last_attempt.map(|id| id.to_string()).unwrap_or_default(),
             attested_at: node.attested_at.seconds(),
         })

@@ -312,7 +312,7 @@ async fn a_bundle_goes_out_of_one_server_and_into_another() {
     let import = admin::ImportEndorsementsRequest {
         files: vec![root(), root()],
         class: "cloud".into(),
-        serves: "gcp".into(),
+        serves: vec!["gcp".into()],
         ..Default::default()
     };
     EndorsementsClient::new(here.channel.clone()).import(import).await.unwrap();

@@ -58,7 +58,7 @@ impl Listed {
                 &held.role,
                 &held.serves.join(","),
                 &held.class,
-                &show::text(what),
+                &shortened(&show::text(what)),
                 &held.source,
                 &span(held.age_seconds),
                 &until(held),
@@ -106,6 +106,20 @@ fn until(held: &Endorsement) -> String {
     }
 }
 
+/// With the long numbers of chips cut: JSON has them whole.
+fn shortened(what: &str) -> String {
+    let cut = |part: &str| match part.get(..CHIP_SHOWN) {
+        Some(start) if part.len() > 2 * CHIP_SHOWN && part.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+            format!("{start}…")
+        }
+        _ => part.to_owned(),
+    };
+    what.split('/').map(cut).collect::<Vec<_>>().join("/")
+}
+
+/// Digits of a chip's number that are shown.
+const CHIP_SHOWN: usize = 16;
+
 /// Seconds in the largest unit that leaves two digits.
 pub(super) fn span(seconds: i64) -> String {
     match seconds {
@@ -131,6 +145,15 @@ mod tests {
         let listed = Listed::new(vec![held("azure"), held("snp")], None, 0);
         assert_eq!(listed.endorsements.len(), 1);
         assert_eq!(listed.endorsements[0].serves, ["azure", "snp"]);
+    }
+
+    #[test]
+    fn chips_are_shortened_and_nothing_else() {
+        let about = format!("vcek/Milan/{}/bl=4,tee=0", "ab".repeat(64));
+        assert_eq!(shortened(&about), "vcek/Milan/abababababababab…/bl=4,tee=0");
+        for whole in ["CN=ARK-Milan", "tdx/90c06f000000/platform/any", "vcek/Turin/59790fb1c39f35c1/fmc=1"] {
+            assert_eq!(shortened(whole), whole);
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ const EXAMPLES: &str = "\
 Examples:
   holdfast-server endorsements import amd/ intel-sgx-root.der aws-nitro-root.pem     known by their fingerprints
   holdfast-server endorsements import --class discrete infineon/                     roots of TPM vendors
-  holdfast-server endorsements import --class simulated --for snp sim/               needs allow_simulated = true
+  holdfast-server endorsements import --class simulated --for snp,azure sim/         needs allow_simulated = true
   holdfast-server endorsements list
   holdfast-server endorsements wanted                          what machines needed and nobody had
   holdfast-server endorsements refresh                         ask AMD and Intel now
@@ -66,9 +66,10 @@ pub(super) struct Import {
     /// How far roots are trusted that the server does not know: discrete, firmware, vtpm, cloud or simulated
     #[arg(long, value_parser = ["discrete", "firmware", "vtpm", "cloud", "simulated"])]
     class: Option<String>,
-    /// The kind of evidence that they serve, where the server cannot tell; tpm if absent
-    #[arg(long = "for", value_name = "KIND", value_parser = ["tpm", "snp", "tdx", "nitro", "nitrotpm", "azure", "gcp"])]
-    serves: Option<String>,
+    /// Kinds of evidence that they serve, with commas between, where the server cannot tell; tpm if absent
+    #[arg(long = "for", value_name = "KIND", value_delimiter = ',',
+          value_parser = ["tpm", "snp", "tdx", "nitro", "nitrotpm", "azure", "gcp"])]
+    serves: Vec<String>,
     /// Make anchors of intermediates too
     #[arg(long)]
     pin: bool,
@@ -119,7 +120,7 @@ async fn import_files(import: Import, context: &Context) -> anyhow::Result<Outco
         files,
         class: import.class.unwrap_or_default(),
         pin: import.pin,
-        serves: import.serves.unwrap_or_default(),
+        serves: import.serves,
     };
     imported(answered!(client.import(request)), context)
 }

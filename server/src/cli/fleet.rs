@@ -70,6 +70,8 @@ struct Node {
     endorsements_end_at: Option<i64>,
     endorsement: String,
     below: Vec<String>,
+    #[serde(skip)]
+    unknown: bool,
     attempt: String,
 }
 
@@ -88,6 +90,7 @@ impl From<admin::NodeTcb> for Node {
             endorsements_end_at: (node.endorsements_end_at != 0).then_some(node.endorsements_end_at),
             endorsement: node.endorsement,
             below: node.below,
+            unknown: node.unknown,
             attempt: node.attempt,
         }
     }
@@ -106,9 +109,6 @@ fn summary(facts: &BTreeMap<String, String>) -> String {
     if let Some(fmspc) = facts.get("tdx.fmspc") {
         let of = |name: &str| facts.get(name).map(String::as_str).unwrap_or("?");
         parts.push(format!("TDX {fmspc} {} evaluation {}", of("tdx.tcb.status"), of("tdx.tcb.evaluation_number")));
-    }
-    if let Some(version) = facts.get("tpm.firmware_version") {
-        parts.push(format!("TPM firmware {version}"));
     }
     parts.join(", ")
 }
@@ -133,9 +133,9 @@ pub(super) async fn run(command: Command, context: &Context) -> anyhow::Result<O
     }
     let count = |is_it: fn(&&Node) -> bool| nodes.iter().filter(is_it).count() as u64;
     let floors = Floors {
-        met: count(|node| !node.facts.is_empty() && node.below.is_empty()),
+        met: count(|node| !node.unknown && node.below.is_empty()),
         not_met: count(|node| !node.below.is_empty()),
-        unknown: count(|node| node.facts.is_empty()),
+        unknown: count(|node| node.unknown),
     };
     let outcome = match (&floors, with_floors) {
         (_, false) => Outcome::Yes,
@@ -157,7 +157,7 @@ fn text(fleet: &FleetTcb) -> String {
     let mut table = show::table(&["node", "state", "tcb", "evidence ends", "endorsements end", "below the floors"]);
     for node in &fleet.nodes {
         let name = if node.spiffe_id.is_empty() { node.number.to_string() } else { node.spiffe_id.clone() };
-        let tcb = if node.facts.is_empty() { "not known" } else { &node.tcb };
+        let tcb = if node.unknown { "not known" } else { &node.tcb };
         let end = node.endorsements_end_at.map(|end| format!("{} ({})", show::moment(end), span(end - now)));
         table.add_row([
             &name,
@@ -173,7 +173,9 @@ fn text(fleet: &FleetTcb) -> String {
         text.push_str(&format!("\n{nodes} on {}", show::text(tcb)));
     }
     if let Some(Floors { met, not_met, unknown }) = &fleet.floors {
-        text.push_str(&format!("\n{met} meet the floors, {not_met} would be refused, of {unknown} it is not known"));
+        text.push_str(&format!(
+            "\n{met} meet the floors or are not concerned, {not_met} would be refused, of {unknown} it is not known"
+        ));
     }
     text
 }

@@ -264,9 +264,10 @@ fn service(text: &str) -> Result<Option<String>, String> {
     if text == "none" {
         return Ok(None);
     }
-    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-    match rest {
-        Some(rest) if !rest.is_empty() && !rest.starts_with('/') => Ok(Some(text.to_owned())),
-        _ => Err(format!("expected \"none\", or a URL that begins with https:// or http://, found {text:?}")),
+    let url = text.parse::<hyper::Uri>().ok();
+    let fits = |url: &hyper::Uri| matches!(url.scheme_str(), Some("https" | "http")) && url.query().is_none();
+    match url.filter(fits) {
+        Some(_) => Ok(Some(text.to_owned())),
+        None => Err(format!("expected \"none\", or a URL that begins with https:// or http://, found {text:?}")),
     }
 }

@@ -41,6 +41,19 @@ fn every_problem_is_reported_at_once_with_its_key() {
 }
 
 #[test]
+fn a_service_is_a_url_or_none() {
+    let read_url = |url: &str| read(&format!("trust_domain = \"td\"\n[endorsements]\namd_url = \"{url}\""));
+    assert_eq!(read_url("none").unwrap().endorse.amd_url, None);
+    for url in ["https://kds.example.org", "http://[::1]:8081/mirror"] {
+        assert_eq!(read_url(url).unwrap().endorse.amd_url.as_deref(), Some(url));
+    }
+    for bad in ["", "kds.example.org", "ftp://kds", "https://", "https:///x", "https://kds/?a=b"] {
+        let problems = read_url(bad).unwrap_err();
+        assert!(problems[0].starts_with("endorsements.amd_url: expected"), "{bad}: {problems:?}");
+    }
+}
+
+#[test]
 fn every_default_is_accepted_by_its_own_reader() {
     let mut table = toml::Table::new();
     for key in KEYS.iter().filter(|key| key.default.is_some()) {

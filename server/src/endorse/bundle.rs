@@ -204,7 +204,7 @@ fn file(line: &[u8], number: usize, now: UnixTime) -> Result<Option<File>, BadBu
     Ok(Some(File {
         name: line.name,
         content,
-        told: Some(Told { class, serves: Some(serves), pin: role == EndorsementRole::Root }),
+        told: Some(Told { class, serves: vec![serves], pin: role == EndorsementRole::Root }),
         fetched_at: Some(UnixTime(line.fetched_at)),
     }))
 }

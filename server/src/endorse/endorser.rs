@@ -9,18 +9,18 @@ use holdfast_evidence::EvidenceKind;
 use holdfast_evidence::snp::VerifiedVek;
 use holdfast_evidence::tdx::CheckedCollateral;
 use holdfast_evidence::x509::Roots;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::error;
 
 use super::directory::Directory;
 use super::fault::EndorseFault;
 use super::flight::{Flights, NotYet};
 use super::http::Http;
-use super::kept::{KeptCollateral, KeptVeks};
+use super::kept::{KeptCollateral, KeptVeks, Seen};
 use super::pace::Asker;
 use super::service::Service;
 use super::settings::EndorseSettings;
 use super::unknown::{Unknown, Wanted};
-use crate::budget::OverBudget;
 use crate::clock;
 use crate::store::{EndorsementDraft, Store};
 
@@ -28,6 +28,8 @@ use crate::store::{EndorsementDraft, Store};
 const FLIGHTS_MAX: usize = 256;
 /// How long a stranger waits for what is being fetched, at most.
 const STRANGERS_PATIENCE: Duration = Duration::from_secs(3);
+/// Strangers that wait at one time; the others are told at once to come back. Whoever waits may hold a place elsewhere.
+const STRANGERS_WAITING: usize = 8;
 /// Time between two requests to Intel's service, which sets no limit that we know.
 const INTEL_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -54,8 +56,11 @@ pub(super) struct Inner {
     pub(super) unknown: Unknown,
     pub(super) kept: KeptVeks,
     pub(super) kept_collateral: KeptCollateral,
+    /// VEKs that machines brought along and that are held.
+    pub(super) learned: Seen,
     /// When upkeep tried what.
     pub(super) tried: Mutex<HashMap<String, Instant>>,
+    waiting: Arc<Semaphore>,
     pub(super) veks: Flights<Found<VerifiedVek>>,
     pub(super) collateral: Flights<Found<CheckedCollateral>>,
 }
@@ -76,13 +81,22 @@ impl Endorser {
             unknown: Unknown::new(settings.unknown_for),
             kept: KeptVeks::default(),
             kept_collateral: KeptCollateral::default(),
+            learned: Seen::default(),
             tried: Mutex::default(),
+            waiting: Arc::new(Semaphore::new(STRANGERS_WAITING)),
             veks: Flights::new(FLIGHTS_MAX),
             collateral: Flights::new(FLIGHTS_MAX),
             store,
             trust,
             settings,
         }))
+    }
+
+    /// Forgets what is in memory: an operator has imported or withdrawn something, and the store knows better.
+    pub fn forget(&self) {
+        self.0.kept.clear();
+        self.0.kept_collateral.clear();
+        self.0.learned.clear();
     }
 
     /// What machines needed within the last day and nobody had, the latest first.
@@ -93,11 +107,14 @@ impl Endorser {
 }
 
 impl Inner {
-    /// How long this caller waits.
-    pub(super) fn patience(&self, asker: Asker) -> Duration {
+    /// How long this caller waits, and his place while he does.
+    pub(super) fn patience(&self, asker: Asker) -> (Duration, Option<OwnedSemaphorePermit>) {
         match asker {
-            Asker::Ours => self.settings.patience,
-            Asker::Stranger(_) => self.settings.patience.min(STRANGERS_PATIENCE),
+            Asker::Ours => (self.settings.patience, None),
+            Asker::Stranger(_) => match Arc::clone(&self.waiting).try_acquire_owned() {
+                Ok(place) => (self.settings.patience.min(STRANGERS_PATIENCE), Some(place)),
+                Err(_) => (Duration::ZERO, None),
+            },
         }
     }
 
@@ -121,7 +138,7 @@ impl NotYet {
     pub(super) fn fault(self, about: &str) -> EndorseFault {
         match self {
             Self::UnderWay => EndorseFault::Pending { about: about.to_owned(), retry_after: Duration::from_secs(5) },
-            Self::Full => EndorseFault::Strangers(OverBudget::after(Duration::from_secs(30))),
+            Self::Full => EndorseFault::Pending { about: about.to_owned(), retry_after: Duration::from_secs(30) },
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What was verified once, by what it is looked up: VEKs with their chains, and collateral. A machine that comes back
 //! costs no chain. In memory, and bounded.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use holdfast_evidence::snp::VerifiedVek;
@@ -24,6 +24,11 @@ impl KeptVeks {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let all = kept.get(about).into_iter().flatten();
         all.filter(|vek| vek.holds(roots, now)).cloned().collect()
+    }
+
+    /// Forgets all of them.
+    pub(super) fn clear(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Keeps one.
@@ -52,6 +57,11 @@ impl KeptCollateral {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&kind).cloned()
     }
 
+    /// Forgets all of it.
+    pub(super) fn clear(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Keeps it, unless what is there is newer.
     pub(super) fn put(&self, collateral: &Arc<CheckedCollateral>) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -67,4 +77,24 @@ impl KeptCollateral {
 /// Whether Intel issued the one after the other.
 pub(super) fn is_newer(one: &CheckedCollateral, other: &CheckedCollateral) -> bool {
     one.collateral().issued_at() > other.collateral().issued_at()
+}
+
+/// Digests of what is held for certain: it need not be looked for again.
+#[derive(Default)]
+pub(super) struct Seen(Mutex<HashSet<[u8; 32]>>);
+
+impl Seen {
+    /// Whether it is seen for the first time.
+    pub(super) fn is_new(&self, digest: [u8; 32]) -> bool {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.len() >= KEYS_MAX {
+            seen.clear();
+        }
+        seen.insert(digest)
+    }
+
+    /// Forgets all of them.
+    pub(super) fn clear(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
 }

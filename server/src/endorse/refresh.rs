@@ -2,11 +2,13 @@
 //! when an operator asks. Sets the gauges.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use holdfast_evidence::EvidenceKind;
 use holdfast_evidence::snp::{Product, VekKind, kds};
-use holdfast_evidence::tdx::PlatformKind;
+use holdfast_evidence::tdx::{CheckedCollateral, PlatformKind};
+use holdfast_evidence::x509::Roots;
+use holdfast_evidence::{EvidenceKind, TrustClass};
 use holdfast_identity::UnixTime;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -19,6 +21,7 @@ use super::amd::{VekKey, list_about};
 use super::endorser::{Endorser, Inner};
 use super::fault::EndorseFault;
 use super::intel;
+use super::kept::is_newer;
 use super::service::Turn;
 use super::tdx::Place;
 use crate::clock;
@@ -88,6 +91,9 @@ impl Endorser {
             }
             Err(fault) => error!(code = fault.code(), %fault, "it is not known what endorsements are due"),
         }
+        if let Err(fault) = self.0.newer_from_directory().await {
+            error!(code = fault.code(), %fault, "the directory's collateral is not looked at");
+        }
         if let Err(fault) = self.0.measure().await {
             error!(code = fault.code(), %fault, "gauges of endorsements are not set");
         }
@@ -98,8 +104,14 @@ impl Endorser {
     /// # Errors
     /// [`EndorseFault::Store`].
     pub async fn refreshable(&self) -> Result<Vec<String>, EndorseFault> {
-        let mut all: Vec<String> = self.0.kinds_held().await?.into_keys().map(|kind| self.0.about(kind)).collect();
-        all.extend(self.0.lists());
+        let inner = &self.0;
+        let mut all = Vec::new();
+        if inner.intel.is_some() || inner.settings.directory.is_some() {
+            all.extend(inner.kinds_held().await?.into_keys().map(|kind| inner.about(kind)));
+        }
+        if inner.amd.is_some() {
+            all.extend(inner.lists());
+        }
         let asked = |about: &String| VekKey::read(about).is_some() || intel::kind_of(about).is_some();
         let wanted = self.wanted().into_iter().map(|wanted| wanted.about).filter(asked);
         let wanted: Vec<String> = wanted.filter(|about| !all.contains(about)).collect();
@@ -111,16 +123,16 @@ impl Endorser {
     pub async fn refresh(&self, about: &str) -> Refreshed {
         let inner = &self.0;
         let (serves, result) = if let Some(kind) = intel::kind_of(about) {
-            let roots = inner.trust.roots(EvidenceKind::Tdx);
+            let roots = inner.roots(EvidenceKind::Tdx);
             let fetched = match &inner.intel {
                 Some(_) => inner.fetch_collateral(kind, &roots, Turn::Waits).await.map(|found| found.is_some()),
-                None => inner.renew_by_directory(kind, about).await,
+                None => inner.take_from_directory(kind, about).await,
             };
             (EvidenceKind::Tdx, fetched)
         } else if let Some((kind, product)) = read_list(about) {
             (EvidenceKind::Snp, inner.fetch_list(kind, product).await)
         } else if let Some(key) = VekKey::read(about) {
-            let roots = inner.trust.roots(EvidenceKind::Snp);
+            let roots = inner.roots(EvidenceKind::Snp);
             let fetched = match (key.path(), &inner.amd) {
                 (Some(path), Some(_)) => inner.fetch_vek(&key, &path, &roots, Turn::Waits).await,
                 _ => Err(EndorseFault::Missing { about: about.to_owned() }),
@@ -186,12 +198,19 @@ impl Inner {
         Ok(best)
     }
 
-    /// The lists of those AMD products whose root is trusted.
+    /// Roots for a kind, or else those for what Azure puts around it.
+    fn roots(&self, kind: EvidenceKind) -> Arc<Roots> {
+        let roots = self.trust.roots(kind);
+        if roots.is_empty() { self.trust.roots(EvidenceKind::Azure) } else { roots }
+    }
+
+    /// The lists of those AMD products whose root is trusted. Of a simulator AMD knows nothing.
     fn lists(&self) -> Vec<String> {
-        let roots = self.trust.roots(EvidenceKind::Snp);
+        let roots = self.roots(EvidenceKind::Snp);
         let has_root = |product: &Product| {
             let name = format!("ARK-{product}");
-            roots.anchors().iter().any(|anchor| {
+            let real = roots.anchors().iter().filter(|anchor| anchor.class() != TrustClass::Simulated);
+            real.into_iter().any(|anchor| {
                 X509Certificate::from_der(anchor.der()).is_ok_and(|(_, root)| {
                     root.subject().iter_common_name().any(|common| common.as_str() == Ok(name.as_str()))
                 })
@@ -210,9 +229,26 @@ impl Inner {
         true
     }
 
-    /// Newer collateral from the operator's directory, where there is no service.
-    async fn renew_by_directory(&self, kind: PlatformKind, about: &str) -> Result<bool, EndorseFault> {
-        let roots = self.trust.roots(EvidenceKind::Tdx);
+    /// Takes collateral from the operator's directory that is newer than what is held.
+    async fn newer_from_directory(&self) -> Result<(), EndorseFault> {
+        if self.settings.directory.is_none() {
+            return Ok(());
+        }
+        let roots = self.roots(EvidenceKind::Tdx);
+        for kind in self.kinds_held().await?.into_keys() {
+            let held = self.collateral_in(Place::Store, kind, &roots).await?.into_iter().next();
+            let newer = |found: &Arc<CheckedCollateral>| held.as_ref().is_none_or(|held| is_newer(found, held));
+            let found = self.collateral_in(Place::Directory, kind, &roots).await?.into_iter().find(newer);
+            if let Some(found) = found {
+                self.take_collateral(Place::Directory, found).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Collateral from the operator's directory, where there is no service.
+    async fn take_from_directory(&self, kind: PlatformKind, about: &str) -> Result<bool, EndorseFault> {
+        let roots = self.roots(EvidenceKind::Tdx);
         match self.collateral_in(Place::Directory, kind, &roots).await?.into_iter().next() {
             Some(found) => {
                 self.take_collateral(Place::Directory, found).await;
@@ -232,7 +268,7 @@ impl Inner {
         let (_, list) = CertificateRevocationList::from_der(&answer.body).map_err(|error| bad(error.to_string()))?;
         let issuer = format!("ARK-{product}");
         let is_its = list.issuer().iter_common_name().any(|name| name.as_str() == Ok(issuer.as_str()));
-        if !is_its || !self.trust.roots(EvidenceKind::Snp).signed_crl(&answer.body) {
+        if !is_its || !self.roots(EvidenceKind::Snp).signed_crl(&answer.body) {
             return Err(bad(format!("no list of {issuer} that the root signed")));
         }
         self.keep(vec![EndorsementDraft {

@@ -49,6 +49,9 @@ impl Endorser {
 
     /// Keeps a key that a machine brought along, once its report has verified.
     pub async fn learn_vek(&self, vek: &VerifiedVek, offered: &[Vec<u8>]) {
+        if !self.0.learned.is_new(*vek.sha256()) {
+            return;
+        }
         let about = VekKey::of(vek.vek()).about();
         let held = self.0.store.endorsements(Which::About(about)).await;
         let is_held = held.is_ok_and(|held| held.iter().any(|held| held.sha256.0 == *vek.sha256()));
@@ -175,7 +178,7 @@ impl Endorser {
         let inner = &self.0;
         let Some(amd) = &inner.amd else { return Err(EndorseFault::Missing { about: about.to_owned() }) };
         let turn = if inner.veks.has(about) { Turn::Waits } else { amd.admit(asker)? };
-        let (patience, inner_too) = (inner.patience(asker), Arc::clone(inner));
+        let ((patience, _place), inner_too) = (inner.patience(asker), Arc::clone(inner));
         match inner.veks.join(about, patience, || fetch(inner_too, turn)).await {
             Ok(result) => result,
             Err(not_yet) => Err(not_yet.fault(about)),

@@ -104,7 +104,8 @@ impl Endorser {
         let turn = if inner.collateral.has(about) { Turn::Waits } else { intel.admit(asker)? };
         let (too, roots) = (Arc::clone(inner), Arc::clone(roots));
         let fetch = || async move { too.fetch_collateral(kind, &roots, turn).await };
-        match inner.collateral.join(about, inner.patience(asker), fetch).await {
+        let (patience, _place) = inner.patience(asker);
+        match inner.collateral.join(about, patience, fetch).await {
             Ok(result) => result,
             Err(not_yet) => Err(not_yet.fault(about)),
         }

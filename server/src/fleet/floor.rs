@@ -1,10 +1,11 @@
 //! A floor that somebody thinks of: `snp.tcb.reported.snp=24`. It is compared as a policy would, over what the record
-//! keeps of each machine.
+//! says of each machine.
 
 use holdfast_appraisal::facts::FactId;
 use holdfast_appraisal::{Value, ValueType};
+use holdfast_evidence::EvidenceKind;
 
-use super::tcb::{TcbFacts, kept_fact};
+use super::tcb::{TcbFacts, shown_fact};
 
 /// A floor. Numbers are least values, versions least in each component, bits all set; of words, one must be met.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,17 +14,28 @@ pub struct Floor {
     wanted: Vec<Value>,
 }
 
+/// How a machine stands to a floor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotMet {
+    /// It meets the floor, or is not concerned.
+    No,
+    /// It has this.
+    By(String),
+    /// Its decision on record does not say.
+    Unknown,
+}
+
 /// Why a text is no floor.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadFloor {
     /// There is no `=`.
     #[error("{0:?} is no floor, expected fact=value such as snp.tcb.reported.snp=24")]
     Form(String),
-    /// The record keeps no such fact of machines.
-    #[error("{0:?} is no fact of a TCB that the record keeps")]
+    /// There is no such fact of a TCB.
+    #[error("{0:?} is no fact of a TCB")]
     Fact(String),
     /// The value is not of the fact's type.
-    #[error("{fact} is {expected}, found {found:?}")]
+    #[error("{fact} wants {expected}, found {found:?}")]
     Value {
         /// The fact.
         fact: String,
@@ -41,7 +53,7 @@ impl Floor {
     /// [`BadFloor`].
     pub fn parse(text: &str) -> Result<Self, BadFloor> {
         let (name, value) = text.split_once('=').ok_or_else(|| BadFloor::Form(text.to_owned()))?;
-        let fact = kept_fact(name.trim()).ok_or_else(|| BadFloor::Fact(name.trim().to_owned()))?;
+        let fact = shown_fact(name.trim()).ok_or_else(|| BadFloor::Fact(name.trim().to_owned()))?;
         let value_type = fact.definition().value_type;
         let bad = |found: &str| BadFloor::Value {
             fact: fact.to_string(),
@@ -57,18 +69,25 @@ impl Floor {
         Ok(Self { fact, wanted: wanted.collect::<Result<_, _>>()? })
     }
 
-    /// What a machine has that does not meet it; `None` if it does, or if its evidence is of another kind.
+    /// What a machine has that does not meet it; nothing if it does, or if its evidence is of another kind.
     #[must_use]
-    pub fn not_met_by(&self, kinds: &[String], facts: &TcbFacts) -> Option<String> {
-        let name = self.fact.to_string();
-        if !kinds.iter().any(|kind| kind == self.fact.kind().as_str()) {
-            return None;
+    pub fn not_met_by(&self, kinds: &[String], facts: &TcbFacts) -> NotMet {
+        let (name, kind) = (self.fact.to_string(), self.fact.kind().as_str());
+        // A paravisor's evidence speaks in the words of the hardware below it.
+        let speaks = facts.keys().any(|name| name.split('.').next() == Some(kind));
+        let of_kind = kinds.iter().any(|one| one == kind);
+        let around = kinds.iter().any(|one| one == EvidenceKind::Azure.as_str());
+        match facts.get(&name) {
+            _ if facts.is_empty() && (of_kind || around) => NotMet::Unknown,
+            None if speaks || of_kind => NotMet::By(format!("{name} not proven")),
+            None => NotMet::No,
+            Some(found) => {
+                let value_type = self.fact.definition().value_type;
+                let parsed: Option<Vec<Value>> = found.split(',').map(|one| Value::parse(value_type, one)).collect();
+                let met = parsed.is_some_and(|values| !values.is_empty() && values.iter().all(|v| self.is_met(v)));
+                if met { NotMet::No } else { NotMet::By(format!("{name} {found}")) }
+            }
         }
-        let Some(found) = facts.get(&name) else { return Some(format!("{name} not proven")) };
-        let value_type = self.fact.definition().value_type;
-        let parsed: Option<Vec<Value>> = found.split(',').map(|one| Value::parse(value_type, one)).collect();
-        let met = parsed.is_some_and(|values| !values.is_empty() && values.iter().all(|value| self.is_met(value)));
-        (!met).then(|| format!("{name} {found}"))
     }
 
     fn is_met(&self, found: &Value) -> bool {
@@ -87,7 +106,11 @@ mod tests {
 
     fn not_met(floor: &str, facts: &[(&str, &str)]) -> Option<String> {
         let facts = facts.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Floor::parse(floor).unwrap().not_met_by(&["snp".to_owned(), "tdx".to_owned()], &facts)
+        match Floor::parse(floor).unwrap().not_met_by(&["snp".to_owned(), "tdx".to_owned()], &facts) {
+            NotMet::No => None,
+            NotMet::By(found) => Some(found),
+            NotMet::Unknown => Some("unknown".to_owned()),
+        }
     }
 
     #[test]
@@ -96,7 +119,9 @@ mod tests {
         assert_eq!(at("24"), None);
         assert_eq!(at("25"), None);
         assert_eq!(at("8").as_deref(), Some("snp.tcb.reported.snp 8"), "8 is less than 24, whatever texts say");
-        assert_eq!(not_met("snp.tcb.reported.snp=24", &[]).as_deref(), Some("snp.tcb.reported.snp not proven"));
+        let other = [("snp.product", "Milan")];
+        assert_eq!(not_met("snp.tcb.reported.snp=24", &other).as_deref(), Some("snp.tcb.reported.snp not proven"));
+        assert_eq!(not_met("snp.tcb.reported.snp=24", &[]).as_deref(), Some("unknown"));
     }
 
     #[test]
@@ -117,9 +142,17 @@ mod tests {
     }
 
     #[test]
-    fn evidence_of_another_kind_is_not_concerned() {
+    fn evidence_of_another_kind_is_not_concerned_and_what_stands_around_it_is() {
         let floor = Floor::parse("snp.tcb.reported.snp=24").unwrap();
-        assert_eq!(floor.not_met_by(&["tpm".to_owned()], &TcbFacts::new()), None);
+        let of = |kind: &str, facts: &[(&str, &str)]| {
+            let facts = facts.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            floor.not_met_by(&[kind.to_owned()], &facts)
+        };
+        assert_eq!(of("tpm", &[]), NotMet::No);
+        assert_eq!(of("tdx", &[("tdx.fmspc", "00")]), NotMet::No);
+        assert_eq!(of("azure", &[]), NotMet::Unknown);
+        assert_eq!(of("azure", &[("tdx.fmspc", "00")]), NotMet::No);
+        assert_eq!(of("azure", &[("snp.tcb.reported.snp", "8")]), NotMet::By("snp.tcb.reported.snp 8".to_owned()));
     }
 
     #[test]

@@ -4,6 +4,6 @@
 mod floor;
 mod tcb;
 
-pub use floor::{BadFloor, Floor};
+pub use floor::{BadFloor, Floor, NotMet};
+pub use tcb::TcbFacts;
 pub(crate) use tcb::of_decision;
-pub use tcb::{TcbFacts, tcb};

@@ -1,12 +1,12 @@
-//! The facts of a decision that say on which TCB a machine rests, as the record keeps them beside the decision.
+//! The facts that say on which TCB a machine rests, as its last decision on record has them.
 
 use std::collections::BTreeMap;
 
-use holdfast_appraisal::facts::{FactId, Facts};
+use holdfast_appraisal::facts::FactId;
 use serde_json::Value;
 
-/// Names, or their beginnings, of the facts that are kept.
-const KEPT: [&str; 14] = [
+/// Names, or their beginnings, of the facts that are shown.
+const SHOWN: [&str; 13] = [
     "snp.chip_id",
     "snp.firmware.",
     "snp.mitigations.",
@@ -20,68 +20,64 @@ const KEPT: [&str; 14] = [
     "tdx.piid",
     "tdx.tcb.",
     "tdx.tee_tcb_svn",
-    "tpm.firmware_version",
 ];
-/// Grows every day: kept, it would make every decision another.
+/// As old as the decision: today it is another number.
 const LEFT_OUT: [&str; 1] = ["tdx.tcb.age_days"];
-/// The field of a decision in the record.
-const FIELD: &str = "tcb";
 
 /// Names and values, as policies write them; several values have commas between.
 pub type TcbFacts = BTreeMap<String, String>;
 
-/// What is kept of these facts, for the field `tcb` of the decision.
-#[must_use]
-pub fn tcb(facts: &Facts) -> Value {
-    let kept = facts.iter().filter(|(id, _)| is_kept(&id.to_string()));
-    let text = |values: &[holdfast_appraisal::Value]| {
-        let texts: Vec<String> = values.iter().map(ToString::to_string).collect();
-        Value::from(texts.join(","))
-    };
-    kept.map(|(id, fact)| (id.to_string(), text(&fact.values))).collect()
-}
-
-/// What a decision on record says; empty if it says nothing.
+/// What a decision on record says: `{"machine":[{"facts":{"snp.product":{"values":["Milan"]}}}]}`. Empty if it says
+/// nothing, as that of a machine with a TPM alone.
 pub(crate) fn of_decision(decision: &str) -> TcbFacts {
     let decision: Value = serde_json::from_str(decision).unwrap_or_default();
-    let fields = decision.get(FIELD).and_then(Value::as_object).into_iter().flatten();
-    fields.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect()
+    let items = decision.get("machine").and_then(Value::as_array).into_iter().flatten();
+    let facts = items.filter_map(|item| item.get("facts")?.as_object()).flatten();
+    let shown = facts.filter(|(name, _)| is_shown(name)).map(|(name, fact)| {
+        let values = fact.get("values").and_then(Value::as_array).into_iter().flatten();
+        let texts: Vec<&str> = values.filter_map(Value::as_str).collect();
+        (name.clone(), texts.join(","))
+    });
+    shown.collect()
 }
 
-/// Whether the fact is one of those that are kept.
-pub(super) fn is_kept(name: &str) -> bool {
-    !LEFT_OUT.contains(&name) && KEPT.iter().any(|kept| name.starts_with(kept))
+/// Whether the fact is one of those that are shown.
+fn is_shown(name: &str) -> bool {
+    !LEFT_OUT.contains(&name) && SHOWN.iter().any(|shown| name.starts_with(shown))
 }
 
-/// The fact of that name, if it is kept.
-pub(super) fn kept_fact(name: &str) -> Option<FactId> {
-    FactId::parse(name).filter(|_| is_kept(name))
+/// The fact of that name, if it is shown.
+pub(super) fn shown_fact(name: &str) -> Option<FactId> {
+    FactId::parse(name).filter(|_| is_shown(name))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use holdfast_appraisal::facts::{Fact, SnpFact};
-    use holdfast_evidence::Provenance;
 
     #[test]
-    fn what_is_kept_is_read_back() {
-        let mut facts = Facts::new();
-        for (fact, value) in [(SnpFact::ReportedSnp, 24), (SnpFact::Vmpl, 0)] {
-            let values = vec![holdfast_appraisal::Value::Integer(value)];
-            facts.insert(FactId::Snp(fact), Fact::of(Provenance::Hardware, values));
+    fn a_tcb_is_read_from_whatever_items_a_machine_brought() {
+        let decision = serde_json::json!({ "verdict": "admitted", "machine": [
+            { "class": "discrete", "manufacturer": "id:49465800" },
+            { "kind": "snp", "facts": {
+                "snp.tcb.reported.snp": { "values": ["24"], "provenance": "hardware" },
+                "snp.measurement": { "values": ["00"], "provenance": "hardware" },
+            } },
+            { "kind": "tdx", "facts": { "tdx.tcb.advisories": { "values": ["INTEL-SA-1", "INTEL-SA-2"] } } },
+        ] });
+        let expected = [("snp.tcb.reported.snp", "24"), ("tdx.tcb.advisories", "INTEL-SA-1,INTEL-SA-2")];
+        let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(of_decision(&decision.to_string()), TcbFacts::from(expected));
+        for nothing in ["", "{}", "[]", "{\"machine\":7}", "{\"machine\":[{\"facts\":[]}]}"] {
+            assert!(of_decision(nothing).is_empty(), "{nothing}");
         }
-        let decision = serde_json::json!({ "verdict": "admitted", "tcb": tcb(&facts) }).to_string();
-        let read = of_decision(&decision);
-        assert_eq!(read, TcbFacts::from([("snp.tcb.reported.snp".to_owned(), "24".to_owned())]));
-        assert!(of_decision("{}").is_empty() && of_decision("").is_empty());
     }
 
     #[test]
-    fn every_name_that_is_kept_is_a_facts() {
+    fn every_name_that_is_shown_is_a_facts() {
         let names: Vec<String> = holdfast_appraisal::facts::all_names().collect();
-        for kept in KEPT.iter().chain(&LEFT_OUT) {
-            assert!(names.iter().any(|name| name.starts_with(kept)), "{kept}");
+        for shown in SHOWN.iter().chain(&LEFT_OUT) {
+            assert!(names.iter().any(|name| name.starts_with(shown)), "{shown}");
         }
     }
 }

@@ -80,3 +80,19 @@ async fn collateral_is_taken_from_the_directory_where_there_is_no_service() {
     assert_eq!(held[0].draft.about, "tdx/90c06f000000/platform/any");
     assert!(place.service.asked().is_empty());
 }
+
+#[tokio::test]
+async fn newer_collateral_in_the_directory_is_taken_though_the_old_counts() {
+    let (files, intel) = (tempfile::tempdir().unwrap(), Intel::new());
+    let place = Place::with(|settings| settings.directory = Some(files.path().to_owned())).await;
+    place.trust.root(intel.root());
+    let old = Documents::default();
+    intel.publish(&place.service, &old);
+    assert_eq!(place.endorser.refresh(ABOUT).await.result.unwrap(), Had::Fetched);
+    let newer = Documents { issued: old.issued + time::Duration::hours(1), evaluation: 21, ..old.clone() };
+    write(files.path(), "newer.json", &intel.whole(&newer));
+    tokio::time::sleep(std::time::Duration::from_millis(5100)).await;
+    place.endorser.look_after().await;
+    let names = place.held().await.into_iter().map(|held| held.draft.name);
+    assert!(names.clone().any(|name| name.ends_with("evaluation 21")), "{:?}", names.collect::<Vec<_>>());
+}

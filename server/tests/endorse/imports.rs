@@ -21,12 +21,19 @@ fn read(contents: &[Vec<u8>], told: &Told) -> Result<Vec<EndorsementDraft>, NotI
     reading::read(files(contents), told, &[], EndorsementSource::File, clock::now())
 }
 
-const FIRMWARE: Told = Told { class: Some(TrustClass::Firmware), serves: Some(EvidenceKind::Snp), pin: false };
+/// Roots of class firmware for that kind.
+fn firmware(serves: EvidenceKind) -> Told {
+    Told { class: Some(TrustClass::Firmware), serves: vec![serves], pin: false }
+}
+
+fn snp() -> Told {
+    firmware(EvidenceKind::Snp)
+}
 
 #[test]
 fn files_are_told_apart_in_any_order() {
     let list = revocation_list("ARK-Milan", &[], Rsa::ark());
-    let drafts = read(&[vcek(1), list, ask(), ark()], &FIRMWARE).unwrap();
+    let drafts = read(&[vcek(1), list, ask(), ark()], &snp()).unwrap();
     let mut roles: Vec<_> = drafts.iter().map(|draft| draft.role).collect();
     roles.sort();
     use EndorsementRole::{Crl, Intermediate, Root, Vek};
@@ -36,12 +43,22 @@ fn files_are_told_apart_in_any_order() {
 
 #[test]
 fn what_stands_below_a_root_serves_what_the_root_serves() {
-    let root = File { told: Some(FIRMWARE), ..files(&[ark()]).remove(0) };
+    let root = File { told: Some(snp()), ..files(&[ark()]).remove(0) };
     let below = files(&[ask(), revocation_list("ARK-Milan", &[], Rsa::ark())]);
     let all = [vec![root], below].concat();
     let drafts = reading::read(all, &Told::default(), &[], EndorsementSource::File, clock::now()).unwrap();
     assert!(drafts.iter().all(|draft| draft.serves == EvidenceKind::Snp), "{drafts:?}");
     assert_eq!(drafts.iter().filter(|draft| draft.class == "firmware").count(), 2);
+}
+
+#[test]
+fn one_root_may_serve_several_kinds() {
+    let told = Told { serves: vec![EvidenceKind::Snp, EvidenceKind::Azure], ..snp() };
+    let drafts = read(&[ark(), ask(), vcek(1)], &told).unwrap();
+    assert_eq!(drafts.len(), 5, "a key serves whoever looks it up");
+    let nitro = Told { serves: vec![EvidenceKind::NitroTpm, EvidenceKind::Nitro], ..snp() };
+    let drafts = read(&[ark()], &nitro).unwrap();
+    assert_eq!(drafts.iter().map(|draft| draft.serves).collect::<Vec<_>>(), [EvidenceKind::Nitro]);
 }
 
 #[test]
@@ -55,16 +72,16 @@ fn a_root_that_is_not_known_needs_a_class() {
 #[test]
 fn a_key_that_leads_to_no_root_is_not_imported() {
     for bad in [vec![vcek(1)], vec![vcek(1), ark()], vec![vek(1).sign(Rsa::ark()), ask(), ark()]] {
-        assert_eq!(read(&bad, &FIRMWARE).unwrap_err().code(), "endorsements.unproven");
+        assert_eq!(read(&bad, &snp()).unwrap_err().code(), "endorsements.unproven");
     }
 }
 
 #[test]
 fn what_is_nothing_is_not_imported() {
-    assert_eq!(read(&[b"junk".to_vec()], &FIRMWARE).unwrap_err().code(), "endorsements.not_a_certificate");
-    assert_eq!(read(&[b"{\"a\":1}".to_vec()], &FIRMWARE).unwrap_err().code(), "endorsements.unproven");
+    assert_eq!(read(&[b"junk".to_vec()], &snp()).unwrap_err().code(), "endorsements.not_a_certificate");
+    assert_eq!(read(&[b"{\"a\":1}".to_vec()], &snp()).unwrap_err().code(), "endorsements.unproven");
     let trailing = [ark(), vec![0]].concat();
-    assert_eq!(read(&[trailing], &FIRMWARE).unwrap_err().code(), "endorsements.not_a_certificate");
+    assert_eq!(read(&[trailing], &snp()).unwrap_err().code(), "endorsements.not_a_certificate");
 }
 
 #[test]
@@ -87,7 +104,7 @@ fn real_roots_are_known_by_their_fingerprints() {
 #[test]
 fn collateral_is_imported_whole_or_from_its_parts() {
     let (intel, documents) = (Intel::new(), Documents::default());
-    let told = Told { class: Some(TrustClass::Firmware), serves: Some(EvidenceKind::Tdx), pin: false };
+    let told = firmware(EvidenceKind::Tdx);
     let drafts = read(&[intel.whole(&documents), intel.root().to_vec()], &told).unwrap();
     let collateral: Vec<_> = drafts.iter().filter(|draft| draft.role == EndorsementRole::Collateral).collect();
     assert_eq!(collateral.len(), 1);
@@ -100,8 +117,8 @@ fn collateral_is_imported_whole_or_from_its_parts() {
 /// A place that holds all that there is, and the bundle of it.
 async fn exported() -> (Place, Intel, Vec<u8>) {
     let (place, intel) = (Place::new().await, Intel::new());
-    let tdx = Told { class: Some(TrustClass::Firmware), serves: Some(EvidenceKind::Tdx), pin: false };
-    let mut drafts = read(&[ark(), ask(), vcek(1), revocation_list("ARK-Milan", &[], Rsa::ark())], &FIRMWARE).unwrap();
+    let tdx = firmware(EvidenceKind::Tdx);
+    let mut drafts = read(&[ark(), ask(), vcek(1), revocation_list("ARK-Milan", &[], Rsa::ark())], &snp()).unwrap();
     drafts.extend(read(&[intel.root().to_vec(), intel.whole(&Documents::default())], &tdx).unwrap());
     assert_eq!(place.store.import_endorsements(drafts, Actor::Server, clock::now()).await.unwrap(), 6);
     let (mut writer, mut bytes) = BundleWriter::new(&"td".parse().unwrap(), clock::now());

@@ -20,5 +20,7 @@ mod lies;
 mod pki;
 mod place;
 mod platforms;
+mod real;
 mod stand_in;
 mod strangers;
+mod tls;

@@ -44,7 +44,7 @@ pub(crate) fn settings(service: &StandIn) -> EndorseSettings {
         amd_url: Some(service.url.clone()),
         amd_interval: Duration::ZERO,
         intel_url: Some(service.url.clone()),
-        timeout: Duration::from_millis(500),
+        timeout: Duration::from_secs(1),
         patience: Duration::from_secs(5),
         per_source: free,
         strangers: free,

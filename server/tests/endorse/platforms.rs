@@ -112,7 +112,7 @@ async fn a_service_that_fails_or_limits_is_a_fault_and_what_is_held_stays() {
     for (at, answer, code) in [
         (1, Answer::Status(500), "endorse.unreachable"),
         (3, Answer::Status(404), "endorse.bad_answer"),
-        (2, Answer::Late(Duration::from_secs(2), Box::new(Answer::Status(200))), "endorse.unreachable"),
+        (2, Answer::Late(Duration::from_secs(4), Box::new(Answer::Status(200))), "endorse.unreachable"),
         (0, Answer::Limited(30), "endorse.rate_limited"),
     ] {
         intel.publish(&place.service, &Documents::default());
@@ -169,4 +169,18 @@ async fn nothing_is_fetched_before_the_platforms_certificates_have_verified() {
     let again = place.restarted(|_| {});
     let fault = again.tdx(EvidenceKind::Tdx, &quote, Asker::Ours).await.unwrap_err();
     assert_eq!(fault.code(), "endorse.unreachable");
+}
+
+#[tokio::test]
+async fn each_document_that_only_names_its_signer_is_refused() {
+    for (at, path) in PATHS.iter().enumerate() {
+        let (place, intel) = place().await;
+        let (documents, other) = (Documents::default(), Intel::new());
+        intel.publish(&place.service, &documents);
+        let [(_, honest), (_, lie)] = [&intel, &other].map(|intel| intel.answers(&documents)[at].clone());
+        let (Answer::Body(_, headers), Answer::Body(body, _)) = (honest, lie) else { panic!("bodies") };
+        place.service.tell(path, Answer::Body(body, headers));
+        assert_eq!(refresh(&place).await, Err("endorse.bad_answer"), "{path}");
+        assert!(place.held().await.is_empty(), "{path}");
+    }
 }

@@ -88,3 +88,31 @@ async fn ids_that_strangers_invent_are_bounded() {
     assert_eq!(place.endorser.wanted().len(), 50);
     assert!(place.held().await.is_empty());
 }
+
+#[tokio::test]
+async fn of_many_strangers_few_wait_and_the_others_are_told_at_once_to_come_back() {
+    let place = Place::new().await;
+    place.trust.root(&ark());
+    certify(&place.service, &[1]);
+    place.service.tell(&path(1), Answer::Late(Duration::from_millis(600), Box::new(Answer::body(vcek(1)))));
+    let began = Instant::now();
+    let asking: Vec<_> = (0..40_u8)
+        .map(|address| {
+            let endorser = place.endorser.clone();
+            tokio::spawn(async move {
+                let found = endorser.snp(EvidenceKind::Snp, &chip(1), &[], stranger(address)).await;
+                (outcome(found), began.elapsed())
+            })
+        })
+        .collect();
+    let mut waited = 0;
+    for one in asking {
+        match one.await.unwrap() {
+            (Ok(1), _) => waited += 1,
+            (Err("endorse.pending"), took) => assert!(took < Duration::from_millis(500), "{took:?}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(waited, 8);
+    assert_eq!(place.service.times("/vcek/v1/Milan/01").len(), 1);
+}

@@ -495,9 +495,9 @@ pub struct ImportEndorsementsRequest {
     /// Certificates that are not self-signed are anchors too, not only a help in building chains.
     #[prost(bool, tag = "3")]
     pub pin: bool,
-    /// The kind of evidence that they serve; empty where the server can tell, else "tpm".
-    #[prost(string, tag = "4")]
-    pub serves: ::prost::alloc::string::String,
+    /// The kinds of evidence that they serve; empty where the server can tell, else "tpm".
+    #[prost(string, repeated, tag = "4")]
+    pub serves: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ImportEndorsementsResponse {
@@ -662,6 +662,9 @@ pub struct NodeTcb {
     pub attempt: ::prost::alloc::string::String,
     #[prost(int64, tag = "11")]
     pub attested_at: i64,
+    /// A floor is about its kind of evidence, and the decision on record does not say what it has.
+    #[prost(bool, tag = "12")]
+    pub unknown: bool,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RecordEntriesRequest {

@@ -41,12 +41,12 @@ impl File {
 }
 
 /// What the operator says about the files.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Told {
     /// The class of roots that are not known.
     pub class: Option<TrustClass>,
-    /// The kind of evidence that they serve, where it cannot be told.
-    pub serves: Option<EvidenceKind>,
+    /// The kinds of evidence that they serve; empty where it can be told, and else TPMs.
+    pub serves: Vec<EvidenceKind>,
     /// Certificates that are not self-signed are anchors too.
     pub pin: bool,
 }
@@ -106,8 +106,8 @@ struct Reading<'t> {
 }
 
 impl Reading<'_> {
-    fn told(&self, file: &File) -> Told {
-        file.told.unwrap_or(*self.told)
+    fn told<'f>(&'f self, file: &'f File) -> &'f Told {
+        file.told.as_ref().unwrap_or(self.told)
     }
 
     fn fetched_at(&self, file: &File) -> UnixTime {
@@ -149,11 +149,8 @@ impl Reading<'_> {
             (None, Some(known)) => known.class,
             (None, None) => return Err(NotImported::NoClass { file: file.name.clone() }),
         };
-        let serves = match (self.told(file).serves, known) {
-            (Some(told), _) => vec![told],
-            (None, Some(known)) => known.kinds.to_vec(),
-            (None, None) => vec![EvidenceKind::Tpm],
-        };
+        let above = known.map(|known| known.kinds.iter().copied().collect()).unwrap_or_default();
+        let serves = self.serves(file, above);
         let anchor = Anchor::new(&file.content, class).map_err(|source| bad(file, source))?;
         let name = known.map_or_else(|| anchor.name().to_owned(), |known| known.name.to_owned());
         self.push(EndorsementRole::Root, file, certificate, &serves, Some(class), name);
@@ -171,12 +168,12 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// The kinds that the operator, else what stands above, else nobody names.
+    /// The kinds that the operator names, else what is known of it or stands above, else TPMs.
     fn serves(&self, file: &File, above: BTreeSet<EvidenceKind>) -> Vec<EvidenceKind> {
-        match self.told(file).serves {
-            Some(told) => vec![told],
-            None if above.is_empty() => vec![EvidenceKind::Tpm],
-            None => above.into_iter().collect(),
+        match self.told(file).serves.as_slice() {
+            [] if above.is_empty() => vec![EvidenceKind::Tpm],
+            [] => above.into_iter().collect(),
+            told => told.to_vec(),
         }
     }
 

@@ -12,7 +12,7 @@ use super::sorted::Sorted;
 use super::{File, NotImported, Reading};
 use crate::endorse::amd::vek_draft;
 use crate::endorse::intel;
-use crate::store::{Endorsement, EndorsementRole};
+use crate::store::{Endorsement, EndorsementDraft, EndorsementRole};
 
 impl Reading<'_> {
     /// VEKs must lead up to a root: one that does not would stand in the way of the right one.
@@ -80,10 +80,11 @@ impl Reading<'_> {
         Ok(self.drafts.len() > before)
     }
 
-    /// Roots and intermediates for a kind: those held and those imported.
+    /// Roots and intermediates for a kind, or for what Azure puts around it: those held and those imported.
     fn roots_for(&self, kind: EvidenceKind, held: &[Endorsement]) -> Roots {
+        let serves = |draft: &&EndorsementDraft| [kind, EvidenceKind::Azure].contains(&draft.serves);
         let mut roots = Roots::new();
-        for draft in held.iter().map(|held| &held.draft).chain(&self.drafts).filter(|draft| draft.serves == kind) {
+        for draft in held.iter().map(|held| &held.draft).chain(&self.drafts).filter(serves) {
             match (draft.role, draft.class.parse::<TrustClass>()) {
                 (EndorsementRole::Root, Ok(class)) => {
                     if let Ok(anchor) = Anchor::new(&draft.content, class) {

@@ -12,6 +12,7 @@ on_each_store! {
     endorsements_are_listed_in_the_order_of_import,
     the_trusted_are_read_without_the_many_others,
     what_the_server_kept_goes_after_its_end_and_what_operators_brought_stays,
+    keys_that_the_server_kept_are_bounded_and_the_oldest_go,
 }
 
 fn draft(role: EndorsementRole, content: &[u8]) -> EndorsementDraft {
@@ -154,4 +155,17 @@ async fn what_the_server_kept_goes_after_its_end_and_what_operators_brought_stay
     assert_eq!(all(&*store).await.len(), 2, "it has ended, but not long ago");
     store.prune(NOW.plus(40 * 86_400)).await.unwrap();
     assert_eq!(all(&*store).await.iter().map(|held| held.draft.content[0]).collect::<Vec<_>>(), [2]);
+}
+
+async fn keys_that_the_server_kept_are_bounded_and_the_oldest_go(store: Arc<dyn Store>) {
+    store.import_endorsements(vec![draft(EndorsementRole::Vek, &[99])], operator(), NOW).await.unwrap();
+    for content in 0..8 {
+        let at = NOW.plus(i64::from(content));
+        let name = format!("vcek/{content}");
+        let key = EndorsementDraft { fetched_at: at, ..about(EndorsementRole::Vek, &[content], &name) };
+        store.keep_endorsements(vec![key], at).await.unwrap();
+    }
+    store.prune(NOW.plus(10)).await.unwrap();
+    let contents: Vec<u8> = all(&*store).await.iter().map(|held| held.draft.content[0]).collect();
+    assert_eq!(contents, [99, 3, 4, 5, 6, 7]);
 }
