@@ -131,7 +131,7 @@ fn unbase64(text: &str) -> Vec<u8> {
 fn domain(uuid: &str, host_data: &str) -> String {
     let ovmf = ovmf("AmdSev").unwrap();
     format!(
-        "<domain type='kvm' id='3'>\n  <name>web</name>\n  <uuid>{uuid}</uuid>\n  <vcpu placement='static'>2</vcpu>\n  \
+        "<domain type='kvm' id='3'>\n  <name>web</name>\n  <uuid>{uuid}</uuid>\n  <vcpu placement='static' current='2'>4</vcpu>\n  \
          <os>\n    <type arch='x86_64' machine='pc-q35-10.0'>hvm</type>\n    <loader type='rom'>{ovmf}</loader>\n    \
          <kernel>/dev/null</kernel>\n    <cmdline>root=&quot;a&amp;b&quot; quiet</cmdline>\n  </os>\n  \
          <cpu mode='custom' match='exact'>\n    <model fallback='forbid'>EPYC-v4</model>\n  </cpu>\n  \

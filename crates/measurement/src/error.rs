@@ -60,9 +60,6 @@ pub enum Unmeasurable {
         "a kernel is given, but the firmware has no SNP_KERNEL_HASHES section: kernel, initrd and command line would not be measured"
     )]
     NoKernelHashes,
-    /// An initrd or a command line without the kernel that they belong to.
-    #[error("an initrd or a command line is given without a kernel")]
-    NoKernel,
     /// More than one processor, and the firmware does not say where the others start.
     #[error("the firmware has no SEV-ES reset block: it does not say where processors beyond the first start")]
     NoResetBlock,
@@ -79,7 +76,6 @@ impl Unmeasurable {
             Self::Missing { .. } => "measure.missing",
             Self::Twice { .. } => "measure.twice",
             Self::NoKernelHashes => "measure.snp.no_kernel_hashes",
-            Self::NoKernel => "measure.no_kernel",
             Self::NoResetBlock => "measure.snp.no_reset_block",
         }
     }

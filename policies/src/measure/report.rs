@@ -20,6 +20,15 @@ pub(super) struct Report {
     pub(super) inputs: Vec<ShownInput>,
     /// Registers with the events that lead to their values.
     pub(super) registers: Vec<ShownRegister>,
+    /// Values of a register as it grows while the machine boots.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) phases: Vec<Phase>,
+    /// The digest under which this launch is registered, where it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) launch: Option<String>,
+    /// The ID block that the ID key signs, in hex.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) id_block: Option<String>,
     /// What does not follow from the files.
     pub(super) not_predicted: Vec<NotPredicted>,
     /// What people should know of the choices that were made.
@@ -80,6 +89,14 @@ struct ShownEvent {
     digest: String,
 }
 
+/// A register after one phase of the boot.
+#[derive(Debug, Serialize)]
+pub(super) struct Phase {
+    /// The register and the phase.
+    pub(super) after: String,
+    pub(super) value: String,
+}
+
 /// What does not follow from the files, and why.
 #[derive(Debug, Serialize)]
 pub(super) struct NotPredicted {
@@ -101,6 +118,9 @@ impl Report {
             values: Vec::new(),
             inputs: Vec::new(),
             registers: Vec::new(),
+            phases: Vec::new(),
+            launch: None,
+            id_block: None,
             not_predicted: Vec::new(),
             notes: Vec::new(),
             written: None,
@@ -188,6 +208,17 @@ impl Report {
                 writeln!(out, "  {}  {}", event.digest, printable(&event.name))?;
             }
             writeln!(out, "  {}  = {}", register.value, register.name)?;
+        }
+        if !self.phases.is_empty() {
+            writeln!(out)?;
+        }
+        for Phase { after, value } in &self.phases {
+            writeln!(out, "  {value}  = {after}")?;
+        }
+        for (name, value) in [("launch", &self.launch), ("ID block", &self.id_block)] {
+            if let Some(value) = value {
+                writeln!(out, "\n{name}\n  {value}")?;
+            }
         }
         if !self.not_predicted.is_empty() {
             writeln!(out, "\nnot predicted")?;

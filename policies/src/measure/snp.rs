@@ -136,11 +136,7 @@ impl MeasureSnp {
                 guest_svn: self.guest_svn,
                 policy: self.policy,
             };
-            report.input(
-                "ID block",
-                "96 bytes that the ID key signs, in hex below".to_owned(),
-                Some(hex::encode(block.encode())),
-            );
+            report.id_block = Some(hex::encode(block.encode()));
             report.notes.push(match id_auth.verify(&block) {
                 Ok(()) => "the ID block's signatures verify: firmware will launch this measurement".to_owned(),
                 Err(error) => format!("{error} ({}): firmware will refuse the launch", error.code()),
@@ -150,11 +146,7 @@ impl MeasureSnp {
             Some(Hex(host_data)) => {
                 report.value("snp.host_data", hex::encode(host_data));
                 let launch = SnpLaunch { measurement: measured.digest, host_data, id_key_digest };
-                report.input(
-                    "launch",
-                    "what is registered: holdfast-server launch register".to_owned(),
-                    Some(hex::encode(launch.digest())),
-                );
+                report.launch = Some(hex::encode(launch.digest()));
             }
             None => report
                 .notes

@@ -161,8 +161,7 @@ impl MeasureTdx {
             ] {
                 report.value(fact, hex::encode(value));
             }
-            let digest = hex::encode(launch.digest());
-            report.input("launch", "what is registered: holdfast-server launch register".to_owned(), Some(digest));
+            report.launch = Some(hex::encode(launch.digest()));
         } else {
             report
                 .notes

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use holdfast_evidence::crypto::HashAlg;
 use holdfast_evidence::tpm::Bank;
 use holdfast_measurement::pe::{IMAGE_BYTES_MAX, Image};
 use holdfast_measurement::uki::{Boot, PHASES, RETURNING, SecureBootState, Uki, authority};
@@ -11,7 +12,7 @@ use holdfast_measurement::{Register, Unmeasurable};
 
 use super::difference::Difference;
 use super::reference::Written;
-use super::report::{self, Noted, Report};
+use super::report::{self, Noted, Phase, Report};
 use super::{input, live};
 use crate::exit::Exit;
 use crate::output::Format;
@@ -177,7 +178,8 @@ impl MeasureUki {
             for (index, phase) in PHASES.into_iter().enumerate() {
                 let phases = PHASES.get(..=index).unwrap_or_default();
                 if let Ok(register) = uki.pcr11(self.bank, phases) {
-                    report.input(&format!("PCR 11 after {phase}"), String::new(), Some(register.value().to_string()));
+                    let after = format!("PCR 11 after {phase}");
+                    report.phases.push(Phase { after, value: register.value().to_string() });
                     pcr11.push((phase, register));
                 }
             }
@@ -201,7 +203,7 @@ impl MeasureUki {
             report.notes.push("the image is not signed: firmware with Secure Boot refuses it".to_owned());
         }
         for certificate in signatures.iter().flat_map(|signature| &signature.certificates) {
-            let digest = holdfast_evidence::crypto::HashAlg::Sha256.digest(&[certificate]);
+            let digest = HashAlg::Sha256.digest(&[certificate]);
             let subject =
                 x509_parser::parse_x509_certificate(certificate).map(|(_, parsed)| parsed.subject().to_string());
             report.input("signed by", subject.unwrap_or_default(), Some(digest.to_string()));
@@ -209,7 +211,7 @@ impl MeasureUki {
         if let SecureBootState::Variables { db, .. } = secure_boot
             && let Some(found) = authority(uki.image(), db)
         {
-            let digest = holdfast_evidence::crypto::HashAlg::Sha256.digest(&[found.certificate]);
+            let digest = HashAlg::Sha256.digest(&[found.certificate]);
             report.input(
                 "authority in db",
                 "db:x509 of tpm.secure_boot.authorities".to_owned(),
