@@ -51,7 +51,12 @@ pub(super) fn evidence(file: &str, rules: &[Rule]) -> Vec<Finding> {
                 findings.push(finding(file, condition.line, 1, Kind::EvidenceLacks, message, Some(suggestion)));
             } else if let Some((who, level)) = lower_than_its_name(fact, &sayers) {
                 let message = format!("\"{fact}\" rests on {who} here, not on a TPM: provenance level {level}");
-                let suggestion = "require a hardware report beside it, or accept the level knowingly".to_owned();
+                let suggestion = if level == Provenance::Paravisor {
+                    "it is worth as much as the paravisor that the rule pins: accept the level knowingly"
+                } else {
+                    "require a hardware report beside it, or accept the level knowingly"
+                };
+                let suggestion = suggestion.to_owned();
                 findings.push(finding(file, condition.line, 1, Kind::LowProvenance, message, Some(suggestion)));
             }
         }

@@ -96,6 +96,9 @@ pub fn verify_ak_certificate_if_any(
 fn leaf(der: &[u8]) -> Result<X509Certificate<'_>, Unverified> {
     let refused = |what| Unverified::Certificate { what };
     let certificate = issuer::parse(der).ok_or(refused("no DER certificate"))?;
+    if !issuer::is_canonical(der, &certificate) {
+        return Err(refused("not in its one DER encoding"));
+    }
     if !issuer::understands_extensions(&certificate) {
         return Err(refused("a critical extension that is not understood"));
     }

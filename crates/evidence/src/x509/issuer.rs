@@ -1,4 +1,4 @@
-//! Rules that one certificate keeps on its own: critical extensions, CA rights, validity.
+//! Rules that one certificate keeps on its own: its one encoding, critical extensions, CA rights, validity.
 
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::ParsedExtension;

@@ -55,7 +55,11 @@ struct Search<'r> {
 
 impl<'r> Search<'r> {
     fn new(roots: &'r Roots, chain: &[&'r [u8]], expired: ExpiredIssuers, now: UnixTime) -> Self {
-        let offered = chain.iter().filter_map(|der| Some((issuer::parse(der)?.subject().as_raw().to_vec(), *der)));
+        // what came along may have been changed wherever no signature covers it
+        let offered = chain.iter().filter_map(|der| {
+            let certificate = issuer::parse(der).filter(|certificate| issuer::is_canonical(der, certificate))?;
+            Some((certificate.subject().as_raw().to_vec(), *der))
+        });
         Self {
             roots,
             offered: offered.collect(),

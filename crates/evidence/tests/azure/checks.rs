@@ -184,7 +184,8 @@ fn a_root_that_nobody_trusts_vouches_for_nothing() {
         let binding = machine.binding(challenge(Purpose::Enrol), node_key());
         let item = machine.item(binding.digest_of(EvidenceKind::Azure).unwrap());
         let refused = verify(&item, &other, &binding, NOW).unwrap_err();
-        assert!(["tdx.pck.untrusted", "chain.untrusted", "chain.signature"].contains(&refused.code()), "{refused}");
+        // the other machine's root has the name of ours
+        assert!(["tdx.pck.untrusted", "chain.signature"].contains(&refused.code()), "{refused}");
         assert!(!refused.is_genuine());
     }
     check(Machine::trusted_launch, |machine| machine.ak_class = None, "chain.untrusted");

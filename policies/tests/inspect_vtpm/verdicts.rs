@@ -1,132 +1,12 @@
-//! `holdfast-policy inspect azure` and `inspect gcp` on real evidence: the verdicts that their provenance gives, and every
-//! input spoiled alone.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test reads files and fails by panicking"
-)]
-
-#[allow(dead_code, reason = "the inspection of TPMs uses all of it")]
-mod machine;
+//! What real evidence proves, as its provenance says, and what it lacks.
 
 use clap::Parser as _;
 use holdfast_policy::cli::{self, Cli};
 use holdfast_policy::exit::Exit;
-use machine::{inspect, result_of, vectors};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-const TODAY: &str = "2026-11-21T00:00:00Z";
-const JUNE: &str = "2026-06-20T00:00:00Z";
-/// "challenge"
-const CHALLENGE: &str = "6368616c6c656e6765";
-const FULL: &str = "@cvm/azure-tdx-vtpm/full-2026-06-ak-cert";
-
-/// Command lines of whole evidence.
-fn good() -> Vec<Vec<String>> {
-    fn azure<'a>(flags: &[&'a str]) -> Vec<&'a str> {
-        [&["azure", "--roots", "@cvm/roots"], flags].concat()
-    }
-    let snp = |file: &str, nonce: &str| {
-        let evidence = format!("@cvm/azure-snp-vtpm/{file}");
-        azure(&["--evidence", &evidence, "--nonce", nonce, "--at", TODAY]).into_iter().map(str::to_owned).collect()
-    };
-    let user_data = "982f5c6e45df0ed3f10b6f60b02f0c8390e281300f3805e2279c16168cd6ae9aa398f647caa2338748cd0fd9f5f819ef";
-    let full = |file: &str| format!("{FULL}/{file}");
-    vec![
-        snp("evidence-v0.json", CHALLENGE),
-        snp("evidence-v1.json", CHALLENGE),
-        snp("evidence-v2.json", user_data),
-        // the same quote as bincode, with report and chain beside it
-        owned(&[
-            "azure",
-            "--hcl",
-            "@cvm/azure-snp-vtpm/old-v2-report/hcl-report.bin",
-            "--quote",
-            "@cvm/azure-snp-vtpm/old-v2-report/quote.bincode",
-            "--vek",
-            "@cvm/azure-snp-vtpm/old-v2-report/vcek-and-chain.pem",
-            "--nonce",
-            CHALLENGE,
-            "--at",
-            TODAY,
-        ]),
-        owned(&[
-            "azure",
-            "--hcl",
-            &full("hcl-report.bin"),
-            "--quote",
-            &full("tpm-quote-message.bin"),
-            "--signature",
-            &full("tpm-quote-signature.bin"),
-            "--pcrs",
-            &full("pcrs-sha256-24x32.bin"),
-            "--td-quote",
-            &full("td-quote.bin"),
-            "--collateral",
-            &full("collateral.json"),
-            "--binding",
-            &"00".repeat(32),
-            "--at",
-            JUNE,
-        ]),
-        owned(&[
-            "gcp",
-            "--evidence",
-            "@cvm/gcp-vtpm/sev-guest-ak-quote.json",
-            "--nonce",
-            "8a543108a653b4a1162232744cc9b945017a449dea4fbb0ca62f42d3ef145562",
-            "--at",
-            TODAY,
-        ]),
-    ]
-}
-
-fn owned(arguments: &[&str]) -> Vec<String> {
-    arguments.iter().map(|argument| (*argument).to_owned()).collect()
-}
-
-/// Runs one; an argument that begins with `@` is a path among the vectors.
-fn run(arguments: &[String]) -> (Exit, Value) {
-    let folder = vectors().unwrap();
-    let path = |argument: &String| match argument.strip_prefix('@') {
-        Some(path) => folder.join(path).to_string_lossy().into_owned(),
-        None => argument.clone(),
-    };
-    inspect(&arguments.iter().map(path).collect::<Vec<_>>())
-}
-
-fn with(arguments: &[String], flag: &str, value: &str) -> Vec<String> {
-    let at = arguments.iter().position(|argument| argument == flag).unwrap();
-    let mut changed = arguments.to_vec();
-    changed[at + 1] = value.to_owned();
-    changed
-}
-
-fn without(arguments: &[String], flag: &str) -> Vec<String> {
-    let at = arguments.iter().position(|argument| argument == flag).unwrap();
-    let mut changed = arguments.to_vec();
-    changed.drain(at..at + 2);
-    changed
-}
-
-fn more(arguments: &[String], flags: &[&str]) -> Vec<String> {
-    [arguments, &owned(flags)].concat()
-}
-
-fn vectors_are_here() -> bool {
-    vectors().is_some()
-}
-
-#[track_caller]
-fn code(arguments: &[String]) -> (Exit, String) {
-    let (exit, report) = run(arguments);
-    (exit, report["code"].as_str().unwrap_or_default().to_owned())
-}
-
-fn refused(code: &str) -> (Exit, String) {
-    (Exit::Refused, code.to_owned())
-}
+use crate::lines::{CHALLENGE, FULL, TODAY, code, good, more, owned, refused, run, vectors_are_here, with, without};
+use crate::machine::{inspect, result_of};
 
 #[test]
 fn whole_evidence_of_every_kind_verifies() {
@@ -245,47 +125,6 @@ fn collateral_and_certificates_count_in_their_time_alone() {
     assert_eq!(code(&with(&all[5], "--at", "2026-02-01T00:00:00Z")), refused("gcp.ak.expired"));
 }
 
-/// One document, written anew with one thing changed.
-fn spoiled(file: &str, arguments: &[String], change: impl FnOnce(&mut Value)) -> (Exit, String) {
-    let folder = tempfile::tempdir().unwrap();
-    let bytes = std::fs::read(vectors().unwrap().join(file)).unwrap();
-    let mut value: Value = serde_json::from_slice(&bytes).unwrap();
-    change(&mut value);
-    let path = folder.path().join("evidence.json");
-    std::fs::write(&path, value.to_string()).unwrap();
-    code(&with(arguments, "--evidence", &path.to_string_lossy()))
-}
-
-#[test]
-fn registers_of_an_instance_are_named_once_and_by_what_was_signed() {
-    if !vectors_are_here() {
-        return;
-    }
-    let arguments = good().remove(5);
-    let spoil = |change: &dyn Fn(&mut Value)| {
-        spoiled("cvm/gcp-vtpm/sev-guest-ak-quote.json", &arguments, |value| change(value))
-    };
-    assert_eq!(spoil(&|_| {}).0, Exit::Yes);
-    let relabelled = |value: &mut Value| {
-        let registers = &mut value["pcrs"]["sha256"];
-        let eight = registers["8"].take();
-        registers["8"] = registers["9"].take();
-        registers["9"] = eight;
-    };
-    assert_eq!(spoil(&relabelled), refused("tpm.quote.pcr_digest"));
-    assert_eq!(spoil(&|value| value["pcrs"]["sha256"]["24"] = json!("00")), refused("gcp.item.malformed"));
-    assert_eq!(spoil(&|value| value["pcrs"] = json!({})), refused("gcp.item.malformed"));
-    let other_key = "6b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296";
-    assert_eq!(spoil(&|value| value["ak_pubkeys"]["ecc_p256"]["x"] = json!(other_key)), refused("gcp.ak.key_mismatch"));
-    // a name twice, which no JSON value can hold
-    let folder = tempfile::tempdir().unwrap();
-    let text = std::fs::read_to_string(vectors().unwrap().join("cvm/gcp-vtpm/sev-guest-ak-quote.json")).unwrap();
-    let twice = text.replacen("\"16\":", "\"8\":", 1);
-    let path = folder.path().join("evidence.json");
-    std::fs::write(&path, twice).unwrap();
-    assert_eq!(code(&with(&arguments, "--evidence", &path.to_string_lossy())), refused("gcp.item.malformed"));
-}
-
 /// The quote, report and registers of other tools' test sets: real ones, without what vouches for the hardware.
 #[test]
 fn quotes_of_other_test_sets_are_read_as_far_as_they_go() {
@@ -316,6 +155,39 @@ fn quotes_of_other_test_sets_are_read_as_far_as_they_go() {
         let mixed = owned(&["azure", "--hcl", &hcl, "--quote", quote, "--nonce", CHALLENGE]);
         assert_eq!(code(&mixed), refused("tpm.quote.signature"), "{hcl}");
     }
+}
+
+#[test]
+fn a_policy_is_judged_with_the_paravisor_that_it_pins() {
+    if !vectors_are_here() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("policy.toml");
+    let arguments = good().remove(1);
+    // without a log nothing explains a register: each value must be given
+    let facts = run(&arguments).1["facts"].clone();
+    let pcrs: String =
+        (0..24).map(|pcr| format!("tpm.pcr.{pcr} = {}\n", facts[format!("tpm.pcr.{pcr}")]["value"])).collect();
+    let policy = |key: &str| {
+        let text = format!(
+            "api_version = \"holdfast/1\"\nkind = \"policy\"\nname = \"p\"\n\n[issue]\n\
+             node_id = \"/holdfast/node/azure/{{azure.instance}}\"\n\n[[rule]]\nname = \"r\"\nevidence = [\"azure\"]\n\
+             ownership = \"inventory\"\ntrust_classes = [\"firmware\"]\n\n[rule.require]\n\
+             snp.id_key_digest = \"{key}\"\nazure.secure_boot = true\n{pcrs}"
+        );
+        std::fs::write(&path, text).unwrap();
+        path.to_string_lossy().into_owned()
+    };
+    let theirs = "942fd93ebde6ea7a96efadeafc60f1c6b3d10e703b1dafd7555b92f7f3d32d0e006767648cba5b102af3d65756af4177";
+    let admitted = run(&more(&arguments, &["--policy", &policy(theirs)]));
+    assert_eq!(
+        (admitted.0, &admitted.1["decision"]["ownership_assumed"]),
+        (Exit::Yes, &true.into()),
+        "{:#}",
+        admitted.1
+    );
+    assert_eq!(code(&more(&arguments, &["--policy", &policy(&"66".repeat(48))])), refused("policy.no_rule_matched"));
 }
 
 #[test]
