@@ -41,6 +41,20 @@ pub struct Vek {
     pub not_after: i64,
 }
 
+/// A certificate and its bytes.
+#[derive(Debug)]
+pub(super) struct Parsed<'a> {
+    pub(super) der: &'a [u8],
+    pub(super) certificate: X509Certificate<'a>,
+}
+
+impl<'a> Parsed<'a> {
+    /// As [`parse`].
+    pub(super) fn new(der: &'a [u8]) -> Option<Self> {
+        parse(der).map(|certificate| Self { der, certificate })
+    }
+}
+
 /// A certificate from exactly these bytes, with no extension twice and no critical one that is not understood.
 pub(super) fn parse(bytes: &[u8]) -> Option<X509Certificate<'_>> {
     let fits = bytes.len() <= CERTIFICATE_BYTES_MAX && Signed::split(bytes).is_some();

@@ -5,7 +5,7 @@ use holdfast_identity::UnixTime;
 use x509_parser::certificate::X509Certificate;
 
 use super::bits::VekKind;
-use super::certificate::{self, Vek, common_name, issuer_name};
+use super::certificate::{self, Parsed, Vek, common_name, issuer_name};
 use super::der::Signed;
 use super::error::Unverified;
 use super::product::Product;
@@ -79,21 +79,33 @@ pub fn verify_chain(
     roots: &Roots,
     now: UnixTime,
 ) -> Result<VerifiedVek, Unverified> {
-    let leaf = certificate::parse(der).ok_or(Unverified::VekMalformed { what: "certificate" })?;
-    let vek = Vek::read(&leaf)?;
+    let leaf = Parsed::new(der).ok_or(Unverified::VekMalformed { what: "certificate" })?;
+    let issuers: Vec<Parsed<'_>> = issuers.iter().filter_map(|der| Parsed::new(der.as_ref())).collect();
+    verify_parsed(&leaf, Vek::read(&leaf.certificate)?, &issuers, roots, now)
+}
+
+/// The same for certificates that are read already.
+pub(super) fn verify_parsed(
+    leaf: &Parsed<'_>,
+    vek: Vek,
+    issuers: &[Parsed<'_>],
+    roots: &Roots,
+    now: UnixTime,
+) -> Result<VerifiedVek, Unverified> {
     let mut refusal = Unverified::IssuerMissing { name: issuer_name(vek.kind, vek.product) };
-    let wanted = leaf.issuer().as_raw();
+    let wanted = leaf.certificate.issuer().as_raw();
     // an operator has many vendors' certificates: only those of the right name are read
-    let known = roots.intermediates.iter().filter(|known| known.subject == wanted).map(|known| known.der.as_slice());
-    let all = known.chain(issuers.iter().map(AsRef::as_ref));
-    let intermediates = all.filter_map(|der| certificate::parse(der).map(|parsed| (der, parsed)));
-    let named = intermediates.filter(|(_, parsed)| parsed.subject().as_raw() == wanted);
-    for (intermediate_der, intermediate) in named.take(INTERMEDIATES_TRIED) {
-        let link = Link { der, leaf: &leaf, vek: &vek, intermediate_der };
-        match link.verify(&intermediate, roots, now) {
+    let known = roots.intermediates.iter().filter(|known| known.subject == wanted);
+    let known: Vec<Parsed<'_>> = known.filter_map(|known| Parsed::new(&known.der)).collect();
+    let all = known.iter().chain(issuers);
+    let named = all.filter(|issuer| issuer.certificate.subject().as_raw() == wanted);
+    for intermediate in named.take(INTERMEDIATES_TRIED) {
+        let link = Link { leaf, vek: &vek, intermediate };
+        match link.verify(roots, now) {
             Ok((anchor, not_before, not_after)) => {
                 let (root, crls) = (anchor.identity(), roots.crls_digest(&anchor.subject));
-                return Ok(VerifiedVek { sha256: crypto::sha256(&[der]), root, not_before, not_after, crls, vek });
+                let sha256 = crypto::sha256(&[leaf.der]);
+                return Ok(VerifiedVek { sha256, root, not_before, not_after, crls, vek });
             }
             Err(error) => refusal = error,
         }
@@ -103,21 +115,15 @@ pub fn verify_chain(
 
 /// A VEK and one intermediate of its issuer's name.
 struct Link<'a> {
-    der: &'a [u8],
-    leaf: &'a X509Certificate<'a>,
+    leaf: &'a Parsed<'a>,
     vek: &'a Vek,
-    intermediate_der: &'a [u8],
+    intermediate: &'a Parsed<'a>,
 }
 
 impl Link<'_> {
     /// Every rule of the chain; returns the anchor, the latest start and the earliest end.
-    fn verify<'r>(
-        &self,
-        intermediate: &X509Certificate<'_>,
-        roots: &'r Roots,
-        now: UnixTime,
-    ) -> Result<(&'r Anchor, i64, i64), Unverified> {
-        let product = self.vek.product;
+    fn verify<'r>(&self, roots: &'r Roots, now: UnixTime) -> Result<(&'r Anchor, i64, i64), Unverified> {
+        let (product, intermediate) = (self.vek.product, &self.intermediate.certificate);
         if !may_issue(intermediate, self.vek.kind, product) {
             return Err(Unverified::NotCa);
         }
@@ -129,7 +135,7 @@ impl Link<'_> {
                 continue;
             }
             let root_key = PublicKey::from_parsed(root.public_key()).ok_or(Unverified::ChainAlgorithm { depth: 2 })?;
-            match signed_by(self.intermediate_der, &root_key, 1) {
+            match signed_by(self.intermediate.der, &root_key, 1) {
                 Ok(()) => {}
                 Err(error) => {
                     refusal = error;
@@ -137,9 +143,9 @@ impl Link<'_> {
                 }
             }
             let issuer_key = PublicKey::from_parsed(intermediate.public_key());
-            signed_by(self.der, &issuer_key.ok_or(Unverified::ChainAlgorithm { depth: 1 })?, 0)?;
+            signed_by(self.leaf.der, &issuer_key.ok_or(Unverified::ChainAlgorithm { depth: 1 })?, 0)?;
             let mut dates = (i64::MIN, i64::MAX);
-            for (depth, certificate) in [(2, &root), (1, intermediate), (0, self.leaf)] {
+            for (depth, certificate) in [(2, &root), (1, intermediate), (0, &self.leaf.certificate)] {
                 let (not_before, not_after) = check_dates(certificate, depth, now)?;
                 dates = (dates.0.max(not_before), dates.1.min(not_after));
             }

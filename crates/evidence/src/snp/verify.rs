@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use holdfast_identity::UnixTime;
 
-use super::certificate::{self, Vek};
-use super::chain::{VerifiedVek, verify_chain};
+use super::certificate::{self, Parsed, Vek};
+use super::chain::{VerifiedVek, verify_parsed};
 use super::checks;
 use super::error::Unverified;
 use super::product::Product;
@@ -126,25 +126,27 @@ fn find_vek(
             furthest = (rank, refusal);
         }
     };
-    let all: Vec<&Vec<u8>> = endorsements.certificates.iter().chain(offered).take(2 * CERTIFICATES_MAX).collect();
+    let all = endorsements.certificates.iter().chain(offered).take(2 * CERTIFICATES_MAX);
+    let parsed: Vec<Parsed<'_>> = all.clone().filter_map(|der| Parsed::new(der)).collect();
+    if parsed.len() < all.count() {
+        note(1, Unverified::VekMalformed { what: "certificate" });
+    }
+    let veks = parsed.iter().filter(|parsed| certificate::kind_of(&parsed.certificate).is_some());
     let mut tried = 0;
-    for der in &all {
-        let Some(parsed) = certificate::parse(der) else {
-            note(1, Unverified::VekMalformed { what: "certificate" });
-            continue;
+    for parsed_vek in veks {
+        let read = Vek::read(&parsed_vek.certificate).and_then(|vek| fits(report, &vek).map(|()| vek));
+        let vek = match read {
+            Ok(vek) => vek,
+            Err(refusal) => {
+                note(2, refusal);
+                continue;
+            }
         };
-        if certificate::kind_of(&parsed).is_none() {
-            continue;
-        }
-        if let Err(refusal) = Vek::read(&parsed).and_then(|vek| fits(report, &vek)) {
-            note(2, refusal);
-            continue;
-        }
         tried += 1;
         if tried > VEKS_TRIED {
             break;
         }
-        match verify_chain(der, &all, roots, now) {
+        match verify_parsed(parsed_vek, vek, &parsed, roots, now) {
             Err(refusal) => note(3, refusal),
             Ok(vek) => match checks::signature(report, vek.vek()) {
                 Err(refusal) => note(4, refusal),

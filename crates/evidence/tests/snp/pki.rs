@@ -58,6 +58,9 @@ pub(crate) const SHA384: &str = "2.16.840.1.101.3.4.2.2";
 /// SHA-256.
 pub(crate) const SHA256: &str = "2.16.840.1.101.3.4.2.1";
 
+/// Bits of RSA keys. AMD's have 4096; half of it is made sooner.
+pub(crate) static RSA_BITS: OnceLock<usize> = OnceLock::new();
+
 /// An RSA key of the test PKI; made once a process.
 pub(crate) struct Rsa {
     private: RsaPrivateKey,
@@ -109,7 +112,7 @@ impl rsa::rand_core::CryptoRng for Counting {}
 
 impl Rsa {
     fn generate() -> Self {
-        Self { private: RsaPrivateKey::new(&mut System, 2048).unwrap() }
+        Self { private: RsaPrivateKey::new(&mut System, *RSA_BITS.get_or_init(|| 2048)).unwrap() }
     }
 
     /// The key of roots.
