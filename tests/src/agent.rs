@@ -44,7 +44,14 @@ impl Agent {
         guest: &Guest,
         name: &str,
     ) -> anyhow::Result<Self> {
-        Self::configure_with(programs, work, server, name, &format!("evidence = [\"{kind}\"]\n"), &guest.agent)
+        Self::configure_with(
+            programs,
+            work,
+            server,
+            name,
+            &format!("evidence = [\"{kind}\"]\n{}", guest.agent_top),
+            &guest.agent,
+        )
     }
 
     /// `top` are lines of the file's first part, `tables` those of its end.

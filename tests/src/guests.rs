@@ -16,7 +16,8 @@ const LAUNCH_SECONDS: u64 = 60;
 pub struct Guests {
     programs: Programs,
     guests: Vec<Guest>,
-    root: PathBuf,
+    roots: Vec<PathBuf>,
+    service: String,
     kind: String,
     process: Process,
 }
@@ -30,20 +31,43 @@ pub struct Guest {
     pub agent: String,
     /// What it was when it was launched.
     pub spec: Value,
+    /// Registers that its boot leads to, by number.
+    pub measured: Value,
+    /// Lines of TOML for the top of the agent's configuration.
+    pub agent_top: String,
     kind: String,
 }
 
 impl Guests {
-    /// Launches `count` guests of `kind`; those of SNP share one chip.
+    /// Launches `count` guests of `kind`; those of SNP share one chip, those of TDX one platform.
     ///
     /// # Errors
     /// If they are not up in time.
     pub fn start(programs: &Programs, work: &WorkDir, kind: &str, count: usize, log: &Path) -> anyhow::Result<Self> {
+        Self::start_with(programs, work, kind, count, &[], log)
+    }
+
+    /// The same with fields that the guests have from the start, as `FIELD=VALUE`.
+    ///
+    /// # Errors
+    /// If they are not up in time.
+    pub fn start_with(
+        programs: &Programs,
+        work: &WorkDir,
+        kind: &str,
+        count: usize,
+        fields: &[&str],
+        log: &Path,
+    ) -> anyhow::Result<Self> {
         let directory = work.sub("guests")?;
         let ready_file = work.path().join(format!("guests-{kind}.json"));
         let mut command = programs.command("holdfast-tpm-sim");
         let count = count.to_string();
-        command.args(["--output", "json", "guest", "run", "--kind", kind, "--count", &count, "--dir"]).arg(&directory);
+        command.args(["--output", "json", "guest", "run", "--serve", "--kind", kind, "--count", &count, "--dir"]);
+        command.arg(&directory);
+        for field in fields {
+            command.args(["--set", field]);
+        }
         let mut process = Process::start_apart(&mut command, &ready_file, log)?;
         let ready: Value = until("guests are up", LAUNCH_SECONDS, || {
             if process.ended().is_some() {
@@ -52,10 +76,12 @@ impl Guests {
             let text = std::fs::read_to_string(&ready_file).ok()?;
             serde_json::from_str(text.lines().next()?).ok().map(Ok)
         })??;
-        let root = PathBuf::from(ready["root"].as_str().context("no root")?);
+        let roots = ready["roots"].as_array().context("no roots")?.iter().filter_map(Value::as_str);
+        let roots = roots.map(PathBuf::from).collect();
+        let service = ready["service"].as_str().context("no service")?.to_owned();
         let guests = ready["guests"].as_array().context("no guests")?.iter().map(|guest| Guest::read(kind, guest));
         let guests = guests.collect::<anyhow::Result<_>>()?;
-        Ok(Self { programs: programs.clone(), guests, root, kind: kind.to_owned(), process })
+        Ok(Self { programs: programs.clone(), guests, roots, service, kind: kind.to_owned(), process })
     }
 
     /// All of them, in order.
@@ -64,10 +90,16 @@ impl Guests {
         &self.guests
     }
 
-    /// The PEM file of the vendor's root.
+    /// The PEM files that an operator imports for their kind.
     #[must_use]
-    pub fn root(&self) -> &Path {
-        &self.root
+    pub fn roots(&self) -> &[PathBuf] {
+        &self.roots
+    }
+
+    /// Lines of TOML for a server's configuration: AMD and Intel are the simulator.
+    #[must_use]
+    pub fn server(&self) -> String {
+        format!("[endorsements]\namd_url = \"{0}\"\nintel_url = \"{0}\"\n", self.service)
     }
 
     /// Their kind.
@@ -93,6 +125,11 @@ impl Guests {
         let kind = self.kind.as_str();
         let spec = self.guests.first().map(|guest| &guest.spec).unwrap_or(&Value::Null);
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let measured = self.guests.first().map(|guest| &guest.measured).unwrap_or(&Value::Null);
+        let registers = |fact: &str, numbers: &[u8]| {
+            let line = |number: &u8| format!("{fact}{number} = \"{}\"\n", text(&measured[number.to_string()]));
+            numbers.iter().map(line).collect::<String>()
+        };
         let (name, require) = match kind {
             "snp" => (
                 "{snp.report_id}",
@@ -102,6 +139,17 @@ impl Guests {
                     text(&spec["measurement"])
                 ),
             ),
+            "tdx" => (
+                "{tdx.instance}",
+                format!(
+                    "tdx.mrtd = \"{}\"\ntdx.tcb.status = \"UpToDate\"\n{}",
+                    text(&spec["mrtd"]),
+                    registers("tdx.rtmr", &[1, 2])
+                ),
+            ),
+            "nitrotpm" => ("{nitrotpm.instance_id}", registers("nitrotpm.pcr.", &[4, 7, 8, 9])),
+            "azure" => ("{azure.instance}", registers("tpm.pcr.", &[4, 7, 8, 9])),
+            "gcp" => ("{gcp.instance_id}", registers("tpm.pcr.", &[4, 7, 8, 9])),
             _ => ("{nitro.module_id}", format!("nitro.pcr.0 = \"{}\"\n", text(&spec["pcrs"]["0"]))),
         };
         format!(
@@ -120,16 +168,25 @@ impl Guests {
 
 impl Guest {
     fn read(kind: &str, report: &Value) -> anyhow::Result<Self> {
-        let device = report["device"].as_str().context("no device")?;
+        let text = |name: &str| report[name].as_str().with_context(|| format!("no {name}"));
+        let tpm = || Ok::<_, anyhow::Error>(format!("[tpm]\nswtpm = \"{}\"\n", text("tcti")?));
         let agent = match kind {
-            "snp" | "tdx" => format!("[tsm]\npath = \"{device}\"\n"),
-            "nitro" => format!("[nitro]\ndevice = \"{device}\"\n"),
+            "snp" => format!("[tsm]\npath = \"{}\"\n", text("device")?),
+            "tdx" => {
+                format!("[tsm]\npath = \"{}\"\n[tdx]\nevent_log = \"{}\"\n", text("device")?, text("event_log")?)
+            }
+            "nitro" => format!("[nitro]\ndevice = \"{}\"\n", text("device")?),
+            "azure" => format!("{}[azure]\nimds = \"{}\"\n", tpm()?, text("metadata")?),
+            "nitrotpm" | "gcp" => tpm()?,
             other => anyhow::bail!("no agent knows the device of kind {other}"),
         };
+        let log = report["firmware_log"].as_str();
         Ok(Self {
-            directory: PathBuf::from(report["directory"].as_str().context("no directory")?),
+            directory: PathBuf::from(text("directory")?),
             agent,
             spec: report[kind].clone(),
+            measured: report["measured"].clone(),
+            agent_top: log.map(|log| format!("firmware_log = \"{log}\"\n")).unwrap_or_default(),
             kind: kind.to_owned(),
         })
     }
@@ -137,10 +194,15 @@ impl Guest {
     /// What makes it ours, as `node allow --fact` takes it: its chip, or its instance.
     #[must_use]
     pub fn ours(&self) -> String {
-        let (fact, field) = match self.kind.as_str() {
-            "snp" => ("snp.chip_id", "chip_id"),
-            _ => ("nitro.instance_id", "instance_id"),
+        let (fact, value) = match self.kind.as_str() {
+            "snp" => ("snp.chip_id", &self.spec["chip_id"]),
+            "tdx" => ("tdx.piid", &self.spec["platform"]["instance_id"]),
+            "nitrotpm" => ("nitrotpm.instance_id", &self.spec["instance_id"]),
+            "azure" => ("azure.vm_unique_id", &self.spec["vm_unique_id"]),
+            "gcp" => ("gcp.instance_id", &self.spec["instance_id"]),
+            _ => ("nitro.instance_id", &self.spec["instance_id"]),
         };
-        format!("{fact}={}", self.spec[field].as_str().unwrap_or_default())
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_lowercase);
+        format!("{fact}={value}")
     }
 }

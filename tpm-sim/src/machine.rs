@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::endorsement::{self, EkAlgorithm, Endorsement};
 use crate::error::{SimError, file};
+use crate::ports::Front;
 use crate::powered::Powered;
 use crate::profile::Profile;
 use crate::tpm::commands::{self, StartupType};
@@ -110,7 +112,12 @@ impl Machine {
     /// # Errors
     /// [`SimError::SwtpmMissing`] without swtpm; what swtpm or the disk say.
     pub fn start(self, profile: &Profile) -> Result<Powered, SimError> {
-        Powered::start(self, profile)
+        Powered::start(self, profile, None)
+    }
+
+    /// The same with something between software and the TPM.
+    pub(crate) fn start_behind(self, profile: &Profile, front: Arc<dyn Front>) -> Result<Powered, SimError> {
+        Powered::start(self, profile, Some(front))
     }
 
     /// Where the machine lives.

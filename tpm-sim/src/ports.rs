@@ -26,6 +26,15 @@ const CONTROL_SET_LOCALITY: u32 = 5;
 const CONTROL_BAD_ORDINAL: u32 = 0x0a;
 const CONTROL_BAD_LOCALITY: u32 = 0x3d;
 
+/// What stands between software and the TPM, where a provider has put something there.
+pub(crate) trait Front: Send + Sync + std::fmt::Debug {
+    /// Answers a command: passes it on, changed or not, or knows better.
+    ///
+    /// # Errors
+    /// [`SimError`] if the TPM is gone; the connection is cut then.
+    fn carry(&self, tpm: &mut Swtpm, command: &[u8]) -> Result<Vec<u8>, SimError>;
+}
+
 /// The open ports of a running machine.
 #[derive(Debug)]
 pub(crate) struct Ports {
@@ -39,6 +48,7 @@ pub(crate) struct Ports {
 pub(crate) struct Socket {
     /// `None` once the machine is being taken down.
     tpm: Mutex<Option<Swtpm>>,
+    front: Option<Arc<dyn Front>>,
     /// As [`Swtpm::power_cycle`], readable without waiting for the TPM.
     power_cycle: AtomicU64,
     counts: Mutex<BTreeMap<CommandCode, u64>>,
@@ -49,12 +59,13 @@ pub(crate) struct Socket {
 }
 
 impl Ports {
-    /// Opens a free pair of ports in front of `tpm`.
-    pub(crate) fn open(tpm: Swtpm) -> Result<Self, SimError> {
+    /// Opens a free pair of ports in front of `tpm`, with `front` in between.
+    pub(crate) fn open(tpm: Swtpm, front: Option<Arc<dyn Front>>) -> Result<Self, SimError> {
         let (data, control, port) = pair()?;
         let socket = Arc::new(Socket {
             power_cycle: AtomicU64::new(tpm.power_cycle),
             tpm: Mutex::new(Some(tpm)),
+            front,
             counts: Mutex::default(),
             faults: Mutex::default(),
             clients: Mutex::default(),
@@ -207,7 +218,10 @@ fn serve_commands(socket: &Socket, stream: &mut TcpStream) {
             None | Some(Effect::Drop | Effect::Delay(_)) => {}
         }
         let response = match lock(&socket.tpm).as_mut() {
-            Some(tpm) if tpm.power_cycle == power_cycle => tpm.exchange(&command),
+            Some(tpm) if tpm.power_cycle == power_cycle => match &socket.front {
+                Some(front) => front.carry(tpm, &command),
+                None => tpm.exchange(&command),
+            },
             Some(_) | None => return,
         };
         let Ok(response) = response else { return };

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::boot;
 use crate::digest::{Bank, Digests};
@@ -9,7 +10,7 @@ use crate::error::SimError;
 use crate::fault::Fault;
 use crate::log::{self, Event};
 use crate::machine::{Machine, write_log};
-use crate::ports::Ports;
+use crate::ports::{Front, Ports};
 use crate::profile::Profile;
 use crate::tpm::CommandCode;
 use crate::tpm::commands::{self, ClockCounters, StartupType};
@@ -36,11 +37,11 @@ pub struct LoadedHandles {
 }
 
 impl Powered {
-    pub(crate) fn start(machine: Machine, profile: &Profile) -> Result<Self, SimError> {
+    pub(crate) fn start(machine: Machine, profile: &Profile, front: Option<Arc<dyn Front>>) -> Result<Self, SimError> {
         let events = boot::events(profile)?;
         let mut tpm = Swtpm::spawn(machine.directory())?;
         power_up(&mut tpm, &machine, profile, &events, Firmware::Boots)?;
-        let ports = Ports::open(tpm)?;
+        let ports = Ports::open(tpm, front)?;
         Ok(Self { machine, profile: profile.clone(), events, ports })
     }
 

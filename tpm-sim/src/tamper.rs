@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use crate::digest::Bank;
 use crate::error::{SimError, file};
 use crate::log::{self, Event};
 use crate::machine::write_log;
@@ -57,28 +58,13 @@ impl Powered {
     /// [`SimError::NoPlace`] if the log has no such event or byte, [`SimError::File`] if a file cannot be read or
     /// written.
     pub fn lie(&self, lie: &LogLie) -> Result<(), SimError> {
-        match lie {
-            LogLie::Removed => {
+        match told(self.events(), &self.profile().firmware.banks, lie)? {
+            Some(bytes) => write_log(self.machine(), &bytes),
+            None => {
                 let path = self.machine().firmware_log_path();
-                return fs::remove_file(&path).map_err(file("remove", &path));
+                fs::remove_file(&path).map_err(file("remove", &path))
             }
-            LogLie::Empty => return write_log(self.machine(), &[]),
-            LogLie::Replaced(other) => {
-                let bytes = fs::read(other).map_err(file("read", other))?;
-                return write_log(self.machine(), &bytes);
-            }
-            _ => {}
         }
-        let banks = &self.profile().firmware.banks;
-        let truth = log::encode(self.events(), banks);
-        let place =
-            || SimError::NoPlace { lie: format!("{lie:?}"), events: self.events().len() + 1, bytes: truth.len() };
-        let bytes = match edited(self.events(), lie) {
-            Some(events) => Some(log::encode(&events, banks)),
-            None => cut(truth.clone(), lie),
-        };
-        let bytes = bytes.ok_or_else(place)?;
-        write_log(self.machine(), &bytes)
     }
 
     /// Puts the true log of the last boot back.
@@ -88,6 +74,23 @@ impl Powered {
     pub fn tell_the_truth(&self) -> Result<(), SimError> {
         write_log(self.machine(), &log::encode(self.events(), &self.profile().firmware.banks))
     }
+}
+
+/// The log of these events with that lie in it; `None` if there is no log any more.
+pub(crate) fn told(events: &[Event], banks: &[Bank], lie: &LogLie) -> Result<Option<Vec<u8>>, SimError> {
+    match lie {
+        LogLie::Removed => return Ok(None),
+        LogLie::Empty => return Ok(Some(Vec::new())),
+        LogLie::Replaced(other) => return fs::read(other).map(Some).map_err(file("read", other)),
+        _ => {}
+    }
+    let truth = log::encode(events, banks);
+    let place = || SimError::NoPlace { lie: format!("{lie:?}"), events: events.len() + 1, bytes: truth.len() };
+    let bytes = match edited(events, lie) {
+        Some(events) => Some(log::encode(&events, banks)),
+        None => cut(truth.clone(), lie),
+    };
+    bytes.map(Some).ok_or_else(place)
 }
 
 /// Lies about events; `None` if the lie is not one, or its event is not there.

@@ -8,12 +8,11 @@ use crate::world::{PATIENCE, World};
 /// record where it did.
 fn none_is_let_in(kind: &str, attacks: &[(&str, &str)]) {
     let mut world = World::launched(kind, 1);
-    let whole = std::fs::read(world.guests.all()[0].directory.join("guest.json")).unwrap();
     world.start_agent(0);
     world.agents[0].until_ready(PATIENCE).unwrap_or_else(|why| panic!("{why:#}\n{}", world.logs()));
     for (attack, code) in attacks {
         world.agents[0].daemon().unwrap().kill();
-        std::fs::write(world.guests.all()[0].directory.join("guest.json"), &whole).unwrap();
+        world.guests.tell(0, "heal", &[]).unwrap();
         world.guests.tell(0, "attack", &[attack]).unwrap();
         let before = world.turned_away(code);
         world.start_agent(0);
@@ -80,7 +79,77 @@ fn no_attack_on_an_enclave_is_let_in() {
             ("replayed-user-data", "nitro.document.binding"),
             ("stale", "nitro.document.timestamp"),
             ("from-the-future", "nitro.document.timestamp"),
-            ("other-chain", "nitro.document.signature"),
+            ("other-leaf", "nitro.document.signature"),
+        ],
+    );
+}
+
+#[test]
+fn no_attack_on_a_td_is_let_in() {
+    none_is_let_in(
+        "tdx",
+        &[
+            ("debug", "tdx.td.debug"),
+            ("migratable", "tdx.td.migratable"),
+            ("own-root", "tdx.pck.signature"),
+            ("own-key", "tdx.qe.attestation_key"),
+            ("replayed-quote", "tdx.quote.report_data"),
+            ("tampered-quote", "tdx.quote.signature"),
+            ("tampered-image", "policy.no_rule_matched"),
+            ("event-omitted", "tdx.ccel.replay"),
+            ("unknown-module", "tdx.tcb.module"),
+            ("old-tcb", "policy.no_rule_matched"),
+        ],
+    );
+}
+
+#[test]
+fn no_attack_on_an_instance_with_a_nitrotpm_is_let_in() {
+    none_is_let_in(
+        "nitrotpm",
+        &[
+            ("own-root", "nitrotpm.chain.root"),
+            ("replayed-nonce", "nitrotpm.document.nonce"),
+            ("replayed-user-data", "nitrotpm.document.binding"),
+            ("stale", "nitrotpm.document.timestamp"),
+            ("tampered-document", "nitrotpm.document.signature"),
+            ("unmeasured", "nitrotpm.pcr.bank_unextended"),
+            ("tampered-image", "policy.no_rule_matched"),
+        ],
+    );
+}
+
+#[test]
+fn no_attack_on_an_azure_machine_is_let_in() {
+    none_is_let_in(
+        "azure",
+        &[
+            ("debug", "snp.guest_policy.debug"),
+            ("asked-by-the-guest", "azure.hcl.vmpl"),
+            ("own-runtime-data", "azure.runtime_data.digest"),
+            ("own-key", "azure.ak.key_mismatch"),
+            ("own-root", "snp.chain.signature"),
+            ("replayed-quote", "tpm.quote.nonce"),
+            ("other-selection", "tpm.quote.selection"),
+            ("event-of-another-digest", "tpm.quote.pcr_digest"),
+            ("tampered-image", "policy.no_rule_matched"),
+        ],
+    );
+}
+
+#[test]
+fn no_attack_on_a_google_cloud_instance_is_let_in() {
+    none_is_let_in(
+        "gcp",
+        &[
+            ("own-root", "chain.signature"),
+            ("expired-certificate", "gcp.ak.expired"),
+            ("no-instance", "gcp.instance.malformed"),
+            ("replayed-quote", "tpm.quote.nonce"),
+            ("other-selection", "tpm.quote.selection"),
+            ("event-omitted", "tpm.quote.pcr_digest"),
+            ("other-project", "policy.no_rule_matched"),
+            ("tampered-image", "policy.no_rule_matched"),
         ],
     );
 }

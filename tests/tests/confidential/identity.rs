@@ -5,8 +5,8 @@ use holdfast_tests::until;
 use crate::world::{DOMAIN, PATIENCE, World};
 
 /// From launch to a workload's SVID, and to its end when the image changes.
-fn the_whole_story(kind: &str) {
-    let world = World::enrolled(kind, 1);
+fn the_whole_story(kind: &str, fields: &[&str]) {
+    let world = World::enrolled_with(kind, 1, fields);
     let node = world.nodes().remove(0);
     assert!(node.starts_with(&format!("spiffe://{DOMAIN}/holdfast/node/{kind}/")), "{node}");
     let user = format!("unix:uid:{}", std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").unwrap()));
@@ -27,12 +27,74 @@ fn the_whole_story(kind: &str) {
 
 #[test]
 fn an_snp_guest_gets_a_name_and_loses_it_with_another_image() {
-    the_whole_story("snp");
+    the_whole_story("snp", &[]);
+}
+
+/// The host hands out no certificate: the server asks AMD's service.
+#[test]
+fn an_snp_guest_without_certificates_gets_a_name_too() {
+    the_whole_story("snp", &["certificates=false"]);
+}
+
+/// The server asks Intel's service what it says about the platform.
+#[test]
+fn a_td_gets_a_name_and_loses_it_with_another_image() {
+    the_whole_story("tdx", &[]);
+}
+
+#[test]
+fn a_td_of_tdx_1_5_gets_a_name_too() {
+    the_whole_story("tdx", &["version=5", "body_type=3", "padding=70"]);
+}
+
+#[test]
+fn an_instance_with_a_nitrotpm_gets_a_name_and_loses_it_with_another_image() {
+    the_whole_story("nitrotpm", &[]);
+}
+
+#[test]
+fn an_azure_machine_on_snp_gets_a_name_and_loses_it_with_another_image() {
+    the_whole_story("azure", &[]);
+}
+
+#[test]
+fn an_azure_machine_on_tdx_gets_a_name_and_loses_it_with_another_image() {
+    the_whole_story("azure", &["hardware=tdx"]);
+}
+
+#[test]
+fn a_google_cloud_instance_gets_a_name_and_loses_it_with_another_image() {
+    the_whole_story("gcp", &[]);
 }
 
 #[test]
 fn an_enclave_gets_a_name_and_loses_it_with_another_image() {
-    the_whole_story("nitro");
+    the_whole_story("nitro", &[]);
+}
+
+/// Two of each kind: launched from one image, they are two nodes.
+fn two_of_one_image_are_two_nodes(kind: &str) {
+    let world = World::enrolled(kind, 2);
+    let measured: Vec<_> = world.guests.all().iter().map(|guest| &guest.measured).collect();
+    assert_eq!(measured[0], measured[1]);
+    let mut nodes = world.nodes();
+    nodes.dedup();
+    assert_eq!(nodes.len(), 2, "{nodes:?}");
+}
+
+#[test]
+fn two_enclaves_of_one_image_are_two_nodes() {
+    two_of_one_image_are_two_nodes("nitro");
+}
+
+#[test]
+fn two_tds_of_one_image_on_one_platform_are_two_nodes() {
+    two_of_one_image_are_two_nodes("tdx");
+}
+
+#[test]
+fn two_azure_machines_of_one_image_are_two_nodes() {
+    two_of_one_image_are_two_nodes("azure");
 }
 
 #[test]

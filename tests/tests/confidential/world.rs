@@ -21,7 +21,12 @@ pub(crate) struct World {
 impl World {
     /// `count` guests of `kind`, on the inventory and enrolled.
     pub(crate) fn enrolled(kind: &str, count: usize) -> Self {
-        let mut world = Self::launched(kind, count);
+        Self::enrolled_with(kind, count, &[])
+    }
+
+    /// The same with fields that the guests have from the start.
+    pub(crate) fn enrolled_with(kind: &str, count: usize, fields: &[&str]) -> Self {
+        let mut world = Self::launched_with(kind, count, fields);
         for index in 0..count {
             world.start_agent(index);
         }
@@ -33,11 +38,20 @@ impl World {
 
     /// The same with agents that are not started yet.
     pub(crate) fn launched(kind: &str, count: usize) -> Self {
+        Self::launched_with(kind, count, &[])
+    }
+
+    /// The same with fields that the guests have from the start.
+    pub(crate) fn launched_with(kind: &str, count: usize, fields: &[&str]) -> Self {
         let (programs, work) = (Programs::beside_this_one().unwrap(), WorkDir::new().unwrap());
-        let guests = Guests::start(&programs, &work, kind, count, &work.path().join("guests.log")).unwrap();
-        let server = Server::init(&programs, &work, DOMAIN).unwrap().start(&work.path().join("server.log")).unwrap();
-        let root = guests.root().display().to_string();
-        server.operator(&["endorsements", "import", "--class", "simulated", "--for", kind, &root]).unwrap();
+        let guests =
+            Guests::start_with(&programs, &work, kind, count, fields, &work.path().join("guests.log")).unwrap();
+        let server = Server::init_with(&programs, &work, DOMAIN, &guests.server()).unwrap();
+        let server = server.start(&work.path().join("server.log")).unwrap();
+        for root in guests.roots() {
+            let root = root.display().to_string();
+            server.operator(&["endorsements", "import", "--class", "simulated", "--for", kind, &root]).unwrap();
+        }
         for guest in guests.all() {
             server.operator(&["node", "allow", "--fact", &guest.ours()]).unwrap();
         }

@@ -1,38 +1,29 @@
-//! The guest's device on a Unix socket: configfs-tsm's files for SNP, the NSM's CBOR for Nitro. The protocol is described
-//! in `docs/tpm-sim.md`; it carries what the kernel's own interface carries, and nothing that anybody would trust.
+//! The guest's device on a Unix socket: configfs-tsm's files for SNP and TDX, the NSM's CBOR for Nitro. The protocol is
+//! described in `docs/tpm-sim.md`; it carries what the kernel's own interface carries, and nothing that anybody would
+//! trust.
 
-use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use super::amd::SnpSpec;
+use super::lab::Lab;
 use super::nitro;
-use super::place::{Guest, GuestSpec, Lab};
+use super::place::{Guest, GuestSpec};
+use super::tdx::TdxSpec;
+use super::tsm::{EIO, Provider, Request, Tsm};
 use crate::error::{SimError, file};
 
 /// Bytes of the longest frame.
 const FRAME_MAX: usize = 64 << 10;
-const EEXIST: u32 = 17;
-const EINVAL: u32 = 22;
-const EIO: u32 = 5;
-const ENOENT: u32 = 2;
 
 /// A guest's device.
 pub struct Device {
     lab: Lab,
     guest: Guest,
-    entries: Mutex<HashMap<String, Entry>>,
-}
-
-/// One directory below `/sys/kernel/config/tsm/report`.
-#[derive(Clone, Debug, Default)]
-struct Entry {
-    inblob: Option<Vec<u8>>,
-    privlevel: u32,
-    generation: u64,
-    made: Option<(Vec<u8>, Vec<u8>)>,
+    tsm: Mutex<Tsm>,
 }
 
 /// A device that answers; dropping this takes its socket away.
@@ -51,7 +42,7 @@ impl Device {
     /// The device of `guest`, whose vendor is in `lab`.
     #[must_use]
     pub fn new(lab: Lab, guest: Guest) -> Self {
-        Self { lab, guest, entries: Mutex::default() }
+        Self { lab, guest, tsm: Mutex::default() }
     }
 
     /// Answers on the guest's socket until the process ends.
@@ -82,96 +73,71 @@ impl Device {
         }
     }
 
+    /// The answer to one frame; `None` for what is none.
     fn answer(&self, request: &[u8]) -> Option<Vec<u8>> {
-        match self.guest.spec().ok()? {
-            GuestSpec::Nitro(spec) => nitro::answer(&spec, &self.lab.hypervisor().ok()?, request).ok(),
-            GuestSpec::Snp(_) => {
-                let answer = match Request::read(request)?.run(self) {
-                    Ok(data) => [&0_u32.to_be_bytes()[..], &data].concat(),
-                    Err(errno) => errno.to_be_bytes().to_vec(),
-                };
-                Some(answer)
+        let spec = self.guest.spec().ok()?;
+        let provider: &dyn Provider = match &spec {
+            GuestSpec::Nitro(spec) => {
+                let hypervisor = self.lab.hypervisor().ok()?;
+                return nitro::answer(spec, &hypervisor, request).ok();
             }
-        }
-    }
-
-    /// A report over these 64 bytes, and the certificate table.
-    fn report(&self, report_data: &[u8]) -> Result<(Vec<u8>, Vec<u8>), u32> {
-        let GuestSpec::Snp(spec) = self.guest.spec().map_err(|_| EIO)? else { return Err(EIO) };
-        let report_data = report_data.first_chunk().ok_or(EINVAL)?;
-        let amd = self.lab.amd(&spec.product).map_err(|_| EIO)?;
-        amd.attest(&spec, report_data).map_err(|error| {
-            tracing::warn!(%error, "no report");
-            EIO
+            GuestSpec::Snp(spec) => &Snp { lab: &self.lab, spec },
+            GuestSpec::Tdx(spec) => &Tdx { lab: &self.lab, spec },
+            GuestSpec::NitroTpm(_) | GuestSpec::Azure(_) | GuestSpec::Gcp(_) => return None,
+        };
+        // A poisoned lock only means that another thread panicked; the map is whole.
+        let mut tsm = self.tsm.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(match tsm.run(Request::read(request)?, provider) {
+            Ok(data) => [&0_u32.to_be_bytes()[..], &data].concat(),
+            Err(errno) => errno.to_be_bytes().to_vec(),
         })
     }
 }
 
-struct Request<'a> {
-    op: u8,
-    entry: String,
-    attribute: String,
-    data: &'a [u8],
+struct Snp<'a> {
+    lab: &'a Lab,
+    spec: &'a SnpSpec,
 }
 
-impl<'a> Request<'a> {
-    fn read(frame: &'a [u8]) -> Option<Self> {
-        let text = |from: &mut &'a [u8]| {
-            let (length, rest) = from.split_first()?;
-            let (text, rest) = rest.split_at_checked(usize::from(*length))?;
-            *from = rest;
-            String::from_utf8(text.to_vec()).ok()
-        };
-        let (op, mut rest) = frame.split_first()?;
-        let (entry, attribute) = (text(&mut rest)?, text(&mut rest)?);
-        Some(Self { op: *op, entry, attribute, data: rest })
+impl Provider for Snp<'_> {
+    fn name(&self) -> &'static str {
+        "sev_guest"
     }
 
-    fn run(self, device: &Device) -> Result<Vec<u8>, u32> {
-        // A poisoned lock only means that another thread panicked; the map is whole.
-        let mut entries = device.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        match self.op {
-            1 if entries.contains_key(&self.entry) => Err(EEXIST),
-            1 => {
-                entries.insert(self.entry, Entry::default());
-                Ok(Vec::new())
-            }
-            2 => {
-                let entry = entries.get_mut(&self.entry).ok_or(ENOENT)?;
-                match self.attribute.as_str() {
-                    "inblob" if self.data.len() == 64 => entry.inblob = Some(self.data.to_vec()),
-                    "privlevel" => {
-                        let text = std::str::from_utf8(self.data).map_err(|_| EINVAL)?;
-                        entry.privlevel = text.trim().parse().ok().filter(|level| *level < 4).ok_or(EINVAL)?;
-                    }
-                    "inblob" => return Err(EINVAL),
-                    _ => return Err(ENOENT),
-                }
-                entry.generation += 1;
-                entry.made = None;
-                Ok(Vec::new())
-            }
-            3 => {
-                let entry = entries.get_mut(&self.entry).ok_or(ENOENT)?;
-                match self.attribute.as_str() {
-                    "provider" => Ok(b"sev_guest\n".to_vec()),
-                    "generation" => Ok(format!("{}\n", entry.generation).into_bytes()),
-                    "privlevel_floor" => Ok(b"0\n".to_vec()),
-                    "outblob" | "auxblob" => {
-                        let inblob = entry.inblob.clone().ok_or(EINVAL)?;
-                        if entry.made.is_none() {
-                            entry.made = Some(device.report(&inblob)?);
-                        }
-                        let (report, table) = entry.made.clone().ok_or(EIO)?;
-                        Ok(if self.attribute == "outblob" { report } else { table })
-                    }
-                    _ => Err(ENOENT),
-                }
-            }
-            4 => entries.remove(&self.entry).map(|_| Vec::new()).ok_or(ENOENT),
-            _ => Err(EINVAL),
-        }
+    fn has_levels(&self) -> bool {
+        true
     }
+
+    fn report(&self, inblob: &[u8; 64], privlevel: Option<u32>) -> Result<(Vec<u8>, Option<Vec<u8>>), u32> {
+        let spec = SnpSpec { vmpl: privlevel.unwrap_or_default().max(self.spec.vmpl), ..self.spec.clone() };
+        let made = self.lab.amd(&spec.product).and_then(|amd| amd.attest(&spec, inblob)).map_err(noted)?;
+        Ok((made.0, Some(made.1)))
+    }
+}
+
+struct Tdx<'a> {
+    lab: &'a Lab,
+    spec: &'a TdxSpec,
+}
+
+impl Provider for Tdx<'_> {
+    fn name(&self) -> &'static str {
+        "tdx_guest"
+    }
+
+    fn has_levels(&self) -> bool {
+        false
+    }
+
+    fn report(&self, inblob: &[u8; 64], _: Option<u32>) -> Result<(Vec<u8>, Option<Vec<u8>>), u32> {
+        let quote = self.lab.intel().and_then(|intel| intel.quote(self.spec, inblob)).map_err(noted)?;
+        Ok((quote, None))
+    }
+}
+
+fn noted(error: SimError) -> u32 {
+    tracing::warn!(%error, "no report");
+    EIO
 }
 
 fn read_frame(stream: &mut UnixStream) -> Option<Vec<u8>> {

@@ -8,6 +8,7 @@ use crate::tpm::wire::{Command, Exchange};
 pub(crate) const PLATFORM: u32 = 0x4000_000c;
 pub(crate) const ENDORSEMENT: u32 = 0x4000_000b;
 const LOCKOUT: u32 = 0x4000_000a;
+const OWNER: u32 = 0x4000_0001;
 
 /// Failed authorisations before lockout, and seconds until one is forgotten: what chips ship with. libtpms allows 3 in
 /// 1000 s, which three unclean ends use up.
@@ -19,6 +20,8 @@ const NV_CHUNK_BYTES: usize = 512;
 /// platformCreate | authRead | ownerRead | ppRead | noDA | writeDefine | ppWrite: what vendors set on EK certificates.
 const NV_CERTIFICATE_ATTRIBUTES: u32 = 0x4207_2001;
 const ALG_SHA256: u16 = 0x000b;
+/// TPM_RC_RETRY.
+const RETRY: u32 = 0x922;
 const HANDLES_TRANSIENT: u32 = 0x8000_0000;
 const HANDLES_LOADED_SESSION: u32 = 0x0200_0000;
 const HANDLES_PERSISTENT: u32 = 0x8100_0000;
@@ -145,6 +148,41 @@ pub(crate) fn create_primary(
 
 pub(crate) fn flush(tpm: &mut dyn Exchange, handle: u32) -> Result<(), SimError> {
     Command::plain("TPM2_FlushContext", 0x165, &[]).u32(handle).run(tpm).map(drop)
+}
+
+/// Makes a loaded key persistent under `handle`, as the owner; what stood there before goes.
+pub(crate) fn persist(tpm: &mut dyn Exchange, key: u32, handle: u32) -> Result<(), SimError> {
+    if handles_from(tpm, handle)?.first() == Some(&handle) {
+        Command::authorised("TPM2_EvictControl", 0x120, &[OWNER, handle]).u32(handle).run(tpm)?;
+    }
+    Command::authorised("TPM2_EvictControl", 0x120, &[OWNER, key]).u32(handle).run(tpm).map(drop)
+}
+
+/// The public area (TPMT_PUBLIC) of a loaded or persistent key.
+pub(crate) fn read_public(tpm: &mut dyn Exchange, handle: u32) -> Result<Vec<u8>, SimError> {
+    Command::plain("TPM2_ReadPublic", 0x173, &[]).u32(handle).run(tpm)?.sized()
+}
+
+/// Reads an index with its own password, from the beginning.
+pub(crate) fn nv_read(tpm: &mut dyn Exchange, index: u32, password: &[u8], size: usize) -> Result<Vec<u8>, SimError> {
+    let mut contents = Vec::with_capacity(size);
+    while contents.len() < size {
+        let piece = NV_CHUNK_BYTES.min(size - contents.len());
+        #[expect(clippy::cast_possible_truncation, reason = "indices of swtpm hold 2048 bytes at most")]
+        let (piece, offset) = (piece as u16, contents.len() as u16);
+        let read = |tpm: &mut dyn Exchange| {
+            let command = Command::by_password("TPM2_NV_Read", 0x14e, &[index, index], password);
+            command.u16(piece).u16(offset).run(tpm)
+        };
+        let mut response = match read(tpm) {
+            // the first use of a password after start-up makes the TPM write down that there was one
+            Err(SimError::Refused { code: RETRY, .. }) => read(tpm)?,
+            other => other?,
+        };
+        response.parameters()?;
+        contents.extend(response.sized()?);
+    }
+    Ok(contents)
 }
 
 /// Defines a platform-created index, readable by anyone with its empty password, and writes it.

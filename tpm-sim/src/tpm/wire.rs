@@ -28,6 +28,13 @@ impl Command {
         Self::start(name, code, handles, TAG_SESSIONS).u32(9).u32(PASSWORD_SESSION).sized(&[]).u8(0).sized(&[])
     }
 
+    /// A command whose first handle is authorised by a password.
+    pub(crate) fn by_password(name: &'static str, code: u32, handles: &[u32], password: &[u8]) -> Self {
+        #[expect(clippy::cast_possible_truncation, reason = "passwords are as long as a digest at most")]
+        let area = 9 + password.len() as u32;
+        Self::start(name, code, handles, TAG_SESSIONS).u32(area).u32(PASSWORD_SESSION).sized(&[]).u8(0).sized(password)
+    }
+
     fn start(name: &'static str, code: u32, handles: &[u32], tag: u16) -> Self {
         let mut command = Self { name, bytes: Vec::with_capacity(256) };
         command = command.u16(tag).u32(0).u32(code);

@@ -23,9 +23,11 @@ pub(crate) fn tell(story: &mut Story, programs: &Programs, out: &Path, kind: &st
     }
 
     story.step("A server, and what the operator trusts and owns")?;
-    let server = Server::init(programs, &work, DOMAIN)?.start(&out.join("server.log"))?;
-    let root = text(guests.root());
-    story.show(&server.operator(&["endorsements", "import", "--class", "simulated", "--for", kind, &root])?);
+    let server = Server::init_with(programs, &work, DOMAIN, &guests.server())?.start(&out.join("server.log"))?;
+    for root in guests.roots() {
+        let root = text(root);
+        story.show(&server.operator(&["endorsements", "import", "--class", "simulated", "--for", kind, &root])?);
+    }
     for guest in guests.all() {
         story.show(&server.operator(&["node", "allow", "--fact", &guest.ours()])?);
     }

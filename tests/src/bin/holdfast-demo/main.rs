@@ -24,8 +24,8 @@ struct Arguments {
     /// Folder for the artefacts
     #[arg(long)]
     out: PathBuf,
-    /// The evidence that the story is about: tpm, snp or nitro
-    #[arg(long, default_value = "tpm", value_parser = ["tpm", "snp", "nitro"])]
+    /// The evidence that the story is about
+    #[arg(long, default_value = "tpm", value_parser = ["tpm", "snp", "tdx", "nitro", "nitrotpm", "azure", "gcp"])]
     kind: String,
 }
 

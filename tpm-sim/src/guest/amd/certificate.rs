@@ -14,6 +14,7 @@ const OCTET_STRING: u8 = 0x04;
 const NULL: u8 = 0x05;
 const IA5_STRING: u8 = 0x16;
 const UTC_TIME: u8 = 0x17;
+const GENERALIZED_TIME: u8 = 0x18;
 /// 2.5.4.3 and 2.5.4.10.
 const COMMON_NAME: &[u8] = &[0x55, 4, 3];
 const ORGANIZATION: &[u8] = &[0x55, 4, 10];
@@ -35,41 +36,60 @@ pub(super) enum Subject<'a> {
     Provider { product: &'a str, csp_id: &'a str, tcb: Tcb },
 }
 
-/// A certificate for `spki`, issued by the authority `issuer` whose key is `signer`.
+/// A certificate for `spki`, issued by the authority `issuer` whose key is `signer`, until `end`.
 pub(super) fn certificate(
     subject: &Subject<'_>,
     spki: &[u8],
     issuer: &str,
     signer: &RsaKeyPair,
-    years: i32,
+    end: OffsetDateTime,
 ) -> Result<Vec<u8>, SimError> {
     let name = match subject {
         Subject::Authority(name) => name,
         Subject::Chip { .. } => "SEV-VCEK",
         Subject::Provider { .. } => "SEV-VLEK",
     };
-    let serial =
-        if matches!(subject, Subject::Authority(_)) { unsigned(&[1, name.len() as u8]) } else { unsigned(&[0]) };
-    let algorithm = pss();
-    let now = OffsetDateTime::now_utc();
-    let end = now.replace_year(now.year() + years).unwrap_or(now);
+    let serial = if matches!(subject, Subject::Authority(_)) { serial(name) } else { unsigned(&[0]) };
+    let begin = end.min(OffsetDateTime::now_utc()) - time::Duration::days(1);
     let content = [
         element(0xa0, &unsigned(&[2])),
         serial,
-        algorithm.clone(),
+        pss(),
         distinguished_name(issuer),
-        element(SEQUENCE, &[utc(now - time::Duration::days(1)), utc(end)].concat()),
+        element(SEQUENCE, &[moment(begin), moment(end)].concat()),
         distinguished_name(name),
         spki.to_vec(),
         element(0xa3, &element(SEQUENCE, &extensions(subject).concat())),
     ];
-    let tbs = element(SEQUENCE, &content.concat());
+    signed(&content.concat(), signer)
+}
+
+/// The revocation list of the authority `issuer`, with the certificates of those authorities on it.
+pub(super) fn revocation_list(issuer: &str, signer: &RsaKeyPair, revoked: &[&str]) -> Result<Vec<u8>, SimError> {
+    let now = OffsetDateTime::now_utc();
+    let begin = moment(now - time::Duration::days(1));
+    let entry = |name: &&str| element(SEQUENCE, &[serial(name), begin.clone()].concat());
+    let mut content =
+        vec![unsigned(&[1]), pss(), distinguished_name(issuer), begin.clone(), moment(now + time::Duration::days(30))];
+    if !revoked.is_empty() {
+        content.push(element(SEQUENCE, &revoked.iter().map(entry).collect::<Vec<_>>().concat()));
+    }
+    signed(&content.concat(), signer)
+}
+
+/// The serial number of an authority's certificate: its own for each name.
+fn serial(name: &str) -> Vec<u8> {
+    unsigned(&[&[1], name.as_bytes()].concat())
+}
+
+fn signed(content: &[u8], signer: &RsaKeyPair) -> Result<Vec<u8>, SimError> {
+    let tbs = element(SEQUENCE, content);
     let mut signature = vec![0; signer.public().modulus_len()];
     signer
         .sign(&RSA_PSS_SHA384, &SystemRandom::new(), &tbs, &mut signature)
         .map_err(|_| SimError::Guest { what: "certificate", problem: "cannot be signed".to_owned() })?;
     signature.insert(0, 0);
-    Ok(element(SEQUENCE, &[tbs, algorithm, element(BIT_STRING, &signature)].concat()))
+    Ok(element(SEQUENCE, &[tbs, pss(), element(BIT_STRING, &signature)].concat()))
 }
 
 fn pss() -> Vec<u8> {
@@ -87,18 +107,15 @@ fn distinguished_name(common: &str) -> Vec<u8> {
     element(SEQUENCE, &[attribute(ORGANIZATION, "Holdfast Simulator"), attribute(COMMON_NAME, common)].concat())
 }
 
-fn utc(at: OffsetDateTime) -> Vec<u8> {
+/// UTCTime before 2050, GeneralizedTime from then on (RFC 5280).
+fn moment(at: OffsetDateTime) -> Vec<u8> {
     let at = at.to_offset(time::UtcOffset::UTC);
-    let text = format!(
-        "{:02}{:02}{:02}{:02}{:02}{:02}Z",
-        at.year() % 100,
-        u8::from(at.month()),
-        at.day(),
-        at.hour(),
-        at.minute(),
-        at.second()
-    );
-    element(UTC_TIME, text.as_bytes())
+    let (month, day) = (u8::from(at.month()), at.day());
+    let rest = format!("{month:02}{day:02}{:02}{:02}{:02}Z", at.hour(), at.minute(), at.second());
+    match at.year() {
+        year @ ..2050 => element(UTC_TIME, format!("{:02}{rest}", year % 100).as_bytes()),
+        year => element(GENERALIZED_TIME, format!("{year:04}{rest}").as_bytes()),
+    }
 }
 
 fn extensions(subject: &Subject<'_>) -> Vec<Vec<u8>> {

@@ -7,14 +7,13 @@ mod report;
 mod spec;
 
 pub use pki::Amd;
-pub(crate) use pki::write;
 pub use report::report;
-pub(crate) use spec::random;
+pub(crate) use report::{bytes, tcb_bytes};
 pub use spec::{SigningKey, SnpSpec, Tcb};
 
 /// The certificate table of the GHCB: each entry GUID, offset and length, a GUID of zeros at the end.
 #[must_use]
-pub fn table(entries: &[(Entry, &[u8])]) -> Vec<u8> {
+pub fn table(entries: &[(Entry, Vec<u8>)]) -> Vec<u8> {
     let mut offset = 24 * (entries.len() + 1);
     let (mut head, mut body) = (Vec::new(), Vec::new());
     for (entry, certificate) in entries {

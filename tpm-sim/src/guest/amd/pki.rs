@@ -1,23 +1,27 @@
 //! The simulated AMD's keys, kept in a directory: RSA for the authorities, P-384 for chips and provider.
 
 use std::fs;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 use ring::signature::{ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RsaKeyPair};
 use rsa::pkcs8::{EncodePrivateKey as _, EncodePublicKey as _};
+use time::{Duration, OffsetDateTime};
 
-use super::certificate::{Subject, certificate};
+use super::Entry;
+use super::certificate::{Subject, certificate, revocation_list};
 use super::report::bytes;
 use super::spec::{SigningKey, SnpSpec, Tcb};
-use super::{Entry, table};
 use crate::der;
 use crate::error::{SimError, file};
+use crate::guest::files::{keep_first, write};
+use crate::guest::random;
 
 /// Bits of the authorities' keys. AMD's have 4096; these are quicker to make and as long as any verifier needs.
 const BITS: usize = 2048;
-const PROVIDER: &str = "CN=simulator.holdfast.invalid";
+const DAYS_OF_AUTHORITY: i64 = 25 * 365;
+const DAYS_OF_VCEK: i64 = 7 * 365;
+const DAYS_OF_VLEK: i64 = 365;
 /// DER of a `SubjectPublicKeyInfo` on P-384, before the point.
 const P384_SPKI: [u8; 23] = [
     0x30, 0x76, 0x30, 0x10, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x05, 0x2b, 0x81, 0x04, 0x00,
@@ -96,19 +100,19 @@ impl Amd {
     /// An id for a new chip, hex.
     #[must_use]
     pub fn new_chip(&self) -> String {
-        super::spec::random(self.chip_id_bytes())
+        random(self.chip_id_bytes())
     }
 
     fn chip_id_bytes(&self) -> usize {
         if self.product == "Turin" { 8 } else { 64 }
     }
 
-    /// The key that signs for a chip (or the provider) at one TCB: derived from both, so that another TCB has another.
+    /// The key that signs for a chip (or for a provider) at one TCB: another TCB has another.
     ///
     /// # Errors
     /// [`SimError::File`], [`SimError::Guest`].
-    pub fn key(&self, kind: SigningKey, chip_id: &str, tcb: &Tcb) -> Result<ChipKey, SimError> {
-        let of = format!("{kind:?} {} {tcb:?}", if kind == SigningKey::Vcek { chip_id } else { PROVIDER });
+    pub fn key(&self, kind: SigningKey, of: &str, tcb: &Tcb) -> Result<ChipKey, SimError> {
+        let of = format!("{kind:?} {of} {tcb:?}");
         let name = hex::encode(ring::digest::digest(&ring::digest::SHA256, of.as_bytes()));
         let path = self.directory.join(format!("key-{}.p8", name.get(..24).unwrap_or(&name)));
         let algorithm = &ECDSA_P384_SHA384_FIXED_SIGNING;
@@ -117,33 +121,47 @@ impl Amd {
             Err(_) => {
                 let made = EcdsaKeyPair::generate_pkcs8(algorithm, &SystemRandom::new());
                 let made = made.map_err(|_| failed("chip key", "cannot be made"))?;
-                write(&path, made.as_ref(), 0o600)?;
-                made.as_ref().to_vec()
+                keep_first(&path, made.as_ref())?
             }
         };
         let pair = EcdsaKeyPair::from_pkcs8(algorithm, &pkcs8, &SystemRandom::new());
         pair.map(ChipKey).map_err(|_| failed("chip key", "cannot be read"))
     }
 
-    /// The certificate of such a key, DER.
+    /// The certificate of such a key, DER; until `ends` seconds from now, or as long as AMD's.
     ///
     /// # Errors
     /// [`SimError::File`], [`SimError::Guest`].
-    pub fn certify(&self, kind: SigningKey, chip_id: &str, tcb: &Tcb) -> Result<Vec<u8>, SimError> {
-        let key = self.key(kind, chip_id, tcb)?;
+    pub fn certify(&self, kind: SigningKey, of: &str, tcb: &Tcb, ends: Option<i64>) -> Result<Vec<u8>, SimError> {
+        let key = self.key(kind, of, tcb)?;
         let issuer = self.issuer(kind);
         let product = self.product.as_str();
-        let chip = bytes("chip_id", chip_id, self.chip_id_bytes());
+        let until = |days: i64| OffsetDateTime::now_utc() + ends.map_or(Duration::days(days), Duration::seconds);
         match kind {
             SigningKey::Vcek => {
-                let subject = Subject::Chip { product, chip_id: &chip?, tcb: *tcb };
-                certificate(&subject, &key.spki(), &issuer.name, &issuer.key, 7)
+                let chip_id = bytes("chip_id", of, self.chip_id_bytes())?;
+                let subject = Subject::Chip { product, chip_id: &chip_id, tcb: *tcb };
+                certificate(&subject, &key.spki(), &issuer.name, &issuer.key, until(DAYS_OF_VCEK))
             }
             SigningKey::Vlek => {
-                let subject = Subject::Provider { product, csp_id: PROVIDER, tcb: *tcb };
-                certificate(&subject, &key.spki(), &issuer.name, &issuer.key, 1)
+                let subject = Subject::Provider { product, csp_id: of, tcb: *tcb };
+                certificate(&subject, &key.spki(), &issuer.name, &issuer.key, until(DAYS_OF_VLEK))
             }
         }
+    }
+
+    /// The root's revocation list, DER; `revoked` says which issuers are on it.
+    ///
+    /// # Errors
+    /// [`SimError::Guest`].
+    pub fn revocation_list(&self, revoked: &[SigningKey]) -> Result<Vec<u8>, SimError> {
+        let names: Vec<&str> = revoked.iter().map(|kind| self.issuer(*kind).name.as_str()).collect();
+        revocation_list(&self.ark.name, &self.ark.key, &names)
+    }
+
+    /// Another AMD of the same names, which nobody imports.
+    fn impostor(&self) -> Result<Self, SimError> {
+        Self::open(&self.directory.join("impostor"), &self.product)
     }
 
     /// The report of a guest and the certificate table that the host hands it.
@@ -151,21 +169,60 @@ impl Amd {
     /// # Errors
     /// [`SimError::File`], [`SimError::Guest`].
     pub fn attest(&self, spec: &SnpSpec, report_data: &[u8; 64]) -> Result<(Vec<u8>, Vec<u8>), SimError> {
-        let other = self.new_chip();
-        let signing_chip = if spec.signed_by_another_chip { &other } else { &spec.chip_id };
-        let key = self.key(spec.signing_key, signing_chip, &spec.reported_tcb)?;
-        let report = super::report(spec, report_data, &key)?;
-        if !spec.certificates {
-            return Ok((report, Vec::new()));
+        if spec.own_root {
+            return self.impostor()?.attest(&SnpSpec { own_root: false, ..spec.clone() }, report_data);
         }
-        let certified = spec.certified_tcb.unwrap_or(spec.reported_tcb);
-        let vek = self.certify(spec.signing_key, &spec.chip_id, &certified)?;
-        let entry = match spec.signing_key {
-            SigningKey::Vcek => Entry::Vcek,
-            SigningKey::Vlek => Entry::Vlek,
+        let certified = spec.certified_chip.as_ref().unwrap_or(&spec.chip_id);
+        let other = self.new_chip();
+        let of = match spec.signing_key {
+            SigningKey::Vcek if spec.signed_by_another_chip => &other,
+            SigningKey::Vcek => certified,
+            SigningKey::Vlek => &spec.csp_id,
         };
-        let issuer = self.intermediate(spec.signing_key);
-        Ok((report, table(&[(entry, &vek), (Entry::Ask, issuer), (Entry::Ark, self.root())])))
+        let key = self.key(spec.signing_key, of, &spec.reported_tcb)?;
+        let report = super::report(spec, report_data, &key)?;
+        let table = match &spec.table {
+            Some(lie) => bytes("table", lie, lie.len() / 2)?,
+            None if spec.certificates => self.table(spec, certified)?,
+            None => Vec::new(),
+        };
+        Ok((report, table))
+    }
+
+    /// The certificate of the key that signs for a guest, and those above it, PEM.
+    ///
+    /// # Errors
+    /// [`SimError::File`], [`SimError::Guest`].
+    pub fn files(&self, spec: &SnpSpec) -> Result<[Vec<u8>; 2], SimError> {
+        if spec.own_root {
+            return self.impostor()?.files(&SnpSpec { own_root: false, ..spec.clone() });
+        }
+        let of = match spec.signing_key {
+            SigningKey::Vcek => spec.certified_chip.as_ref().unwrap_or(&spec.chip_id),
+            SigningKey::Vlek => &spec.csp_id,
+        };
+        let tcb = spec.certified_tcb.unwrap_or(spec.reported_tcb);
+        let vek = self.certify(spec.signing_key, of, &tcb, spec.certificate_ends)?;
+        let pem = |der: &[u8]| der::to_pem("CERTIFICATE", der);
+        let chain = [pem(self.intermediate(spec.signing_key)), pem(self.root())].concat();
+        Ok([pem(&vek).into_bytes(), chain.into_bytes()])
+    }
+
+    fn table(&self, spec: &SnpSpec, certified_chip: &str) -> Result<Vec<u8>, SimError> {
+        let (entry, of) = match spec.signing_key {
+            SigningKey::Vcek => (Entry::Vcek, certified_chip),
+            SigningKey::Vlek => (Entry::Vlek, spec.csp_id.as_str()),
+        };
+        let tcb = spec.certified_tcb.unwrap_or(spec.reported_tcb);
+        let vek = self.certify(spec.signing_key, of, &tcb, spec.certificate_ends)?;
+        let mut entries = vec![(entry, vek)];
+        if spec.issuers {
+            entries.push((Entry::Ask, self.intermediate(spec.signing_key).to_vec()));
+            entries.push((Entry::Ark, self.root().to_vec()));
+        }
+        let as_held = |der: Vec<u8>| if spec.pem { der::to_pem("CERTIFICATE", &der).into_bytes() } else { der };
+        let entries: Vec<(Entry, Vec<u8>)> = entries.into_iter().map(|(entry, der)| (entry, as_held(der))).collect();
+        Ok(super::table(&entries))
     }
 }
 
@@ -180,9 +237,10 @@ impl Authority {
                 private.to_public_key().to_public_key_der().map_err(|_| failed("RSA key", "cannot be written"))?;
             let key = rsa_key(pkcs8.as_bytes())?;
             let subject = Subject::Authority(&name);
+            let end = OffsetDateTime::now_utc() + Duration::days(DAYS_OF_AUTHORITY);
             let der = match issuer {
-                None => certificate(&subject, spki.as_bytes(), &name, &key, 20)?,
-                Some(issuer) => certificate(&subject, spki.as_bytes(), &issuer.name, &issuer.key, 20)?,
+                None => certificate(&subject, spki.as_bytes(), &name, &key, end)?,
+                Some(issuer) => certificate(&subject, spki.as_bytes(), &issuer.name, &issuer.key, end)?,
             };
             write(&key_path, pkcs8.as_bytes(), 0o600)?;
             write(&path, der::to_pem("CERTIFICATE", &der).as_bytes(), 0o644)?;
@@ -200,13 +258,6 @@ fn rsa_key(pkcs8: &[u8]) -> Result<RsaKeyPair, SimError> {
 
 fn failed(what: &'static str, problem: &str) -> SimError {
     SimError::Guest { what, problem: problem.to_owned() }
-}
-
-pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), SimError> {
-    use std::io::Write as _;
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(mode);
-    options.open(path).and_then(|mut file| file.write_all(bytes)).map_err(file("write", path))
 }
 
 /// The system's randomness, as `rsa` takes it.

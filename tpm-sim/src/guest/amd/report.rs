@@ -28,6 +28,9 @@ pub fn report(spec: &SnpSpec, report_data: &[u8; 64], key: &ChipKey) -> Result<V
         Some(lie) => page.put(0x050, &bytes("report_data", lie, 64)?),
         None => page.put(0x050, report_data),
     }
+    if let Some(behind) = &spec.behind_report_data {
+        page.put(0x070, &bytes("behind_report_data", behind, 32)?);
+    }
     page.put(0x090, &bytes("measurement", &spec.measurement, 48)?);
     page.put(0x0c0, &bytes("host_data", &spec.host_data, 32)?);
     page.put(0x0e0, &bytes("id_key_digest", &spec.id_key_digest, 48)?);
@@ -36,7 +39,7 @@ pub fn report(spec: &SnpSpec, report_data: &[u8; 64], key: &ChipKey) -> Result<V
     page.put(0x160, &[0xff; 32]);
     page.put(0x180, &tcb(&spec.reported_tcb, turin));
     if spec.version >= 3 {
-        page.put(0x188, cpuid(&spec.product)?);
+        page.put(0x188, &cpuid(spec)?);
     }
     let names_chip = !spec.mask_chip_id && spec.signing_key == SigningKey::Vcek;
     if names_chip {
@@ -50,6 +53,9 @@ pub fn report(spec: &SnpSpec, report_data: &[u8; 64], key: &ChipKey) -> Result<V
     if spec.version >= 5 {
         page.put(0x1f8, &spec.launch_mitigations.to_le_bytes());
         page.put(0x200, &spec.current_mitigations.to_le_bytes());
+    }
+    for (offset, patch) in &spec.patch {
+        page.put(*offset, &bytes("patch", patch, patch.len() / 2)?);
     }
     if !spec.mask_chip_key {
         let signature = key.sign(page.0.get(..SIGNED).unwrap_or_default())?;
@@ -65,17 +71,23 @@ pub fn report(spec: &SnpSpec, report_data: &[u8; 64], key: &ChipKey) -> Result<V
 }
 
 /// CPUID family, model, stepping, as the report has them: combined family, combined model.
-fn cpuid(product: &str) -> Result<&'static [u8; 3], SimError> {
-    match product {
-        "Milan" => Ok(&[0x19, 0x01, 0x01]),
-        "Genoa" => Ok(&[0x19, 0x11, 0x01]),
-        "Turin" => Ok(&[0x1a, 0x02, 0x01]),
-        other => Err(SimError::Guest { what: "product", problem: format!("{other:?} is none of Milan, Genoa, Turin") }),
+fn cpuid(spec: &SnpSpec) -> Result<[u8; 3], SimError> {
+    match (spec.cpuid, spec.product.as_str()) {
+        (Some(cpuid), _) => Ok(cpuid),
+        (None, "Milan") => Ok([0x19, 0x01, 0x01]),
+        (None, "Genoa") => Ok([0x19, 0x11, 0x01]),
+        (None, "Turin") => Ok([0x1a, 0x02, 0x01]),
+        (None, other) => {
+            Err(SimError::Guest { what: "product", problem: format!("{other:?} is none of Milan, Genoa, Turin") })
+        }
     }
 }
 
 /// Bit 1 masks the chip's key; bits 2 to 4 name the signing key.
 fn key_info(spec: &SnpSpec) -> u32 {
+    if let Some(lie) = spec.key_info {
+        return lie;
+    }
     let key = match (spec.mask_chip_key, spec.signing_key) {
         (true, _) => 7,
         (false, SigningKey::Vcek) => 0,
@@ -84,13 +96,18 @@ fn key_info(spec: &SnpSpec) -> u32 {
     (u32::from(spec.mask_chip_key) << 1) | (key << 2)
 }
 
-pub(super) fn tcb(tcb: &Tcb, turin: bool) -> [u8; 8] {
+/// The reported TCB as it stands in a report.
+pub(crate) fn tcb_bytes(spec: &SnpSpec) -> [u8; 8] {
+    tcb(&spec.reported_tcb, spec.product == "Turin")
+}
+
+fn tcb(tcb: &Tcb, turin: bool) -> [u8; 8] {
     let Tcb { fmc, bootloader, tee, snp, microcode } = *tcb;
     if turin { [fmc, bootloader, tee, snp, 0, 0, 0, microcode] } else { [bootloader, tee, 0, 0, 0, 0, snp, microcode] }
 }
 
 /// The bytes of a field of the specification.
-pub(super) fn bytes(what: &'static str, text: &str, length: usize) -> Result<Vec<u8>, SimError> {
+pub(crate) fn bytes(what: &'static str, text: &str, length: usize) -> Result<Vec<u8>, SimError> {
     match hex::decode(text) {
         Ok(bytes) if bytes.len() == length => Ok(bytes),
         _ => Err(SimError::Guest { what, problem: format!("expected {length} bytes in hex, found {text:?}") }),

@@ -1,7 +1,8 @@
 //! Every field of a simulated SNP guest's report, as a file has it; and the lies that a host could tell about it.
 
-use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::{Deserialize, Serialize};
+
+use crate::guest::random;
 
 /// Components of a TCB.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,16 +87,40 @@ pub struct SnpSpec {
     pub launch_mitigations: u64,
     /// Version 5.
     pub current_mitigations: u64,
-    /// A lie: report data (64 bytes) that is not what the guest asked for.
-    pub report_data: Option<String>,
-    /// A lie: a key of another chip signs.
-    pub signed_by_another_chip: bool,
-    /// A lie: the certificate table holds a key for this TCB.
-    pub certified_tcb: Option<Tcb>,
-    /// A lie: this byte of the report is flipped after it was signed.
-    pub flipped_byte: Option<usize>,
+    /// CPUID family, model and stepping in place of the product's own.
+    pub cpuid: Option<[u8; 3]>,
+    /// The provider of a VLEK.
+    pub csp_id: String,
     /// Whether the certificate table comes along.
     pub certificates: bool,
+    /// Whether the issuers come along with the key's certificate.
+    pub issuers: bool,
+    /// Whether the table holds PEM, as some hosts' do.
+    pub pem: bool,
+    /// When the key's certificate ends, in seconds from now; AMD gives a VCEK 7 years and a VLEK one.
+    pub certificate_ends: Option<i64>,
+    /// Whether AMD's list revokes the issuer of the key.
+    pub issuer_revoked: bool,
+    /// A lie: report data (64 bytes) that is not what the guest asked for.
+    pub report_data: Option<String>,
+    /// A lie: 32 bytes behind the binding.
+    pub behind_report_data: Option<String>,
+    /// A lie: `KEY_INFO` as it stands in the report.
+    pub key_info: Option<u32>,
+    /// A lie: bytes of the report (offset, hex) that are written over before it is signed.
+    pub patch: Vec<(usize, String)>,
+    /// A lie: a key of another chip signs.
+    pub signed_by_another_chip: bool,
+    /// A lie: this other chip signs, and its certificate comes along.
+    pub certified_chip: Option<String>,
+    /// A lie: the certificate table holds a key for this TCB.
+    pub certified_tcb: Option<Tcb>,
+    /// A lie: an AMD that is another's certifies.
+    pub own_root: bool,
+    /// A lie: the certificate table, whole.
+    pub table: Option<String>,
+    /// A lie: this byte of the report is flipped after it was signed.
+    pub flipped_byte: Option<usize>,
 }
 
 impl Default for SnpSpec {
@@ -115,7 +140,7 @@ impl Default for SnpSpec {
             id_key_digest: "00".repeat(48),
             author_key_digest: "00".repeat(48),
             report_id: random(32),
-            chip_id: String::new(),
+            chip_id: random(64),
             mask_chip_id: false,
             mask_chip_key: false,
             signing_key: SigningKey::Vcek,
@@ -128,19 +153,49 @@ impl Default for SnpSpec {
             committed_version: [55, 56, 1],
             launch_mitigations: 0,
             current_mitigations: 0,
-            report_data: None,
-            signed_by_another_chip: false,
-            certified_tcb: None,
-            flipped_byte: None,
+            cpuid: None,
+            csp_id: "CN=simulator.holdfast.invalid".to_owned(),
             certificates: true,
+            issuers: true,
+            pem: false,
+            certificate_ends: None,
+            issuer_revoked: false,
+            report_data: None,
+            behind_report_data: None,
+            key_info: None,
+            patch: Vec::new(),
+            signed_by_another_chip: false,
+            certified_chip: None,
+            certified_tcb: None,
+            own_root: false,
+            table: None,
+            flipped_byte: None,
         }
     }
 }
 
-/// So many random bytes, hex.
-pub(crate) fn random(bytes: usize) -> String {
-    let mut drawn = vec![0; bytes];
-    // Without randomness two guests share an id; whoever looks at them will see it.
-    let _ = SystemRandom::new().fill(&mut drawn);
-    hex::encode(drawn)
+impl SnpSpec {
+    /// A guest on another processor family, with versions that it has in the field.
+    #[must_use]
+    pub fn of(product: &str) -> Self {
+        let (version, tcb, mitigations) = match product {
+            "Genoa" => (5, Tcb { bootloader: 10, snp: 23, microcode: 84, ..Tcb::default() }, 0x0b),
+            "Turin" => (5, Tcb { fmc: 1, bootloader: 1, tee: 1, snp: 4, microcode: 81 }, 0x3f),
+            _ => return Self { product: product.to_owned(), ..Self::default() },
+        };
+        Self {
+            version,
+            product: product.to_owned(),
+            chip_id: random(if product == "Turin" { 8 } else { 64 }),
+            policy: 0x0103_0000,
+            platform_info: 0x35,
+            reported_tcb: tcb,
+            committed_tcb: tcb,
+            current_tcb: tcb,
+            launch_tcb: tcb,
+            launch_mitigations: mitigations,
+            current_mitigations: mitigations,
+            ..Self::default()
+        }
+    }
 }

@@ -1,0 +1,108 @@
+//! `guest evidence`: evidence in files, as `holdfast-policy inspect` and other tools read them.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::Which;
+use crate::cli::{Failure, Format, absolute};
+use crate::error::{SimError, file};
+use crate::guest::nitro::{self, Asked};
+use crate::guest::{Guest, GuestSpec, Lab, tdx};
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Evidence {
+    #[command(flatten)]
+    which: Which,
+    /// What the guest has signed, hex: report data (up to 64 bytes, zeros behind it), or user data.
+    #[arg(long, default_value = "")]
+    binding: String,
+    /// The nonce of a Nitro document, hex.
+    #[arg(long, default_value = "")]
+    nonce: String,
+    /// Where the files go.
+    #[arg(long)]
+    to: PathBuf,
+}
+
+/// One file: its name and what is in it.
+type Files = Vec<(&'static str, Vec<u8>)>;
+
+impl Evidence {
+    pub(super) fn run(self, format: Format, out: &mut dyn Write) -> Result<(), Failure> {
+        let guest = self.which.open()?;
+        let files = self.files(&guest)?;
+        let to = absolute(&self.to)?;
+        fs::create_dir_all(&to).map_err(file("create", &to))?;
+        let mut written: Vec<PathBuf> = Vec::new();
+        for (name, contents) in files {
+            let path = to.join(name);
+            fs::write(&path, contents).map_err(file("write", &path))?;
+            written.push(path);
+        }
+        match format {
+            Format::Json => format.json(out, &written)?,
+            Format::Text => written.iter().try_for_each(|path| writeln!(out, "{}", path.display()))?,
+        }
+        Ok(())
+    }
+
+    fn files(&self, guest: &Guest) -> Result<Files, SimError> {
+        let lab = lab_of(guest.directory());
+        let binding = bytes("binding", &self.binding)?;
+        match guest.spec()? {
+            GuestSpec::Snp(spec) => {
+                let amd = lab.amd(&spec.product)?;
+                let (report, table) = amd.attest(&spec, &padded(&binding)?)?;
+                let [vek, chain] = amd.files(&spec)?;
+                let root = vec![("root.pem", read(&amd.root_path())?)];
+                Ok([vec![("report.bin", report), ("table.bin", table), ("vek.pem", vek), ("chain.pem", chain)], root]
+                    .concat())
+            }
+            GuestSpec::Tdx(spec) => {
+                let intel = lab.intel()?;
+                let quote = intel.quote(&spec, &padded(&binding)?)?;
+                let collateral = serde_json::to_vec_pretty(&intel.documents(&spec)?.to_json()).unwrap_or_default();
+                let mut files = vec![("quote.bin", quote), ("collateral.json", collateral)];
+                files.extend(tdx::Measured::of(&spec)?.log.map(|log| ("ccel.bin", log)));
+                files.push(("root.pem", read(&intel.root_path())?));
+                Ok(files)
+            }
+            GuestSpec::Nitro(spec) => {
+                let hypervisor = lab.hypervisor()?;
+                let asked =
+                    Asked { nonce: Some(bytes("nonce", &self.nonce)?), user_data: Some(binding), public_key: None };
+                let document = nitro::enclave_document(&spec, &hypervisor, &asked)?;
+                Ok(vec![("document.cose", document), ("root.pem", read(&hypervisor.root_path())?)])
+            }
+            GuestSpec::NitroTpm(_) | GuestSpec::Azure(_) | GuestSpec::Gcp(_) => Err(SimError::Guest {
+                what: "kind",
+                problem: "its evidence comes through its TPM: run the guest, and an agent or tpm2-tools".to_owned(),
+            }),
+        }
+    }
+}
+
+/// The lab of `DIR/guests/NAME`.
+fn lab_of(guest: &Path) -> Lab {
+    Lab::open(guest.ancestors().nth(2).unwrap_or(guest))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, SimError> {
+    fs::read(path).map_err(file("read", path))
+}
+
+fn bytes(what: &'static str, text: &str) -> Result<Vec<u8>, SimError> {
+    hex::decode(text).map_err(|_| SimError::Guest { what, problem: format!("expected hex, found {text:?}") })
+}
+
+/// 64 bytes, zeros behind what was given.
+fn padded(bytes: &[u8]) -> Result<[u8; 64], SimError> {
+    let mut all = [0; 64];
+    let place = all.get_mut(..bytes.len());
+    let place = place.ok_or(SimError::Guest { what: "binding", problem: "longer than 64 bytes".to_owned() })?;
+    place.copy_from_slice(bytes);
+    Ok(all)
+}
