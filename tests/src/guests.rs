@@ -18,6 +18,7 @@ pub struct Guests {
     guests: Vec<Guest>,
     roots: Vec<PathBuf>,
     service: String,
+    lab: PathBuf,
     kind: String,
     process: Process,
 }
@@ -33,6 +34,8 @@ pub struct Guest {
     pub spec: Value,
     /// Registers that its boot leads to, by number.
     pub measured: Value,
+    /// SHA-256 of its attestation key, where it has one that a provider made.
+    attestation_key: Option<String>,
     /// Lines of TOML for the top of the agent's configuration.
     pub agent_top: String,
     kind: String,
@@ -81,7 +84,7 @@ impl Guests {
         let service = ready["service"].as_str().context("no service")?.to_owned();
         let guests = ready["guests"].as_array().context("no guests")?.iter().map(|guest| Guest::read(kind, guest));
         let guests = guests.collect::<anyhow::Result<_>>()?;
-        Ok(Self { programs: programs.clone(), guests, roots, service, kind: kind.to_owned(), process })
+        Ok(Self { programs: programs.clone(), guests, roots, service, lab: directory, kind: kind.to_owned(), process })
     }
 
     /// All of them, in order.
@@ -99,13 +102,35 @@ impl Guests {
     /// Lines of TOML for a server's configuration: AMD and Intel are the simulator.
     #[must_use]
     pub fn server(&self) -> String {
-        format!("[endorsements]\namd_url = \"{0}\"\nintel_url = \"{0}\"\n", self.service)
+        format!("[endorsements]\namd_url = \"{0}\"\namd_interval = \"1s\"\nintel_url = \"{0}\"\n", self.service)
     }
 
     /// Their kind.
     #[must_use]
     pub fn kind(&self) -> &str {
         &self.kind
+    }
+
+    /// Has the vendors' service go wrong, or right again.
+    ///
+    /// # Errors
+    /// If the simulator refuses.
+    pub fn fault(&self, faults: &[&str]) -> anyhow::Result<()> {
+        self.of_lab("fault", faults).map(drop)
+    }
+
+    /// What the vendors' service was asked: method and target.
+    ///
+    /// # Errors
+    /// If the simulator refuses.
+    pub fn asked(&self) -> anyhow::Result<Vec<String>> {
+        Ok(self.of_lab("asked", &[])?.stdout.lines().map(str::to_owned).collect())
+    }
+
+    fn of_lab(&self, word: &str, more: &[&str]) -> anyhow::Result<Output> {
+        let mut command = self.programs.command("holdfast-tpm-sim");
+        command.args(["guest", word, "--dir"]).arg(&self.lab).args(more);
+        Output::of(&mut command)?.success()
     }
 
     /// Runs `holdfast-tpm-sim guest WORD --guest G MORE…`, such as `attack` with `debug`: what the guest is then.
@@ -186,6 +211,7 @@ impl Guest {
             agent,
             spec: report[kind].clone(),
             measured: report["measured"].clone(),
+            attestation_key: report["attestation_key"].as_str().map(str::to_owned),
             agent_top: log.map(|log| format!("firmware_log = \"{log}\"\n")).unwrap_or_default(),
             kind: kind.to_owned(),
         })
@@ -194,6 +220,9 @@ impl Guest {
     /// What makes it ours, as `node allow --fact` takes it: its chip, or its instance.
     #[must_use]
     pub fn ours(&self) -> String {
+        if let (Some("none"), Some(key)) = (self.spec["hardware"].as_str(), &self.attestation_key) {
+            return format!("azure.ak.spki_sha256={key}");
+        }
         let (fact, value) = match self.kind.as_str() {
             "snp" => ("snp.chip_id", &self.spec["chip_id"]),
             "tdx" => ("tdx.piid", &self.spec["platform"]["instance_id"]),

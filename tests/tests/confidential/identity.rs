@@ -62,6 +62,12 @@ fn an_azure_machine_on_tdx_gets_a_name_and_loses_it_with_another_image() {
     the_whole_story("azure", &["hardware=tdx"]);
 }
 
+/// Nothing but the certificate of its key vouches for it, and the inventory lists the key.
+#[test]
+fn an_azure_machine_with_trusted_launch_gets_a_name_and_loses_it_with_another_image() {
+    the_whole_story("azure", &["hardware=none"]);
+}
+
 #[test]
 fn a_google_cloud_instance_gets_a_name_and_loses_it_with_another_image() {
     the_whole_story("gcp", &[]);

@@ -20,6 +20,7 @@ const NV_CHUNK_BYTES: usize = 512;
 /// platformCreate | authRead | ownerRead | ppRead | noDA | writeDefine | ppWrite: what vendors set on EK certificates.
 const NV_CERTIFICATE_ATTRIBUTES: u32 = 0x4207_2001;
 const ALG_SHA256: u16 = 0x000b;
+const ALG_NULL: u16 = 0x0010;
 /// TPM_RC_RETRY.
 const RETRY: u32 = 0x922;
 const HANDLES_TRANSIENT: u32 = 0x8000_0000;
@@ -161,6 +162,36 @@ pub(crate) fn persist(tpm: &mut dyn Exchange, key: u32, handle: u32) -> Result<(
 /// The public area (TPMT_PUBLIC) of a loaded or persistent key.
 pub(crate) fn read_public(tpm: &mut dyn Exchange, handle: u32) -> Result<Vec<u8>, SimError> {
     Command::plain("TPM2_ReadPublic", 0x173, &[]).u32(handle).run(tpm)?.sized()
+}
+
+/// A quote by a loaded or persistent key with an empty password: TPMS_ATTEST and TPMT_SIGNATURE.
+pub(crate) fn quote(
+    tpm: &mut dyn Exchange,
+    key: u32,
+    extra_data: &[u8],
+    bank: Bank,
+    pcrs: std::ops::Range<u32>,
+) -> Result<(Vec<u8>, Vec<u8>), SimError> {
+    let selected = pcrs.fold(0_u32, |bits, pcr| bits | 1 << pcr).to_le_bytes();
+    let mut response = Command::authorised("TPM2_Quote", 0x158, &[key])
+        .sized(extra_data)
+        .u16(ALG_NULL)
+        .u32(1)
+        .u16(bank.algorithm())
+        .u8(3)
+        .raw(selected.get(..3).unwrap_or_default())
+        .run(tpm)?;
+    let length = response.u32()? as usize;
+    let attest = response.sized()?;
+    let signature = response.take(length.saturating_sub(attest.len() + 2))?.to_vec();
+    Ok((attest, signature))
+}
+
+/// Bytes that an index holds.
+pub(crate) fn nv_size(tpm: &mut dyn Exchange, index: u32) -> Result<usize, SimError> {
+    let public = Command::plain("TPM2_NV_ReadPublic", 0x169, &[]).u32(index).run(tpm)?.sized()?;
+    let size = public.last_chunk().ok_or(SimError::ShortResponse { command: "TPM2_NV_ReadPublic" })?;
+    Ok(usize::from(u16::from_be_bytes(*size)))
 }
 
 /// Reads an index with its own password, from the beginning.

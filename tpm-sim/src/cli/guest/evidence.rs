@@ -10,13 +10,14 @@ use super::Which;
 use crate::cli::{Failure, Format, absolute};
 use crate::error::{SimError, file};
 use crate::guest::nitro::{self, Asked};
+use crate::guest::vtpm::gather;
 use crate::guest::{Guest, GuestSpec, Lab, tdx};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Evidence {
     #[command(flatten)]
     which: Which,
-    /// What the guest has signed, hex: report data (up to 64 bytes, zeros behind it), or user data.
+    /// What the guest has signed, hex: report data (up to 64 bytes, zeros behind it), user data, or a quote's extraData.
     #[arg(long, default_value = "")]
     binding: String,
     /// The nonce of a Nitro document, hex.
@@ -51,37 +52,31 @@ impl Evidence {
 
     fn files(&self, guest: &Guest) -> Result<Files, SimError> {
         let lab = lab_of(guest.directory());
-        let binding = bytes("binding", &self.binding)?;
-        match guest.spec()? {
+        let (binding, nonce) = (bytes("binding", &self.binding)?, bytes("nonce", &self.nonce)?);
+        let spec = guest.spec()?;
+        let mut files = match &spec {
             GuestSpec::Snp(spec) => {
                 let amd = lab.amd(&spec.product)?;
-                let (report, table) = amd.attest(&spec, &padded(&binding)?)?;
-                let [vek, chain] = amd.files(&spec)?;
-                let root = vec![("root.pem", read(&amd.root_path())?)];
-                Ok([vec![("report.bin", report), ("table.bin", table), ("vek.pem", vek), ("chain.pem", chain)], root]
-                    .concat())
+                let (report, table) = amd.attest(spec, &padded(&binding)?)?;
+                let [vek, chain] = amd.files(spec)?;
+                vec![("report.bin", report), ("table.bin", table), ("vek.pem", vek), ("chain.pem", chain)]
             }
             GuestSpec::Tdx(spec) => {
                 let intel = lab.intel()?;
-                let quote = intel.quote(&spec, &padded(&binding)?)?;
-                let collateral = serde_json::to_vec_pretty(&intel.documents(&spec)?.to_json()).unwrap_or_default();
-                let mut files = vec![("quote.bin", quote), ("collateral.json", collateral)];
-                files.extend(tdx::Measured::of(&spec)?.log.map(|log| ("ccel.bin", log)));
-                files.push(("root.pem", read(&intel.root_path())?));
-                Ok(files)
+                let quote = intel.quote(spec, &padded(&binding)?)?;
+                let collateral = serde_json::to_vec_pretty(&intel.documents(spec)?.to_json()).unwrap_or_default();
+                let log = tdx::Measured::of(spec)?.log.map(|log| ("ccel.bin", log));
+                [vec![("quote.bin", quote), ("collateral.json", collateral)], log.into_iter().collect()].concat()
             }
             GuestSpec::Nitro(spec) => {
-                let hypervisor = lab.hypervisor()?;
-                let asked =
-                    Asked { nonce: Some(bytes("nonce", &self.nonce)?), user_data: Some(binding), public_key: None };
-                let document = nitro::enclave_document(&spec, &hypervisor, &asked)?;
-                Ok(vec![("document.cose", document), ("root.pem", read(&hypervisor.root_path())?)])
+                let asked = Asked { nonce: Some(nonce), user_data: Some(binding), public_key: None };
+                vec![("document.cose", nitro::enclave_document(spec, &*lab.hypervisor()?, &asked)?)]
             }
-            GuestSpec::NitroTpm(_) | GuestSpec::Azure(_) | GuestSpec::Gcp(_) => Err(SimError::Guest {
-                what: "kind",
-                problem: "its evidence comes through its TPM: run the guest, and an agent or tpm2-tools".to_owned(),
-            }),
-        }
+            GuestSpec::NitroTpm(_) | GuestSpec::Azure(_) | GuestSpec::Gcp(_) => gather(&lab, guest, &binding, &nonce)?,
+        };
+        let roots: Result<Vec<Vec<u8>>, SimError> = lab.roots_of(&spec)?.iter().map(|root| read(root)).collect();
+        files.push(("roots.pem", roots?.concat()));
+        Ok(files)
     }
 }
 

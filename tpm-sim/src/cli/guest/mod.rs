@@ -38,6 +38,8 @@ Examples:
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Launch guests, without anything that answers for them: for `evidence`, or for `run` later.
+    Launch(run::Launch),
     /// Launch guests, print what an agent needs, keep their devices answering until Ctrl-C or SIGTERM.
     #[command(after_help = EXAMPLES)]
     Run(run::Run),
@@ -112,6 +114,9 @@ struct Report {
     /// The agent's `azure.imds`.
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<String>,
+    /// SHA-256 of the SubjectPublicKeyInfo of a virtual TPM's attestation key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attestation_key: Option<String>,
     /// What its boot leads to, for a policy: RTMRs of a TD; PCRs in the bank that its evidence has them in.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     measured: BTreeMap<u32, String>,
@@ -130,6 +135,7 @@ struct Listed {
 impl Command {
     pub(super) fn run(self, format: Format, out: &mut dyn Write) -> Result<ExitCode, Failure> {
         match self {
+            Self::Launch(launch) => launch.run(format, out)?,
             Self::Run(run) => return run.run(format, out),
             Self::Show(which) => show(&which.open()?, format, out)?,
             Self::Set { which, fields } => which.change(format, out, |spec| fields::set(spec, &fields))?,
@@ -217,6 +223,7 @@ impl Report {
             tcti: None,
             firmware_log: None,
             metadata: None,
+            attestation_key: None,
             measured: measured.collect(),
             spec,
         })
@@ -240,6 +247,7 @@ impl Report {
             ("tpm.swtpm", self.tcti.clone()),
             ("firmware_log", path(&self.firmware_log)),
             ("azure.imds", self.metadata.clone()),
+            ("key sha256", self.attestation_key.clone()),
         ] {
             if let Some(value) = value {
                 let _ = writeln!(text, "  {name:<13} {value}");

@@ -1,7 +1,7 @@
-//! `guest run`: guests whose devices answer until the program ends.
+//! `guest launch` and `guest run`: guests, and what answers for them until the program ends.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -16,7 +16,7 @@ use crate::guest::vtpm::RunningVtpm;
 use crate::guest::{Device, Guest, GuestKind, GuestSpec, Lab, Running, Service, vendors};
 
 #[derive(Debug, Args)]
-pub(in crate::cli) struct Run {
+pub(in crate::cli) struct Launch {
     /// The kind of guests.
     #[arg(long, value_enum)]
     kind: GuestKind,
@@ -30,6 +30,12 @@ pub(in crate::cli) struct Run {
     /// `hardware=none` for Trusted Launch, `product=Turin` for an SNP guest. May be given several times.
     #[arg(long, value_name = "FIELD=VALUE")]
     set: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Run {
+    #[command(flatten)]
+    launch: Launch,
     /// Serve what AMD and Intel serve over HTTP as well; `guest serve` does it alone.
     #[arg(long)]
     serve: bool,
@@ -55,58 +61,34 @@ enum Answering {
     Vtpm(RunningVtpm),
 }
 
-impl Run {
-    pub(super) fn run(self, format: Format, out: &mut dyn Write) -> Result<ExitCode, Failure> {
-        let mut signals = Signals::new()?;
-        let directory = absolute(&self.dir)?;
-        let lab = Lab::open(&directory);
-        let (mut answering, mut guests) = (Vec::new(), Vec::new());
-        let mut roots: Vec<PathBuf> = Vec::new();
-        let mut neighbour = None;
-        for index in 0..self.count {
-            if signals.pending() {
-                return Ok(ExitCode::SUCCESS);
-            }
-            let guest = self.guest(&lab, &directory, index, neighbour.as_ref())?;
+impl Launch {
+    /// Launches guests, and leaves them.
+    pub(super) fn run(&self, format: Format, out: &mut dyn Write) -> Result<(), Failure> {
+        let lab = Lab::open(&absolute(&self.dir)?);
+        let (mut roots, mut reports) = (Vec::new(), Vec::new());
+        for guest in self.guests(&lab)? {
             let spec = guest.spec()?;
-            for root in lab.roots_of(&spec)? {
-                if !roots.contains(&root) {
-                    roots.push(root);
-                }
-            }
-            let (held, report) = start(&lab, &guest, &spec)?;
-            answering.push(held);
-            guests.push(report);
-            neighbour = Some(spec);
+            note(&mut roots, lab.roots_of(&spec)?);
+            reports.push(Report::of(&guest, spec)?);
         }
-        let service = if self.serve { Some(Service::start_in(&directory, 0, vendors(lab.clone()))?) } else { None };
-        let ready = Ready {
-            kind: self.kind,
-            root: roots.first().cloned().unwrap_or_default(),
-            roots,
-            guests,
-            service: service.as_ref().map(Service::url),
-        };
-        match format {
-            Format::Json => format.json(out, &ready)?,
-            Format::Text => {
-                ready.guests.iter().try_for_each(|guest| write!(out, "{}", guest.to_text()))?;
-                ready.roots.iter().try_for_each(|root| writeln!(out, "root            {}", root.display()))?;
-                if let Some(service) = &ready.service {
-                    writeln!(out, "service         {service}")?;
-                }
-                writeln!(out, "ready: {} guests", ready.guests.len())?;
-            }
-        }
-        out.flush()?;
-        signals.wait();
-        drop(answering);
-        Ok(ExitCode::SUCCESS)
+        Ready::new(self.kind, roots, reports, None).print(format, out)
     }
 
-    fn guest(&self, lab: &Lab, directory: &Path, index: u16, neighbour: Option<&GuestSpec>) -> Result<Guest, SimError> {
+    /// The guests, those that are there already and those that are launched now.
+    fn guests(&self, lab: &Lab) -> Result<Vec<Guest>, SimError> {
+        let mut guests = Vec::new();
+        let mut neighbour = None;
+        for index in 0..self.count {
+            let guest = self.guest(lab, index, neighbour.as_ref())?;
+            neighbour = Some(guest.spec()?);
+            guests.push(guest);
+        }
+        Ok(guests)
+    }
+
+    fn guest(&self, lab: &Lab, index: u16, neighbour: Option<&GuestSpec>) -> Result<Guest, SimError> {
         let name = format!("{}-{index}", self.kind.as_str());
-        let kept = Guest::at(&place(directory, &name));
+        let kept = Guest::at(&place(lab.directory(), &name));
         if kept.spec().is_ok() {
             return Ok(kept);
         }
@@ -124,13 +106,70 @@ impl Run {
     }
 }
 
+impl Run {
+    pub(super) fn run(self, format: Format, out: &mut dyn Write) -> Result<ExitCode, Failure> {
+        let mut signals = Signals::new()?;
+        let lab = Lab::open(&absolute(&self.launch.dir)?);
+        let (mut answering, mut roots, mut reports) = (Vec::new(), Vec::new(), Vec::new());
+        for guest in self.launch.guests(&lab)? {
+            if signals.pending() {
+                return Ok(ExitCode::SUCCESS);
+            }
+            let spec = guest.spec()?;
+            note(&mut roots, lab.roots_of(&spec)?);
+            let (held, report) = start(&lab, &guest, &spec)?;
+            answering.push(held);
+            reports.push(report);
+        }
+        let service = match self.serve {
+            true => Some(Service::start_in(lab.directory(), 0, vendors(lab.clone()))?),
+            false => None,
+        };
+        let url = service.as_ref().map(Service::url);
+        Ready::new(self.launch.kind, roots, reports, url).print(format, out)?;
+        out.flush()?;
+        signals.wait();
+        drop(answering);
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Ready {
+    fn new(kind: GuestKind, roots: Vec<PathBuf>, guests: Vec<Report>, service: Option<String>) -> Self {
+        Self { kind, root: roots.first().cloned().unwrap_or_default(), roots, guests, service }
+    }
+
+    fn print(&self, format: Format, out: &mut dyn Write) -> Result<(), Failure> {
+        if format == Format::Json {
+            return Ok(format.json(out, self)?);
+        }
+        self.guests.iter().try_for_each(|guest| write!(out, "{}", guest.to_text()))?;
+        self.roots.iter().try_for_each(|root| writeln!(out, "root            {}", root.display()))?;
+        if let Some(service) = &self.service {
+            writeln!(out, "service         {service}")?;
+        }
+        Ok(writeln!(out, "ready: {} guests", self.guests.len())?)
+    }
+}
+
+/// Adds those that are not there yet.
+fn note(roots: &mut Vec<PathBuf>, more: Vec<PathBuf>) {
+    for root in more {
+        if !roots.contains(&root) {
+            roots.push(root);
+        }
+    }
+}
+
 /// Starts what answers for the guest, by its kind.
 fn start(lab: &Lab, guest: &Guest, spec: &GuestSpec) -> Result<(Answering, Report), SimError> {
+    let report = Report::of(guest, spec.clone())?;
     if spec.quoting().is_none() {
         let device = Device::new(lab.clone(), guest.clone()).start()?;
-        return Ok((Answering::Device(device), Report::of(guest, spec.clone())?));
+        return Ok((Answering::Device(device), report));
     }
     let vtpm = RunningVtpm::start(lab, guest)?;
-    let report = Report::of(guest, spec.clone())?.with_machine(&vtpm.report()?, vtpm.metadata());
+    let mut report = report.with_machine(&vtpm.report()?, vtpm.metadata());
+    report.attestation_key = vtpm.attestation_key()?;
     Ok((Answering::Vtpm(vtpm), report))
 }

@@ -1,6 +1,8 @@
 //! Attestation keys of virtual TPMs: restricted signing keys, primaries of the endorsement hierarchy, another one for each
 //! launch (the launch goes into the template's `unique` field).
 
+use rcgen::PublicKeyData as _;
+
 use crate::digest::Bank;
 use crate::error::SimError;
 use crate::tpm::commands::{self, ENDORSEMENT};
@@ -92,6 +94,11 @@ pub(super) fn public_key(public: &[u8]) -> Option<EkPublic> {
 /// The modulus of an RSA key.
 pub(super) fn modulus(public: &[u8]) -> Option<&[u8]> {
     sized(public.get(HEAD + 2 + 4 + 2 + 4..)?).map(|(modulus, _)| modulus)
+}
+
+/// SHA-256 of the DER SubjectPublicKeyInfo of the key in a public area, hex.
+pub(super) fn spki_sha256(public: &[u8]) -> Option<String> {
+    public_key(public).map(|key| crate::digest::sha256_hex(&key.subject_public_key_info()))
 }
 
 fn sized(bytes: &[u8]) -> Option<(&[u8], &[u8])> {

@@ -15,8 +15,8 @@ use crate::guest::random;
 use crate::tpm::process::Swtpm;
 
 /// Certificate and template, of RSA and of P-256 (go-tpm-tools, `client/handles.go`).
-const RSA: (u32, u32) = (0x01c1_0000, 0x01c1_0001);
-const ECC: (u32, u32) = (0x01c1_0002, 0x01c1_0003);
+pub(super) const RSA: (u32, u32) = (0x01c1_0000, 0x01c1_0001);
+pub(super) const ECC: (u32, u32) = (0x01c1_0002, 0x01c1_0003);
 /// 1.3.6.1.4.1.11129.2.1.21
 const INSTANCE: [u64; 10] = [1, 3, 6, 1, 4, 1, 11129, 2, 1, 21];
 const CERTIFICATE_DAYS: i64 = 30 * 365;

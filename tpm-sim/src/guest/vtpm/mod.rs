@@ -6,12 +6,14 @@ pub mod azure;
 mod ca;
 mod command;
 mod front;
+mod gather;
 pub mod gcp;
 mod indices;
 pub mod nitrotpm;
 
 pub use ca::{Certified, VtpmAuthority};
 pub use front::{QuoteLie, Quoting};
+pub use gather::gather;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,6 +27,8 @@ use crate::factory::Factory;
 use crate::machine::Machine;
 use crate::profile::Profile;
 use crate::report::MachineReport;
+use crate::tpm::client::Client;
+use crate::tpm::commands;
 
 /// The machine of a guest.
 const MACHINE: &str = "machine";
@@ -72,6 +76,21 @@ impl RunningVtpm {
     /// If its TPM does not answer.
     pub fn report(&self) -> Result<MachineReport, SimError> {
         self.console.report()
+    }
+
+    /// SHA-256 of the attestation key's SubjectPublicKeyInfo, hex, where the provider has put one into a handle.
+    ///
+    /// # Errors
+    /// If its TPM does not answer.
+    pub fn attestation_key(&self) -> Result<Option<String>, SimError> {
+        if self.metadata.is_none() {
+            return Ok(None);
+        }
+        let report = self.report()?;
+        let Some(running) = report.running else { return Ok(None) };
+        let mut tpm = Client::connect(running.port, &report.directory)?;
+        // the first command has the front put the key there
+        Ok(ak::spki_sha256(&commands::read_public(&mut tpm, azure::AK)?))
     }
 
     /// `http://127.0.0.1:PORT`, where the provider has a metadata service.

@@ -11,7 +11,7 @@ use super::indices;
 use crate::digest::Bank;
 use crate::error::SimError;
 use crate::guest::lab::Lab;
-use crate::guest::nitro::{self, DocumentSpec, Measured};
+use crate::guest::nitro::{self, Asked, DocumentSpec, Measured};
 use crate::guest::random;
 use crate::tpm::commands;
 use crate::tpm::process::Swtpm;
@@ -163,13 +163,7 @@ impl Buffers {
         };
         let (index, buffer) = buffer;
         let request = commands::nv_read(tpm, index, &buffer.password, usize::from(SWTPM_BUFFER))?;
-        let hypervisor = lab.hypervisor()?;
-        let mut answer = nitro::respond(&spec.module_id, &request, &mut |asked| {
-            let pcrs = pcrs(spec, tpm)?;
-            let NitroTpmSpec { module_id, instance_id, region, .. } = spec;
-            let measured = Measured { module_id, instance_id, region, pcrs_key: "nitrotpm_pcrs", pcrs };
-            nitro::document(&measured, &spec.document, &hypervisor, asked)
-        })?;
+        let mut answer = nitro::respond(&spec.module_id, &request, &mut |asked| document_of(spec, lab, tpm, asked))?;
         answer.resize(answer.len().max(usize::from(BUFFER)), 0xff);
         buffer.answer = Some(answer);
         // Nobody without the salt can check, or make, this session's code: it is random.
@@ -178,8 +172,21 @@ impl Buffers {
     }
 }
 
+/// What the hypervisor signs about this TPM.
+pub(super) fn document_of(
+    spec: &NitroTpmSpec,
+    lab: &Lab,
+    tpm: &mut dyn Exchange,
+    asked: &Asked,
+) -> Result<Vec<u8>, SimError> {
+    let pcrs = pcrs(spec, tpm)?;
+    let NitroTpmSpec { module_id, instance_id, region, .. } = spec;
+    let measured = Measured { module_id, instance_id, region, pcrs_key: "nitrotpm_pcrs", pcrs };
+    nitro::document(&measured, &spec.document, &*lab.hypervisor()?, asked)
+}
+
 /// The TPM's SHA-384 PCRs, with lies in place of some.
-fn pcrs(spec: &NitroTpmSpec, tpm: &mut Swtpm) -> Result<Vec<(u8, Vec<u8>)>, SimError> {
+fn pcrs(spec: &NitroTpmSpec, tpm: &mut dyn Exchange) -> Result<Vec<(u8, Vec<u8>)>, SimError> {
     let mut pcrs = Vec::with_capacity(usize::from(PCRS));
     for number in 0..PCRS {
         let value = match spec.pcrs.get(&number) {

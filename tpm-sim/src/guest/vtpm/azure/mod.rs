@@ -21,9 +21,9 @@ use crate::tpm::process::Swtpm;
 pub(super) use metadata::metadata;
 pub use spec::{AzureSpec, CertificateLie, Configuration, Hardware, HclLie};
 
-const HCL_REPORT: u32 = 0x0140_0001;
-const AK_CERTIFICATE: u32 = 0x01c1_01d0;
-const AK: u32 = 0x8100_0003;
+pub(super) const HCL_REPORT: u32 = 0x0140_0001;
+pub(super) const AK_CERTIFICATE: u32 = 0x01c1_01d0;
+pub(super) const AK: u32 = 0x8100_0003;
 const CERTIFICATE_DAYS: i64 = 365;
 
 impl Provider for Named<'_> {
