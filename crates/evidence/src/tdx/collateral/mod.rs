@@ -4,9 +4,10 @@
 mod checked;
 mod forms;
 mod json;
+mod parts;
 
 pub use checked::CheckedCollateral;
-pub use forms::CollateralParts;
+pub use parts::CollateralParts;
 
 use holdfast_identity::UnixTime;
 
