@@ -127,9 +127,9 @@ pub(in crate::tdx) fn pem(der: &[u8]) -> String {
 }
 
 pub(super) fn encode(collateral: &Collateral) -> Vec<u8> {
-    let Collateral { tcb_info, qe_identity, root_crl, pck_crl, .. } = collateral;
+    let Collateral { tcb_info, qe_identity, root_crl, pck_crl, pck_ca, .. } = collateral;
     let document = serde_json::json!({
-        "pck_crl_issuer_chain": "",
+        "pck_crl_issuer_chain": pck_ca.as_deref().map(pem).unwrap_or_default(),
         "root_ca_crl": hex::encode(root_crl),
         "pck_crl": hex::encode(pck_crl),
         "tcb_info_issuer_chain": pem(&tcb_info.signer),

@@ -87,11 +87,13 @@ impl CollateralParts {
             let found = self.lists.iter().filter(|list| wanted(&list.issuer)).max_by_key(|list| list.issued_at);
             found.map(|list| list.der.clone()).ok_or(Unverified::missing(document))
         };
+        let pck_crl = list(&|issuer| PckCa::of(issuer) == Some(kind.ca), Document::PckCrl)?;
         Ok(Collateral {
+            pck_ca: self.issuer_of(&pck_crl),
+            pck_crl,
             tcb_info: self.signed(tcb_info, Document::TcbInfo)?,
             qe_identity: self.signed(qe_identity, Document::QeIdentity)?,
             root_crl: list(&|issuer| PckCa::of(issuer).is_none(), Document::RootCrl)?,
-            pck_crl: list(&|issuer| PckCa::of(issuer) == Some(kind.ca), Document::PckCrl)?,
             tcb_head: tcb_head.clone(),
             qe_head: qe_head.clone(),
             ca: kind.ca,
@@ -118,6 +120,19 @@ impl CollateralParts {
             .or(last)
             .ok_or(Unverified::CollateralSigner { document: name, problem: pki::BadCertificate::Missing })?;
         Ok(Signed { text: document.text.clone(), signature: document.signature, signer: signer.clone() })
+    }
+
+    /// The certificate under which a list verifies, if it is at hand.
+    fn issuer_of(&self, list: &[u8]) -> Option<Vec<u8>> {
+        let (_, list) = CertificateRevocationList::from_der(list).ok()?;
+        let (signed, signature) = (list.tbs_cert_list.as_ref(), &list.signature_value.data);
+        let signs = |der: &&Vec<u8>| {
+            Certificate::parse(der).is_ok_and(|issuer| {
+                issuer.parsed.subject().as_raw() == list.issuer().as_raw()
+                    && pki::verify_der(&issuer.key, signed, signature).is_ok()
+            })
+        };
+        self.certificates.iter().rev().find(signs).cloned()
     }
 
     fn add_json(&mut self, text: &str) -> Result<(), Malformed> {
