@@ -70,9 +70,8 @@ impl Collateral {
         }
         let pck_list = List::parse(&self.pck_crl, Document::PckCrl)?;
         windows.push(pck_list.window);
-        // The CA that counts is the quote's; one that came along, as it mostly is the same, spares two signatures then.
         if let Some(ca) = self.pck_ca.as_deref().and_then(|der| Certificate::parse(der).ok()) {
-            let _ = ca.is_issued_by(&root).is_ok() && pck_list.check_signature(&ca).is_ok();
+            learn(&ca, &root, &pck_list);
         }
         let root = tcb.path.root;
         let checked = CheckedCollateral { collateral: Arc::clone(self), root, windows, proven: Proven::new() };
@@ -95,6 +94,14 @@ impl Collateral {
             return other(Document::QeIdentity, "version");
         }
         Ok(())
+    }
+}
+
+/// Has the signatures of a CA that came along remembered. It decides nothing: the CA that counts is the quote's, which
+/// mostly is the same one.
+fn learn(ca: &Certificate, root: &Certificate, list: &List) {
+    if ca.is_issued_by(root).is_ok() {
+        let _ = list.check_signature(ca);
     }
 }
 
