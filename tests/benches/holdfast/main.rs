@@ -28,6 +28,7 @@ mod power;
 mod processes;
 mod report;
 mod snp;
+mod tdx;
 #[path = "../../../crates/evidence/tests/virtual_tpm/mod.rs"]
 mod virtual_tpm;
 
@@ -55,6 +56,7 @@ type Measurement = fn() -> anyhow::Result<Vec<Row>>;
 const MEASUREMENTS: &[(&[&str], Measurement)] = &[
     (&["appraise_enrol", "appraise_reattest", "appraise_reattest_unchanged"], appraise::measure),
     (&["appraise_snp", "appraise_snp_reattest"], snp::measure),
+    (&["appraise_tdx", "appraise_tdx_reattest"], tdx::measure),
     (&["appraise_nitro", "appraise_nitro_reattest"], nitro::measure),
     (&["issue_x509", "issue_x509_recorded"], issue::measure),
     (&["tpm_commands_enrol", "tpm_commands_reattest", "entry_to_svid_p99", "rss_agent"], machine::measure),

@@ -9,6 +9,7 @@ use super::collateral::{CheckedCollateral, Collateral, pem};
 use super::error::Unverified;
 use super::pck::VerifiedPck;
 use super::quote::Quote;
+use super::signatures::Remembering;
 use super::tcb::{Tcb, TcbStatus};
 
 /// Bytes of its words that are kept.
@@ -26,7 +27,7 @@ pub(super) fn judge(
 ) -> Result<Tcb, Unverified> {
     let seconds = u64::try_from(now.seconds()).unwrap_or_default();
     // Whether a service TD may be bound has been asked already, against the verifier's list.
-    let verifier = QuoteVerifier::new(pck.path.root_der.clone()).allow_service_td(true);
+    let verifier = QuoteVerifier::<Remembering>::new_with_config(pck.path.root_der.clone()).allow_service_td(true);
     let policy = QuotePolicy::claims_only(seconds);
     let claims = verifier
         .verify_with_policy(quote.exact, documents(&collateral.collateral, pck), seconds, &policy)

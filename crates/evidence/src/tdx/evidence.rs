@@ -11,7 +11,7 @@ use super::error::Unverified;
 use super::item::TdxItem;
 use super::pck::{PlatformKind, claimed_kind};
 use super::quote::Quote;
-use super::verify::{TdxEndorsements, authenticate};
+use super::verify::{TdxEndorsements, verify_quote};
 use crate::EvidenceKind;
 use crate::binding::Binding;
 use crate::challenge::Commitment;
@@ -87,7 +87,7 @@ impl<'a> Evidence<'a> for TdxEvidence<'a> {
         }
         let node_key = binding.proven_key().ok_or(Unverified::NodeKeyUnproven)?;
         checks::report_data(&self.quote, digest)?;
-        let quote = authenticate(self.item.quote, endorsements, now)?.appraise(endorsements, now)?;
+        let quote = verify_quote(self.item.quote, endorsements, now)?;
         let boot = self.item.ccel.map(|log| TdBoot::derive(log, &quote.report().rt_mr)).transpose()?;
         let (root, not_after) = (quote.root().clone(), quote.not_after());
         Ok(Verified::new(binding, TdxClaims { quote, boot: boot.map(Arc::new), root, node_key, not_after }))

@@ -19,6 +19,7 @@ mod pck;
 mod pki;
 mod quote;
 mod report;
+mod signatures;
 mod tcb;
 mod verify;
 

@@ -5,7 +5,8 @@ use holdfast_identity::UnixTime;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::x509::AlgorithmIdentifier;
 
-use crate::crypto::{self, Curve, HashAlg, PublicKey, SignatureAlg, SignatureValue};
+use super::signatures;
+use crate::crypto::{Curve, PublicKey, SignatureValue};
 use crate::key::ecdsa_value;
 use crate::x509::issuer::{self, CaRights};
 use crate::x509::{Anchor, RootIdentity, Roots};
@@ -91,7 +92,7 @@ impl<'a> Certificate<'a> {
     }
 
     /// Whether the bearer of `issuer` issued it: name, algorithm, signature over the original bytes.
-    fn is_issued_by(&self, issuer: &Self) -> Result<(), BadCertificate> {
+    pub(super) fn is_issued_by(&self, issuer: &Self) -> Result<(), BadCertificate> {
         if self.parsed.issuer().as_raw() != issuer.parsed.subject().as_raw() {
             return Err(BadCertificate::Untrusted);
         }
@@ -200,15 +201,14 @@ pub(super) fn is_ours(outside: &AlgorithmIdentifier<'_>, inside: &AlgorithmIdent
 
 /// Verifies an ECDSA signature with SHA-256, in DER.
 pub(super) fn verify_der(key: &PublicKey, message: &[u8], signature: &[u8]) -> Result<(), BadCertificate> {
-    let value = ecdsa_value(signature).ok_or(BadCertificate::Signature)?;
-    crypto::verify(key, SignatureAlg::Ecdsa, HashAlg::Sha256, message, value).map_err(|_| BadCertificate::Signature)
+    let Some(SignatureValue::Ecdsa { r, s }) = ecdsa_value(signature) else { return Err(BadCertificate::Signature) };
+    signatures::verify(key, message, r, s).map_err(|_| BadCertificate::Signature)
 }
 
 /// Verifies an ECDSA signature with SHA-256: r and s, 32 bytes each.
 pub(super) fn verify_raw(key: &PublicKey, message: &[u8], signature: &[u8; 64]) -> Result<(), BadCertificate> {
     let (r, s) = signature.split_at(32);
-    let value = SignatureValue::Ecdsa { r, s };
-    crypto::verify(key, SignatureAlg::Ecdsa, HashAlg::Sha256, message, value).map_err(|_| BadCertificate::Signature)
+    signatures::verify(key, message, r, s).map_err(|_| BadCertificate::Signature)
 }
 
 /// The certificates of a PEM text, at most [`CHAIN_MAX`]. What stands between them, a terminating zero say, is nothing.

@@ -10,6 +10,7 @@ use super::error::{Document, Unverified};
 use super::pck::{PlatformIdentity, VerifiedPck, pck_chain};
 use super::quote::Quote;
 use super::report::{Measurement, TdReport};
+use super::signatures::{self, Proven};
 use super::tcb::Tcb;
 use crate::launch::TdxLaunch;
 use crate::x509::{RootIdentity, Roots};
@@ -123,7 +124,18 @@ pub(super) struct Authentic<'a> {
 /// # Errors
 /// [`Unverified`], the first check that fails.
 pub fn verify_quote(quote: &[u8], endorsements: &TdxEndorsements, now: UnixTime) -> Result<VerifiedQuote, Unverified> {
-    authenticate(quote, endorsements, now)?.appraise(endorsements, now)
+    endorsements.scope(|| authenticate(quote, endorsements, now)?.appraise(endorsements, now))
+}
+
+impl TdxEndorsements {
+    /// Runs a verification in which no signature is verified twice, nor one of collateral that was checked before.
+    pub(super) fn scope<R>(&self, run: impl FnOnce() -> R) -> R {
+        let known = match &self.collateral {
+            KnownCollateral::Checked(checked) => checked.proven.clone(),
+            KnownCollateral::None | KnownCollateral::Fetched(_) => Proven::new(),
+        };
+        signatures::scope(known, run).0
+    }
 }
 
 /// The first half: signatures, from the report to a root. Costs four signatures.

@@ -9,7 +9,7 @@ use holdfast_evidence::{
 use holdfast_identity::UnixTime;
 use ring::rand::SystemRandom;
 
-use crate::ccel::{Log, boot};
+use crate::log::{Log, boot};
 use crate::td::{NOW, Td, at};
 
 fn challenge(kind: EvidenceKind, purpose: Purpose) -> Challenge {

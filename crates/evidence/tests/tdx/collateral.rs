@@ -197,7 +197,6 @@ fn all_forms_are_read_as_the_same_collateral() {
     forms.push(("our own", vec![whole.encode()]));
     for (name, files) in forms {
         let collateral = read(&files, &td).unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert_eq!(collateral, whole, "{name}");
         assert_eq!(collateral.digest(), whole.digest(), "{name}");
         let collateral = KnownCollateral::Fetched(Arc::new(collateral));
         let verified = verify_quote(&td.quote(), &TdxEndorsements { collateral, ..td.endorsements() }, NOW);

@@ -16,6 +16,7 @@ mod ccel;
 mod collateral;
 mod flips;
 mod intel;
+mod log;
 mod mistakes;
 mod quote;
 mod real;

@@ -14,7 +14,7 @@ use holdfast_identity::UnixTime;
 use rcgen::KeyPair;
 use serde_json::{Value, json};
 
-use crate::intel::{self, SgxExtension, Template};
+use super::intel::{self, SgxExtension, Template};
 
 /// 2026-01-01. Collateral counts from 2025-12-20 to 2026-01-19.
 pub(crate) const NOW: UnixTime = UnixTime(1_767_225_600);

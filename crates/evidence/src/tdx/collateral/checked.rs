@@ -10,6 +10,7 @@ use super::{Collateral, Signed};
 use crate::tdx::error::{Document, Unverified};
 use crate::tdx::pck::VerifiedPck;
 use crate::tdx::pki::{self, Certificate};
+use crate::tdx::signatures::{self, Proven};
 use crate::x509::{RootIdentity, Roots};
 
 /// Collateral whose signatures hold, under one root. Keep it by [`Collateral::digest`] until
@@ -20,6 +21,8 @@ pub struct CheckedCollateral {
     pub(in crate::tdx) collateral: Arc<Collateral>,
     root: RootIdentity,
     windows: Vec<Window>,
+    /// The signatures of the documents and of what is above them.
+    pub(in crate::tdx) proven: Proven,
 }
 
 /// From when to when a document counts, seconds since 1970.
@@ -37,6 +40,11 @@ impl Collateral {
     /// # Errors
     /// [`Unverified`], of which [`is_collateral`](Unverified::is_collateral) is true.
     pub fn check(self: &Arc<Self>, roots: &Roots, now: UnixTime) -> Result<CheckedCollateral, Unverified> {
+        let (checked, proven) = signatures::scope(Proven::new(), || self.check_documents(roots, now));
+        checked.map(|checked| CheckedCollateral { proven, ..checked })
+    }
+
+    fn check_documents(self: &Arc<Self>, roots: &Roots, now: UnixTime) -> Result<CheckedCollateral, Unverified> {
         self.check_kind()?;
         let mut windows = Vec::with_capacity(6);
         let tcb = Signer::check(&self.tcb_info, Document::TcbInfo, roots, now, &mut windows)?;
@@ -60,8 +68,13 @@ impl Collateral {
                 return Err(Unverified::CollateralSignerRevoked { document });
             }
         }
-        windows.push(List::parse(&self.pck_crl, Document::PckCrl)?.window);
-        let checked = CheckedCollateral { collateral: Arc::clone(self), root: tcb.path.root, windows };
+        let pck_list = List::parse(&self.pck_crl, Document::PckCrl)?;
+        windows.push(pck_list.window);
+        if let Some(ca) = self.pck_ca.as_deref().and_then(|der| Certificate::parse(der).ok()) {
+            learn(&ca, &root, &pck_list);
+        }
+        let root = tcb.path.root;
+        let checked = CheckedCollateral { collateral: Arc::clone(self), root, windows, proven: Proven::new() };
         checked.is_current(now)?;
         Ok(checked)
     }
@@ -81,6 +94,14 @@ impl Collateral {
             return other(Document::QeIdentity, "version");
         }
         Ok(())
+    }
+}
+
+/// Has the signatures of a CA that came along remembered. It decides nothing: the CA that counts is the quote's, which
+/// mostly is the same one.
+fn learn(ca: &Certificate, root: &Certificate, list: &List) {
+    if ca.is_issued_by(root).is_ok() {
+        let _ = list.check_signature(ca);
     }
 }
 

@@ -4,9 +4,10 @@
 mod checked;
 mod forms;
 mod json;
+mod parts;
 
 pub use checked::CheckedCollateral;
-pub use forms::CollateralParts;
+pub use parts::CollateralParts;
 
 use holdfast_identity::UnixTime;
 
@@ -38,6 +39,8 @@ pub struct Collateral {
     pub(super) qe_identity: Signed,
     pub(super) root_crl: Vec<u8>,
     pub(super) pck_crl: Vec<u8>,
+    /// The CA that issued the PCK CRL, if it came along.
+    pck_ca: Option<Vec<u8>>,
     pub(super) tcb_head: TcbInfoHead,
     pub(super) qe_head: QeIdentityHead,
     ca: PckCa,
