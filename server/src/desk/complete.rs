@@ -171,10 +171,9 @@ impl Desk {
             self.start(connection, &mut opened, &received).await?;
         }
         let drawn_at = opened.challenge.expires_at().plus(-self.settings.challenge_lifetime);
-        let examined = {
-            let _place = self.cpu.enter(1).await?;
-            self.examine(connection, opened, received.into()).await?
-        };
+        // Until all is verified: whoever waits for a vendor's service still holds what it sent.
+        let _memory = opened.memory.take();
+        let examined = self.examine(connection, opened, received.into()).await?;
         if let Err(EvidenceRefused::Tpm(unverified)) = &examined.result {
             let all_pcr_values = unverified.wants_pcr_values() && !examined.all_values;
             let firmware_log = unverified.wants_firmware_log() && examined.log_bytes.is_none();
@@ -189,7 +188,7 @@ impl Desk {
     /// Parses every item, binds them, fetches what their verification needs, and verifies them in order.
     async fn examine(&self, connection: &Connection, opened: Opened, received: Bytes) -> Result<Examined, Failure> {
         let large = received.len() > INLINE_BYTES_MAX;
-        let looked = off_the_loop(large, move || first_look(opened, received)).await?;
+        let looked = self.compute(large, move || first_look(opened, received)).await?;
         let Looked { mut examined, binding, items } = looked;
         let Some(binding) = binding else { return Ok(examined) };
         let asking =
@@ -207,6 +206,23 @@ impl Desk {
         }
         examined.result = Ok(Machine::new(verified));
         Ok(examined)
+    }
+
+    /// Runs `work` behind the gate of verifications: here, or where it blocks nobody. The gate is entered for each step
+    /// anew, so that no place is held by somebody who waits for a vendor's service.
+    pub(super) async fn compute<T: Send + 'static>(
+        &self,
+        large: bool,
+        work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let _place = self.cpu.enter(1).await?;
+        if !large {
+            return work();
+        }
+        match tokio::task::spawn_blocking(work).await {
+            Ok(result) => result,
+            Err(_) => Err(Failure::Crypto { action: "verify: its thread ended" }),
+        }
     }
 }
 
@@ -262,20 +278,6 @@ fn first_look(opened: Opened, received: Bytes) -> Result<Looked, Failure> {
     }
     let binding = challenge.answer(key, &commitments)?;
     Ok(Looked { examined, binding: Some(binding), items })
-}
-
-/// Runs `work` here, or where it blocks nobody.
-pub(super) async fn off_the_loop<T: Send + 'static>(
-    large: bool,
-    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
-) -> Result<T, Failure> {
-    if !large {
-        return work();
-    }
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(_) => Err(Failure::Crypto { action: "verify: its thread ended" }),
-    }
 }
 
 /// The node key as claimed: by a CSR that proves it, or by its bare public key, which the evidence must certify.

@@ -4,6 +4,7 @@
     clippy::expect_used,
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::panic,
     reason = "a benchmark stops at a surprise"
 )]
 #![allow(missing_docs, unreachable_pub, reason = "a program")]

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use holdfast_appraisal::decision::{InventoryAnswer, Listing, VerifiedItem};
-use holdfast_appraisal::facts::{Shape, Subject, owner_digest, owner_marks};
+use holdfast_appraisal::facts::{FactId, Shape, Subject, TdxFact, owner_digest, owner_marks};
 use holdfast_appraisal::{Facts, Ownership};
 use holdfast_evidence::azure::{AzureClaims, AzureMachine, VerifiedHardware};
 use holdfast_evidence::gcp::GcpClaims;
@@ -95,7 +95,7 @@ impl VerifiedEvidence {
             let is_own = id.kind() == self.kind();
             is_own && definition.subject == Subject::Machine && definition.shape == Shape::One
         });
-        let mark = |(id, fact): (holdfast_appraisal::FactId, &holdfast_appraisal::Fact)| {
+        let mark = |(id, fact): (FactId, &holdfast_appraisal::Fact)| {
             let value = fact.values.first()?;
             Some(Mark { kind: id.to_string(), digest: Sha256(owner_digest(id, value)) })
         };
@@ -185,7 +185,9 @@ impl VerifiedEvidence {
             return tpm::explain(verified.claims());
         }
         let mut shown = Map::new();
-        for (id, fact) in self.facts(&BTreeSet::new()).iter() {
+        // How old a TCB is today is no part of who the machine is: every decision would differ from yesterday's.
+        let facts = self.facts(&BTreeSet::new());
+        for (id, fact) in facts.iter().filter(|(id, _)| *id != FactId::Tdx(TdxFact::TcbAge)) {
             let values: Vec<String> = fact.values.iter().map(ToString::to_string).collect();
             shown.insert(id.to_string(), json!({ "values": values, "provenance": fact.provenance.as_str() }));
         }

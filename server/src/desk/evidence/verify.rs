@@ -19,7 +19,6 @@ use holdfast_evidence::{Binding, Commitment, Evidence as _, EvidenceKind};
 use super::{EvidenceRefused, VerifiedEvidence};
 use crate::budget::Source;
 use crate::clock;
-use crate::desk::complete::off_the_loop;
 use crate::desk::{Desk, Failure};
 use crate::endorse::Asker;
 use crate::store::Sha256;
@@ -48,14 +47,14 @@ impl Desk {
             EvidenceKind::Tpm => {
                 let known = self.known_log(&item).await?;
                 let was_kept = matches!(known, KnownLog::Replayed(_));
-                let first = verify_tpm(item.clone(), known, binding, asking.large).await?;
+                let first = self.verify_tpm(item.clone(), known, binding, asking.large).await?;
                 // A log that was kept for other PCRs than those quoted now: replay it from the store's bytes.
                 if was_kept
                     && matches!(&first, Err(EvidenceRefused::Tpm(refused)) if **refused == Unverified::LogUnknown)
                     && let Some(digest) = named_log(&item)
                     && let Some(bytes) = self.store.firmware_log(Sha256(digest)).await?
                 {
-                    return verify_tpm(item, KnownLog::Bytes(bytes), binding, true).await;
+                    return self.verify_tpm(item, KnownLog::Bytes(bytes), binding, true).await;
                 }
                 Ok(first)
             }
@@ -77,6 +76,16 @@ impl Desk {
         Ok(self.store.firmware_log(Sha256(digest)).await?.map_or(KnownLog::None, KnownLog::Bytes))
     }
 
+    async fn verify_tpm(&self, item: Bytes, known_log: KnownLog, binding: &Arc<Binding>, large: bool) -> Outcome {
+        let (binding, now) = (binding.clone(), clock::now());
+        let verify = move || {
+            let endorsements = TpmEndorsements { known_log, ..TpmEndorsements::default() };
+            let verified = TpmEvidence::parse(&item)?.verify(&endorsements, &binding, now)?;
+            Ok(VerifiedEvidence::Tpm(Box::new(verified)))
+        };
+        self.compute(large, move || Ok(verify())).await
+    }
+
     async fn verify_snp(&self, item: Bytes, binding: &Arc<Binding>, asking: &Asking) -> Outcome {
         let (wants, offered, chip) = {
             let evidence = match SnpEvidence::parse(&item) {
@@ -93,12 +102,13 @@ impl Desk {
         let asker = self.asker(asking, FactId::Snp(SnpFact::ChipId), digest_of(&chip).map(Value::Digest)).await?;
         let endorsements = self.endorser.snp(EvidenceKind::Snp, &wants, &offered, asker).await?;
         let (binding, now) = (binding.clone(), clock::now());
-        let verified = off_the_loop(true, move || {
-            Ok(SnpEvidence::parse(&item)
-                .map_err(EvidenceRefused::from)
-                .and_then(|evidence| Ok(evidence.verify(&endorsements, &binding, now)?)))
-        })
-        .await?;
+        let verified = self
+            .compute(true, move || {
+                Ok(SnpEvidence::parse(&item)
+                    .map_err(EvidenceRefused::from)
+                    .and_then(|evidence| Ok(evidence.verify(&endorsements, &binding, now)?)))
+            })
+            .await?;
         if let Ok(verified) = &verified {
             self.endorser.learn_vek(verified.claims().report.verified_vek(), &offered).await;
         }
@@ -119,7 +129,7 @@ impl Desk {
             self.endorser.tdx(EvidenceKind::Tdx, evidence.quote(), asker).await?
         };
         let (binding, now) = (binding.clone(), clock::now());
-        off_the_loop(true, move || {
+        self.compute(true, move || {
             Ok(TdxEvidence::parse(&item).map_err(EvidenceRefused::from).and_then(|evidence| {
                 Ok(VerifiedEvidence::Tdx(Box::new(evidence.verify(&endorsements, &binding, now)?)))
             }))
@@ -134,12 +144,13 @@ impl Desk {
             Err(malformed) => return Ok(Err(malformed.into())),
         };
         let (binding, now) = (binding.clone(), clock::now());
-        let verified = off_the_loop(true, move || {
-            Ok(NitroEvidence::parse(&item)
-                .map_err(EvidenceRefused::from)
-                .and_then(|evidence| Ok(evidence.verify(&endorsements, &binding, now)?)))
-        })
-        .await?;
+        let verified = self
+            .compute(true, move || {
+                Ok(NitroEvidence::parse(&item)
+                    .map_err(EvidenceRefused::from)
+                    .and_then(|evidence| Ok(evidence.verify(&endorsements, &binding, now)?)))
+            })
+            .await?;
         if let Ok(verified) = &verified {
             self.chains.keep(id, &verified.claims().chain);
         }
@@ -153,12 +164,13 @@ impl Desk {
             Err(malformed) => return Ok(Err(malformed.into())),
         };
         let (binding, now) = (binding.clone(), clock::now());
-        let verified = off_the_loop(true, move || {
-            Ok(NitroTpmEvidence::parse(&item)
-                .map_err(EvidenceRefused::from)
-                .and_then(|evidence| Ok(evidence.verify(&endorsements, &binding, now)?)))
-        })
-        .await?;
+        let verified = self
+            .compute(true, move || {
+                Ok(NitroTpmEvidence::parse(&item)
+                    .map_err(EvidenceRefused::from)
+                    .and_then(|evidence| Ok(evidence.verify(&endorsements, &binding, now)?)))
+            })
+            .await?;
         if let Ok(verified) = &verified {
             self.chains.keep(id, &verified.claims().chain);
         }
@@ -168,7 +180,7 @@ impl Desk {
     async fn verify_gcp(&self, item: Bytes, binding: &Arc<Binding>) -> Outcome {
         let endorsements = GcpEndorsements { roots: self.rules.get().roots(EvidenceKind::Gcp) };
         let (binding, now) = (binding.clone(), clock::now());
-        off_the_loop(true, move || {
+        self.compute(true, move || {
             Ok(GcpEvidence::parse(&item).map_err(EvidenceRefused::from).and_then(|evidence| {
                 Ok(VerifiedEvidence::Gcp(Box::new(evidence.verify(&endorsements, &binding, now)?)))
             }))
@@ -189,12 +201,13 @@ impl Desk {
             self.azure_endorsements(&evidence, asking).await?
         };
         let (binding, now) = (binding.clone(), clock::now());
-        let verified = off_the_loop(true, move || {
-            Ok(AzureEvidence::parse(&item)
-                .map_err(EvidenceRefused::from)
-                .and_then(|evidence| Ok(evidence.verify(&endorsements, &binding, now)?)))
-        })
-        .await?;
+        let verified = self
+            .compute(true, move || {
+                Ok(AzureEvidence::parse(&item)
+                    .map_err(EvidenceRefused::from)
+                    .and_then(|evidence| Ok(evidence.verify(&endorsements, &binding, now)?)))
+            })
+            .await?;
         if let Ok(verified) = &verified
             && let Some(VerifiedHardware::Snp(report)) = verified.claims().machine.hardware()
         {
@@ -245,21 +258,6 @@ impl Desk {
         let is_ours = is_listed && self.chips.take(digest.0, Instant::now()).is_ok();
         Ok(if is_ours { Asker::Ours } else { stranger })
     }
-}
-
-async fn verify_tpm(
-    item: Bytes,
-    known_log: KnownLog,
-    binding: &Arc<Binding>,
-    large: bool,
-) -> Result<Result<VerifiedEvidence, EvidenceRefused>, Failure> {
-    let (binding, now) = (binding.clone(), clock::now());
-    let verify = move || {
-        let endorsements = TpmEndorsements { known_log, ..TpmEndorsements::default() };
-        let verified = TpmEvidence::parse(&item)?.verify(&endorsements, &binding, now)?;
-        Ok(VerifiedEvidence::Tpm(Box::new(verified)))
-    };
-    off_the_loop(large, move || Ok(verify())).await
 }
 
 /// The digest that stands in place of a log, if the item reads so far.
