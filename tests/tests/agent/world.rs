@@ -104,7 +104,8 @@ impl World {
         authority::init(&init).unwrap();
         let file = place.path().join("server.toml");
         let text = format!(
-            "trust_domain = \"{DOMAIN}\"\ndata_dir = \"{}\"\nlisten = \"127.0.0.1:0\"\nadmin_socket = \"{}\"\nallow_simulated = true\n",
+            "trust_domain = \"{DOMAIN}\"\ndata_dir = \"{}\"\nlisten = \"127.0.0.1:0\"\nadmin_socket = \"{}\"\nallow_simulated = true\n\
+             [endorsements]\namd_url = \"none\"\nintel_url = \"none\"\n",
             data_dir.display(),
             place.path().join("admin.sock").display()
         );
