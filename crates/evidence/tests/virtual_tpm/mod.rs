@@ -47,6 +47,12 @@ impl Key {
         Self { pair, pkcs8: pkcs8.as_ref().to_vec(), public: Public::parse(&public).unwrap() }
     }
 
+    /// The same key once more.
+    pub(crate) fn again(&self) -> Self {
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &self.pkcs8, &SystemRandom::new());
+        Self { pair: pair.unwrap(), pkcs8: self.pkcs8.clone(), public: self.public.clone() }
+    }
+
     /// A `TPMT_SIGNATURE` over `message`.
     pub(crate) fn sign(&self, message: &[u8]) -> Vec<u8> {
         let signed = self.pair.sign(&SystemRandom::new(), message).unwrap();
@@ -197,11 +203,15 @@ impl VirtualTpm {
 
     /// Everything that an honest agent answers.
     pub(crate) fn answer(&self, ask: &Ask, nonce: &[u8; 32], trust_domain: &TrustDomain) -> Answer {
-        let binding = self.binding(ask, nonce, trust_domain);
+        self.answer_over(ask, &self.binding(ask, nonce, trust_domain))
+    }
+
+    /// The same over any digest.
+    pub(crate) fn answer_over(&self, ask: &Ask, binding: &[u8; 32]) -> Answer {
         let name = self.ak.public.name().to_vec();
         let activate = |(ek, credential): (&EndorsementKey, &Credential)| ek.activate(credential, &name).unwrap();
-        let quote = self.quote(&binding, &ask.selection);
-        let certify = self.certify(&binding, &self.node_key.public);
+        let quote = self.quote(binding, &ask.selection);
+        let certify = self.certify(binding, &self.node_key.public);
         let log = self.firmware.log();
         Answer {
             secrets: self.eks.iter().zip(&ask.credentials).map(activate).collect(),
