@@ -182,7 +182,8 @@ fn decision_text(decision: &Value) -> String {
                 ));
             }
             for (key, label) in [("expected", "expected"), ("expected_note", "      is"), ("found", "found   ")] {
-                if let Some(said) = word(value, key) {
+                // A fact of one value has said it above.
+                if let Some(said) = word(value, key).filter(|_| value.get(key) != difference.get(key)) {
                     say(format!("    {label}  {said}"));
                 }
             }
