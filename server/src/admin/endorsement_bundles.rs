@@ -114,6 +114,7 @@ impl Admin {
             first_at: wanted.first_at.seconds(),
             last_at: wanted.last_at.seconds(),
             times: wanted.times,
+            ours: wanted.ours,
         });
         admin::ListWantedResponse { wanted: wanted.collect() }
     }

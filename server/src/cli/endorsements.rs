@@ -43,10 +43,14 @@ pub(super) enum Command {
     /// List what is held, with its age and its end
     List,
     /// List what machines needed within the last day and nobody had, with the address to fetch it from
-    Wanted,
+    Wanted {
+        /// Strangers' machines too: what they name may be invented
+        #[arg(long)]
+        all: bool,
+    },
     /// Ask the vendors' services now; exit code 1 if something could not be had
     Refresh {
-        /// What, in the words of `wanted`; everything that is held or wanted if absent
+        /// What, in the words of `wanted`; everything that is held, or wanted by machines of ours, if absent
         #[arg(value_name = "ABOUT")]
         about: Vec<String>,
         /// File with such words at the beginning of its lines: the output of `wanted`, from another site perhaps
@@ -98,7 +102,7 @@ pub(super) async fn run(command: Command, context: &Context) -> anyhow::Result<O
         Command::Import(import) => import_files(import, context).await,
         Command::Export { bundle } => export(&bundle, context).await,
         Command::List => list(context).await,
-        Command::Wanted => wanted(context).await,
+        Command::Wanted { all } => wanted(all, context).await,
         Command::Refresh { about, list } => refresh(about, list.as_deref(), context).await,
         Command::Withdraw { sha256 } => {
             let digest = show::digest(&sha256).map_err(anyhow::Error::msg)?;
@@ -198,11 +202,13 @@ struct Wanted {
     first_at: i64,
     last_at: i64,
     times: u64,
+    ours: bool,
 }
 
-async fn wanted(context: &Context) -> anyhow::Result<Outcome> {
+async fn wanted(strangers_too: bool, context: &Context) -> anyhow::Result<Outcome> {
     let mut client = EndorsementsClient::new(connect(context).await?);
-    let wanted = answered!(client.list_wanted(admin::ListWantedRequest {})).wanted.into_iter().map(|one| Wanted {
+    let wanted = answered!(client.list_wanted(admin::ListWantedRequest {})).wanted.into_iter();
+    let wanted = wanted.filter(|one| one.ours || strangers_too).map(|one| Wanted {
         about: one.about,
         serves: one.serves,
         url: one.url,
@@ -210,11 +216,14 @@ async fn wanted(context: &Context) -> anyhow::Result<Outcome> {
         first_at: one.first_at,
         last_at: one.last_at,
         times: one.times,
+        ours: one.ours,
     });
     context.format.print(&AllWanted { wanted: wanted.collect() }, |all| {
-        let mut table = show::table(&["about", "why", "times", "last", "url"]);
+        let mut table = show::table(&["about", "for", "why", "times", "last", "url"]);
         for one in &all.wanted {
-            table.add_row([&one.about, &one.code, &one.times.to_string(), &show::moment(one.last_at), &one.url]);
+            let whose = if one.ours { "ours" } else { "a stranger" };
+            let (times, last) = (one.times.to_string(), show::moment(one.last_at));
+            table.add_row([one.about.as_str(), whose, &one.code, &times, &last, &one.url]);
         }
         show::rows(&table, "nothing is wanted that is not here")
     })?;
@@ -249,13 +258,17 @@ async fn refresh(mut about: Vec<String>, list: Option<&Path>, context: &Context)
     let mut refreshed = Vec::new();
     loop {
         match answers.message().await {
-            Ok(Some(one)) => refreshed.push(Refreshed {
-                about: one.about,
-                serves: one.serves,
-                outcome: one.outcome,
-                code: one.code,
-                detail: one.detail,
-            }),
+            Ok(Some(one)) => {
+                // AMD gives one in ten seconds: whoever waits sees that it goes on.
+                eprintln!("{} {}", one.outcome, one.about);
+                refreshed.push(Refreshed {
+                    about: one.about,
+                    serves: one.serves,
+                    outcome: one.outcome,
+                    code: one.code,
+                    detail: one.detail,
+                });
+            }
             Ok(None) => break,
             Err(status) => return super::client::refused(&status),
         }

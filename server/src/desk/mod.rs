@@ -47,8 +47,6 @@ const SOURCES_MAX: usize = 65_536;
 const MACHINES_MAX: usize = 65_536;
 /// Verified attempts of one machine. Ten a second are a hundredth of a core; an agent in a restart loop makes fewer.
 const MACHINE_RATE: Rate = Rate { per_second: 10.0, burst: 600.0 };
-/// Reports that name a chip of ours before anything is proven, and for which something may be fetched ahead of strangers.
-const CHIP_RATE: Rate = Rate { per_second: 0.01, burst: 8.0 };
 /// Evidence in memory, in units of 64 KiB: 64 MiB for known nodes, and as much for callers without a certificate.
 const MEMORY_UNITS: u32 = 1_024;
 /// Callers that may wait for a place at a gate.
@@ -86,7 +84,6 @@ pub struct Desk {
     sources: Buckets<Source>,
     answers: Buckets<Source>,
     machines: Buckets<[u8; 32]>,
-    chips: Buckets<[u8; 32]>,
     cpu: Gate,
     memory: Gate,
     memory_of_strangers: Gate,
@@ -119,7 +116,6 @@ impl Desk {
             sources: Buckets::new(settings.per_source, SOURCES_MAX),
             answers: Buckets::new(settings.per_source, SOURCES_MAX),
             machines: Buckets::new(MACHINE_RATE, MACHINES_MAX),
-            chips: Buckets::new(CHIP_RATE, MACHINES_MAX),
             cpu: Gate::new(settings.verifications_max, WAITING_MAX, PATIENCE),
             memory: Gate::new(MEMORY_UNITS, WAITING_MAX, PATIENCE),
             memory_of_strangers: Gate::new(MEMORY_UNITS, WAITING_MAX, PATIENCE),

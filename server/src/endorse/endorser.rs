@@ -28,6 +28,8 @@ use crate::store::{EndorsementDraft, Store};
 const FLIGHTS_MAX: usize = 256;
 /// How long a stranger waits for what is being fetched, at most.
 const STRANGERS_PATIENCE: Duration = Duration::from_secs(3);
+/// Machines that claim to be ours and wait at one time; the others come back, and what they asked for is here then.
+const CLAIMS_WAITING: usize = 64;
 /// Strangers that wait at one time; the others are told at once to come back. Whoever waits may hold a place elsewhere.
 const STRANGERS_WAITING: usize = 8;
 /// Time between two requests to Intel's service, which sets no limit that we know.
@@ -60,7 +62,8 @@ pub(super) struct Inner {
     pub(super) learned: Seen,
     /// When upkeep tried what.
     pub(super) tried: Mutex<HashMap<String, Instant>>,
-    waiting: Arc<Semaphore>,
+    claims_waiting: Arc<Semaphore>,
+    strangers_waiting: Arc<Semaphore>,
     pub(super) veks: Flights<Found<VerifiedVek>>,
     pub(super) collateral: Flights<Found<CheckedCollateral>>,
 }
@@ -83,7 +86,8 @@ impl Endorser {
             kept_collateral: KeptCollateral::default(),
             learned: Seen::default(),
             tried: Mutex::default(),
-            waiting: Arc::new(Semaphore::new(STRANGERS_WAITING)),
+            claims_waiting: Arc::new(Semaphore::new(CLAIMS_WAITING)),
+            strangers_waiting: Arc::new(Semaphore::new(STRANGERS_WAITING)),
             veks: Flights::new(FLIGHTS_MAX),
             collateral: Flights::new(FLIGHTS_MAX),
             store,
@@ -109,12 +113,14 @@ impl Endorser {
 impl Inner {
     /// How long this caller waits, and his place while he does.
     pub(super) fn patience(&self, asker: Asker) -> (Duration, Option<OwnedSemaphorePermit>) {
-        match asker {
-            Asker::Ours => (self.settings.patience, None),
-            Asker::Stranger(_) => match Arc::clone(&self.waiting).try_acquire_owned() {
-                Ok(place) => (self.settings.patience.min(STRANGERS_PATIENCE), Some(place)),
-                Err(_) => (Duration::ZERO, None),
-            },
+        let (places, patience) = match asker {
+            Asker::Ours => return (self.settings.patience, None),
+            Asker::Listed { .. } => (&self.claims_waiting, self.settings.patience),
+            Asker::Stranger(_) => (&self.strangers_waiting, self.settings.patience.min(STRANGERS_PATIENCE)),
+        };
+        match Arc::clone(places).try_acquire_owned() {
+            Ok(place) => (patience, Some(place)),
+            Err(_) => (Duration::ZERO, None),
         }
     }
 
@@ -125,12 +131,15 @@ impl Inner {
         }
     }
 
-    /// Takes note of what is not here.
+    /// Takes note of what is not here. What a stranger may not even ask for is not worth a line.
     pub(super) fn want(&self, serves: EvidenceKind, about: &str, url: String, code: &'static str, asker: Asker) {
+        let ours = !matches!(asker, Asker::Stranger(_));
+        if !ours && code == EndorseFault::STRANGERS {
+            return;
+        }
         let now = clock::now();
         let about = about.to_owned();
-        let wanted = Wanted { serves, about, url, code, first_at: now, last_at: now, times: 0 };
-        self.unknown.want(wanted, asker == Asker::Ours);
+        self.unknown.want(Wanted { serves, about, url, code, ours, first_at: now, last_at: now, times: 0 });
     }
 }
 

@@ -55,7 +55,7 @@ pub enum EndorseFault {
         /// When to ask again.
         retry_after: Duration,
     },
-    /// A stranger's machine would cost more than strangers may cost.
+    /// Whoever has proven nothing yet would cost more than he may.
     #[error("strangers have used up what may be fetched for them: {0}")]
     Strangers(OverBudget),
     /// The store.
@@ -64,6 +64,9 @@ pub enum EndorseFault {
 }
 
 impl EndorseFault {
+    /// Code of [`EndorseFault::Strangers`].
+    pub(super) const STRANGERS: &'static str = "endorse.strangers";
+
     /// Stable code for operators and programs.
     #[must_use]
     pub const fn code(&self) -> &'static str {
@@ -73,7 +76,7 @@ impl EndorseFault {
             Self::RateLimited { .. } => "endorse.rate_limited",
             Self::BadAnswer { .. } => "endorse.bad_answer",
             Self::Pending { .. } => "endorse.pending",
-            Self::Strangers(_) => "endorse.strangers",
+            Self::Strangers(_) => Self::STRANGERS,
             Self::Store(fault) => fault.code(),
         }
     }

@@ -17,6 +17,7 @@ mod service;
 mod settings;
 mod snp;
 mod tdx;
+mod turns;
 mod unknown;
 
 pub(crate) use amd::vek_about;

@@ -22,7 +22,7 @@ use super::endorser::{Endorser, Inner};
 use super::fault::EndorseFault;
 use super::intel;
 use super::kept::is_newer;
-use super::service::Turn;
+use super::pace::Turn;
 use super::tdx::Place;
 use crate::clock;
 use crate::store::{Endorsement, EndorsementDraft, EndorsementRole, EndorsementSource, StoreFault, Which};
@@ -37,6 +37,9 @@ const AHEAD: i64 = 7 * 86_400;
 const LIST_BYTES_MAX: usize = 256 << 10;
 /// How often it is tried.
 const TRY_EVERY: Duration = Duration::from_secs(3600);
+
+/// Whose lists AMD publishes apart.
+const KINDS: [VekKind; 2] = [VekKind::Vcek, VekKind::Vlek];
 
 /// What came of asking.
 #[derive(Clone, Debug)]
@@ -99,7 +102,8 @@ impl Endorser {
         }
     }
 
-    /// Everything that a service could be asked for: what is held of collateral and lists, and what is wanted.
+    /// Everything that a service could be asked for: what is held of collateral and lists, and what machines of ours want.
+    /// Strangers' inventions would take a day.
     ///
     /// # Errors
     /// [`EndorseFault::Store`].
@@ -113,7 +117,7 @@ impl Endorser {
             all.extend(inner.lists());
         }
         let asked = |about: &String| VekKey::read(about).is_some() || intel::kind_of(about).is_some();
-        let wanted = self.wanted().into_iter().map(|wanted| wanted.about).filter(asked);
+        let wanted = self.wanted().into_iter().filter(|wanted| wanted.ours).map(|wanted| wanted.about).filter(asked);
         let wanted: Vec<String> = wanted.filter(|about| !all.contains(about)).collect();
         all.extend(wanted);
         Ok(all)
@@ -125,7 +129,7 @@ impl Endorser {
         let (serves, result) = if let Some(kind) = intel::kind_of(about) {
             let roots = inner.roots(EvidenceKind::Tdx);
             let fetched = match &inner.intel {
-                Some(_) => inner.fetch_collateral(kind, &roots, Turn::Waits).await.map(|found| found.is_some()),
+                Some(_) => inner.fetch_collateral(kind, &roots, Turn::OURS).await.map(|found| found.is_some()),
                 None => inner.take_from_directory(kind, about).await,
             };
             (EvidenceKind::Tdx, fetched)
@@ -134,7 +138,7 @@ impl Endorser {
         } else if let Some(key) = VekKey::read(about) {
             let roots = inner.roots(EvidenceKind::Snp);
             let fetched = match (key.path(), &inner.amd) {
-                (Some(path), Some(_)) => inner.fetch_vek(&key, &path, &roots, Turn::Waits).await,
+                (Some(path), Some(_)) => inner.fetch_vek(&key, &path, &roots, Turn::OURS).await,
                 _ => Err(EndorseFault::Missing { about: about.to_owned() }),
             };
             (EvidenceKind::Snp, fetched.map(|found| found.is_some()))
@@ -176,8 +180,7 @@ fn is_due(held: &Endorsement, now: UnixTime) -> bool {
 
 /// The list that a name is about.
 fn read_list(about: &str) -> Option<(VekKind, Product)> {
-    let kinds = [VekKind::Vcek, VekKind::Vlek];
-    let mut all = kinds.into_iter().flat_map(|kind| Product::ALL.map(|product| (kind, product)));
+    let mut all = KINDS.into_iter().flat_map(|kind| Product::ALL.map(|product| (kind, product)));
     all.find(|(kind, product)| list_about(*kind, *product) == about)
 }
 
@@ -204,19 +207,27 @@ impl Inner {
         if roots.is_empty() { self.trust.roots(EvidenceKind::Azure) } else { roots }
     }
 
-    /// The lists of those AMD products whose root is trusted. Of a simulator AMD knows nothing.
+    /// The lists of those AMD products whose root is trusted; of keys that AMD gives to providers, where the intermediate
+    /// above them is here. Of a simulator AMD knows nothing.
     fn lists(&self) -> Vec<String> {
         let roots = self.roots(EvidenceKind::Snp);
-        let has_root = |product: &Product| {
-            let name = format!("ARK-{product}");
-            let real = roots.anchors().iter().filter(|anchor| anchor.class() != TrustClass::Simulated);
-            real.into_iter().any(|anchor| {
-                X509Certificate::from_der(anchor.der()).is_ok_and(|(_, root)| {
-                    root.subject().iter_common_name().any(|common| common.as_str() == Ok(name.as_str()))
-                })
-            })
+        let named = |der: &[u8], name: &str| {
+            X509Certificate::from_der(der)
+                .is_ok_and(|(_, found)| found.subject().iter_common_name().any(|common| common.as_str() == Ok(name)))
         };
-        Product::ALL.into_iter().filter(has_root).map(|product| list_about(VekKind::Vcek, product)).collect()
+        let has_root = |product: Product| {
+            let real = roots.anchors().iter().filter(|anchor| anchor.class() != TrustClass::Simulated);
+            real.into_iter().any(|anchor| named(anchor.der(), &format!("ARK-{product}")))
+        };
+        let has_issuer = |kind: VekKind, product: Product| match kind {
+            VekKind::Vcek => true,
+            VekKind::Vlek => roots.intermediates().any(|der| named(der, &format!("SEV-VLEK-{product}"))),
+        };
+        let products = Product::ALL.into_iter().filter(|product| has_root(*product));
+        let all = products.flat_map(|product| KINDS.map(|kind| (kind, product)));
+        all.filter(|(kind, product)| has_issuer(*kind, *product))
+            .map(|(kind, product)| list_about(kind, product))
+            .collect()
     }
 
     /// Whether it may be tried again; takes note that it is.

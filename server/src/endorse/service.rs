@@ -7,7 +7,7 @@ use tracing::{debug, warn};
 
 use super::fault::EndorseFault;
 use super::http::{Answer, Http};
-use super::pace::{Asker, Pace};
+use super::pace::{Asker, Pace, Turn};
 use crate::budget::Rate;
 
 /// When a service that failed is asked again.
@@ -18,16 +18,6 @@ pub(super) struct Service {
     base: String,
     http: Http,
     pace: Pace,
-}
-
-/// The rights to one request.
-pub(super) enum Turn {
-    /// A stranger has taken his already.
-    Taken,
-    /// A machine of ours waits for it.
-    Waits,
-    /// The request is not one of those that the service counts.
-    Free,
 }
 
 impl Service {
@@ -47,12 +37,9 @@ impl Service {
         if path.contains("://") { path.to_owned() } else { format!("{}{path}", self.base) }
     }
 
-    /// Takes a stranger's turn at once; a machine of ours waits for its own later.
+    /// Whether something may be fetched for that asker.
     pub(super) fn admit(&self, asker: Asker) -> Result<Turn, EndorseFault> {
-        match asker {
-            Asker::Ours => Ok(Turn::Waits),
-            Asker::Stranger(source) => self.pace.admit(source).map(|()| Turn::Taken),
-        }
+        self.pace.admit(asker)
     }
 
     /// Asks for `path` about something. `None`: the service does not know it.
@@ -63,10 +50,7 @@ impl Service {
         limit: usize,
         turn: Turn,
     ) -> Result<Option<Answer>, EndorseFault> {
-        match turn {
-            Turn::Waits => self.pace.turn().await?,
-            Turn::Taken | Turn::Free => self.pace.open(std::time::Instant::now())?,
-        }
+        self.pace.wait(turn).await?;
         let began = std::time::Instant::now();
         let answer = self.http.get(&self.url(path), limit).await;
         let service = self.name().to_owned();

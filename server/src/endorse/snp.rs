@@ -15,8 +15,8 @@ use x509_parser::prelude::FromDer as _;
 use super::amd::{VekKey, issuer_about, vek_draft};
 use super::endorser::{Endorser, Inner};
 use super::fault::EndorseFault;
-use super::pace::Asker;
-use super::service::{Service, Turn};
+use super::pace::{Asker, Turn};
+use super::service::Service;
 use super::unknown::UNKNOWN;
 use crate::clock;
 use crate::store::{EndorsementDraft, EndorsementRole, EndorsementSource, Which};
@@ -177,7 +177,7 @@ impl Endorser {
     {
         let inner = &self.0;
         let Some(amd) = &inner.amd else { return Err(EndorseFault::Missing { about: about.to_owned() }) };
-        let turn = if inner.veks.has(about) { Turn::Waits } else { amd.admit(asker)? };
+        let turn = if inner.veks.has(about) { Turn::OURS } else { amd.admit(asker)? };
         let ((patience, _place), inner_too) = (inner.patience(asker), Arc::clone(inner));
         match inner.veks.join(about, patience, || fetch(inner_too, turn)).await {
             Ok(result) => result,

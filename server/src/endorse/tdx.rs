@@ -15,8 +15,8 @@ use super::endorser::{Endorser, Inner};
 use super::fault::EndorseFault;
 use super::intel::{self, ANY};
 use super::kept::is_newer;
-use super::pace::Asker;
-use super::service::{Service, Turn};
+use super::pace::{Asker, Turn};
+use super::service::Service;
 use super::unknown::UNKNOWN;
 use crate::clock;
 use crate::store::{EndorsementSource, Which};
@@ -101,7 +101,7 @@ impl Endorser {
     ) -> Result<Option<Arc<CheckedCollateral>>, EndorseFault> {
         let inner = &self.0;
         let Some(intel) = &inner.intel else { return Err(EndorseFault::Missing { about: about.to_owned() }) };
-        let turn = if inner.collateral.has(about) { Turn::Waits } else { intel.admit(asker)? };
+        let turn = if inner.collateral.has(about) { Turn::OURS } else { intel.admit(asker)? };
         let (too, roots) = (Arc::clone(inner), Arc::clone(roots));
         let fetch = || async move { too.fetch_collateral(kind, &roots, turn).await };
         let (patience, _place) = inner.patience(asker);

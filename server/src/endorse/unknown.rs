@@ -24,6 +24,8 @@ pub struct Wanted {
     pub url: String,
     /// Why it is not here: the code of the last fault, or `endorse.unknown`.
     pub code: &'static str,
+    /// Whether a machine of ours wanted it, or one that an operator listed: strangers' ids go first.
+    pub ours: bool,
     /// When it was wanted first.
     pub first_at: UnixTime,
     /// When it was wanted last.
@@ -41,8 +43,6 @@ pub(super) struct Unknown {
 struct Id {
     wanted: Wanted,
     touched: Instant,
-    /// Whether a machine of ours wanted it: strangers' ids go first.
-    ours: bool,
     /// Until when the service need not be asked again.
     unknown_until: Option<Instant>,
 }
@@ -59,22 +59,22 @@ impl Unknown {
     }
 
     /// Takes note that it is wanted, and why it is not here.
-    pub(super) fn want(&self, wanted: Wanted, ours: bool) {
+    pub(super) fn want(&self, wanted: Wanted) {
         let (now, about) = (Instant::now(), wanted.about.clone());
-        let (code, at) = (wanted.code, wanted.last_at);
+        let (code, at, ours) = (wanted.code, wanted.last_at, wanted.ours);
         let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
         if !ids.contains_key(&about) && ids.len() >= IDS_MAX {
             ids.retain(|_, id| now.saturating_duration_since(id.touched) < REMEMBERED);
             if ids.len() >= IDS_MAX
                 && let Some(oldest) =
-                    ids.iter().min_by_key(|(_, id)| (id.ours, id.touched)).map(|(about, _)| about.clone())
+                    ids.iter().min_by_key(|(_, id)| (id.wanted.ours, id.touched)).map(|(about, _)| about.clone())
             {
                 ids.remove(&oldest);
             }
         }
-        let id = ids.entry(about).or_insert_with(|| Id { wanted, touched: now, ours, unknown_until: None });
+        let id = ids.entry(about).or_insert_with(|| Id { wanted, touched: now, unknown_until: None });
         (id.touched, id.wanted.last_at, id.wanted.code) = (now, at, code);
-        id.ours |= ours;
+        id.wanted.ours |= ours;
         id.wanted.times += 1;
         if code == UNKNOWN {
             id.unknown_until = Some(now + self.unknown_for);
@@ -86,12 +86,12 @@ impl Unknown {
         self.ids.lock().unwrap_or_else(PoisonError::into_inner).remove(about);
     }
 
-    /// All that was wanted within a day and is not here, the latest first.
+    /// All that was wanted within a day and is not here: what is ours first, and the latest of it.
     pub(super) fn list(&self) -> Vec<Wanted> {
         let ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
         let lately = ids.values().filter(|id| id.touched.elapsed() < REMEMBERED);
         let mut list: Vec<Wanted> = lately.map(|id| id.wanted.clone()).collect();
-        list.sort_by(|a, b| b.last_at.cmp(&a.last_at).then_with(|| a.about.cmp(&b.about)));
+        list.sort_by(|a, b| (b.ours, b.last_at).cmp(&(a.ours, a.last_at)).then_with(|| a.about.cmp(&b.about)));
         list
     }
 }
@@ -111,7 +111,7 @@ mod tests {
 
     fn want_as(unknown: &Unknown, about: &str, code: &'static str, ours: bool) {
         let (serves, about, url) = (EvidenceKind::Snp, about.to_owned(), String::new());
-        unknown.want(Wanted { serves, about, url, code, first_at: NOW, last_at: NOW, times: 0 }, ours);
+        unknown.want(Wanted { serves, about, url, code, ours, first_at: NOW, last_at: NOW, times: 0 });
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Facts of SEV-SNP guests: what a verified report says, bit by bit and component by component. Verifies nothing.
 
+use holdfast_evidence::Provenance;
 use holdfast_evidence::snp::{FirmwareVersion, Report, Tcb, TcbOf, VerifiedReport};
-use holdfast_evidence::{Provenance, SnpLaunch};
 
 use super::registry::kind_facts;
 use super::{Fact, FactId, Facts};
@@ -180,11 +180,7 @@ pub fn snp_report(verified: &VerifiedReport) -> Facts {
 
 /// What was launched, and by whose word.
 fn launched(facts: &mut Collector, report: &Report) {
-    let launch = SnpLaunch {
-        measurement: report.measurement(),
-        host_data: report.host_data(),
-        id_key_digest: report.id_key_digest(),
-    };
+    let launch = report.launch();
     facts.digest(SnpFact::Launch, &launch.digest());
     facts.digest(SnpFact::Measurement, &launch.measurement);
     facts.digest(SnpFact::HostData, &launch.host_data);

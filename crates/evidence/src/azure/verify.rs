@@ -97,6 +97,12 @@ impl<'a> AzureEvidence<'a> {
         self.paravisor.as_ref().map(|paravisor| &paravisor.hardware)
     }
 
+    /// What the paravisor says, as claimed; `None` on a machine that is no confidential one.
+    #[must_use]
+    pub fn runtime_data(&self) -> Option<&RuntimeData> {
+        self.paravisor.as_ref().map(|paravisor| &paravisor.runtime_data)
+    }
+
     /// Everything that can be said before anything is fetched: the key that the report names signed this binding, over
     /// a report that is about the key.
     ///

@@ -7,6 +7,7 @@ use super::bits::{GuestPolicy, KeyInfo, PlatformInfo};
 use super::product::{Product, TcbLayout};
 use super::tcb::Tcb;
 use crate::error::{Defect, Malformed, Structure};
+use crate::launch::SnpLaunch;
 
 /// Bytes of a report.
 pub const REPORT_BYTES: usize = 1184;
@@ -193,6 +194,12 @@ impl Report {
     #[must_use]
     pub fn author_key_digest(&self) -> [u8; 48] {
         self.array(0x110)
+    }
+
+    /// Which launch it is of.
+    #[must_use]
+    pub fn launch(&self) -> SnpLaunch {
+        SnpLaunch { measurement: self.measurement(), host_data: self.host_data(), id_key_digest: self.id_key_digest() }
     }
 
     /// Whether the firmware has checked an ID block, signed by the key of [`Report::id_key_digest`]. Without one nobody

@@ -30,7 +30,7 @@ pub use collateral::{COLLATERAL_BYTES_MAX, CheckedCollateral, Collateral, Collat
 pub use error::{Document, Unverified};
 pub use evidence::{TdxEvidence, TdxWants};
 pub use item::TdxItem;
-pub use pck::{PckCa, PlatformIdentity, PlatformKind, VerifiedPck, certificates, pck_chain};
+pub use pck::{PckCa, PlatformIdentity, PlatformKind, VerifiedPck, certificates, claimed_platform, pck_chain};
 pub use pki::BadCertificate;
 pub use quote::{QUOTE_BYTES_MAX, QeReport, Quote};
 pub use report::{Measurement, TdReport, TdReport15, TdReport15Ex};

@@ -131,9 +131,15 @@ pub fn certificates(quote: &Quote<'_>) -> Vec<Vec<u8>> {
 
 /// Which collateral a quote claims to need; `None` if its certificate cannot be read, so that no collateral helps.
 pub(super) fn claimed_kind(quote: &Quote<'_>) -> Option<PlatformKind> {
+    claimed_platform(quote).map(|platform| platform.kind)
+}
+
+/// On which platform a quote claims to be made; `None` if its certificate cannot be read. Nothing is verified.
+#[must_use]
+pub fn claimed_platform(quote: &Quote<'_>) -> Option<PlatformIdentity> {
     let chain = pki::pem_chain(quote.pck_chain);
     let leaf = Certificate::parse(chain.first()?).ok()?;
-    platform(&leaf).ok().map(|platform| platform.kind)
+    platform(&leaf).ok()
 }
 
 fn platform(leaf: &Certificate<'_>) -> Result<PlatformIdentity, Unverified> {

@@ -2,6 +2,7 @@
 
 use super::attributes::TdAttributes;
 use crate::error::Malformed;
+use crate::launch::TdxLaunch;
 use crate::reader::Reader;
 
 /// A measurement register: SHA-384.
@@ -36,6 +37,15 @@ pub struct TdReport {
     pub report_data: [u8; 64],
     /// What TDX 1.5 adds.
     pub later: Option<TdReport15>,
+}
+
+impl TdReport {
+    /// Which launch it is of.
+    #[must_use]
+    pub const fn launch(&self) -> TdxLaunch {
+        let Self { mr_td, mr_config_id, mr_owner, mr_owner_config, .. } = *self;
+        TdxLaunch { mrtd: mr_td, mrconfigid: mr_config_id, mrowner: mr_owner, mrownerconfig: mr_owner_config }
+    }
 }
 
 /// The fields that a TD report of TDX 1.5 has behind those of 1.0.

@@ -98,8 +98,7 @@ impl VerifiedQuote {
     /// Which launch the TD is of.
     #[must_use]
     pub const fn launch(&self) -> TdxLaunch {
-        let TdReport { mr_td, mr_config_id, mr_owner, mr_owner_config, .. } = self.report;
-        TdxLaunch { mrtd: mr_td, mrconfigid: mr_config_id, mrowner: mr_owner, mrownerconfig: mr_owner_config }
+        self.report.launch()
     }
 
     /// Who vouches for what the quote says: hardware, or a simulator.

@@ -619,6 +619,9 @@ pub struct WantedEndorsement {
     pub last_at: i64,
     #[prost(uint64, tag = "7")]
     pub times: u64,
+    /// Whether a machine of ours wanted it, or one that an operator listed; else a stranger.
+    #[prost(bool, tag = "8")]
+    pub ours: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListWantedResponse {

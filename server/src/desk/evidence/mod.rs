@@ -2,6 +2,7 @@
 //! recognised, what the record keeps. Verifies nothing itself: that is `holdfast-evidence`.
 
 mod chains;
+mod claimed;
 mod machine;
 mod refused;
 pub(super) mod tpm;

@@ -2,11 +2,8 @@
 //! wait. Keeps what the next verification of the same machine can use.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
-use holdfast_appraisal::facts::{FactId, SnpFact, owner_digest};
-use holdfast_appraisal::{Value, digest_of};
 use holdfast_evidence::azure::{AzureEndorsements, AzureEvidence, AzureWants, ClaimedHardware, VerifiedHardware};
 use holdfast_evidence::gcp::{GcpEndorsements, GcpEvidence};
 use holdfast_evidence::nitro::{NitroEndorsements, NitroEvidence};
@@ -16,7 +13,7 @@ use holdfast_evidence::tdx::{self, TdxEvidence};
 use holdfast_evidence::tpm::{FirmwareLog, KnownLog, TpmEndorsements, TpmEvidence, TpmItem, Unverified};
 use holdfast_evidence::{Binding, Commitment, Evidence as _, EvidenceKind};
 
-use super::{EvidenceRefused, VerifiedEvidence};
+use super::{EvidenceRefused, VerifiedEvidence, claimed};
 use crate::budget::Source;
 use crate::clock;
 use crate::desk::{Desk, Failure};
@@ -87,7 +84,7 @@ impl Desk {
     }
 
     async fn verify_snp(&self, item: Bytes, binding: &Arc<Binding>, asking: &Asking) -> Outcome {
-        let (wants, offered, chip) = {
+        let (wants, offered, claimed) = {
             let evidence = match SnpEvidence::parse(&item) {
                 Ok(evidence) => evidence,
                 Err(malformed) => return Ok(Err(malformed.into())),
@@ -97,9 +94,9 @@ impl Desk {
             if let Err(refused) = snp::checks::report_data(evidence.report(), &signed) {
                 return Ok(Err(refused.into()));
             }
-            (evidence.wants(), evidence.certificates().to_vec(), evidence.report().chip_id())
+            (evidence.wants(), evidence.certificates().to_vec(), claimed::of_snp(evidence.report()))
         };
-        let asker = self.asker(asking, FactId::Snp(SnpFact::ChipId), digest_of(&chip).map(Value::Digest)).await?;
+        let asker = self.asker(asking, claimed).await?;
         let endorsements = self.endorser.snp(EvidenceKind::Snp, &wants, &offered, asker).await?;
         let (binding, now) = (binding.clone(), clock::now());
         let verified = self
@@ -125,7 +122,7 @@ impl Desk {
             if let Err(refused) = tdx::checks::report_data(evidence.quote(), &signed) {
                 return Ok(Err(refused.into()));
             }
-            let asker = if asking.is_node { Asker::Ours } else { Asker::Stranger(asking.source) };
+            let asker = self.asker(asking, claimed::of_tdx(evidence.quote())).await?;
             self.endorser.tdx(EvidenceKind::Tdx, evidence.quote(), asker).await?
         };
         let (binding, now) = (binding.clone(), clock::now());
@@ -225,15 +222,13 @@ impl Desk {
         let kind = EvidenceKind::Azure;
         let mut endorsements =
             AzureEndorsements { roots: self.rules.get().roots(kind), ..AzureEndorsements::default() };
+        let asker = self.asker(asking, claimed::of_azure(evidence)).await?;
         match (evidence.hardware(), evidence.wants()) {
-            (Some(ClaimedHardware::Snp { report, certificates }), AzureWants::Snp(wants)) => {
-                let chip = digest_of(&report.chip_id()).map(Value::Digest);
-                let asker = self.asker(asking, FactId::Snp(SnpFact::ChipId), chip).await?;
+            (Some(ClaimedHardware::Snp { certificates, .. }), AzureWants::Snp(wants)) => {
                 endorsements.snp = self.endorser.snp(kind, &wants, certificates, asker).await?;
                 Ok((endorsements, certificates.clone()))
             }
             (Some(ClaimedHardware::Tdx { quote, .. }), _) => {
-                let asker = if asking.is_node { Asker::Ours } else { Asker::Stranger(asking.source) };
                 endorsements.tdx = self.endorser.tdx(kind, quote, asker).await?;
                 Ok((endorsements, Vec::new()))
             }
@@ -246,17 +241,18 @@ impl Desk {
         NitroEndorsements { roots: self.rules.get().roots(kind), verified }
     }
 
-    /// For whom something may be fetched: a node on its own connection, or hardware that the inventory lists, is ours.
-    async fn asker(&self, asking: &Asking, fact: FactId, value: Option<Value>) -> Result<Asker, Failure> {
-        let stranger = Asker::Stranger(asking.source);
+    /// For whom something may be fetched: a node on its own connection is ours; who claims to be something that an operator
+    /// has listed goes ahead of strangers.
+    async fn asker(&self, asking: &Asking, claimed: Vec<Sha256>) -> Result<Asker, Failure> {
+        let source = asking.source;
         if asking.is_node {
             return Ok(Asker::Ours);
         }
-        let Some(digest) = value.map(|value| Sha256(owner_digest(fact, &value))) else { return Ok(stranger) };
-        let is_listed = !self.store.ownership(Vec::new(), vec![digest]).await?.inventory.is_empty();
-        // Whoever knows the id of a chip of ours can claim it under ever other TCBs: only so often.
-        let is_ours = is_listed && self.chips.take(digest.0, Instant::now()).is_ok();
-        Ok(if is_ours { Asker::Ours } else { stranger })
+        let listed = self.store.ownership(Vec::new(), claimed).await?.inventory;
+        Ok(listed
+            .first()
+            .map(|entry| entry.digest.0)
+            .map_or(Asker::Stranger(source), |mark| Asker::Listed { source, mark }))
     }
 }
 
