@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use holdfast_evidence::EvidenceKind;
-use holdfast_server::budget::Rate;
+use holdfast_server::budget::{Rate, Source};
 use holdfast_server::endorse::{Asker, EndorseSettings};
 
 use crate::chips::{ark, certify, chip, find, outcome, path, vcek};
@@ -51,6 +51,37 @@ async fn a_stranger_cannot_stop_enrolments() {
     let theirs =
         place.service.times("/vcek/v1/Milan/").len() - place.service.times("/vcek/v1/Milan/cert_chain").len() - 5;
     assert!(theirs <= 4, "{theirs} requests for strangers");
+}
+
+/// Chip ids are no secret: a neighbour on the same host reads ours in its own report. Until the key is here, the TCB is
+/// his to invent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_knows_a_chip_of_ours_cannot_stop_it() {
+    let place = Place::with(tight).await;
+    place.trust.root(&ark());
+    certify(&place.service, &[1]);
+    let listed = |address: u8| Asker::Listed { source: Source::of([192, 0, 2, address].into()), mark: [1; 32] };
+    let flood: Vec<_> = (0..4_u8)
+        .map(|address| {
+            let endorser = place.endorser.clone();
+            tokio::spawn(async move {
+                for number in 0_u32.. {
+                    let mut wants = chip(1);
+                    wants.chip_id[60..].copy_from_slice(&(number * 256 + u32::from(address)).to_be_bytes());
+                    let _ = endorser.snp(EvidenceKind::Snp, &wants, &[], listed(address)).await;
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let began = Instant::now();
+    assert_eq!(outcome(find(&place, 1, listed(200)).await), Ok(1));
+    let took = began.elapsed();
+    flood.iter().for_each(tokio::task::JoinHandle::abort);
+    // One turn of each address that was there before, and one that had begun.
+    assert!(took < INTERVAL * 9, "{took:?}");
+    assert!(place.endorser.wanted().len() <= 4 * 8 + 1, "what was not asked for is not listed");
 }
 
 #[tokio::test]
