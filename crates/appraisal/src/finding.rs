@@ -78,6 +78,7 @@ pub enum Kind {
     LowProvenance,
     UnpinnedIdKey,
     UnpinnedParavisor,
+    OwnedInPart,
 }
 
 impl Kind {
@@ -125,6 +126,7 @@ impl Kind {
             Self::LowProvenance => "policy.lint.low_provenance",
             Self::UnpinnedIdKey => "policy.lint.unpinned_id_key",
             Self::UnpinnedParavisor => "policy.lint.unpinned_paravisor",
+            Self::OwnedInPart => "policy.lint.owned_in_part",
         }
     }
 
@@ -139,7 +141,8 @@ impl Kind {
             | Self::SetUnused
             | Self::DuplicateValue
             | Self::BarePcr
-            | Self::LowProvenance => Severity::Warning,
+            | Self::LowProvenance
+            | Self::OwnedInPart => Severity::Warning,
             Self::Syntax
             | Self::TooLarge
             | Self::ApiVersion

@@ -5,7 +5,7 @@ use holdfast_identity::UnixTime;
 
 use super::rule::{Alternative, Factor, Rule};
 use super::{Condition, implication, moment};
-use crate::facts::{AzureFact, FactId, NitroTpmFact, SnpFact, Subject, TdxFact};
+use crate::facts::{AzureFact, FactId, NitroTpmFact, Ownable, SnpFact, Subject, TdxFact};
 use crate::finding::{Finding, Kind};
 
 /// Rules and alternatives that an earlier one always takes the machine from.
@@ -118,6 +118,31 @@ pub(super) fn paravisors(file: &str, rules: &[Rule]) -> Vec<Finding> {
         finding(file, rule.line, rule.column, Kind::UnpinnedParavisor, message, Some(suggestion))
     });
     found.collect()
+}
+
+/// Rules over several kinds of evidence that say of one kind alone whose it is: one thing that is listed makes the whole
+/// machine ours, and the other item may be that of a machine which cooperates.
+pub(super) fn composites(file: &str, rules: &[Rule]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for rule in rules.iter().filter(|rule| rule.evidence.len() > 1) {
+        let names = |condition: &Condition, kind: EvidenceKind| {
+            let named = condition.fact.definition().ownable != Ownable::No && condition.test.gives_the_value();
+            named && condition.fact.kind() == kind
+        };
+        let is_open = |kind: &&EvidenceKind| !rule.require.iter().any(|condition| names(condition, **kind));
+        let open: Vec<&str> = rule.evidence.iter().filter(is_open).map(|kind| kind.as_str()).collect();
+        if open.len() > 1 {
+            let message = format!(
+                "rule {:?} holds as soon as one of {} is listed: whoever has that one can bring anybody's of the others",
+                rule.name,
+                open.join(", ")
+            );
+            let suggestion = "name what is yours of the others too, such as: snp.chip_id = { one_of = \"@our-chips\" }";
+            let suggestion = Some(suggestion.to_owned());
+            findings.push(finding(file, rule.line, rule.column, Kind::OwnedInPart, message, suggestion));
+        }
+    }
+    findings
 }
 
 /// Who stands behind a fact, where that is less than its name suggests.

@@ -314,3 +314,23 @@ fn bare_values_of_pcrs_with_better_facts_are_warned_of() {
     let policy = policy(&format!("[rule.require]\ntpm.pcr.7 = {:?}\ntpm.pcr.14 = {:?}", hex(7), hex(14)));
     assert_eq!(policy.warnings().iter().map(|f| (f.code, f.line)).collect::<Vec<_>>(), [("policy.lint.bare_pcr", 11)]);
 }
+
+/// One listed thing makes all items ours: whose the others are must be said, or accepted.
+#[test]
+fn a_composite_of_which_one_kind_alone_is_owned_is_a_warning() {
+    let warnings = |require: &str| {
+        let text = format!(
+            "api_version = \"holdfast/1\"\nkind = \"policy\"\nname = \"t\"\n[issue]\n\
+             node_id = \"/holdfast/node/ec2/{{nitrotpm.instance_id}}\"\n[[rule]]\nname = \"both\"\n\
+             evidence = [\"snp\", \"nitrotpm\"]\nownership = \"inventory\"\ntrust_classes = [\"firmware\"]\n\
+             [rule.require]\nsnp.vmpl = 0\n{require}\n"
+        );
+        let policy = parse(&text).unwrap();
+        policy.warnings().iter().map(|finding| finding.code).collect::<Vec<_>>()
+    };
+    let chip = "07".repeat(64);
+    assert_eq!(warnings(""), ["policy.lint.owned_in_part"]);
+    assert_eq!(warnings(&format!("snp.chip_id = {{ none_of = [\"{chip}\"] }}")), ["policy.lint.owned_in_part"]);
+    assert!(warnings(&format!("snp.chip_id = \"{chip}\"")).is_empty());
+    assert!(warnings("nitrotpm.instance_id = { one_of = [\"i-0123456789abcdef0\"] }").is_empty());
+}
