@@ -64,9 +64,6 @@ pub enum EndorseFault {
 }
 
 impl EndorseFault {
-    /// Code of [`EndorseFault::Strangers`].
-    pub(super) const STRANGERS: &'static str = "endorse.strangers";
-
     /// Stable code for operators and programs.
     #[must_use]
     pub const fn code(&self) -> &'static str {
@@ -76,7 +73,7 @@ impl EndorseFault {
             Self::RateLimited { .. } => "endorse.rate_limited",
             Self::BadAnswer { .. } => "endorse.bad_answer",
             Self::Pending { .. } => "endorse.pending",
-            Self::Strangers(_) => Self::STRANGERS,
+            Self::Strangers(_) => "endorse.strangers",
             Self::Store(fault) => fault.code(),
         }
     }
