@@ -26,7 +26,7 @@ pub(super) struct Flags {
     #[arg(long, value_name = "HEX", value_parser = forms::nonce)]
     pub(super) binding: Option<Nonce>,
     /// Trusted certificates: a PEM or DER file, or a folder of them, intermediates included. Unstated, the vendor's
-    /// root must come along, and is known by its fingerprint.
+    /// root must come along, and is known by its fingerprint; AMD's are at hand.
     #[arg(long, value_name = "PATH")]
     pub(super) roots: Option<PathBuf>,
     /// What stands behind roots that no fingerprint of ours names. Unstated, they count as the least trusted.
