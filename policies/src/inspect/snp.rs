@@ -57,6 +57,9 @@ const NEEDED: [&str; 14] = [
     "guest_policy",
 ];
 
+/// Bytes of the guest's own in a report.
+const REPORT_DATA_BYTES: usize = 64;
+
 /// Flags of `inspect snp`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
@@ -94,6 +97,7 @@ struct Inputs {
 
 impl InspectSnp {
     pub(super) fn run(&self, format: Format, out: &mut dyn Write) -> anyhow::Result<Exit> {
+        self.flags.require_caller_data(REPORT_DATA_BYTES)?;
         let inputs = self.read()?;
         let mut checks = Checks::new(&CHECKS);
         let mut needed: Vec<&str> = NEEDED.to_vec();

@@ -196,3 +196,23 @@ fn a_file_that_is_not_there_is_usage() {
     run.usage("revocation list in ");
     run.without("--crl").with("--report", "/nonexistent/report").usage("cannot read /nonexistent/report");
 }
+
+/// A report's data is padded with zeros: one that answers nobody is met by any number of them.
+#[test]
+fn an_expectation_that_says_next_to_nothing_is_usage() {
+    for flag in ["--nonce", "--binding"] {
+        for (value, reason) in [
+            ("00", "expected at least 16"),
+            (&"5a".repeat(15), "expected at least 16"),
+            (&"00".repeat(16), "zeros alone"),
+            (&"00".repeat(63), "zeros alone"),
+        ] {
+            // a report whose data is zeros
+            let Some(run) = milan() else { return };
+            run.without("--nonce").with(flag, value).usage(reason);
+        }
+    }
+    // all of them written out is what that report says
+    let Some(run) = milan() else { return };
+    run.with("--nonce", &"00".repeat(64)).verified();
+}
