@@ -17,6 +17,9 @@ use holdfast_policy::exit::Exit;
 use machine::{inspect, result_of, vectors};
 use serde_json::Value;
 
+/// The report data of a quote that answers nobody, written out.
+const ZEROS: &str = "00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000";
+
 /// Quote, collateral, a moment of its window, first 32 bytes of the report data.
 const GOOD: [(&str, &str, &str, &str); 4] = [
     (
@@ -29,7 +32,7 @@ const GOOD: [(&str, &str, &str, &str); 4] = [
         "tdx-gcp/v4-2026-06-uptodate/quote.bin",
         "tdx-gcp/v4-2026-06-uptodate/collateral.json",
         "2026-07-10T00:00:00Z",
-        "00",
+        ZEROS,
     ),
     (
         "tdx-gcp/v4-2025-12-uptodate/quote.bin",
@@ -129,7 +132,7 @@ fn caller_data_must_match_whichever_way_it_is_asked() {
     let (quote, collateral) = (format!("@{quote}"), format!("@{collateral}"));
     let base = ["--quote", &quote, "--collateral", &collateral, "--at", at];
     assert_eq!(run(&[&base[..], &["--nonce", data, "--binding", data]].concat()).0, Exit::Yes);
-    for wrong in [&data[..62], "00", &format!("{data}01")] {
+    for wrong in [&data[..62], &"5a".repeat(16), &format!("{data}01")] {
         refused(&[&base[..], &["--binding", wrong]].concat(), "tdx.quote.report_data");
         refused(&[&base[..], &["--nonce", wrong, "--binding", data]].concat(), "tdx.quote.report_data");
     }
@@ -151,13 +154,13 @@ fn bad_quotes_and_logs_are_refused() {
     let files = files.map(|file| format!("{old}/{file}"));
     let [quote, more @ ..] = &files;
     let more: Vec<&str> = more.iter().map(String::as_str).collect();
-    let report = run(&[&["--quote", quote, "--collateral"], &more[..], &["--nonce", "00"]].concat()).1;
+    let report = run(&[&["--quote", quote, "--collateral"], &more[..], &["--nonce", ZEROS]].concat()).1;
     assert_eq!((report["verdict"].as_str(), result_of(&report, "attributes")), (Some("refused"), "failed"));
     assert_eq!(result_of(&report, "collateral"), "failed");
 
     let log = |quote: &str, log: &str| {
         let at = "2026-04-15T00:00:00Z";
-        run(&["--quote", quote, "--ccel", log, "--nonce", "00", "--at", at])
+        run(&["--quote", quote, "--ccel", log, "--nonce", ZEROS, "--at", at])
     };
     let bare = "@tdx/baremetal-v4-ccel";
     let (quote, good) = (format!("{bare}/quote.bin"), format!("{bare}/ccel.bin"));
@@ -180,7 +183,7 @@ fn a_policy_judges_what_intel_says() {
     let policy = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("shipped/tdx-guests.toml");
     let collateral = "@tdx-gcp/v4-2026-06-uptodate/collateral.json";
     let at = "2026-07-15T00:00:00Z";
-    let base = ["--quote", &quote, "--ccel", &log, "--collateral", collateral, "--nonce", "00", "--at", at];
+    let base = ["--quote", &quote, "--ccel", &log, "--collateral", collateral, "--nonce", ZEROS, "--at", at];
     let (exit, report) = run(&base);
     assert_eq!((exit, &report["facts"]["tdx.tcb.status"]["value"]), (Exit::Yes, &"OutOfDate".into()), "{report:#}");
     assert_eq!(report["facts"]["tdx.boot.applications"]["value"].as_array().unwrap().len(), 2);

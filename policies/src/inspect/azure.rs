@@ -140,7 +140,7 @@ impl InspectAzure {
         };
         let Some(quote) = quote else { bail!("no quote: give --quote, or --evidence with one in it") };
         let hcl = optional(&self.hcl)?.or(document.hcl);
-        let ak_certificates = self.ak_cert.as_deref().map(certificates::of_file).transpose()?.unwrap_or_default();
+        let ak_certificates = self.ak_cert.as_deref().map(certificates::of_evidence).transpose()?.unwrap_or_default();
         if hcl.is_none() && ak_certificates.is_empty() {
             bail!("nothing vouches for the attestation key: give --hcl, --ak-cert, or --evidence with a report in it");
         }

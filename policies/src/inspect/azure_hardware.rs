@@ -15,7 +15,7 @@ use holdfast_evidence::x509::Roots;
 use super::flags::Flags;
 use super::report::Checks;
 use super::tdx::{CollateralFile, collateral, collateral_files, measurement};
-use super::{certificates, forms, snp as inspect_snp};
+use super::{amd, certificates, forms, snp as inspect_snp};
 
 /// Flags about the hardware report inside an HCL report.
 #[derive(Debug, Args)]
@@ -103,13 +103,8 @@ impl HardwareFiles {
             let certificates = vek.clone().unwrap_or_default();
             checks.note("report_key", vek.clone().and_then(|all| signed(&report, &all)))?;
             let all: Vec<Vec<u8>> = certificates.into_iter().chain(self.chain.iter().cloned()).collect();
-            let is_rooted = flags.roots.is_some() || all.iter().any(|der| certificates::is_self_issued(der));
-            // without any intermediate nobody can say who issued the key's certificate
-            let issuers = all.iter().skip(1).filter(|der| !certificates::is_self_issued(der)).count();
-            if !is_rooted || issuers + roots.intermediates().count() == 0 {
-                return None;
-            }
             let mut roots = roots.clone();
+            amd::complete(&mut roots, flags);
             // each was read once already
             for list in &self.crls {
                 let _ = roots.add_crl(list);
@@ -168,9 +163,9 @@ fn readable(bytes: &[u8]) -> Result<Report, snp::Unverified> {
     Ok(report)
 }
 
-/// The first of the certificates that is a key's is for the key that signed.
+/// One of the certificates is for the key that signed.
 fn signed(report: &Report, certificates: &[Vec<u8>]) -> Result<Vek, snp::Unverified> {
-    let (_, vek) = inspect_snp::pick(certificates)?;
+    let (_, vek) = inspect_snp::pick(certificates, report)?;
     snp_checks::vek_kind(report, &vek)?;
     let product = snp_checks::product(report, &vek)?;
     snp_checks::tcb(report, &vek)?;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use holdfast_evidence::crypto::{PublicKey, sha256};
+use holdfast_evidence::snp::pem_begins;
 use holdfast_evidence::tpm::endorsement::{Anchor, Roots, Sha1Signatures};
 use holdfast_evidence::x509::manifest::known_root;
 use holdfast_evidence::{EvidenceKind, TrustClass};
@@ -15,15 +16,50 @@ use super::forms;
 /// Files of one folder that are looked at.
 const FILES_MAX: usize = 4096;
 
-/// Every certificate in a file: all of a PEM file's, or the file itself.
+/// Every certificate in a file that somebody named as one: PEM, or DER one behind the other.
+///
+/// # Errors
+/// A file that cannot be read, or holds none.
 pub(super) fn of_file(path: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
-    let bytes = forms::read(path)?;
-    let is_pem = bytes.windows(10).any(|window| window == b"-----BEGIN");
-    if !is_pem {
-        return Ok(vec![bytes]);
+    let found = of_bytes(&forms::read(path)?);
+    if found.is_empty() {
+        bail!("no certificate in {}", path.display());
     }
-    let pem = Pem::iter_from_buffer(&bytes).filter_map(Result::ok);
-    Ok(pem.filter(|pem| pem.label.ends_with("CERTIFICATE")).map(|pem| pem.contents).collect())
+    Ok(found)
+}
+
+/// The same of a file that is evidence itself: what cannot be split to its end is taken as it is (a TPM's memory has its
+/// own padding and headers), and is for the checks to refuse.
+pub(super) fn of_evidence(path: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
+    let bytes = forms::read(path)?;
+    if pem_begins(&bytes).is_some() {
+        return Ok(of_bytes(&bytes));
+    }
+    let (found, rest) = split(&bytes);
+    let is_whole = !found.is_empty() && rest.iter().all(|byte| *byte == 0);
+    Ok(if is_whole { found } else { vec![bytes] })
+}
+
+/// The certificates in PEM, or in DER as far as they can be split.
+pub(super) fn of_bytes(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let Some(text) = pem_begins(bytes).and_then(|at| bytes.get(at..)) else { return split(bytes).0 };
+    let pem = Pem::iter_from_buffer(text).filter_map(Result::ok);
+    pem.filter(|pem| pem.label.ends_with("CERTIFICATE")).map(|pem| pem.contents).collect()
+}
+
+/// One SEQUENCE after the other, and what is left behind them.
+fn split(bytes: &[u8]) -> (Vec<Vec<u8>>, &[u8]) {
+    let (mut found, mut rest) = (Vec::new(), bytes);
+    loop {
+        let length = match rest {
+            [0x30, 0x82, high, low, ..] => 4 + usize::from(u16::from_be_bytes([*high, *low])),
+            [0x30, 0x81, length, ..] => 3 + usize::from(*length),
+            _ => return (found, rest),
+        };
+        let Some((one, after)) = rest.split_at_checked(length) else { return (found, rest) };
+        found.push(one.to_vec());
+        rest = after;
+    }
 }
 
 /// What `--roots` names: a certificate that issued itself is a root; of the others those are pinned whose issuer is not
@@ -99,7 +135,7 @@ fn found(path: &Path) -> anyhow::Result<Vec<(PathBuf, Vec<u8>)>> {
     if path.is_dir() {
         for file in certificate_files(path)? {
             // a folder may hold other things beside certificates
-            let certificates = of_file(&file)?.into_iter().filter(|der| names(der).is_some());
+            let certificates = of_bytes(&forms::read(&file)?).into_iter().filter(|der| names(der).is_some());
             found.extend(certificates.map(|der| (file.clone(), der)));
         }
     } else {
@@ -136,4 +172,38 @@ fn certificate_files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     }
     files.sort();
     Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(bytes: &[u8]) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        file
+    }
+
+    #[test]
+    fn der_is_split_and_a_file_without_a_certificate_is_none() {
+        let one = [&[0x30, 0x82, 0x01, 0x00][..], &[1; 256]].concat();
+        let short = [&[0x30, 0x81, 0x80][..], &[2; 128]].concat();
+        let both = [one.clone(), short.clone()].concat();
+        assert_eq!(of_file(file(&both).path()).unwrap(), [one.clone(), short.clone()]);
+        assert_eq!(of_evidence(file(&both).path()).unwrap(), [one.clone(), short]);
+        let padded = [one.clone(), vec![0xff; 9]].concat();
+        assert_eq!(of_file(file(&padded).path()).unwrap(), [one]);
+        // evidence is not cut into shape
+        assert_eq!(of_evidence(file(&padded).path()).unwrap(), [padded]);
+        for bad in [
+            &b""[..],
+            b"no certificate",
+            &[0x30, 0x82, 0x01, 0x00],
+            b"-----BEGIN X509 CRL-----\nAAEC\n-----END X509 CRL-----\n",
+        ] {
+            let file = file(bad);
+            let error = of_file(file.path()).unwrap_err().to_string();
+            assert_eq!(error, format!("no certificate in {}", file.path().display()));
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
+use anyhow::bail;
 use clap::Args;
 use holdfast_appraisal::Facts;
 use holdfast_evidence::TrustClass;
@@ -16,6 +17,9 @@ use crate::exit::Exit;
 use crate::moment::{self, Moment};
 use crate::output::Format;
 
+/// Bytes of a nonce or binding that a report must repeat: fewer can be met by chance, or by a report of another asker.
+const CALLER_DATA_BYTES_MIN: usize = 16;
+
 /// What every inspection may be told.
 #[derive(Debug, Args)]
 pub(super) struct Flags {
@@ -26,7 +30,7 @@ pub(super) struct Flags {
     #[arg(long, value_name = "HEX", value_parser = forms::nonce)]
     pub(super) binding: Option<Nonce>,
     /// Trusted certificates: a PEM or DER file, or a folder of them, intermediates included. Unstated, the vendor's
-    /// root must come along, and is known by its fingerprint.
+    /// root must come along, and is known by its fingerprint; AMD's are at hand.
     #[arg(long, value_name = "PATH")]
     pub(super) roots: Option<PathBuf>,
     /// What stands behind roots that no fingerprint of ours names. Unstated, they count as the least trusted.
@@ -47,6 +51,24 @@ impl Flags {
     /// The moment of the verification.
     pub(super) fn now(&self) -> UnixTime {
         self.at.unwrap_or_else(moment::now).0
+    }
+
+    /// For reports, whose caller data is padded with zeros to `field_bytes`: a short expectation leaves most of it to
+    /// the padding, and one of zeros alone is met by a report that answers nobody, unless somebody wrote out all of them.
+    ///
+    /// # Errors
+    /// Usage: the expectation says too little.
+    pub(super) fn require_caller_data(&self, field_bytes: usize) -> anyhow::Result<()> {
+        for (name, wanted) in [("--nonce", &self.nonce), ("--binding", &self.binding)] {
+            let Some(Nonce(wanted)) = wanted else { continue };
+            if wanted.len() < CALLER_DATA_BYTES_MIN {
+                bail!("{name} has {} bytes, expected at least {CALLER_DATA_BYTES_MIN}", wanted.len());
+            }
+            if wanted.len() < field_bytes && wanted.iter().all(|byte| *byte == 0) {
+                bail!("{name} is zeros alone, as a report is that answers nobody");
+            }
+        }
+        Ok(())
     }
 
     /// For evidence with one field of caller data: whatever of `--nonce` and `--binding` was given must be what the

@@ -127,7 +127,7 @@ impl InspectGcp {
             None => quoted,
         };
         let Some(quote) = quote else { bail!("no quote: give --quote, or --evidence") };
-        let mut all = self.ak_cert.as_deref().map(certificates::of_file).transpose()?.unwrap_or(offered);
+        let mut all = self.ak_cert.as_deref().map(certificates::of_evidence).transpose()?.unwrap_or(offered);
         if all.is_empty() {
             bail!("no certificate of the attestation key: give --ak-cert, or --evidence");
         }

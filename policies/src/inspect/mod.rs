@@ -1,6 +1,7 @@
 //! `inspect`: verifies raw evidence files as the field's tools write them, and shows what event logs say. Offline: no
 //! challenge was drawn, so that nobody can say here that the evidence is fresh unless the nonce is given.
 
+mod amd;
 mod azure;
 mod azure_hardware;
 mod certificates;

@@ -8,14 +8,14 @@ use clap::Args;
 use holdfast_appraisal::facts::{Facts, snp};
 use holdfast_evidence::EvidenceKind;
 use holdfast_evidence::snp::{
-    CertificateTable, Product, Report, SnpEndorsements, Unverified, Vek, bundle, checks as snp_checks, verify_chain,
-    verify_report,
+    CertificateTable, Product, Report, SnpEndorsements, Unverified, Vek, bundle, checks as snp_checks, pem_begins,
+    verify_chain, verify_report,
 };
 use holdfast_evidence::x509::Roots;
 
 use super::flags::Flags;
 use super::report::{Checks, Refusal};
-use super::{certificates, forms};
+use super::{amd, certificates, forms};
 use crate::exit::Exit;
 use crate::output::Format;
 
@@ -57,6 +57,9 @@ const NEEDED: [&str; 14] = [
     "guest_policy",
 ];
 
+/// Bytes of the guest's own in a report.
+const REPORT_DATA_BYTES: usize = 64;
+
 /// Flags of `inspect snp`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
@@ -71,7 +74,8 @@ pub(super) struct InspectSnp {
     /// certificates in it are taken as its chain.
     #[arg(long, value_name = "FILE")]
     vek: Option<PathBuf>,
-    /// Its issuers, as AMD's service has them (cert_chain): PEM or DER; may be given several times.
+    /// Its issuers, as AMD's service has them (cert_chain): PEM or DER; may be given several times. AMD's own of Milan,
+    /// Genoa and Turin are at hand.
     #[arg(long, value_name = "FILE")]
     chain: Vec<PathBuf>,
     /// Revocation list of the root, PEM or DER; may be given several times.
@@ -89,12 +93,11 @@ struct Inputs {
     /// Whether `--vek` holds certificates at all.
     vek: Option<Result<Vec<Vec<u8>>, Unverified>>,
     roots: Roots,
-    /// Whether anybody is trusted, or claims to be.
-    is_rooted: bool,
 }
 
 impl InspectSnp {
     pub(super) fn run(&self, format: Format, out: &mut dyn Write) -> anyhow::Result<Exit> {
+        self.flags.require_caller_data(REPORT_DATA_BYTES)?;
         let inputs = self.read()?;
         let mut checks = Checks::new(&CHECKS);
         let mut needed: Vec<&str> = NEEDED.to_vec();
@@ -109,11 +112,11 @@ impl InspectSnp {
             all.extend(certificates::of_file(file)?);
         }
         let mut roots = certificates::trusted(&self.flags, EvidenceKind::Snp, &all)?;
-        let is_rooted = self.flags.roots.is_some() || all.iter().any(|der| certificates::is_self_issued(der));
+        amd::complete(&mut roots, &self.flags);
         for list in &self.crl {
             add_crl(&mut roots, list)?;
         }
-        Ok(Inputs { report: forms::read(&self.report)?, certificates: all, vek, roots, is_rooted })
+        Ok(Inputs { report: forms::read(&self.report)?, certificates: all, vek, roots })
     }
 
     /// All checks; the facts, if every one of the evidence passed.
@@ -136,7 +139,10 @@ impl InspectSnp {
         checks.note("guest_policy", snp_checks::guest_policy(&report));
         let roots = Arc::new(inputs.roots.clone());
         let endorsements = SnpEndorsements { roots, ..SnpEndorsements::default() };
-        let verified = verify_report(&inputs.report, &inputs.certificates, &endorsements, self.flags.now());
+        // the one that was checked first, however many stand before it
+        let picked = pick(&inputs.certificates, &report).map(|(der, _)| der);
+        let offered: Vec<Vec<u8>> = picked.into_iter().chain(inputs.certificates.iter().cloned()).collect();
+        let verified = verify_report(&inputs.report, &offered, &endorsements, self.flags.now());
         verified.ok().as_ref().map(snp)
     }
 
@@ -148,20 +154,13 @@ impl InspectSnp {
         report: &Report,
         checks: &mut Checks,
     ) -> Option<Product> {
-        let found = offered.clone().and_then(|certificates| pick(&certificates));
+        let found = offered.clone().and_then(|certificates| pick(&certificates, report));
         let (der, vek) = checks.note("vek", found)?;
         checks.note("vek_kind", snp_checks::vek_kind(report, &vek));
         let product = checks.note("product", snp_checks::product(report, &vek));
         checks.note("tcb", snp_checks::tcb(report, &vek));
         checks.note("chip_id", snp_checks::chip_id(report, &vek));
-        if inputs.is_rooted {
-            let roots = &inputs.roots;
-            let issuers = inputs.certificates.iter().filter(|one| !certificates::is_self_issued(one) && **one != der);
-            // without any intermediate nobody can say who issued it
-            if issuers.count() + roots.intermediates().count() > 0 {
-                checks.note("chain", verify_chain(&der, &inputs.certificates, roots, self.flags.now()));
-            }
-        }
+        checks.note("chain", verify_chain(&der, &inputs.certificates, &inputs.roots, self.flags.now()));
         checks.note("signature", snp_checks::signature(report, &vek));
         product
     }
@@ -169,23 +168,40 @@ impl InspectSnp {
 
 /// The certificates in PEM, in DER, or in a GHCB table.
 pub(super) fn certificates_in(bytes: &[u8]) -> Result<Vec<Vec<u8>>, Unverified> {
-    let is_certificate = bytes.starts_with(b"-----BEGIN") || bytes.first() == Some(&0x30);
+    let is_certificate = pem_begins(bytes).is_some() || bytes.starts_with(&[0x30, 0x82]);
     let found =
         if is_certificate { bundle(bytes) } else { CertificateTable::parse(bytes).and_then(|t| t.certificates()) };
     found.map_err(|_| Unverified::VekMalformed { what: "certificate" })
 }
 
-/// The first certificate that is a VEK's; where there is none, why the first certificate is none.
-pub(super) fn pick(certificates: &[Vec<u8>]) -> Result<(Vec<u8>, Vek), Unverified> {
+/// The certificate of the key that signed, as the verifier finds it among several: one that is for this report and
+/// under which it verifies. Where there is none, the one that comes closest, so that the checks say what is wrong with
+/// it; where none is a VEK's, why the first is none.
+pub(super) fn pick(certificates: &[Vec<u8>], report: &Report) -> Result<(Vec<u8>, Vek), Unverified> {
     let mut refusal = Unverified::VekMalformed { what: "certificate" };
+    let mut best: Option<(u8, &Vec<u8>, Vek)> = None;
     for (at, der) in certificates.iter().enumerate() {
         match Vek::parse(der) {
-            Ok(vek) => return Ok((der.clone(), vek)),
+            Ok(vek) => {
+                let closeness = closeness(report, &vek);
+                if best.as_ref().is_none_or(|(known, ..)| closeness > *known) {
+                    best = Some((closeness, der, vek));
+                }
+            }
             Err(error) if at == 0 => refusal = error,
             Err(_) => {}
         }
     }
-    Err(refusal)
+    best.map(|(_, der, vek)| (der.clone(), vek)).ok_or(refusal)
+}
+
+/// 0 for another report's key, 1 for this one's by the certificate's own words, 2 if it signed.
+fn closeness(report: &Report, vek: &Vek) -> u8 {
+    let fits = snp_checks::vek_kind(report, vek).is_ok()
+        && snp_checks::product(report, vek).is_ok()
+        && snp_checks::tcb(report, vek).is_ok()
+        && snp_checks::chip_id(report, vek).is_ok();
+    u8::from(fits) + u8::from(fits && snp_checks::signature(report, vek).is_ok())
 }
 
 fn add_crl(roots: &mut Roots, path: &Path) -> anyhow::Result<()> {

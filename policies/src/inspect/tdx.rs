@@ -99,6 +99,7 @@ pub(super) fn measurement(text: &str) -> Result<[u8; 48], String> {
 
 impl InspectTdx {
     pub(super) fn run(&self, format: Format, out: &mut dyn Write) -> anyhow::Result<Exit> {
+        self.flags.require_caller_data(64)?;
         let bytes = forms::read(&self.quote)?;
         let log = self.ccel.as_deref().map(forms::read).transpose()?;
         let files = collateral_files(&self.collateral)?;

@@ -228,7 +228,7 @@ impl InspectTpm {
             attest: forms::read(&self.attest)?,
             signature: forms::read(&self.signature)?,
             log: optional(&self.event_log)?,
-            ek_certificate: self.ek_certificate.as_deref().map(certificates::of_file).transpose()?,
+            ek_certificate: self.ek_certificate.as_deref().map(certificates::of_evidence).transpose()?,
             ek_public: optional(&self.ek_public)?,
             chain,
         })

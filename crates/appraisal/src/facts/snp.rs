@@ -128,10 +128,16 @@ kind_facts! {
         "version of the SNP firmware that runs: interface major, minor, build";
     CommittedFirmware "snp.firmware.committed" Version One State No, None,
         "version of the SNP firmware that the platform cannot be rolled back below";
+    ProvisionalFirmware "snp.firmware.provisional" Bool One State No, None,
+        "whether what runs is not committed yet, in its TCB or its version, so that the host may still roll it back";
     CurrentMitigations "snp.mitigations.current" Bits One State No, None,
         "mitigations in force now, a bit each; from report version 5 on";
     LaunchMitigations "snp.mitigations.launch" Bits One State No, None,
         "mitigations in force when the guest was launched, a bit each; from report version 5 on";
+    CrlChecked "snp.crl.checked" Bool One Hardware No, None,
+        "whether a revocation list of the root was looked at that counted at the moment of the verification; what a list revokes is refused in any case";
+    CrlAge "snp.crl.age_days" Integer One Hardware No, None,
+        "how many whole days ago that list was issued; not proven where none was looked at";
 }
 
 /// The facts of an SNP item.
@@ -171,6 +177,11 @@ pub fn snp_report(verified: &VerifiedReport) -> Facts {
     }
     facts.firmware(SnpFact::CurrentFirmware, report.current_firmware());
     facts.firmware(SnpFact::CommittedFirmware, report.committed_firmware());
+    facts.bool(SnpFact::ProvisionalFirmware, report.is_provisional());
+    facts.bool(SnpFact::CrlChecked, verified.crl_age_days().is_some());
+    if let Some(days) = verified.crl_age_days() {
+        facts.integer(SnpFact::CrlAge, days);
+    }
     if let Some((launch, current)) = report.mitigations() {
         facts.add(SnpFact::LaunchMitigations, Value::Bits(launch));
         facts.add(SnpFact::CurrentMitigations, Value::Bits(current));

@@ -7,6 +7,7 @@ use holdfast_evidence::snp::{Product, VekKind};
 use holdfast_evidence::{Provenance, SnpLaunch, TrustClass};
 
 use crate::guest::{Guest, chip_id};
+use crate::pki::{Rsa, dated_list};
 use crate::real::reports;
 
 /// Facts by name, values as policies write them.
@@ -96,6 +97,8 @@ fn every_fact_of_a_turin_guest_has_its_value() {
         ("snp.tcb.launch.microcode", "35".to_owned()),
         ("snp.firmware.current", "1.55.40.0".to_owned()),
         ("snp.firmware.committed", "1.55.39.0".to_owned()),
+        ("snp.firmware.provisional", "true".to_owned()),
+        ("snp.crl.checked", "false".to_owned()),
         ("snp.mitigations.launch", "0x3f".to_owned()),
         ("snp.mitigations.current", "0x3b".to_owned()),
     ];
@@ -111,6 +114,31 @@ fn what_a_milan_or_an_old_report_does_not_say_is_no_fact() {
         assert!(!milan.contains_key(name), "{name}");
     }
     assert_eq!(milan["snp.tcb.reported.microcode"], "219");
+}
+
+#[test]
+fn whether_a_revocation_list_was_looked_at_is_a_fact() {
+    let list = |dates| dated_list("ARK-Milan", &[], Rsa::ark(), dates);
+    let facts = |lists: Vec<Vec<u8>>| {
+        let facts = shown(&Guest::milan().with(|guest| guest.lists = lists));
+        (facts["snp.crl.checked"].clone(), facts.get("snp.crl.age_days").cloned())
+    };
+    let (yes, no) = ("true".to_owned(), "false".to_owned());
+    assert_eq!(facts(Vec::new()), (no.clone(), None));
+    assert_eq!(facts(vec![list(("251201000000Z", Some("260201000000Z")))]), (yes, Some("31".to_owned())));
+    assert_eq!(facts(vec![list(("251201000000Z", Some("251215000000Z")))]), (no, None), "out of its dates");
+}
+
+#[test]
+fn firmware_that_is_not_committed_is_provisional() {
+    let good = Guest::milan().with(|guest| guest.put(0x1ec, &[40, 55, 1]));
+    assert_eq!(shown(&good)["snp.firmware.provisional"], "false");
+    // build, minor and major of what runs; a component of the TCB that runs, and of the committed one
+    let spoils: [(usize, u8); 6] = [(0x1e8, 41), (0x1e9, 56), (0x1ea, 2), (0x038, 5), (0x03f, 220), (0x1e0, 3)];
+    for (at, value) in spoils {
+        let guest = good.clone().with(|guest| guest.put(at, &[value]));
+        assert_eq!(shown(&guest)["snp.firmware.provisional"], "true", "{at:#x}");
+    }
 }
 
 /// Guest SVN, family and image id are fields of every report; without an ID block nobody vouches for them.

@@ -184,7 +184,8 @@ impl<'a> Paravisor<'a> {
         let hardware = match (report.hardware, item.hardware) {
             (HardwareReport::Snp(report), AzureHardware::Snp(certificates)) => ClaimedHardware::Snp {
                 report: Box::new(snp::Report::parse(report)?),
-                certificates: snp::bundle(certificates)?,
+                // the metadata service's word, which the guest cannot mend: what is no certificate is left out
+                certificates: snp::salvage(certificates),
             },
             (HardwareReport::Tdx(_), AzureHardware::Tdx(quote)) => {
                 ClaimedHardware::Tdx { quote: Box::new(tdx::Quote::parse(quote)?), bytes: quote }

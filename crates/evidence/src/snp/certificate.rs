@@ -176,12 +176,19 @@ impl<'a> Extensions<'a, '_> {
         })
     }
 
-    /// Raw bytes, no DER around them: a chip id may well begin like an OCTET STRING or an INTEGER.
+    /// Raw bytes, or an `OCTET STRING` of them. The length decides, never the first byte: a chip id may well begin like
+    /// an OCTET STRING or an INTEGER.
     fn chip_id(&self, kind: VekKind, product: Product) -> Result<Option<Vec<u8>>, Unverified> {
+        let malformed = Unverified::VekMalformed { what: "hwID" };
         match (kind, self.raw("4")) {
-            (VekKind::Vcek, Some(raw)) if raw.len() == product.chip_id_bytes() => Ok(Some(raw.to_vec())),
+            (VekKind::Vcek, Some(value)) => {
+                let bytes = product.chip_id_bytes();
+                let inside = der::short_octet_string(value).filter(|inside| inside.len() == bytes);
+                let id = if value.len() == bytes { Some(value) } else { inside };
+                id.map(|id| Some(id.to_vec())).ok_or(malformed)
+            }
             (VekKind::Vlek, None) => Ok(None),
-            (VekKind::Vcek | VekKind::Vlek, _) => Err(Unverified::VekMalformed { what: "hwID" }),
+            (VekKind::Vcek, None) | (VekKind::Vlek, Some(_)) => Err(malformed),
         }
     }
 

@@ -11,7 +11,7 @@ use super::error::Unverified;
 use super::product::Product;
 use crate::crypto::{self, PublicKey};
 use crate::x509::issuer::CaRights;
-use crate::x509::{Anchor, RootIdentity, Roots, Verdict};
+use crate::x509::{Anchor, ListDates, RootIdentity, Roots, Verdict};
 
 /// Intermediates of the right name that are tried.
 const INTERMEDIATES_TRIED: usize = 4;
@@ -26,6 +26,7 @@ pub struct VerifiedVek {
     not_before: i64,
     not_after: i64,
     crls: [u8; 32],
+    list: Option<ListDates>,
 }
 
 impl VerifiedVek {
@@ -51,6 +52,13 @@ impl VerifiedVek {
     #[must_use]
     pub const fn not_after(&self) -> UnixTime {
         UnixTime(self.not_after)
+    }
+
+    /// How many whole days ago the root issued the newest of its revocation lists that was looked at; `None` where there
+    /// was none, or it is out of its dates by now.
+    #[must_use]
+    pub fn crl_age_days(&self, now: UnixTime) -> Option<u64> {
+        self.list.and_then(|list| list.age_days(now))
     }
 
     /// Whether the verification still counts: within its dates, under a root that is trusted as it was then, and no
@@ -92,6 +100,8 @@ pub(super) fn verify_parsed(
     roots: &Roots,
     now: UnixTime,
 ) -> Result<VerifiedVek, Unverified> {
+    // a key whose time is over needs no issuer to be refused
+    check_dates(&leaf.certificate, 0, now)?;
     let mut refusal = Unverified::IssuerMissing { name: issuer_name(vek.kind, vek.product) };
     let wanted = leaf.certificate.issuer().as_raw();
     // an operator has many vendors' certificates: only those of the right name are read
@@ -102,15 +112,26 @@ pub(super) fn verify_parsed(
     for intermediate in named.take(INTERMEDIATES_TRIED) {
         let link = Link { leaf, vek: &vek, intermediate };
         match link.verify(roots, now) {
-            Ok((anchor, not_before, not_after)) => {
+            Ok(Held { anchor, not_before, not_after, list }) => {
                 let (root, crls) = (anchor.identity(), roots.crls_digest(&anchor.subject));
                 let sha256 = crypto::sha256(&[leaf.der]);
-                return Ok(VerifiedVek { sha256, root, not_before, not_after, crls, vek });
+                return Ok(VerifiedVek { sha256, root, not_before, not_after, crls, list, vek });
             }
             Err(error) => refusal = error,
         }
     }
     Err(refusal)
+}
+
+/// What a chain that holds ends at, and for how long.
+struct Held<'r> {
+    anchor: &'r Anchor,
+    /// The latest start of any certificate.
+    not_before: i64,
+    /// The earliest end.
+    not_after: i64,
+    /// Of the newest list of the anchor that is issued by now.
+    list: Option<ListDates>,
 }
 
 /// A VEK and one intermediate of its issuer's name.
@@ -121,8 +142,8 @@ struct Link<'a> {
 }
 
 impl Link<'_> {
-    /// Every rule of the chain; returns the anchor, the latest start and the earliest end.
-    fn verify<'r>(&self, roots: &'r Roots, now: UnixTime) -> Result<(&'r Anchor, i64, i64), Unverified> {
+    /// Every rule of the chain.
+    fn verify<'r>(&self, roots: &'r Roots, now: UnixTime) -> Result<Held<'r>, Unverified> {
         let (product, intermediate) = (self.vek.product, &self.intermediate.certificate);
         if !may_issue(intermediate, self.vek.kind, product) {
             return Err(Unverified::NotCa);
@@ -149,14 +170,21 @@ impl Link<'_> {
                 let (not_before, not_after) = check_dates(certificate, depth, now)?;
                 dates = (dates.0.max(not_before), dates.1.min(not_after));
             }
+            let mut list: Option<ListDates> = None;
             for crl in roots.crls() {
                 match crl.judge(&root, intermediate.raw_serial()) {
-                    Verdict::NotConcerned | Verdict::Clear => {}
+                    Verdict::NotConcerned => {}
+                    Verdict::Clear => {
+                        let newest = list.map_or(i64::MIN, |list| list.this_update);
+                        if (newest..=now.seconds()).contains(&crl.dates.this_update) {
+                            list = Some(crl.dates);
+                        }
+                    }
                     Verdict::BadSignature => return Err(Unverified::ListSignature { product }),
                     Verdict::Revoked => return Err(Unverified::Revoked),
                 }
             }
-            return Ok((anchor, dates.0, dates.1));
+            return Ok(Held { anchor, not_before: dates.0, not_after: dates.1, list });
         }
         Err(refusal)
     }

@@ -17,6 +17,7 @@ const PSS_SHA384: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a\x30\x34
 
 const INTEGER: u8 = 0x02;
 const BIT_STRING: u8 = 0x03;
+const OCTET_STRING: u8 = 0x04;
 const IA5_STRING: u8 = 0x16;
 const SEQUENCE: u8 = 0x30;
 const VERSION: u8 = 0xa0;
@@ -67,6 +68,12 @@ pub(super) fn small_integer(der: &[u8]) -> Option<u8> {
         [INTEGER, 1, value @ 0..=0x7f] | [INTEGER, 2, 0, value @ 0x80..=0xff] => Some(*value),
         _ => None,
     }
+}
+
+/// Content of an `OCTET STRING` of at most 127 bytes, exactly.
+pub(super) fn short_octet_string(der: &[u8]) -> Option<&[u8]> {
+    let (content, end) = element(OCTET_STRING, der).filter(|(content, _)| content.len() < 128)?;
+    end.is_empty().then_some(content)
 }
 
 /// A printable `IA5String` of 1 to 127 characters.

@@ -26,6 +26,6 @@ pub use item::SnpItem;
 pub use kds::SnpWants;
 pub use product::{Product, TcbLayout};
 pub use report::{FirmwareVersion, REPORT_BYTES, Report, TcbOf};
-pub use table::{CertificateTable, TABLE_BYTES_MAX, bundle};
+pub use table::{CertificateTable, TABLE_BYTES_MAX, bundle, pem_begins, salvage};
 pub use tcb::Tcb;
 pub use verify::{SnpEndorsements, VerifiedReport, verify_report};

@@ -266,6 +266,13 @@ impl Report {
         FirmwareVersion { major, minor, build }
     }
 
+    /// Whether what runs is not committed yet, TCB or version, so that the host may still go back to what was before.
+    #[must_use]
+    pub fn is_provisional(&self) -> bool {
+        self.raw_tcb(TcbOf::Current) != self.raw_tcb(TcbOf::Committed)
+            || self.current_firmware() != self.committed_firmware()
+    }
+
     /// `LAUNCH_MIT_VECTOR` and `CURRENT_MIT_VECTOR`: mitigations in force at launch and now; from version 5 on.
     #[must_use]
     pub fn mitigations(&self) -> Option<(u64, u64)> {

@@ -36,6 +36,7 @@ pub struct SnpEndorsements {
 pub struct VerifiedReport {
     report: Report,
     vek: Arc<VerifiedVek>,
+    crl_age_days: Option<u64>,
 }
 
 impl VerifiedReport {
@@ -55,6 +56,13 @@ impl VerifiedReport {
     #[must_use]
     pub const fn verified_vek(&self) -> &Arc<VerifiedVek> {
         &self.vek
+    }
+
+    /// How many whole days old the root's revocation list was when the report was verified; `None` where none was at
+    /// hand that counted then.
+    #[must_use]
+    pub const fn crl_age_days(&self) -> Option<u64> {
+        self.crl_age_days
     }
 
     /// The processor family.
@@ -103,7 +111,8 @@ pub fn verify_report(
     checks::reserved(&report, vek.vek().product)?;
     checks::vmpl(&report)?;
     checks::guest_policy(&report)?;
-    Ok(VerifiedReport { report, vek })
+    let crl_age_days = vek.crl_age_days(now);
+    Ok(VerifiedReport { report, vek, crl_age_days })
 }
 
 /// The VEK that signed the report, chain and all.

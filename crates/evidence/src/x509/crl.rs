@@ -1,6 +1,8 @@
-//! Certificate revocation lists, kept by issuer. Fetches nothing, and does not ask how old a list is: what it revokes
-//! stays revoked, and a vendor who is late with the next one is no fault of the machine.
+//! Certificate revocation lists, kept by issuer. Fetches nothing, and refuses nothing for a list's age: what it revokes
+//! stays revoked, and a vendor who is late with the next one is no fault of the machine. Whether a list still counts is
+//! said beside ([`ListDates`]), for policies.
 
+use holdfast_identity::UnixTime;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::FromDer as _;
@@ -12,6 +14,7 @@ use crate::crypto;
 
 /// Bytes of a CRL that are read. Infineon's largest has some 40 KiB.
 const CRL_BYTES_MAX: usize = 4 << 20;
+const SECONDS_PER_DAY: i64 = 86_400;
 /// `removeFromCRL`, in delta lists: the certificate is good again.
 const REMOVED: u8 = 8;
 
@@ -23,6 +26,26 @@ pub struct Crl {
     pub(super) sha256: [u8; 32],
     key_id: Option<Vec<u8>>,
     revoked: Vec<Vec<u8>>,
+    pub(crate) dates: ListDates,
+}
+
+/// From when, and until when, a list says what is revoked, in seconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ListDates {
+    /// `thisUpdate`.
+    pub(crate) this_update: i64,
+    /// `nextUpdate`; without one nobody can say that no newer list is due.
+    next_update: Option<i64>,
+}
+
+impl ListDates {
+    /// Whole days since the list was issued; `None` if it is not in force at that moment.
+    pub(crate) fn age_days(&self, now: UnixTime) -> Option<u64> {
+        let now = now.seconds();
+        let is_current = self.this_update <= now && self.next_update.is_some_and(|next| now <= next);
+        let days = now.checked_sub(self.this_update).map(|age| age / SECONDS_PER_DAY).filter(|_| is_current);
+        days.and_then(|days| u64::try_from(days).ok())
+    }
 }
 
 /// What a list says about one certificate.
@@ -55,7 +78,11 @@ impl Crl {
             _ => None,
         });
         let (issuer, sha256) = (list.issuer().as_raw().to_vec(), crypto::sha256(&[der]));
-        Ok(Self { issuer, sha256, key_id, revoked, der: der.to_vec() })
+        let dates = ListDates {
+            this_update: list.last_update().timestamp(),
+            next_update: list.next_update().map(|next| next.timestamp()),
+        };
+        Ok(Self { issuer, sha256, key_id, revoked, dates, der: der.to_vec() })
     }
 
     /// What this list, if it is `issuer`'s, says about a certificate with that serial number.

@@ -11,7 +11,7 @@ mod path;
 mod roots;
 
 pub use crl::Crl;
-pub(crate) use crl::Verdict;
+pub(crate) use crl::{ListDates, Verdict};
 pub use error::{BadEndorsement, PathRefused};
 pub use path::{Path, find_path};
 pub use roots::{Anchor, RootIdentity, Roots, Sha1Signatures, SoftwareTpms};

@@ -1,13 +1,13 @@
 //! An SNP item against a binding: freshness, the node key, and what stands behind the binding in the report data.
 
-use holdfast_evidence::snp::{SnpClaims, SnpEvidence, SnpItem, Unverified};
+use holdfast_evidence::snp::{SnpClaims, SnpEndorsements, SnpEvidence, SnpItem, Unverified};
 use holdfast_evidence::{
     Binding, Challenge, ClaimedKey, Evidence as _, EvidenceKind, ItemState, ProvenKey, Purpose, Verified,
 };
 use holdfast_identity::UnixTime;
 use ring::rand::SystemRandom;
 
-use crate::guest::{Guest, NOW, item};
+use crate::guest::{Guest, NOW, item, table};
 
 fn challenge(kind: EvidenceKind, purpose: Purpose) -> Challenge {
     let item = ItemState::Report { kind };
@@ -138,4 +138,49 @@ fn a_malformed_table_or_report_is_no_item() {
     assert_eq!(parse(&[0; 1184], &[]), Ok(()));
     assert_eq!(parse(&[0; 1183], &[]), Err("snp.item.malformed"));
     assert_eq!(parse(&[0; 1184], &[1; 23]), Err("snp.certificates.malformed"));
+}
+
+/// The host writes the table, and the guest cannot mend it: whatever stands in it beside the good certificates, or in
+/// their place, the item is one, and the verifier's own certificates count.
+#[test]
+fn a_bad_entry_of_the_table_spoils_nothing() {
+    const ARK: &str = "c0b406a4a803495297433fb6014cd0ae";
+    const VLEK: &str = "a8074bc2a25a483eaae639c045a0b8a1";
+    let guest = Guest::milan();
+    let binding = answered(challenge(EvidenceKind::Snp, Purpose::Enrol), node_key());
+    let good = item(&guest, binding.digest_of(EvidenceKind::Snp).unwrap());
+    let report = SnpItem::parse(&good).unwrap().report;
+    let verify = |table: &[u8], endorsements: &SnpEndorsements| {
+        let bytes = SnpItem { report, certificates: table }.encode();
+        let evidence = SnpEvidence::parse(&bytes).unwrap();
+        evidence.verify(endorsements, &binding, NOW).map(|_| ()).map_err(|refused| refused.code())
+    };
+    let unknown = "00112233445566778899aabbccddeeff";
+    let bad: [(&str, u32, &[u8]); 5] = [
+        (ARK, 0, b"junkjunk"),
+        (VLEK, 0, &[0xff; 32]),
+        (unknown, u32::MAX, b"x"),
+        (VLEK, 1 << 20, b"x"),
+        (ARK, 0, b""),
+    ];
+    for (guid, beyond, content) in bad {
+        let spoiled = |certificates: &[Vec<u8>]| {
+            let good = table(certificates);
+            let (entries, contents) = good.split_at(24 * certificates.len());
+            // the entries move by one, and so do their contents
+            let mut moved = entries.to_vec();
+            for entry in moved.chunks_mut(24) {
+                entry[16] += 24;
+            }
+            let at = u32::try_from(good.len() + 24).unwrap().saturating_add(beyond).to_le_bytes();
+            let length = u32::try_from(content.len()).unwrap().to_le_bytes();
+            let guid = hex::decode(guid).unwrap();
+            [guid.as_slice(), &at, &length, &moved, contents, content].concat()
+        };
+        let beside = spoiled(&guest.certificates());
+        assert_eq!(verify(&beside, &guest.endorsements()), Ok(()), "{guid} {content:x?}");
+        let held = SnpEndorsements { certificates: guest.certificates(), ..guest.endorsements() };
+        assert_eq!(verify(&spoiled(&[]), &held), Ok(()), "{guid} {content:x?}");
+        assert!(verify(&spoiled(&[]), &guest.endorsements()).is_err(), "nobody has the certificate");
+    }
 }

@@ -8,7 +8,7 @@ use holdfast_evidence::{Provenance, TrustClass};
 use holdfast_identity::UnixTime;
 
 use crate::guest::{Guest, NOW, check};
-use crate::pki::{Certificate, ReportKey, Rsa, SHA256, SHA384, pss, revocation_list};
+use crate::pki::{Certificate, ReportKey, Rsa, SHA256, SHA384, dated_list, pss, revocation_list};
 
 #[test]
 fn no_root_or_another_root_trusts_nothing() {
@@ -175,6 +175,46 @@ fn a_revoked_intermediate_is_refused() {
     check(Guest::milan(), |guest| guest.lists = vec![list("ARK-Milan", &[]), revoked], "snp.chain.revoked");
     let padded = list("ARK-Milan", &[&[0, 1, 0, 1]]);
     check(Guest::milan(), |guest| guest.lists.push(padded), "snp.chain.revoked");
+}
+
+/// A list out of its dates says no more that nothing is revoked; what it revokes stays revoked.
+#[test]
+fn a_list_counts_as_looked_at_within_its_dates_alone() {
+    let list = |dates| move |serials: &[&[u8]]| dated_list("ARK-Milan", serials, Rsa::ark(), dates);
+    let until = |end| list(("251222120000Z", end));
+    let age = |lists: Vec<Vec<u8>>| {
+        let verified = Guest::milan().with(|guest| guest.lists = lists).verify().unwrap();
+        (verified.crl_age_days(), verified.verified_vek().crl_age_days(NOW))
+    };
+    let current = until(Some("260201000000Z"))(&[]);
+    assert_eq!(age(vec![current.clone()]), (Some(9), Some(9)));
+    assert_eq!(age(vec![until(Some("260101000000Z"))(&[])]), (Some(9), Some(9)), "to its last second");
+    let older = list(("251101000000Z", Some("270101000000Z")))(&[]);
+    assert_eq!(age(vec![current.clone(), older.clone()]), (Some(9), Some(9)), "the newest");
+    assert_eq!(age(vec![older, current]), (Some(9), Some(9)));
+    assert_eq!(age(vec![revocation_list("ARK-Genoa", &[], Rsa::ark())]), (None, None), "another root's");
+    assert_eq!(age(Vec::new()), (None, None));
+    for dates in
+        [("251222120000Z", Some("251231235959Z")), ("260101000001Z", Some("270101000000Z")), ("250101000000Z", None)]
+    {
+        assert_eq!(age(vec![list(dates)(&[])]), (None, None), "{dates:?}");
+        check(Guest::milan(), |guest| guest.lists.push(list(dates)(&[&[1, 0, 1]])), "snp.chain.revoked");
+    }
+    // and a chain that is kept gets older with its list
+    let kept = Guest::milan().with(|guest| guest.lists.push(until(Some("260201000000Z"))(&[])));
+    let kept = kept.verify().unwrap();
+    let later = |days: i64| kept.verified_vek().crl_age_days(UnixTime(NOW.seconds() + days * 86_400));
+    assert_eq!((later(1), later(31), later(32)), (Some(10), Some(40), None));
+}
+
+#[test]
+fn a_key_whose_time_is_over_needs_no_issuer_to_be_refused() {
+    for (dates, code) in [("251231235959Z", "snp.chain.expired"), ("260101000000Z", "snp.chain.issuer_missing")] {
+        let guest = Guest::milan().with(|guest| guest.vek.not_after = dates);
+        let nobody: [&[u8]; 0] = [];
+        let refused = verify_chain(&guest.vek.sign(Rsa::ask()), &nobody, &Roots::new(), NOW).unwrap_err();
+        assert_eq!(refused.code(), code);
+    }
 }
 
 #[test]

@@ -223,11 +223,16 @@ fn extensions_are_read_strictly() {
         (Product::Turin, VCEK, "3.9", None),
         (Product::Milan, VCEK, "3.4", Some(integer(1))),
         (Product::Milan, VCEK, "3.7", Some(integer(1))),
-        // hwID: raw bytes of the product's width
+        // hwID: raw bytes of the product's width, or an OCTET STRING of exactly these
         (Product::Milan, VCEK, "4", None),
         (Product::Milan, VCEK, "4", Some(chip_id(Product::Milan)[..8].to_vec())),
         (Product::Turin, VCEK, "4", Some(chip_id(Product::Turin).to_vec())),
-        (Product::Milan, VCEK, "4", Some(der(4, &chip_id(Product::Milan)))),
+        (Product::Milan, VCEK, "4", Some(der(4, &chip_id(Product::Milan)[..63]))),
+        (Product::Milan, VCEK, "4", Some(der(2, &chip_id(Product::Milan)))),
+        (Product::Milan, VCEK, "4", Some([der(4, &chip_id(Product::Milan)), vec![0]].concat())),
+        (Product::Milan, VCEK, "4", Some([&[4, 0x81, 64][..], &chip_id(Product::Milan)].concat())),
+        (Product::Milan, VCEK, "4", Some(der(4, &der(4, &chip_id(Product::Milan))))),
+        (Product::Turin, VCEK, "4", Some(der(4, &chip_id(Product::Turin)))),
         // cspID
         (Product::Milan, VLEK, "5", None),
         (Product::Milan, VLEK, "5", Some(der(0x16, b""))),
@@ -241,6 +246,18 @@ fn extensions_are_read_strictly() {
         };
         let guest = Guest::new(*product, *kind).with(spoil);
         assert_eq!(guest.code(), "snp.vek.malformed", "{product} .{last} {value:x?}");
+    }
+}
+
+#[test]
+fn a_chip_id_may_stand_in_an_octet_string() {
+    for product in Product::ALL {
+        let id = chip_id(product)[..product.chip_id_bytes()].to_vec();
+        let wrapped = |guest: &mut Guest| guest.vek.extension(&arc("4")).value = der(4, &id);
+        let guest = Guest::new(product, VCEK).with(wrapped);
+        assert_eq!(guest.verify().unwrap().vek().chip_id.as_deref(), Some(&id[..]), "{product}");
+        let other = |guest: &mut Guest| guest.vek.extension(&arc("4")).value[3] ^= 1;
+        check(guest, other, "snp.chip_id.mismatch");
     }
 }
 

@@ -268,11 +268,16 @@ impl Certificate {
 
 /// A revocation list of `issuer` with these serial numbers.
 pub(crate) fn revocation_list(issuer: &str, serials: &[&[u8]], by: &Rsa) -> Vec<u8> {
+    dated_list(issuer, serials, by, ("240101000000Z", Some("350101000000Z")))
+}
+
+/// The same of other dates: `thisUpdate`, `nextUpdate`.
+pub(crate) fn dated_list(issuer: &str, serials: &[&[u8]], by: &Rsa, dates: (&str, Option<&str>)) -> Vec<u8> {
     let time = |text: &str| der(0x17, text.as_bytes());
     let entries: Vec<Vec<u8>> =
         serials.iter().map(|serial| sequence(&[der(2, serial), time("240101000000Z")])).collect();
-    let mut parts =
-        vec![der(2, &[1]), pss(SHA384, 48, true), name(issuer), time("240101000000Z"), time("350101000000Z")];
+    let mut parts = vec![der(2, &[1]), pss(SHA384, 48, true), name(issuer), time(dates.0)];
+    parts.extend(dates.1.map(time));
     if !entries.is_empty() {
         parts.push(sequence(&entries));
     }

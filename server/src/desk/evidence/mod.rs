@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use holdfast_appraisal::decision::{InventoryAnswer, Listing, VerifiedItem};
-use holdfast_appraisal::facts::{FactId, Shape, Subject, TdxFact, owner_digest, owner_marks};
+use holdfast_appraisal::facts::{FactId, Shape, SnpFact, Subject, TdxFact, owner_digest, owner_marks};
 use holdfast_appraisal::{Facts, Ownership};
 use holdfast_evidence::azure::{AzureClaims, AzureMachine, VerifiedHardware};
 use holdfast_evidence::gcp::GcpClaims;
@@ -31,6 +31,11 @@ pub use refused::EvidenceRefused;
 pub(super) use verify::{Asking, look_at};
 
 use crate::store::{ClockReading, Mark, Sha256};
+
+/// Facts that time changes, and no machine: they are no part of who it is, or every decision would differ from
+/// yesterday's.
+const OF_THE_MOMENT: [FactId; 3] =
+    [FactId::Tdx(TdxFact::TcbAge), FactId::Snp(SnpFact::CrlChecked), FactId::Snp(SnpFact::CrlAge)];
 
 /// One verified item of an attestation.
 #[derive(Debug)]
@@ -186,9 +191,8 @@ impl VerifiedEvidence {
             return tpm::explain(verified.claims());
         }
         let mut shown = Map::new();
-        // How old a TCB is today is no part of who the machine is: every decision would differ from yesterday's.
         let facts = self.facts(&BTreeSet::new());
-        for (id, fact) in facts.iter().filter(|(id, _)| *id != FactId::Tdx(TdxFact::TcbAge)) {
+        for (id, fact) in facts.iter().filter(|(id, _)| !OF_THE_MOMENT.contains(id)) {
             let values: Vec<String> = fact.values.iter().map(ToString::to_string).collect();
             shown.insert(id.to_string(), json!({ "values": values, "provenance": fact.provenance.as_str() }));
         }
@@ -205,4 +209,20 @@ fn azure_description(machine: &AzureMachine) -> String {
     };
     let id = machine.runtime_data().map(|data| data.configuration.vm_unique_id.as_str()).unwrap_or_default();
     format!("Azure machine {id} on {hardware}")
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_appraisal::facts::registry;
+
+    use super::*;
+
+    #[test]
+    fn what_time_alone_changes_is_no_part_of_who_a_machine_is() {
+        let ages: Vec<FactId> = registry().filter(|fact| fact.name.ends_with("age_days")).map(|fact| fact.id).collect();
+        assert!(ages.len() >= 2, "{ages:?}");
+        assert!(ages.iter().all(|age| OF_THE_MOMENT.contains(age)), "{ages:?}");
+        // a list goes out of its dates without the machine's doing
+        assert!(OF_THE_MOMENT.contains(&FactId::Snp(SnpFact::CrlChecked)));
+    }
 }

@@ -6,133 +6,16 @@
     reason = "a test reads files and fails by panicking"
 )]
 
+mod certificates;
+mod line;
 #[allow(dead_code, reason = "the inspection of TPMs uses all of it")]
+#[path = "../machine/mod.rs"]
 mod machine;
 
-use std::path::{Path, PathBuf};
-
-use holdfast_policy::cli::{self, Cli};
 use holdfast_policy::exit::Exit;
-use machine::{inspect, result_of, vectors};
+use line::{Run, TODAY, cvm, milan, runs};
+use machine::result_of;
 use serde_json::Value;
-
-const TODAY: &str = "2026-11-21T00:00:00Z";
-const VLEK_DAY: &str = "2025-06-01T00:00:00Z";
-
-/// Report, file of the key's certificate, moment at which it is good.
-const REPORTS: [(&str, &str, &str); 7] = [
-    ("snp-milan/azure-aci-v3/report.bin", "vcek.pem", TODAY),
-    ("snp-milan/trustee-v2/report.bin", "vcek.der", TODAY),
-    ("snp-milan/virtee-v2/report.bin", "vcek.der", TODAY),
-    ("snp-genoa/azure-aci-v3/report.bin", "vcek.pem", TODAY),
-    ("snp-genoa/configfs-tsm-v3/outblob.bin", "auxblob.bin", TODAY),
-    ("snp-turin/azure-aci-v5/report.bin", "vcek.pem", TODAY),
-    ("snp-milan-vlek-aws/report.bin", "vlek.der", VLEK_DAY),
-];
-
-/// One command line, on copies so that a test may spoil them.
-struct Run {
-    folder: tempfile::TempDir,
-    flags: Vec<(String, String)>,
-}
-
-fn cvm() -> Option<PathBuf> {
-    vectors().map(|folder| folder.join("cvm"))
-}
-
-/// The complete command line for each real report.
-fn runs() -> Vec<Run> {
-    let Some(cvm) = cvm() else { return Vec::new() };
-    REPORTS.iter().map(|(report, vek, at)| Run::new(&cvm, report, vek, at)).collect()
-}
-
-fn milan() -> Option<Run> {
-    runs().into_iter().next()
-}
-
-impl Run {
-    fn new(cvm: &Path, report: &str, vek: &str, at: &str) -> Self {
-        let (folder, report) = (tempfile::tempdir().unwrap(), cvm.join(report));
-        let bytes = std::fs::read(&report).unwrap();
-        std::fs::write(folder.path().join("report"), &bytes).unwrap();
-        std::fs::copy(report.parent().unwrap().join(vek), folder.path().join("vek")).unwrap();
-        let run = Self { folder, flags: Vec::new() };
-        run.with_file("--report", "report")
-            .with_file("--vek", "vek")
-            .with("--roots", &cvm.join("roots").to_string_lossy())
-            .with("--nonce", &hex(&bytes[0x50..0x90]))
-            .with("--at", at)
-    }
-
-    fn path(&self, file: &str) -> PathBuf {
-        self.folder.path().join(file)
-    }
-
-    fn with(mut self, flag: &str, value: &str) -> Self {
-        self.flags.retain(|(known, _)| known != flag);
-        self.flags.push((flag.to_owned(), value.to_owned()));
-        self
-    }
-
-    fn with_file(self, flag: &str, file: &str) -> Self {
-        let path = self.path(file).to_string_lossy().into_owned();
-        self.with(flag, &path)
-    }
-
-    fn without(mut self, flag: &str) -> Self {
-        self.flags.retain(|(known, _)| known != flag);
-        self
-    }
-
-    fn write(self, file: &str, bytes: &[u8]) -> Self {
-        std::fs::write(self.path(file), bytes).unwrap();
-        self
-    }
-
-    fn change(self, file: &str, change: impl FnOnce(&mut Vec<u8>)) -> Self {
-        let mut bytes = std::fs::read(self.path(file)).unwrap();
-        change(&mut bytes);
-        self.write(file, &bytes)
-    }
-
-    fn arguments(&self, more: &[&str]) -> Vec<String> {
-        let flags = self.flags.iter().flat_map(|(flag, value)| [flag.clone(), value.clone()]);
-        std::iter::once("snp".to_owned()).chain(flags).chain(more.iter().map(|more| (*more).to_owned())).collect()
-    }
-
-    fn run(&self) -> (Exit, Value) {
-        inspect(&self.arguments(&[]))
-    }
-
-    #[track_caller]
-    fn verified(&self) -> Value {
-        let (exit, report) = self.run();
-        assert_eq!((exit, report["verdict"].as_str()), (Exit::Yes, Some("verified")), "{report:#}");
-        report
-    }
-
-    #[track_caller]
-    fn refused(&self, code: &str) -> Value {
-        let (exit, report) = self.run();
-        let found = (exit, report["code"].as_str(), report["verdict"].as_str());
-        assert_eq!(found, (Exit::Refused, Some(code), Some("refused")), "{report:#}");
-        assert!(report["facts"].as_object().unwrap().is_empty(), "nothing is a fact after a refusal");
-        report
-    }
-
-    #[track_caller]
-    fn incomplete(&self, missing: &str) -> Value {
-        let (exit, report) = self.run();
-        assert_eq!((exit, report["verdict"].as_str()), (Exit::Incomplete, Some("incomplete")), "{report:#}");
-        assert_eq!(report["detail"].as_str(), Some(format!("not asked: {missing}").as_str()));
-        assert_eq!(inspect(&self.arguments(&["--allow-incomplete"])).0, Exit::Yes);
-        report
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
 
 #[test]
 fn every_real_report_is_verified_with_its_certificates() {
@@ -179,45 +62,6 @@ fn a_vlek_of_last_year_is_refused_today_and_verified_in_its_time() {
 }
 
 #[test]
-fn a_root_that_comes_along_is_known_by_its_fingerprint() {
-    let (Some(run), Some(cvm)) = (milan(), cvm()) else { return };
-    let read = |name: &str| std::fs::read(cvm.join("roots").join(name)).unwrap();
-    let run = run.without("--roots").write("ask", &read("amd-milan-ask.der")).write("ark", &read("amd-milan-ark.der"));
-    // nobody is trusted, nobody claims to be
-    run.incomplete("chain");
-    let ask = run.with_file("--chain", "ask");
-    ask.incomplete("chain");
-    let both = |run: &Run| {
-        let ark = run.path("ark").to_string_lossy().into_owned();
-        inspect(&run.arguments(&["--chain", &ark]))
-    };
-    let (exit, report) = both(&ask);
-    assert_eq!((exit, report["verdict"].as_str()), (Exit::Yes, Some("verified")), "{report:#}");
-    assert_eq!(report["facts"]["snp.class"]["value"], "firmware", "by its fingerprint");
-    // one bit of the root, and it is nobody's
-    let changed = ask.change("ark", |bytes| *bytes.last_mut().unwrap() ^= 1);
-    let (exit, report) = both(&changed);
-    assert_eq!((exit, report["code"].as_str()), (Exit::Refused, Some("snp.chain.untrusted")));
-    // the root of another product
-    let genoa = changed.write("ark", &read("amd-genoa-ark.der"));
-    assert_eq!(both(&genoa).1["code"].as_str(), Some("snp.chain.untrusted"));
-}
-
-#[test]
-fn a_root_without_a_fingerprint_of_ours_counts_as_it_is_said() {
-    let (Some(run), Some(cvm)) = (milan(), cvm()) else { return };
-    let read = |name: &str| std::fs::read(cvm.join("roots").join(name)).unwrap();
-    // a root alone, and no intermediate: nobody can say who issued the certificate
-    let run = run.write("roots", &read("amd-milan-ark.der")).with_file("--roots", "roots");
-    run.incomplete("chain");
-    let run = run.write("ask", &read("amd-milan-asvk.der")).with_file("--chain", "ask");
-    run.refused("snp.chain.issuer_missing");
-    let run = run.write("ask", &read("amd-milan-ask.der"));
-    let report = run.with("--root-class", "simulated").verified();
-    assert_eq!(report["facts"]["snp.class"]["value"], "firmware", "the fingerprint is the better word");
-}
-
-#[test]
 fn nonce_and_binding_are_each_the_callers_data() {
     let Some(cvm) = cvm() else { return };
     // 32 bytes and zeros
@@ -233,8 +77,9 @@ fn nonce_and_binding_are_each_the_callers_data() {
         let report = run.with("--nonce", nonce).with("--binding", binding).refused("snp.report.data");
         (result_of(&report, "nonce").to_owned(), result_of(&report, "binding").to_owned())
     };
-    assert_eq!(other("00", data), ("failed".to_owned(), "passed".to_owned()));
-    assert_eq!(other(data, "00"), ("passed".to_owned(), "failed".to_owned()));
+    let wrong = "5a".repeat(16);
+    assert_eq!(other(&wrong, data), ("failed".to_owned(), "passed".to_owned()));
+    assert_eq!(other(data, &wrong), ("passed".to_owned(), "failed".to_owned()));
     assert_eq!(other(&data[..62], data).0, "failed", "a prefix with more behind it");
     assert_eq!(other(&format!("{data}{}", "00".repeat(33)), data).0, "failed", "more than there can be");
     let run = Run::new(&cvm, "snp-milan/trustee-v2/report.bin", "vcek.der", TODAY);
@@ -259,16 +104,11 @@ fn pem_and_der_are_the_same() {
 #[test]
 fn made_up_certificates_are_refused() {
     let Some(cvm) = cvm() else { return };
-    for (file, code) in [
-        ("NEG-vcek-hwid-legacy-encoding.der", "snp.tcb.certificate_mismatch"),
-        ("NEG-vcek-hwid-new-encoding.der", "snp.vek.malformed"),
-    ] {
+    for file in ["NEG-vcek-hwid-legacy-encoding.der", "NEG-vcek-hwid-new-encoding.der"] {
         let run = Run::new(&cvm, "snp-milan/trustee-v2/report.bin", file, TODAY);
-        let report = run.refused(code);
-        if code != "snp.vek.malformed" {
-            for check in ["chip_id", "chain", "signature"] {
-                assert_eq!(result_of(&report, check), "failed", "{file}: {check}");
-            }
+        let report = run.refused("snp.tcb.certificate_mismatch");
+        for check in ["chip_id", "chain", "signature"] {
+            assert_eq!(result_of(&report, check), "failed", "{file}: {check}");
         }
     }
 }
@@ -350,15 +190,29 @@ fn a_policy_judges_the_facts() {
 #[test]
 fn a_file_that_is_not_there_is_usage() {
     let Some(run) = milan() else { return };
-    let parse = |run: &Run| {
-        use clap::Parser as _;
-        let start = ["holdfast-policy", "inspect"].map(str::to_owned);
-        let cli = Cli::try_parse_from(start.into_iter().chain(run.arguments(&[]))).unwrap();
-        cli::run(&cli, &mut Vec::new())
-    };
     let run = run.with("--crl", "/nonexistent/crl");
-    assert!(parse(&run).is_err());
+    run.usage("cannot read /nonexistent/crl");
     let run = run.write("crl", b"no list").with_file("--crl", "crl");
-    assert!(parse(&run).is_err());
-    assert!(parse(&run.without("--crl").with("--report", "/nonexistent/report")).is_err());
+    run.usage("revocation list in ");
+    run.without("--crl").with("--report", "/nonexistent/report").usage("cannot read /nonexistent/report");
+}
+
+/// A report's data is padded with zeros: one that answers nobody is met by any number of them.
+#[test]
+fn an_expectation_that_says_next_to_nothing_is_usage() {
+    for flag in ["--nonce", "--binding"] {
+        for (value, reason) in [
+            ("00", "expected at least 16"),
+            (&"5a".repeat(15), "expected at least 16"),
+            (&"00".repeat(16), "zeros alone"),
+            (&"00".repeat(63), "zeros alone"),
+        ] {
+            // a report whose data is zeros
+            let Some(run) = milan() else { return };
+            run.without("--nonce").with(flag, value).usage(reason);
+        }
+    }
+    // all of them written out is what that report says
+    let Some(run) = milan() else { return };
+    run.with("--nonce", &"00".repeat(64)).verified();
 }
