@@ -106,7 +106,7 @@ fn a_pck_chain_without_a_trusted_root_is_refused() {
     let mut endorsements = td.endorsements();
     endorsements.roots = stranger.roots();
     assert_eq!(verify_quote(&td.quote(), &endorsements, td.now).unwrap_err().code(), "tdx.pck.untrusted");
-    endorsements.roots = std::sync::Arc::default();
+    endorsements.roots = Arc::default();
     assert_eq!(verify_quote(&td.quote(), &endorsements, td.now).unwrap_err().code(), "tdx.pck.untrusted");
 }
 
