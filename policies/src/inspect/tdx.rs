@@ -143,6 +143,7 @@ impl InspectTdx {
             roots,
             collateral: KnownCollateral::Checked(Arc::new(collateral)),
             service_tds: self.service_td.clone(),
+            pck: None,
         };
         // the verifier's own way through all of it: what it does not say is no fact
         let verified = checks.note("verify", verify_quote(bytes, &endorsements, now));

@@ -40,13 +40,14 @@ impl Endorser {
         asker: Asker,
     ) -> Result<TdxEndorsements, EndorseFault> {
         let roots = self.0.trust.roots(serves);
-        let collateral = match pck_chain(quote, &roots, clock::now()) {
-            Ok(pck) => self.collateral(&roots, &pck, asker).await?,
-            // The verifier says by its own check what is wrong with it.
-            Err(_) => None,
+        // Where there is none, the verifier says by its own check what is wrong with it.
+        let pck = pck_chain(quote, &roots, clock::now()).ok().map(Arc::new);
+        let collateral = match &pck {
+            Some(pck) => self.collateral(&roots, pck, asker).await?,
+            None => None,
         };
         let collateral = collateral.map_or(KnownCollateral::None, KnownCollateral::Checked);
-        Ok(TdxEndorsements { roots, collateral, ..TdxEndorsements::default() })
+        Ok(TdxEndorsements { roots, collateral, pck, ..TdxEndorsements::default() })
     }
 
     async fn collateral(

@@ -16,8 +16,8 @@ use holdfast_evidence::tpm::{
 use holdfast_evidence::{Challenge, ClaimedKey, Evidence as _, Purpose, SealRing, crypto};
 use holdfast_identity::TrustDomain;
 use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_ASN1, EcdsaKeyPair, KeyPair as _, UnparsedPublicKey};
 
+use crate::floor;
 use crate::pki::{Ca, NOW, trusting};
 use crate::report::{Row, paired};
 use crate::virtual_tpm::{Event, VirtualTpm};
@@ -123,8 +123,13 @@ impl Stage {
 
 /// The policy that exactly the virtual firmware's boot meets.
 pub fn policy_text() -> String {
+    boot_of(POLICY)
+}
+
+/// `policy` with the images that the virtual firmware boots.
+pub fn boot_of(policy: &str) -> String {
     let image = |bytes: &[u8]| hex::encode(crypto::sha256(&[bytes]));
-    POLICY
+    policy
         .replace("SHIM", &image(b"shim image"))
         .replace("GRUB", &image(b"grub image"))
         .replace("KERNEL", &image(b"kernel image"))
@@ -144,19 +149,12 @@ pub fn measure() -> anyhow::Result<Vec<Row>> {
     let stage = Stage::new()?;
     let none = TpmEndorsements::default();
     let log = stage.tpm.firmware.log();
-    let passes = {
-        let log = log.clone();
-        move || {
-            for _ in 0..2 {
-                black_box(ring::digest::digest(&ring::digest::SHA256, black_box(&log)));
-            }
-        }
-    };
+    let mut passes = floor::passes(2, log.clone());
 
     let enrolment = stage.answered(stage.invite()?, Purpose::Enrol)?;
     let known = stage.judge(&enrolment, &none)?;
     // Certificate chain (one below the root), quote, certification.
-    let mut three = verifications(3);
+    let mut three = floor::p256(3, 145);
     let (value, floor) = paired(
         || {
             black_box(stage.invite().expect("invited"));
@@ -173,7 +171,7 @@ pub fn measure() -> anyhow::Result<Vec<Row>> {
     )];
 
     let renewal = stage.renewal(known.clone(), None)?;
-    let mut one = verifications(1);
+    let mut one = floor::p256(1, 145);
     let (value, floor) = paired(
         || drop(black_box(stage.judge(&renewal, &none).expect("admitted"))),
         || {
@@ -191,7 +189,7 @@ pub fn measure() -> anyhow::Result<Vec<Row>> {
         holdfast_evidence::tpm::ReplayedLog::load(&log, Bank::Sha256, stage.wanted(None).selection.pcrs)?;
     let kept = TpmEndorsements { known_log: KnownLog::Replayed(Arc::new(evidence_log)), ..TpmEndorsements::default() };
     let unchanged = stage.renewal(known, Some(crypto::sha256(&[&log])))?;
-    let mut one = verifications(1);
+    let mut one = floor::p256(1, 145);
     let (value, floor) = paired(|| drop(black_box(stage.judge(&unchanged, &kept).expect("admitted"))), &mut one);
     rows.push(
         Row::new("appraise_reattest_unchanged", value, "us")
@@ -200,21 +198,4 @@ pub fn measure() -> anyhow::Result<Vec<Row>> {
     );
     drop(stage.ca);
     Ok(rows)
-}
-
-/// `count` P-256 verifications by ring.
-pub fn verifications(count: usize) -> impl FnMut() {
-    let rng = SystemRandom::new();
-    let algorithm = &ring::signature::ECDSA_P256_SHA256_ASN1_SIGNING;
-    let pkcs8 = EcdsaKeyPair::generate_pkcs8(algorithm, &rng).expect("a key");
-    let pair = EcdsaKeyPair::from_pkcs8(algorithm, pkcs8.as_ref(), &rng).expect("a key");
-    let message = [7; 145];
-    let signature = pair.sign(&rng, &message).expect("a signature");
-    let point = pair.public_key().as_ref().to_vec();
-    move || {
-        for _ in 0..count {
-            let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, black_box(&point));
-            black_box(key.verify(&message, signature.as_ref())).expect("valid");
-        }
-    }
 }

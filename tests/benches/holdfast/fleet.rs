@@ -8,21 +8,22 @@ use std::time::Instant;
 use anyhow::Context as _;
 use futures_util::StreamExt as _;
 use holdfast_evidence::crypto;
+use holdfast_evidence::tpm::Ask;
 use holdfast_identity::TrustDomain;
 use holdfast_protocol::agent as wire;
 use holdfast_tests::{Programs, Server, WorkDir};
 
 use crate::appraise::{fill, policy_text};
-use crate::link::Link;
+use crate::link::{Answer, Link};
 use crate::pki::Ca;
 use crate::processes::{cpu_seconds, rss_mb};
 use crate::report::{Row, load, percentile};
 use crate::virtual_tpm::VirtualTpm;
 
-const DOMAIN: &str = "bench.test";
+pub const DOMAIN: &str = "bench.test";
 const MACHINES: usize = 2000;
 /// Machines under way at the same time.
-const AT_ONCE: usize = 16;
+pub const AT_ONCE: usize = 16;
 /// Re-attestations of each machine on its open connection.
 const RENEWALS: usize = 2;
 /// All machines come from one address, which strangers' limits would slow down.
@@ -116,9 +117,9 @@ impl At {
         let (_connected, _) = at.each(nodes, AT_ONCE, |at, node| Box::pin(at.sync(node))).await?;
         let each = (rss_mb(at.pid)? - alone) * 1e3 / MACHINES as f64;
         let mut rows =
-            enrolled.rows("enrol", "begin and complete on a new connection, log of 50 events, SVID issued", "");
-        rows.extend(renewed.rows("reattest", "on an open connection, log known by its digest", "; aim 1 ms"));
-        rows.extend(renewed_anew.rows("reattest_new_connection", "mutual TLS, begin, complete", "; aim 1.5 ms"));
+            enrolled.both("enrol", "begin and complete on a new connection, log of 50 events, SVID issued", "");
+        rows.extend(renewed.both("reattest", "on an open connection, log known by its digest", "; aim 1 ms"));
+        rows.extend(renewed_anew.both("reattest_new_connection", "mutual TLS, begin, complete", "; aim 1.5 ms"));
         rows.push(weight);
         rows.push(
             Row::new("rss_per_connected_agent", each, "kB").note(format!(
@@ -129,12 +130,12 @@ impl At {
     }
 
     /// Does `job` for each node, some at a time.
-    pub async fn each(
+    pub async fn each<N: Send + 'static>(
         self: &Arc<Self>,
-        nodes: Vec<Node>,
+        nodes: Vec<N>,
         at_once: usize,
-        job: fn(Arc<Self>, Node) -> Job,
-    ) -> anyhow::Result<(Vec<Node>, Measured)> {
+        job: fn(Arc<Self>, N) -> Job<N>,
+    ) -> anyhow::Result<(Vec<N>, Measured)> {
         let (from, cpu) = (Instant::now(), cpu_seconds(self.pid)?);
         let results: Vec<_> = futures_util::stream::iter(nodes)
             .map(|node| {
@@ -160,8 +161,7 @@ impl At {
 
     pub async fn enrol(self: Arc<Self>, mut node: Node) -> anyhow::Result<Node> {
         let link = Link::open(self.address, None).await?;
-        let material = node.tpm.material().encode();
-        let admitted: wire::Admitted = link.attest(&mut node.tpm, Some(material), &self.domain).await?;
+        let admitted = self.attest(&link, &mut node.tpm, true).await?;
         node.chain = admitted.certificate_chain;
         Ok(node)
     }
@@ -179,31 +179,50 @@ impl At {
 
     async fn renew(self: Arc<Self>, mut node: Node) -> anyhow::Result<Node> {
         let link = node.link.as_ref().context("not connected")?;
-        link.attest(&mut node.tpm, None, &self.domain).await?;
+        self.attest(link, &mut node.tpm, false).await?;
         Ok(node)
+    }
+
+    /// One attestation; `is_new` says that the machine has no connection of its own.
+    pub async fn attest(&self, link: &Link, tpm: &mut VirtualTpm, is_new: bool) -> anyhow::Result<wire::Admitted> {
+        let material = is_new.then(|| tpm.material().encode());
+        link.attest("tpm", material, |begun| {
+            tpm.clock.clock += 1;
+            let item = tpm.answer(&Ask::parse(&begun.ask)?, &begun.nonce, &self.domain).encode();
+            Ok(Answer { node_key_spki: tpm.node_key.spki(), csr: Vec::new(), item })
+        })
+        .await
     }
 }
 
-pub type Job = std::pin::Pin<Box<dyn Future<Output = anyhow::Result<Node>> + Send>>;
+pub type Job<N> = std::pin::Pin<Box<dyn Future<Output = anyhow::Result<N>> + Send>>;
 
 impl Measured {
-    fn add(&mut self, other: Self) {
+    pub fn add(&mut self, other: Self) {
         self.seconds += other.seconds;
         self.cpu_seconds += other.cpu_seconds;
         self.latencies.extend(other.latencies);
     }
 
-    fn rows(mut self, name: &str, what: &str, aim: &str) -> Vec<Row> {
+    /// Milliseconds of the server's process for each.
+    pub fn server_cpu(&self) -> f64 {
+        self.cpu_seconds * 1e3 / self.latencies.len() as f64
+    }
+
+    /// How many a second.
+    pub fn rate(&mut self, name: &str, what: &str, machines: usize) -> Row {
         let count = self.latencies.len() as f64;
         let (p50, p99) = (percentile(&mut self.latencies, 0.5), percentile(&mut self.latencies, 0.99));
-        let cpu = self.cpu_seconds * 1e3 / count;
-        let rate = Row::new(name, count / self.seconds, "per s").note(format!(
-            "{what}; {count} by {MACHINES} machines, {AT_ONCE} at once; p50 {p50:.1} ms, p99 {p99:.1} ms; generator on the \
+        Row::new(name, count / self.seconds, "per s").note(format!(
+            "{what}; {count} by {machines} machines, {AT_ONCE} at once; p50 {p50:.1} ms, p99 {p99:.1} ms; generator on the \
              same cores; {}",
             load()
-        ));
-        let cost = Row::new(&format!("{name}_server_cpu"), cpu, "ms")
+        ))
+    }
+
+    fn both(mut self, name: &str, what: &str, aim: &str) -> Vec<Row> {
+        let cost = Row::new(&format!("{name}_server_cpu"), self.server_cpu(), "ms")
             .note(format!("user and system time of the server's process for each{aim}"));
-        vec![rate, cost]
+        vec![self.rate(name, what, MACHINES), cost]
     }
 }

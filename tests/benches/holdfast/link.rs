@@ -4,8 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use holdfast_evidence::tpm::Ask;
-use holdfast_identity::TrustDomain;
 use holdfast_protocol::agent as wire;
 use holdfast_protocol::agent::complete_request::Part;
 use holdfast_protocol::agent::complete_response::Outcome;
@@ -20,10 +18,24 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::agent_stubs::attestation_client::AttestationClient;
 use crate::agent_stubs::node_client::NodeClient;
-use crate::virtual_tpm::VirtualTpm;
 
 /// Bytes of one message of an answer.
 const CHUNK_BYTES: usize = 64 << 10;
+
+/// What is asked of a machine.
+pub struct Begun {
+    /// In the words of its kind.
+    pub ask: Vec<u8>,
+    pub nonce: [u8; 32],
+}
+
+/// What a machine says.
+pub struct Answer {
+    pub node_key_spki: Vec<u8>,
+    /// Empty where the key is proven otherwise.
+    pub csr: Vec<u8>,
+    pub item: Vec<u8>,
+}
 
 /// One connection. Dropping it closes it.
 pub struct Link {
@@ -47,27 +59,27 @@ impl Link {
         Ok(Self { channel })
     }
 
-    /// Begin and complete. `material` is what the machine says about itself; nothing on its own connection.
+    /// Begin and complete, with one item of evidence. `material` is what the machine says about itself; nothing on its own
+    /// connection.
     pub async fn attest(
         &self,
-        tpm: &mut VirtualTpm,
+        kind: &str,
         material: Option<Vec<u8>>,
-        domain: &TrustDomain,
+        answer: impl FnOnce(&Begun) -> anyhow::Result<Answer>,
     ) -> anyhow::Result<wire::Admitted> {
-        let materials = material.map(|material| wire::IdentityMaterial { kind: "tpm".to_owned(), material });
+        let materials = material.map(|material| wire::IdentityMaterial { kind: kind.to_owned(), material });
         let request =
             wire::BeginRequest { materials: materials.into_iter().collect(), agent_version: "bench".to_owned() };
         let mut client = AttestationClient::new(self.channel.clone());
         let begun = client.begin(request).await?.into_inner();
-        let ask = Ask::parse(&begun.asks.first().context("nothing is asked")?.ask)?;
+        let ask = begun.asks.into_iter().next().context("nothing is asked")?.ask;
         let nonce = begun.nonce.as_slice().try_into().context("the nonce is not 32 bytes")?;
-        tpm.clock.clock += 1;
-        let item = tpm.answer(&ask, &nonce, domain).encode();
+        let Answer { node_key_spki, csr, item } = answer(&Begun { ask, nonce })?;
         let header = wire::AnswerHeader {
             seal: begun.seal,
-            node_key_spki: tpm.node_key.spki(),
-            csr: Vec::new(),
-            items: vec![wire::ItemHeader { kind: "tpm".to_owned(), length: u32::try_from(item.len())? }],
+            node_key_spki,
+            csr,
+            items: vec![wire::ItemHeader { kind: kind.to_owned(), length: u32::try_from(item.len())? }],
         };
         let mut parts = vec![Part::Header(header)];
         parts.extend(item.chunks(CHUNK_BYTES).map(|chunk| Part::Chunk(chunk.to_vec())));

@@ -15,7 +15,16 @@
 #[rustfmt::skip]
 mod agent_stubs;
 mod appraise;
+mod attest;
+mod azure;
+/// As the made-up Azure finds it.
+mod firmware {
+    pub(crate) use crate::virtual_tpm::Firmware;
+}
 mod fleet;
+mod floor;
+mod gcp;
+mod guests;
 #[path = "../../../crates/evidence/tests/nitro/hypervisor.rs"]
 #[allow(dead_code, reason = "the tests of documents use all of it")]
 mod hypervisor;
@@ -23,12 +32,16 @@ mod issue;
 mod link;
 mod machine;
 mod nitro;
+#[path = "../../../crates/evidence/tests/azure/paravisor.rs"]
+#[allow(dead_code, reason = "the tests of the verifier use all of it")]
+mod paravisor;
 #[path = "../../../crates/evidence/tests/pki/mod.rs"]
 mod pki;
 mod power;
 mod processes;
 mod report;
 mod snp;
+mod stage;
 mod tdx;
 #[path = "../../../crates/evidence/tests/virtual_tpm/mod.rs"]
 mod virtual_tpm;
@@ -36,8 +49,12 @@ mod virtual_tpm;
 use std::path::PathBuf;
 
 use clap::Parser;
+use holdfast_evidence::EvidenceKind;
 
 use report::Row;
+// The made-up Azure stands on the made-up AMD and Intel, by these names.
+use snp::guest;
+use tdx::td;
 
 #[derive(Parser)]
 struct Arguments {
@@ -57,8 +74,11 @@ type Measurement = fn() -> anyhow::Result<Vec<Row>>;
 const MEASUREMENTS: &[(&[&str], Measurement)] = &[
     (&["appraise_enrol", "appraise_reattest", "appraise_reattest_unchanged"], appraise::measure),
     (&["appraise_snp", "appraise_snp_reattest"], snp::measure),
-    (&["appraise_tdx", "appraise_tdx_reattest"], tdx::measure),
-    (&["appraise_nitro", "appraise_nitro_reattest"], nitro::measure),
+    (&["appraise_tdx", "appraise_tdx_reattest", "dcap_qvl_alone"], tdx::measure),
+    (&["appraise_nitro", "appraise_nitro_reattest"], nitro::enclaves),
+    (&["appraise_nitrotpm", "appraise_nitrotpm_reattest"], nitro::instances),
+    (&["appraise_azure", "appraise_azure_reattest"], azure::measure),
+    (&["appraise_gcp", "appraise_gcp_reattest"], gcp::measure),
     (&["issue_x509", "issue_x509_recorded"], issue::measure),
     (&["tpm_commands_enrol", "tpm_commands_reattest", "entry_to_svid_p99", "rss_agent"], machine::measure),
     (
@@ -74,6 +94,12 @@ const MEASUREMENTS: &[(&[&str], Measurement)] = &[
         ],
         fleet::measure,
     ),
+    (&["attest_snp", "reattest_snp"], || attest::measure(EvidenceKind::Snp, guests::snp)),
+    (&["attest_tdx", "reattest_tdx"], || attest::measure(EvidenceKind::Tdx, guests::tdx)),
+    (&["attest_nitro", "reattest_nitro"], || attest::measure(EvidenceKind::Nitro, guests::nitro)),
+    (&["attest_nitrotpm", "reattest_nitrotpm"], || attest::measure(EvidenceKind::NitroTpm, guests::nitrotpm)),
+    (&["attest_azure", "reattest_azure"], || attest::measure(EvidenceKind::Azure, guests::azure)),
+    (&["attest_gcp", "reattest_gcp"], || attest::measure(EvidenceKind::Gcp, guests::gcp)),
     (&["power_on_1000"], power::rack),
     (&["rss_server_10k_nodes"], power::fleet),
 ];

@@ -72,8 +72,7 @@ async fn until_admitted(at: Arc<At>, mut tpm: VirtualTpm) -> anyhow::Result<()> 
 
 async fn admitted(at: &At, tpm: &mut VirtualTpm) -> anyhow::Result<()> {
     let link = Link::open(at.address, None).await?;
-    let material = tpm.material().encode();
-    link.attest(tpm, Some(material), &at.domain).await?;
+    at.attest(&link, tpm, true).await?;
     Ok(())
 }
 

@@ -83,8 +83,9 @@ fn endorsements(spec: &AzureSpec) -> AzureEndorsements {
         roots: Arc::new(trusted(intel.root())),
         collateral: KnownCollateral::Fetched(Arc::new(collateral)),
         service_tds: Vec::new(),
+        pck: None,
     };
-    AzureEndorsements { roots: Arc::new(roots), snp, tdx }
+    AzureEndorsements { roots: Arc::new(roots), verified: Vec::new(), snp, tdx }
 }
 
 fn verify(running: &Running) -> Result<Verified<AzureClaims>, &'static str> {

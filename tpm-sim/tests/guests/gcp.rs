@@ -57,7 +57,8 @@ fn verify(running: &Running) -> Result<Verified<GcpClaims>, &'static str> {
     let mut roots = Roots::new();
     roots.add(Anchor::new(authority.root(), TrustClass::Simulated).unwrap());
     roots.add_intermediate(authority.intermediate()).unwrap();
-    evidence.verify(&GcpEndorsements { roots: Arc::new(roots) }, &binding, now()).map_err(|refusal| refusal.code())
+    let endorsements = GcpEndorsements { roots: Arc::new(roots), verified: Vec::new() };
+    evidence.verify(&endorsements, &binding, now()).map_err(|refusal| refusal.code())
 }
 
 #[test]

@@ -52,7 +52,7 @@ fn endorsements(spec: &TdxSpec) -> Result<TdxEndorsements, &'static str> {
     let ca = if spec.platform.ca == "platform" { PckCa::Platform } else { PckCa::Processor };
     let collateral = parts.collateral(PlatformKind { fmspc, ca }).map_err(|refusal| refusal.code())?;
     let collateral = KnownCollateral::Fetched(Arc::new(collateral));
-    Ok(TdxEndorsements { roots: Arc::new(roots), collateral, service_tds: Vec::new() })
+    Ok(TdxEndorsements { roots: Arc::new(roots), collateral, service_tds: Vec::new(), pck: None })
 }
 
 fn verify(spec: &TdxSpec) -> Result<Verified<TdxClaims>, &'static str> {

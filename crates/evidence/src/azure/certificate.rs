@@ -1,13 +1,15 @@
 //! The certificate that Microsoft gives to the attestation key of a virtual TPM: proof that the TPM is Azure's. On a
 //! confidential VM the hardware report vouches for the key already, and the certificate is one more word.
 
+use std::sync::Arc;
+
 use holdfast_identity::UnixTime;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::ParsedExtension;
 
 use super::error::Unverified;
 use crate::crypto::{PublicKey, sha256};
-use crate::x509::{ExpiredIssuers, PathRefused, RootIdentity, Roots, find_path, issuer};
+use crate::x509::{PathRefused, RootIdentity, Roots, VerifiedPath, issuer, verify_path};
 use crate::{Provenance, TrustClass};
 
 /// What Microsoft's certificates are for: tcg-kp-AIKCertificate, and the one that older ones have alone.
@@ -15,7 +17,7 @@ const AK_KEY_PURPOSES: [&str; 2] = ["2.23.133.8.3", "1.3.6.1.4.1.311.10.3.12"];
 /// Characters of a subject that are kept. Those seen have 45.
 const SUBJECT_CHARS_MAX: usize = 128;
 
-/// A certificate of an attestation key whose path holds. Made by [`verify_ak_certificate`] alone.
+/// A certificate of an attestation key whose path holds. Made by [`verify_ak_certificate`] and its like alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AkCertificate {
     /// Its common name: `2ede2d532aaf.ConfidentialVM.Azure.windows.net`. Empty if it has none that is plain text.
@@ -26,6 +28,8 @@ pub struct AkCertificate {
     pub root: RootIdentity,
     /// The earliest end of any certificate of the path.
     pub not_after: UnixTime,
+    /// The path: keep it for the next quote by this key.
+    pub path: Arc<VerifiedPath>,
 }
 
 impl AkCertificate {
@@ -51,7 +55,18 @@ pub fn verify_ak_certificate(
     roots: &Roots,
     now: UnixTime,
 ) -> Result<AkCertificate, Unverified> {
-    let (der, above) = certificates.split_first().ok_or(Unverified::CertificateMissing)?;
+    verify_certificate(certificates, ak, roots, &[], now)
+}
+
+/// The same with paths that were verified before.
+pub(super) fn verify_certificate(
+    certificates: &[&[u8]],
+    ak: &PublicKey,
+    roots: &Roots,
+    verified: &[Arc<VerifiedPath>],
+    now: UnixTime,
+) -> Result<AkCertificate, Unverified> {
+    let der = certificates.first().ok_or(Unverified::CertificateMissing)?;
     let leaf = leaf(der)?;
     if PublicKey::from_parsed(leaf.public_key()).as_ref() != Some(ak) {
         return Err(Unverified::KeyMismatch);
@@ -61,12 +76,13 @@ pub fn verify_ak_certificate(
     if !(not_before..=not_after).contains(&now_seconds) {
         return Err(Unverified::CertificateExpired { not_before, not_after, now: now_seconds });
     }
-    let path = find_path(&leaf, above, roots, ExpiredIssuers::Refused, now)?;
+    let path = verify_path(&leaf, certificates, roots, verified, now)?;
     Ok(AkCertificate {
         subject: subject(&leaf),
         sha256: sha256(&[der]),
-        root: path.anchor.identity(),
-        not_after: UnixTime(path.not_after),
+        root: path.root().clone(),
+        not_after: path.not_after(),
+        path,
     })
 }
 
@@ -81,7 +97,15 @@ pub fn verify_ak_certificate_if_any(
     roots: &Roots,
     now: UnixTime,
 ) -> Result<Option<AkCertificate>, Unverified> {
-    match verify_ak_certificate(certificates, ak, roots, now) {
+    if_any(verify_ak_certificate(certificates, ak, roots, now))
+}
+
+/// What is left of a certificate that is one more word.
+///
+/// # Errors
+/// As [`verify_ak_certificate_if_any`].
+pub(super) fn if_any(verified: Result<AkCertificate, Unverified>) -> Result<Option<AkCertificate>, Unverified> {
+    match verified {
         Ok(certificate) => Ok(Some(certificate)),
         Err(
             Unverified::CertificateMissing

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use holdfast_identity::UnixTime;
 
-use super::certificate::{AkCertificate, verify_ak_certificate, verify_ak_certificate_if_any};
+use super::certificate::{AkCertificate, if_any, verify_certificate};
 use super::checks;
 use super::claims::{AzureClaims, AzureMachine, VerifiedHardware};
 use super::error::Unverified;
@@ -22,7 +22,7 @@ use crate::key::ProvenKey;
 use crate::snp::{self, SnpEndorsements, SnpWants};
 use crate::tdx::{self, TdxEndorsements, TdxWants};
 use crate::tpm::{AttestationKey, KeyPlace, Public, QuoteAsked, SignedQuote};
-use crate::x509::Roots;
+use crate::x509::{Roots, VerifiedPath, path_id};
 
 /// An evidence item of kind `azure`, read to the last field inside its fields.
 #[derive(Clone, Debug)]
@@ -78,6 +78,8 @@ pub enum AzureWants {
 pub struct AzureEndorsements {
     /// The trusted roots and intermediates for certificates of attestation keys.
     pub roots: Arc<Roots>,
+    /// Paths of such certificates that were verified before.
+    pub verified: Vec<Arc<VerifiedPath>>,
     /// What SNP reports are verified with.
     pub snp: SnpEndorsements,
     /// What quotes of TDs are verified with.
@@ -101,6 +103,14 @@ impl<'a> AzureEvidence<'a> {
     #[must_use]
     pub fn runtime_data(&self) -> Option<&RuntimeData> {
         self.paravisor.as_ref().map(|paravisor| &paravisor.runtime_data)
+    }
+
+    /// Names the path above the attestation key's certificate, which may have been verified before; `None` where no
+    /// certificate came along.
+    #[must_use]
+    pub fn path_id(&self) -> Option<[u8; 32]> {
+        let certificates = self.item.ak_certificates.as_slice();
+        (!certificates.is_empty()).then(|| path_id(certificates))
     }
 
     /// Everything that can be said before anything is fetched: the key that the report names signed this binding, over
@@ -149,10 +159,10 @@ impl<'a> AzureEvidence<'a> {
         endorsements: &AzureEndorsements,
         now: UnixTime,
     ) -> Result<(AzureMachine, Option<AkCertificate>), Unverified> {
-        let (certificates, roots) = (&self.item.ak_certificates, &endorsements.roots);
+        let AzureEndorsements { roots, verified, .. } = endorsements;
+        let certificate = || verify_certificate(&self.item.ak_certificates, self.ak.key(), roots, verified, now);
         let Some(Paravisor { runtime_data, hardware, .. }) = &self.paravisor else {
-            let certificate = verify_ak_certificate(certificates, self.ak.key(), roots, now)?;
-            return Ok((AzureMachine::TrustedLaunch, Some(certificate)));
+            return Ok((AzureMachine::TrustedLaunch, Some(certificate()?)));
         };
         let hardware = match hardware {
             ClaimedHardware::Snp { report, certificates } => {
@@ -165,7 +175,7 @@ impl<'a> AzureEvidence<'a> {
                 VerifiedHardware::Tdx(Box::new(quote))
             }
         };
-        let certificate = verify_ak_certificate_if_any(certificates, self.ak.key(), roots, now)?;
+        let certificate = if_any(certificate())?;
         Ok((AzureMachine::Confidential { hardware, runtime_data: Box::new(runtime_data.clone()) }, certificate))
     }
 }

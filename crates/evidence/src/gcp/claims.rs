@@ -1,11 +1,13 @@
 //! What is known of an instance once its virtual TPM's quote is verified. Says nothing about admission.
 
+use std::sync::Arc;
+
 use holdfast_identity::UnixTime;
 
 use super::instance::Instance;
 use crate::key::ProvenKey;
 use crate::tpm::QuotedBoot;
-use crate::x509::RootIdentity;
+use crate::x509::{RootIdentity, VerifiedPath};
 use crate::{Provenance, TrustClass};
 
 /// Verified claims of a Google Cloud instance; worth something inside [`Verified`](crate::Verified) only.
@@ -17,6 +19,8 @@ pub struct GcpClaims {
     pub ak_spki_sha256: [u8; 32],
     /// What the quote proves.
     pub boot: QuotedBoot,
+    /// The path above the attestation key's certificate: keep it for the next quote of this instance.
+    pub path: Arc<VerifiedPath>,
     /// The root that the certificate ends at.
     pub root: RootIdentity,
     /// The node key.

@@ -16,7 +16,7 @@ use crate::crypto;
 use crate::error::Malformed;
 use crate::evidence::{Evidence, Verified};
 use crate::tpm::{AttestationKey, KeyPlace, Public, QuoteAsked, QuotedBoot};
-use crate::x509::Roots;
+use crate::x509::{Roots, VerifiedPath, path_id, verify_path};
 
 /// An evidence item of kind `gcp` with the digests that it commits to.
 #[derive(Clone, Debug)]
@@ -28,15 +28,20 @@ pub struct GcpEvidence<'a> {
     log_digest: Option<[u8; 32]>,
 }
 
-/// Nothing must be fetched: the certificate comes along, what is above it is imported.
+/// What may be at hand and saves work. Nothing must be fetched: the certificate comes along, what is above it is imported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GcpWants;
+pub struct GcpWants {
+    /// The path of this id, if it was verified before.
+    pub path: [u8; 32],
+}
 
 /// What the verifier brings.
 #[derive(Clone, Debug, Default)]
 pub struct GcpEndorsements {
     /// The trusted roots and intermediates.
     pub roots: Arc<Roots>,
+    /// Paths that were verified before.
+    pub verified: Vec<Arc<VerifiedPath>>,
 }
 
 impl<'a> GcpEvidence<'a> {
@@ -72,7 +77,7 @@ impl<'a> Evidence<'a> for GcpEvidence<'a> {
     }
 
     fn wants(&self) -> GcpWants {
-        GcpWants
+        GcpWants { path: path_id(&self.item.ak_certificates) }
     }
 
     fn verify(
@@ -91,10 +96,11 @@ impl<'a> Evidence<'a> for GcpEvidence<'a> {
         }
         let node_key = binding.proven_key().ok_or(Unverified::NodeKeyUnproven)?;
         let ak = AttestationKey::check(&self.ak)?;
-        let (der, above) = self.item.ak_certificates.split_first().ok_or(Unverified::CertificateMissing)?;
+        let certificates = self.item.ak_certificates.as_slice();
+        let der = certificates.first().ok_or(Unverified::CertificateMissing)?;
         let certificate = checks::leaf(der)?;
         checks::dates(&certificate, now)?;
-        let path = checks::chain(&certificate, above, &endorsements.roots, now)?;
+        let path = verify_path(&certificate, certificates, &endorsements.roots, &endorsements.verified, now)?;
         let instance = Instance::of(&certificate)?;
         checks::key(&certificate, self.ak.key())?;
         let asked = QuoteAsked { extra_data, selection };
@@ -104,9 +110,10 @@ impl<'a> Evidence<'a> for GcpEvidence<'a> {
             instance,
             ak_spki_sha256: self.ak_spki_sha256,
             boot,
-            root: path.anchor.identity(),
+            root: path.root().clone(),
             node_key,
-            not_after: UnixTime(path.not_after),
+            not_after: path.not_after(),
+            path,
         };
         Ok(Verified::new(binding, claims))
     }

@@ -7,6 +7,7 @@ use holdfast_identity::UnixTime;
 use super::error::Unverified;
 use super::pki::{self, BadCertificate, Certificate, Path};
 use super::quote::Quote;
+use super::signatures::{self, Proven};
 use crate::crypto::PublicKey;
 use crate::x509::{RootIdentity, Roots};
 
@@ -84,6 +85,8 @@ pub struct VerifiedPck {
     pub(super) leaf: Vec<u8>,
     pub(super) ca: Vec<u8>,
     pub(super) path: Path,
+    /// The signatures of the chain.
+    pub(super) proven: Proven,
 }
 
 impl VerifiedPck {
@@ -107,11 +110,18 @@ impl VerifiedPck {
 }
 
 /// Checks the certificates in a quote: leaf, CA, root, with their dates. Costs two signatures and needs no collateral;
-/// who fetches collateral for strangers asks this first. That the quote is the platform's own is not shown by it.
+/// who fetches collateral for strangers asks this first, and hands it on to the verification
+/// ([`TdxEndorsements::pck`](super::TdxEndorsements::pck)). That the quote is the platform's own is not shown by it.
 ///
 /// # Errors
 /// [`Unverified::Pck`], [`Unverified::PckExtension`].
 pub fn pck_chain(quote: &Quote<'_>, roots: &Roots, now: UnixTime) -> Result<VerifiedPck, Unverified> {
+    let (pck, proven) = signatures::scope(Proven::new(), || chain(quote, roots, now));
+    pck.map(|pck| VerifiedPck { proven, ..pck })
+}
+
+/// The same inside a scope of signatures, which remembers them.
+pub(super) fn chain(quote: &Quote<'_>, roots: &Roots, now: UnixTime) -> Result<VerifiedPck, Unverified> {
     let chain = pki::pem_chain(quote.pck_chain);
     let [leaf_der, ca_der, ..] = chain.as_slice() else {
         return Err(Unverified::Pck(BadCertificate::Missing));
@@ -120,7 +130,14 @@ pub fn pck_chain(quote: &Quote<'_>, roots: &Roots, now: UnixTime) -> Result<Veri
     let ca = Certificate::parse(ca_der).map_err(Unverified::Pck)?;
     let path = pki::path(&leaf, Some(&ca), roots, now).map_err(Unverified::Pck)?;
     let platform = platform(&leaf)?;
-    Ok(VerifiedPck { platform, key: leaf.key.clone(), leaf: leaf_der.clone(), ca: ca_der.clone(), path })
+    Ok(VerifiedPck {
+        platform,
+        key: leaf.key.clone(),
+        leaf: leaf_der.clone(),
+        ca: ca_der.clone(),
+        path,
+        proven: Proven::new(),
+    })
 }
 
 /// The certificates in a quote, DER, as it brings them along; nothing about them is verified.

@@ -7,7 +7,7 @@ use holdfast_identity::UnixTime;
 use super::checks;
 use super::collateral::{CheckedCollateral, Collateral};
 use super::error::{Document, Unverified};
-use super::pck::{PlatformIdentity, VerifiedPck, pck_chain};
+use super::pck::{self, PlatformIdentity, VerifiedPck};
 use super::quote::Quote;
 use super::report::{Measurement, TdReport};
 use super::signatures::{self, Proven};
@@ -25,6 +25,9 @@ pub struct TdxEndorsements {
     pub collateral: KnownCollateral,
     /// Service TDs that may be bound to a TD. Any other is refused.
     pub service_tds: Vec<Measurement>,
+    /// The certificates in this very quote, where [`pck_chain`](super::pck_chain) was asked before: their signatures are not
+    /// verified again. Roots, dates and revocation are.
+    pub pck: Option<Arc<VerifiedPck>>,
 }
 
 /// Collateral as far as the verifier has it.
@@ -129,10 +132,11 @@ pub fn verify_quote(quote: &[u8], endorsements: &TdxEndorsements, now: UnixTime)
 impl TdxEndorsements {
     /// Runs a verification in which no signature is verified twice, nor one of collateral that was checked before.
     pub(super) fn scope<R>(&self, run: impl FnOnce() -> R) -> R {
-        let known = match &self.collateral {
+        let mut known = match &self.collateral {
             KnownCollateral::Checked(checked) => checked.proven.clone(),
             KnownCollateral::None | KnownCollateral::Fetched(_) => Proven::new(),
         };
+        known.extend(self.pck.iter().flat_map(|pck| &pck.proven));
         signatures::scope(known, run).0
     }
 }
@@ -144,7 +148,7 @@ pub(super) fn authenticate<'a>(
     now: UnixTime,
 ) -> Result<Authentic<'a>, Unverified> {
     let quote = Quote::parse(quote)?;
-    let pck = pck_chain(&quote, &endorsements.roots, now)?;
+    let pck = pck::chain(&quote, &endorsements.roots, now)?;
     checks::qe_report(&quote, &pck)?;
     checks::attestation_key(&quote)?;
     checks::quote_signature(&quote)?;

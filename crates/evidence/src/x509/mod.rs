@@ -6,6 +6,7 @@
 mod crl;
 mod error;
 pub(crate) mod issuer;
+mod kept;
 pub mod manifest;
 mod path;
 mod roots;
@@ -13,6 +14,7 @@ mod roots;
 pub use crl::Crl;
 pub(crate) use crl::{ListDates, Verdict};
 pub use error::{BadEndorsement, PathRefused};
+pub use kept::{VerifiedPath, path_id, verify_path};
 pub use path::{Path, find_path};
 pub use roots::{Anchor, RootIdentity, Roots, Sha1Signatures, SoftwareTpms};
 

@@ -21,6 +21,8 @@ pub struct Path<'r> {
     pub anchor: &'r Anchor,
     /// SHA-256 of the intermediates between, from the leaf upwards.
     pub intermediates: Vec<[u8; 32]>,
+    /// The latest begin of any issuer of the path, seconds since 1970.
+    pub not_before: i64,
     /// The earliest end of any certificate of the path, the leaf included, seconds since 1970.
     pub not_after: i64,
 }
@@ -73,21 +75,22 @@ impl<'r> Search<'r> {
     /// The first path that holds.
     fn run(mut self, leaf: &X509Certificate<'_>) -> Result<Path<'r>, PathRefused> {
         let mut intermediates = Vec::new();
-        let mut not_after = issuer::validity(leaf).1;
-        match self.extend(leaf, 0, false, &mut intermediates, &mut not_after) {
-            Some(anchor) => Ok(Path { anchor, intermediates, not_after }),
+        let mut window = (i64::MIN, issuer::validity(leaf).1);
+        match self.extend(leaf, 0, false, &mut intermediates, &mut window) {
+            Some(anchor) => Ok(Path { anchor, intermediates, not_before: window.0, not_after: window.1 }),
             None => Err(self.worst.1),
         }
     }
 
-    /// Looks for issuers of `child`, the certificate at `depth`; `sha1` if a signature below was SHA-1.
+    /// Looks for issuers of `child`, the certificate at `depth`; `sha1` if a signature below was SHA-1. Narrows the window
+    /// to theirs.
     fn extend(
         &mut self,
         child: &X509Certificate<'_>,
         depth: usize,
         sha1: bool,
         intermediates: &mut Vec<[u8; 32]>,
-        not_after: &mut i64,
+        window: &mut (i64, i64),
     ) -> Option<&'r Anchor> {
         if depth >= ISSUERS_MAX {
             self.note(depth, PathRefused::TooDeep);
@@ -102,7 +105,7 @@ impl<'r> Search<'r> {
                 continue;
             }
             if self.issued(child, &anchor.der, depth, true) {
-                *not_after = anchor.not_after.min(*not_after);
+                narrow(window, (anchor.not_before, anchor.not_after));
                 return Some(anchor);
             }
         }
@@ -123,8 +126,8 @@ impl<'r> Search<'r> {
             let Some(parent) = issuer::parse(der) else { continue };
             intermediates.push(digest);
             self.note(depth + 1, PathRefused::NoPath { depth: depth + 2 });
-            if let Some(anchor) = self.extend(&parent, depth + 1, sha1, intermediates, not_after) {
-                *not_after = issuer::validity(&parent).1.min(*not_after);
+            if let Some(anchor) = self.extend(&parent, depth + 1, sha1, intermediates, window) {
+                narrow(window, issuer::validity(&parent));
                 return Some(anchor);
             }
             intermediates.pop();
@@ -193,6 +196,10 @@ impl<'r> Search<'r> {
             self.worst = (depth, refusal);
         }
     }
+}
+
+fn narrow(window: &mut (i64, i64), by: (i64, i64)) {
+    *window = (window.0.max(by.0), window.1.min(by.1));
 }
 
 fn is_sha1(certificate: &X509Certificate<'_>) -> bool {

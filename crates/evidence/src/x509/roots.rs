@@ -35,6 +35,7 @@ pub struct Anchor {
     name: String,
     class: TrustClass,
     /// Seconds since 1970.
+    pub(super) not_before: i64,
     pub(super) not_after: i64,
     pub(crate) sha1: Sha1Signatures,
     pub(crate) software_tpms: SoftwareTpms,
@@ -55,13 +56,15 @@ impl Anchor {
         if !issuer::understands_extensions(&certificate) {
             return Err(BadEndorsement::CriticalExtension);
         }
+        let (not_before, not_after) = issuer::validity(&certificate);
         Ok(Self {
             subject: certificate.subject().as_raw().to_vec(),
             sha256: sha256(&[der]),
             name: display_name(&certificate),
             der: der.to_vec(),
             class,
-            not_after: issuer::validity(&certificate).1,
+            not_before,
+            not_after,
             sha1: Sha1Signatures::default(),
             software_tpms: SoftwareTpms::default(),
         })
@@ -139,6 +142,7 @@ fn display_name(certificate: &x509_parser::certificate::X509Certificate<'_>) -> 
 pub(crate) struct Intermediate {
     pub(crate) der: Vec<u8>,
     pub(crate) subject: Vec<u8>,
+    sha256: [u8; 32],
 }
 
 /// Everything that certificates of one kind of evidence are checked against.
@@ -169,7 +173,7 @@ impl Roots {
     pub fn add_intermediate(&mut self, der: &[u8]) -> Result<(), BadEndorsement> {
         let certificate = issuer::parse(der).ok_or(BadEndorsement::NotACertificate)?;
         let subject = certificate.subject().as_raw().to_vec();
-        self.intermediates.push(Intermediate { der: der.to_vec(), subject });
+        self.intermediates.push(Intermediate { sha256: sha256(&[der]), der: der.to_vec(), subject });
         Ok(())
     }
 
@@ -212,6 +216,25 @@ impl Roots {
     pub(crate) fn crls_digest(&self, issuer: &[u8]) -> [u8; 32] {
         let digests = self.crls.iter().filter(|crl| crl.issuer == issuer).map(|crl| crl.sha256);
         sha256(&[digests.collect::<Vec<_>>().as_flattened()])
+    }
+
+    /// A digest over everything here: anchors with what is believed of each, intermediates, CRLs. What was verified under
+    /// others must be verified again.
+    pub(super) fn digest(&self) -> [u8; 32] {
+        let anchors = self.anchors.iter().map(|anchor| {
+            let believed = [
+                anchor.class as u8,
+                u8::from(anchor.sha1 == Sha1Signatures::Accepted),
+                u8::from(anchor.software_tpms == SoftwareTpms::Accepted),
+            ];
+            sha256(&[&anchor.sha256, &believed, anchor.name.as_bytes()])
+        });
+        let intermediates = self.intermediates.iter().map(|known| known.sha256);
+        let crls = self.crls.iter().map(|crl| crl.sha256);
+        let counts = [self.anchors.len(), self.intermediates.len(), self.crls.len()].map(|count| count as u64);
+        let counts = counts.map(u64::to_be_bytes);
+        let digests: Vec<[u8; 32]> = anchors.chain(intermediates).chain(crls).collect();
+        sha256(&[counts.as_flattened(), digests.as_flattened()])
     }
 
     /// Whether nothing is trusted.

@@ -165,7 +165,8 @@ impl Real {
             parts.add(collateral).unwrap();
             tdx.collateral = KnownCollateral::Fetched(Arc::new(parts.collateral(kind).unwrap()));
         }
-        AzureEndorsements { roots: roots(&["azure-virtual-tpm-root-2023.pem"], TrustClass::Cloud), snp, tdx }
+        let roots = roots(&["azure-virtual-tpm-root-2023.pem"], TrustClass::Cloud);
+        AzureEndorsements { roots, verified: Vec::new(), snp, tdx }
     }
 
     /// The hardware report inside the HCL report, and that it is about the runtime data.

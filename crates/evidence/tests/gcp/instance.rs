@@ -132,7 +132,7 @@ impl Instance {
     pub(crate) fn endorsements(&self) -> GcpEndorsements {
         let mut roots = Roots::new();
         roots.add(Anchor::new(&self.root.der, self.class).unwrap());
-        GcpEndorsements { roots: Arc::new(roots) }
+        GcpEndorsements { roots: Arc::new(roots), verified: Vec::new() }
     }
 
     pub(crate) fn binding(&self, challenge: Challenge, key: impl Into<AnsweringKey>) -> Binding {

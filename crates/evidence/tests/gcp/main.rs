@@ -18,4 +18,5 @@ mod virtual_tpm;
 mod binding;
 mod checks;
 mod instance;
+mod kept;
 mod real;

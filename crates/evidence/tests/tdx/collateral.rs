@@ -107,7 +107,7 @@ fn checked_collateral_counts_until_its_next_update_and_under_its_root() {
     assert_eq!(checked.next_update(), last, "the PCK CRL's last second");
     let kept = |roots, at| {
         let collateral = KnownCollateral::Checked(Arc::clone(&checked));
-        verify_quote(&td.quote(), &TdxEndorsements { roots, collateral, service_tds: Vec::new() }, at)
+        verify_quote(&td.quote(), &TdxEndorsements { roots, collateral, service_tds: Vec::new(), pck: None }, at)
     };
     let fresh = td.verify().unwrap();
     assert_eq!(kept(td.roots(), NOW).unwrap(), fresh);
@@ -118,7 +118,7 @@ fn checked_collateral_counts_until_its_next_update_and_under_its_root() {
     assert_eq!(kept(td.roots(), early).unwrap_err().code(), "tdx.collateral.not_yet_valid");
     let other = Td::v4().with(|td| td.root = Template::ca("Other Root", 9, 1));
     let collateral = KnownCollateral::Checked(Arc::clone(&checked));
-    let both = TdxEndorsements { roots: other.roots(), collateral, service_tds: Vec::new() };
+    let both = TdxEndorsements { roots: other.roots(), collateral, service_tds: Vec::new(), pck: None };
     assert_eq!(verify_quote(&other.quote(), &both, NOW).unwrap_err().code(), "tdx.collateral.root");
 }
 

@@ -56,6 +56,7 @@ fn no_byte_of_a_real_quote_may_change() {
             roots: Arc::clone(&real.roots),
             collateral: KnownCollateral::Checked(checked),
             service_tds: Vec::new(),
+            pck: None,
         };
         quote_of(&real.quote, real.name, &good, |quote| verify_quote(quote, &endorsements, real.from));
     }
@@ -113,7 +114,11 @@ fn no_byte_of_real_collateral_may_change() {
             checked.admits(&pck)?;
             // of what nobody signed, the encoding of an algorithm's name say, dcap-qvl is the stricter reader
             let (roots, collateral) = (Arc::clone(&real.roots), KnownCollateral::Checked(Arc::new(checked)));
-            verify_quote(&real.quote, &TdxEndorsements { roots, collateral, service_tds: Vec::new() }, real.from)
+            verify_quote(
+                &real.quote,
+                &TdxEndorsements { roots, collateral, service_tds: Vec::new(), pck: None },
+                real.from,
+            )
         });
         assert!(checked.is_err(), "{names:?} byte {at}");
     };

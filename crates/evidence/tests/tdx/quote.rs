@@ -1,11 +1,13 @@
 //! Quotes: their layout, and each check on them with the one input flipped.
 
-use holdfast_evidence::tdx::{Quote, Unverified, checks, pck_chain, verify_quote};
+use std::sync::Arc;
+
+use holdfast_evidence::tdx::{Quote, TdxEndorsements, Unverified, checks, pck_chain, verify_quote};
 use holdfast_evidence::{Defect, TrustClass};
 use rcgen::{BasicConstraints, IsCa, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P384_SHA384, date_time_ymd};
 
 use crate::intel::{self, Template, pem};
-use crate::td::{CA_SERIAL, PCK_SERIAL, Td, at, check, qe};
+use crate::td::{CA_SERIAL, NOW, PCK_SERIAL, Td, at, check, qe};
 
 #[test]
 fn made_quotes_of_every_kind_verify() {
@@ -104,7 +106,7 @@ fn a_pck_chain_without_a_trusted_root_is_refused() {
     let mut endorsements = td.endorsements();
     endorsements.roots = stranger.roots();
     assert_eq!(verify_quote(&td.quote(), &endorsements, td.now).unwrap_err().code(), "tdx.pck.untrusted");
-    endorsements.roots = std::sync::Arc::default();
+    endorsements.roots = Arc::default();
     assert_eq!(verify_quote(&td.quote(), &endorsements, td.now).unwrap_err().code(), "tdx.pck.untrusted");
 }
 
@@ -157,6 +159,24 @@ fn an_sgx_extension_of_other_sizes_is_refused() {
     check(Td::v4, |td| td.extension.pce_id = vec![0, 0, 0], extension);
     check(Td::v4, |td| td.extension.ppid = vec![0; 15], extension);
     check(Td::v4, |td| td.extension.piid = Some(vec![0; 17]), extension);
+}
+
+#[test]
+fn a_chain_that_was_asked_before_stands_in_for_its_signatures_and_nothing_else() {
+    let good = Td::v4();
+    let pck = Some(Arc::new(pck_chain(&Quote::parse(&good.quote()).unwrap(), &good.roots(), NOW).unwrap()));
+    let with = |td: &Td, now| {
+        let endorsements = TdxEndorsements { pck: pck.clone(), ..td.endorsements() };
+        verify_quote(&td.quote(), &endorsements, now)
+    };
+    assert_eq!(with(&good, NOW).unwrap(), good.verify().unwrap());
+    let code = |change: fn(&mut Td)| with(&Td::v4().with(change), NOW).unwrap_err().code();
+    assert_eq!(code(|td| td.keys.pck_issuer = intel::pck_key()), "tdx.pck.signature");
+    assert_eq!(code(|td| td.keys.ca_issuer = intel::ca_key()), "tdx.pck.signature");
+    assert_eq!(code(|td| td.keys.qe = intel::ca_key()), "tdx.qe.signature");
+    assert_eq!(code(|td| td.revoked[1] = vec![PCK_SERIAL]), "tdx.pck.revoked");
+    let other = TdxEndorsements { pck: pck.clone(), roots: Arc::default(), ..good.endorsements() };
+    assert_eq!(verify_quote(&good.quote(), &other, NOW).unwrap_err().code(), "tdx.pck.untrusted");
 }
 
 #[test]

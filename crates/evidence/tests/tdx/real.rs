@@ -76,7 +76,7 @@ impl Real {
     pub(crate) fn verify(&self, quote: &[u8], at: UnixTime) -> Result<VerifiedQuote, Unverified> {
         let collateral = KnownCollateral::Fetched(Arc::clone(&self.collateral));
         let roots = Arc::clone(&self.roots);
-        verify_quote(quote, &TdxEndorsements { roots, collateral, service_tds: Vec::new() }, at)
+        verify_quote(quote, &TdxEndorsements { roots, collateral, service_tds: Vec::new(), pck: None }, at)
     }
 }
 
@@ -133,7 +133,8 @@ fn a_real_platform_below_every_level_is_refused() {
     let vector = folder.join("tdx/NEG-qvl-v5-no-tcb-level");
     let (quote, roots, at) = (read(&vector.join("quote.bin")), roots(&folder), at("2026-03-01T00:00:00Z"));
     let collateral = collateral_of(&[vector.join("collateral.json")], &quote, &roots, at).unwrap();
-    let endorsements = TdxEndorsements { roots, collateral: KnownCollateral::Fetched(collateral), service_tds: vec![] };
+    let endorsements =
+        TdxEndorsements { roots, collateral: KnownCollateral::Fetched(collateral), service_tds: vec![], pck: None };
     let refused = verify_quote(&quote, &endorsements, at).unwrap_err();
     assert_eq!(refused, Unverified::TcbNoLevel);
     assert!(refused.is_genuine());
@@ -185,7 +186,8 @@ fn the_quote_of_2022_lacks_sept_ve_disable_and_its_collateral_is_over() {
     let collateral = collateral_of(&files, &quote, &roots, now).unwrap();
     let refused = collateral.check(&roots, now).unwrap_err();
     assert!(refused.is_collateral(), "{refused}");
-    let endorsements = TdxEndorsements { roots, collateral: KnownCollateral::Fetched(collateral), service_tds: vec![] };
+    let endorsements =
+        TdxEndorsements { roots, collateral: KnownCollateral::Fetched(collateral), service_tds: vec![], pck: None };
     assert_eq!(verify_quote(&quote, &endorsements, now).unwrap_err(), Unverified::SeptVe);
 }
 

@@ -299,6 +299,7 @@ impl Td {
             roots: self.roots(),
             collateral: KnownCollateral::Fetched(self.collateral()),
             service_tds: self.service_tds.clone(),
+            pck: None,
         }
     }
 

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use holdfast_evidence::azure::{AzureEndorsements, AzureEvidence, AzureWants, ClaimedHardware, VerifiedHardware};
-use holdfast_evidence::gcp::{GcpEndorsements, GcpEvidence};
+use holdfast_evidence::gcp::{GcpEndorsements, GcpEvidence, GcpItem};
 use holdfast_evidence::nitro::{NitroEndorsements, NitroEvidence};
 use holdfast_evidence::nitrotpm::NitroTpmEvidence;
 use holdfast_evidence::snp::{self, SnpEvidence};
 use holdfast_evidence::tdx::{self, TdxEvidence};
 use holdfast_evidence::tpm::{FirmwareLog, KnownLog, TpmEndorsements, TpmEvidence, TpmItem, Unverified};
+use holdfast_evidence::x509::path_id;
 use holdfast_evidence::{Binding, Commitment, Evidence as _, EvidenceKind};
 
 use super::{EvidenceRefused, VerifiedEvidence, claimed};
@@ -149,7 +150,7 @@ impl Desk {
             })
             .await?;
         if let Ok(verified) = &verified {
-            self.chains.keep(id, &verified.claims().chain);
+            self.chains.nitro.keep(id, &verified.claims().chain);
         }
         Ok(verified.map(|verified| VerifiedEvidence::Nitro(Box::new(verified))))
     }
@@ -169,20 +170,30 @@ impl Desk {
             })
             .await?;
         if let Ok(verified) = &verified {
-            self.chains.keep(id, &verified.claims().chain);
+            self.chains.nitro.keep(id, &verified.claims().chain);
         }
         Ok(verified.map(|verified| VerifiedEvidence::NitroTpm(Box::new(verified))))
     }
 
     async fn verify_gcp(&self, item: Bytes, binding: &Arc<Binding>) -> Outcome {
-        let endorsements = GcpEndorsements { roots: self.rules.get().roots(EvidenceKind::Gcp) };
+        let id = match GcpItem::parse(&item).map(|item| path_id(&item.ak_certificates)) {
+            Ok(id) => id,
+            Err(malformed) => return Ok(Err(malformed.into())),
+        };
+        let verified = self.chains.keys.get(&id).into_iter().collect();
+        let endorsements = GcpEndorsements { roots: self.rules.get().roots(EvidenceKind::Gcp), verified };
         let (binding, now) = (binding.clone(), clock::now());
-        self.compute(true, move || {
-            Ok(GcpEvidence::parse(&item).map_err(EvidenceRefused::from).and_then(|evidence| {
-                Ok(VerifiedEvidence::Gcp(Box::new(evidence.verify(&endorsements, &binding, now)?)))
-            }))
-        })
-        .await
+        let verified = self
+            .compute(true, move || {
+                Ok(GcpEvidence::parse(&item)
+                    .map_err(EvidenceRefused::from)
+                    .and_then(|evidence| Ok(evidence.verify(&endorsements, &binding, now)?)))
+            })
+            .await?;
+        if let Ok(verified) = &verified {
+            self.chains.keys.keep(id, &verified.claims().path);
+        }
+        Ok(verified.map(|verified| VerifiedEvidence::Gcp(Box::new(verified))))
     }
 
     async fn verify_azure(&self, item: Bytes, binding: &Arc<Binding>, asking: &Asking) -> Outcome {
@@ -205,10 +216,13 @@ impl Desk {
                     .and_then(|evidence| Ok(evidence.verify(&endorsements, &binding, now)?)))
             })
             .await?;
-        if let Ok(verified) = &verified
-            && let Some(VerifiedHardware::Snp(report)) = verified.claims().machine.hardware()
-        {
-            self.endorser.learn_vek(report.verified_vek(), &offered).await;
+        if let Ok(verified) = &verified {
+            if let Some(certificate) = &verified.claims().ak_certificate {
+                self.chains.keys.keep(*certificate.path.id(), &certificate.path);
+            }
+            if let Some(VerifiedHardware::Snp(report)) = verified.claims().machine.hardware() {
+                self.endorser.learn_vek(report.verified_vek(), &offered).await;
+            }
         }
         Ok(verified.map(|verified| VerifiedEvidence::Azure(Box::new(verified))))
     }
@@ -220,8 +234,9 @@ impl Desk {
         asking: &Asking,
     ) -> Result<(AzureEndorsements, Vec<Vec<u8>>), Failure> {
         let kind = EvidenceKind::Azure;
+        let verified = evidence.path_id().and_then(|id| self.chains.keys.get(&id)).into_iter().collect();
         let mut endorsements =
-            AzureEndorsements { roots: self.rules.get().roots(kind), ..AzureEndorsements::default() };
+            AzureEndorsements { roots: self.rules.get().roots(kind), verified, ..AzureEndorsements::default() };
         let asker = self.asker(asking, claimed::of_azure(evidence)).await?;
         match (evidence.hardware(), evidence.wants()) {
             (Some(ClaimedHardware::Snp { certificates, .. }), AzureWants::Snp(wants)) => {
@@ -237,7 +252,7 @@ impl Desk {
     }
 
     fn nitro_endorsements(&self, kind: EvidenceKind, id: &[u8; 32]) -> NitroEndorsements {
-        let verified = self.chains.get(id).into_iter().collect();
+        let verified = self.chains.nitro.get(id).into_iter().collect();
         NitroEndorsements { roots: self.rules.get().roots(kind), verified }
     }
 
