@@ -49,6 +49,12 @@ impl Guest {
         Self { kind, ak: None, log: None, answer: Box::new(answer) }
     }
 
+    /// Has the hypervisor certify it before anything is measured, as it has when an agent first asks.
+    fn has_its_chain(&mut self) -> anyhow::Result<()> {
+        let asked = Asked { nonce: [0; 32], binding: Vec::new(), selection: self.nothing() };
+        (self.answer)(&asked).map(drop)
+    }
+
     /// The selection of a machine that quotes none.
     pub const fn nothing(&self) -> PcrSelection {
         PcrSelection { bank: Bank::Sha256, pcrs: PcrSet::FIRMWARE }
@@ -126,12 +132,13 @@ pub fn nitro(count: usize) -> anyhow::Result<Site> {
     let guests = (0..count).map(|_| {
         spec.relaunch();
         let (spec, hypervisor) = (spec.clone(), Arc::clone(&hypervisor));
-        Guest::reporting(EvidenceKind::Nitro, move |asked| {
+        let mut guest = Guest::reporting(EvidenceKind::Nitro, move |asked| {
             let document = nitro::enclave_document(&spec, &hypervisor, &signed_along(asked))?;
             Ok(NitroItem { document: &document }.encode())
-        })
+        });
+        guest.has_its_chain().map(|()| guest)
     });
-    let guests = guests.collect();
+    let guests = guests.collect::<anyhow::Result<_>>()?;
     let image = spec.pcrs.get(&0).cloned().unwrap_or_default();
     Ok(Site {
         guests,
@@ -150,17 +157,19 @@ pub fn nitrotpm(count: usize) -> anyhow::Result<Site> {
     let guests = instances.iter().map(|instance| {
         let (hypervisor, instance_id) = (Arc::clone(&hypervisor), instance.clone());
         let module_id = format!("{instance}-tpm{}", "0".repeat(16));
-        Guest::reporting(EvidenceKind::NitroTpm, move |asked| {
+        let mut guest = Guest::reporting(EvidenceKind::NitroTpm, move |asked| {
             let pcrs = (0..24).map(|number| (number, vec![0x20 + number; 48])).collect();
             let (module_id, instance_id, region) = (&module_id, &instance_id, "us-east-1");
             let measured = nitro::Measured { module_id, instance_id, region, pcrs_key: "nitrotpm_pcrs", pcrs };
             let document = nitro::document(&measured, &DocumentSpec::default(), &hypervisor, &signed_along(asked))?;
             Ok(NitroTpmItem { document: &document }.encode())
-        })
+        });
+        guest.has_its_chain().map(|()| guest)
     });
+    let guests = guests.collect::<anyhow::Result<_>>()?;
     let require = format!("nitrotpm.pcr.4 = \"{}\"", "24".repeat(48));
     Ok(Site {
-        guests: guests.collect(),
+        guests,
         policy: policy("nitrotpm", "nitrotpm.instance_id", &require),
         roots: vec![hypervisor.root().to_vec()],
         collateral: None,
