@@ -58,7 +58,7 @@ pub fn measure() -> anyhow::Result<Vec<Row>> {
     let KnownCollateral::Fetched(fetched) = &cold.collateral else { anyhow::bail!("no collateral") };
     let checked = Arc::new(fetched.check(&cold.roots, NOW)?);
     let warm = TdxEndorsements { collateral: KnownCollateral::Checked(checked), ..cold.clone() };
-    let three = "floor: 3 P-256 verifications: quote, QE report, PCK; collateral was checked before; aim 1.5";
+    let three = "floor: 3 P-256 verifications: quote, QE report, PCK; a fourth is paid, its CA's; collateral was checked before";
     rows.push(stage.row::<Tdx>("appraise_tdx_reattest", &warm, p256(3, SIGNED), three));
 
     let (quote, root) = (td.quote(), cold.roots.anchors().first().map(|root| root.der().to_vec()).unwrap_or_default());
