@@ -4,6 +4,7 @@ pub mod api;
 mod detect;
 mod evidence;
 mod healthcheck;
+mod launch_value;
 mod run;
 
 use std::ffi::OsString;
@@ -33,6 +34,8 @@ enum Command {
     Api(api::Arguments),
     /// Say what this machine could attest with, and why not with the rest
     Detect(detect::Arguments),
+    /// Say what the host committed this confidential guest's launch to, by the processor's word
+    LaunchValue(launch_value::Arguments),
     /// Gather this machine's evidence into files
     Evidence(evidence::Arguments),
     /// Print a completion script
@@ -102,6 +105,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Healthcheck(arguments) => healthcheck::run(arguments),
         Command::Api(arguments) => api::run(arguments),
         Command::Detect(arguments) => detect::run(arguments),
+        Command::LaunchValue(arguments) => launch_value::run(arguments),
         Command::Evidence(arguments) => evidence::run(arguments),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "holdfast-agent", &mut std::io::stdout());

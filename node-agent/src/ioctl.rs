@@ -1,7 +1,7 @@
-//! The two device calls that no safe crate wraps: `/dev/nsm` and `/dev/sev-guest`. The only unsafe code of the library;
+//! The three device calls that no safe crate wraps: `/dev/nsm`, `/dev/sev-guest` and `/dev/tdx_guest`. The only unsafe code of the library;
 //! everything that thinks is above it.
 //!
-//! Both structures carry addresses of our own buffers as plain numbers. What makes that sound: the buffers are borrowed
+//! The first two carry addresses of our own buffers as plain numbers. What makes that sound: the buffers are borrowed
 //! for the whole call, their true lengths stand beside the addresses, the calls are synchronous, and the kernel writes
 //! within the lengths that it was given (drivers/misc/nsm.c, drivers/virt/coco/sev-guest/sev-guest.c).
 
@@ -106,6 +106,25 @@ pub(crate) fn snp_ext_report(
     SnpAnswer { returned, exit_info: request.exit_info, certificates_length }
 }
 
+/// `struct tdx_report_req`. No addresses: the kernel copies it in and out.
+#[repr(C)]
+struct TdReport {
+    report_data: [u8; 64],
+    td_report: [u8; 1024],
+}
+
+/// `TDX_CMD_GET_REPORT0`: the TDREPORT that carries `report_data`.
+pub(crate) fn td_report(device: BorrowedFd<'_>, report_data: &[u8; 64]) -> Result<[u8; 1024]> {
+    let mut report = TdReport { report_data: *report_data, td_report: [0; 1024] };
+    // SAFETY: the operation code is that of the structure, which is laid out as in include/uapi/linux/tdx-guest.h, and
+    // any bytes are a value of it.
+    unsafe {
+        let update = Updater::<{ opcode::read_write::<TdReport>(b'T', 1) }, TdReport>::new(&mut report);
+        ioctl(device, update)?;
+    }
+    Ok(report.td_report)
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::fd::AsFd;
@@ -119,6 +138,7 @@ mod tests {
         assert_eq!((size_of::<NsmRaw>(), size_of::<SnpRequest>(), size_of::<SnpExtReport>()), (32, 32, 112));
         assert_eq!(opcode::read_write::<NsmRaw>(0x0a, 0), 0xc020_0a00);
         assert_eq!(opcode::read_write::<SnpRequest>(b'S', 2), 0xc020_5302);
+        assert_eq!((size_of::<TdReport>(), opcode::read_write::<TdReport>(b'T', 1)), (1088, 0xc440_5401));
     }
 
     #[test]
@@ -127,5 +147,6 @@ mod tests {
         assert_eq!(nsm_raw(null.as_fd(), &[0], &mut [0; 16]), Err(Errno::NOTTY));
         let answer = snp_ext_report(null.as_fd(), &[0; 64], 0, &mut [0; 4000], &mut []);
         assert_eq!((answer.returned, answer.exit_info), (Err(Errno::NOTTY), 0));
+        assert_eq!(td_report(null.as_fd(), &[0; 64]), Err(Errno::NOTTY));
     }
 }

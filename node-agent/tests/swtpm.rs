@@ -4,6 +4,8 @@
 
 #[path = "swtpm/chip.rs"]
 mod chip;
+#[path = "swtpm/damaged.rs"]
+mod damaged;
 #[path = "swtpm/evidence.rs"]
 mod evidence;
 #[path = "swtpm/machine.rs"]

@@ -10,6 +10,8 @@
     reason = "tests: a panic is how they fail"
 )]
 
+#[path = "launch_hooks/user_data.rs"]
+mod user_data;
 #[path = "../../crates/evidence/tests/vectors/mod.rs"]
 mod vectors;
 
@@ -263,6 +265,13 @@ fn libvirt_starts_only_guests_that_are_announced_and_their_own() {
     }
     assert!(!guests[0].contains("b2xk") && guests[0] != guests[1], "{guests:?}");
     let host_data: [u8; 32] = given(&guests[..1], "<hostData>").try_into().unwrap();
+    // a kernel that QEMU boots without its hashes is not in the measurement
+    for hashes in ["", " kernelHashes='no'"] {
+        let said = hook("prepare", &guests[0].replace(" kernelHashes='yes'", hashes));
+        assert_ne!(said.code, 0, "{said:?}");
+        assert!(said.stderr.contains("/dev/null unmeasured: set kernelHashes='yes'"), "{}", said.stderr);
+        assert_eq!(host.launches(), []);
+    }
     hook("prepare", &guests[0]).success().unwrap();
     let line = "root=\"a&b\" quiet";
     let flags = ["--ovmf", &ovmf, "--kernel", "/dev/null", "--append", line, "--vcpus", "2", "--vcpu-type", "EPYC-v4"];
@@ -279,47 +288,6 @@ fn libvirt_starts_only_guests_that_are_announced_and_their_own() {
     let plain = "<domain type='kvm'>\n  <name>db</name>\n</domain>\n";
     hook("prepare", plain).success().unwrap();
     assert_eq!(host.launches(), [], "a guest without launch security is nobody's concern");
-}
-
-#[test]
-fn a_guest_takes_only_the_user_data_that_its_launch_commits_to() {
-    let Some(ovmf) = ovmf("AmdSev") else { return };
-    let host = Host::new();
-    std::fs::write(host.path("bundle.pem"), "-----BEGIN CERTIFICATE-----\n").unwrap();
-    let bundle = host.path("bundle.pem").display().to_string();
-    let mut hook = host.hook("cloud-init/holdfast-cloud-guest");
-    hook.args(["--kind", "snp", "--server", "attest.example.org:8441", "--trust-domain", "example.org"]);
-    hook.args(["--bundle", &bundle, "--label", "web-1", "--ovmf", &ovmf, "--kernel", "/dev/null", "--append", "quiet"]);
-    Output::of(hook.args(["--vcpu-type", "EPYC-v4", "--", "-nographic"])).unwrap().success().unwrap();
-    let user_data = std::fs::read_to_string(host.path("asked.user-data")).unwrap();
-    assert!(user_data.starts_with("#cloud-config\n") && !user_data.contains('@'), "{user_data}");
-    let host_data = given(&host.asked().unwrap(), "host-data=");
-    // in the guest: the kernel's folder of reports, and the host's seed
-    let (tsm, seed, own) = (host.path("tsm"), host.path("seed"), host.path("own"));
-    let report = tsm.join("holdfast-user-data");
-    std::fs::create_dir_all(&report).unwrap();
-    std::fs::create_dir_all(&seed).unwrap();
-    std::fs::write(seed.join("user-data"), &user_data).unwrap();
-    std::fs::write(seed.join("meta-data"), "public-keys: [ssh-ed25519 of the host]\n").unwrap();
-    let guest = |host_data: &[u8]| {
-        let mut bytes = vec![0; 1184];
-        bytes[0xc0..0xe0].copy_from_slice(host_data);
-        std::fs::write(report.join("outblob"), bytes).unwrap();
-        std::fs::write(report.join("provider"), "sev_guest\n").unwrap();
-        let mut hook = host.hook("guest/holdfast-user-data");
-        Output::of(hook.env("TSM", &tsm).env("HOST_SEED", &seed).env("SEED", &own)).unwrap()
-    };
-    guest(&host_data).success().unwrap();
-    assert_eq!(std::fs::read_to_string(own.join("user-data")).unwrap(), user_data);
-    let meta_data = std::fs::read_to_string(own.join("meta-data")).unwrap();
-    assert!(meta_data.starts_with("instance-id: ") && !meta_data.contains("ssh"), "{meta_data}");
-    assert_ne!(guest(&[0; 32]).code, 0, "another launch");
-    assert!(!own.exists(), "nothing is left for cloud-init");
-    std::fs::write(seed.join("user-data"), format!("{user_data}  - [sh, -c, evil]\n")).unwrap();
-    let refused = guest(&host_data);
-    assert_ne!(refused.code, 0);
-    assert!(refused.stderr.contains("not what this guest was launched with"), "{}", refused.stderr);
-    assert!(!own.exists());
 }
 
 #[test]

@@ -134,12 +134,18 @@ fn snp(tsm: &Result<Provider, TsmFault>, sources: &Sources) -> State {
     match tsm {
         Ok(Provider::SevGuest) => State::Available { by: format!("provider sev_guest at {}", sources.tsm) },
         Ok(other) => State::absent(format!("provider at {} is {}", sources.tsm, other.as_str()), None),
+        Err(TsmFault::Provider { found, .. }) => another(found, &sources.tsm),
         Err(fault) if is_missing(fault) => sev_guest(&sources.sev_guest, &sources.tsm),
         Err(fault) if belongs_to(fault, Path::new("/dev/tdx_guest")) => {
             State::absent(format!("this is a TDX guest; {}", told(fault)), None)
         }
         Err(fault) => State::broken(format!("{}: {}", sources.tsm, told(fault)), hint(fault)),
     }
+}
+
+/// A provider that we do not know (`arm_cca_guest`): the machine is neither of the two, and nothing of it is broken.
+fn another(provider: &str, tsm: &Place) -> State {
+    State::absent(format!("provider at {tsm} is {provider}"), None)
 }
 
 fn sev_guest(device: &Path, tsm: &Place) -> State {
@@ -157,6 +163,7 @@ fn tdx(tsm: &Result<Provider, TsmFault>, sources: &Sources) -> State {
     match tsm {
         Ok(Provider::TdxGuest) => State::Available { by: format!("provider tdx_guest at {}", sources.tsm) },
         Ok(other) => State::absent(format!("provider at {} is {}", sources.tsm, other.as_str()), None),
+        Err(TsmFault::Provider { found, .. }) => another(found, &sources.tsm),
         Err(fault) if is_missing(fault) => State::absent(
             format!("{}: {}", sources.tsm, told(fault)),
             Some("in a TDX guest: Linux 6.7, the module tdx-guest, and configfs mounted at /sys/kernel/config"),
@@ -292,11 +299,16 @@ impl Chip {
     }
 
     fn gcp(&self) -> State {
-        self.state(|found| match gcp::KEYS.iter().find(|(index, _)| found.indices.contains(index)) {
-            Some((index, _)) => State::Available {
+        let certified = |found: &Found| gcp::KEYS.into_iter().find(|(index, _)| found.indices.contains(index));
+        self.state(|found| match (gcp::pairs(&found.indices).next(), certified(found)) {
+            (Some((index, _)), _) => State::Available {
                 by: format!("{}, attestation key's certificate at NV index {index:#010x}", found.interface),
             },
-            None => State::absent(
+            (None, Some((index, template))) => {
+                let certificate = format!("certificate at NV index {index:#010x}");
+                State::broken(format!("{}, {certificate}, but no template at {template:#010x}", found.interface), None)
+            }
+            (None, None) => State::absent(
                 format!("TPM at {} has no attestation key's certificate", found.interface),
                 Some("only on Google Cloud"),
             ),

@@ -26,6 +26,14 @@ pub enum CollectFault {
     /// The SEV guest device made no report.
     #[error(transparent)]
     SevGuest(#[from] SevGuestFault),
+    /// The TDX guest device made no TDREPORT.
+    #[error("no TDREPORT from {place}")]
+    TdxGuest {
+        /// The device.
+        place: String,
+        /// What the system answered.
+        source: io::Error,
+    },
     /// The Nitro Secure Module made no document.
     #[error(transparent)]
     Nsm(#[from] NsmFault),
@@ -88,6 +96,7 @@ impl CollectFault {
             Self::Vtpm(fault) => fault.code(),
             Self::Tsm(fault) => fault.code(),
             Self::SevGuest(fault) => fault.code(),
+            Self::TdxGuest { .. } => "agent.tdx_guest.io",
             Self::Nsm(fault) => fault.code(),
             Self::Imds(fault) => fault.code(),
             Self::FirmwareLog(_) => "agent.collect.firmware_log",

@@ -41,16 +41,40 @@ impl GcpCollector {
     }
 }
 
+/// Certificate and template of which both are defined, in the order of [`KEYS`].
+pub(super) fn pairs(defined: &[u32]) -> impl Iterator<Item = (u32, u32)> {
+    let has = |index: &u32| defined.contains(index);
+    KEYS.into_iter().filter(move |(certificate, template)| has(certificate) && has(template))
+}
+
+/// The first key that is whole. One that is not leaves the next: each is certified on its own.
 fn read(vtpm: &mut Vtpm) -> Result<(AttestationKey, Vec<u8>), CollectFault> {
-    let kind = EvidenceKind::Gcp;
+    let mut missing =
+        CollectFault::Form { kind: EvidenceKind::Gcp, expected: "an attestation key's certificate and template in NV" };
     let defined = vtpm.handles(PROVIDER_INDICES)?;
-    let places = KEYS.into_iter().find(|(certificate, _)| defined.contains(certificate));
-    let (certificate, template) =
-        places.ok_or(CollectFault::Form { kind, expected: "an attestation key's certificate in NV" })?;
+    for pair in pairs(&defined) {
+        match read_pair(vtpm, pair) {
+            Ok(key) => return Ok(key),
+            Err(fault) => {
+                let index = format!("{:#010x}", pair.0);
+                tracing::warn!(index, code = fault.code(), error = %fault, "attestation key in NV cannot be used");
+                missing = fault;
+            }
+        }
+    }
+    Err(missing)
+}
+
+fn read_pair(vtpm: &mut Vtpm, (certificate, template): (u32, u32)) -> Result<(AttestationKey, Vec<u8>), CollectFault> {
+    let kind = EvidenceKind::Gcp;
     let certificate = super::azure::certificate(kind, vtpm.nv_read(certificate, INDEX_BYTES_MAX)?)?;
     let template = vtpm.nv_read(template, INDEX_BYTES_MAX)?;
     let public = vtpm.with_primary(&template, |_, _, public| Ok(public.to_vec()))?;
-    Ok((AttestationKey::new(kind, public, vec![certificate])?, template))
+    let key = AttestationKey::new(kind, public, vec![certificate.clone()])?;
+    match key.is_named_in(&certificate) {
+        true => Ok((key, template)),
+        false => Err(CollectFault::Form { kind, expected: "a certificate of the key that its template makes" }),
+    }
 }
 
 impl Collector for GcpCollector {

@@ -9,6 +9,7 @@ mod firmware_log;
 mod gatherer;
 mod gcp;
 mod items;
+pub mod launch;
 mod nitro;
 mod nitrotpm;
 pub mod nsm;

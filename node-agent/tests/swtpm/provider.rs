@@ -18,10 +18,10 @@ use holdfast_evidence::{EvidenceKind, Structure};
 
 use super::machine::Bench;
 
-const NONCE: [u8; 32] = [7; 32];
-const SELECTION: PcrSelection = PcrSelection { bank: Bank::Sha256, pcrs: PcrSet::FIRMWARE };
+pub(crate) const NONCE: [u8; 32] = [7; 32];
+pub(crate) const SELECTION: PcrSelection = PcrSelection { bank: Bank::Sha256, pcrs: PcrSet::FIRMWARE };
 /// An attestation key on P-256, as Google's template: `unique` is empty.
-const TEMPLATE: &str = "0023000b00050072000000100018000b0003001000000000";
+pub(crate) const TEMPLATE: &str = "0023000b00050072000000100018000b0003001000000000";
 
 /// Where a machine without anything looks for it.
 pub(crate) fn sources(wanted: &str) -> Sources {
@@ -80,7 +80,7 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
 }
 
 /// A certificate of whatever authority for the key of a TPMT_PUBLIC.
-fn certificate(public: &[u8]) -> Vec<u8> {
+pub(crate) fn certificate(public: &[u8]) -> Vec<u8> {
     let authority = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
     let spki = Public::parse(public).unwrap().key().spki();
     let subject = rcgen::SubjectPublicKeyInfo::from_der(&spki).unwrap();
@@ -89,7 +89,7 @@ fn certificate(public: &[u8]) -> Vec<u8> {
 }
 
 /// Puts bytes into an NV index.
-fn put(bench: &Bench, index: u32, attributes: &str, bytes: &[u8]) {
+pub(crate) fn put(bench: &Bench, index: u32, attributes: &str, bytes: &[u8]) {
     let place = tempfile::tempdir().unwrap();
     let file = place.path().join("bytes");
     std::fs::write(&file, bytes).unwrap();
@@ -98,7 +98,7 @@ fn put(bench: &Bench, index: u32, attributes: &str, bytes: &[u8]) {
 }
 
 /// Azure's attestation key in its handle; returns its TPMT_PUBLIC.
-fn azure_key(bench: &Bench) -> Vec<u8> {
+pub(crate) fn azure_key(bench: &Bench) -> Vec<u8> {
     let attributes = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|restricted|sign";
     bench.tool(&format!("tpm2_createprimary -Q -C e -G rsa2048:rsassa-sha256:null -a {attributes} -c ak.ctx"));
     bench.tool("tpm2_evictcontrol -Q -C o -c ak.ctx 0x81000003");
@@ -107,7 +107,7 @@ fn azure_key(bench: &Bench) -> Vec<u8> {
 }
 
 /// A report of this kind that says nothing else.
-fn hcl_report(kind: u8) -> Vec<u8> {
+pub(crate) fn hcl_report(kind: u8) -> Vec<u8> {
     let mut report = vec![0; 1900];
     report[..4].copy_from_slice(b"HCLA");
     report[0x20..0x20 + 1024].fill(0x55);
@@ -116,7 +116,7 @@ fn hcl_report(kind: u8) -> Vec<u8> {
 }
 
 /// A metadata service that has one answer.
-fn metadata_service(body: &'static str) -> hyper::Uri {
+pub(crate) fn metadata_service(body: &'static str) -> hyper::Uri {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let uri = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
     std::thread::spawn(move || {
@@ -144,7 +144,7 @@ fn binding(kind: EvidenceKind, spki: &[u8], ak: &[u8; 32], log: Option<&[u8; 32]
     })
 }
 
-fn chosen(sources: &Sources, access: &Access) -> Vec<EvidenceKind> {
+pub(crate) fn chosen(sources: &Sources, access: &Access) -> Vec<EvidenceKind> {
     detect(sources, access).chosen(&Wanted::Auto).unwrap()
 }
 

@@ -115,3 +115,55 @@ fn links_between_pages_lead_somewhere() {
     }
     none("broken links", offenders);
 }
+
+/// What stands between backticks on a page.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+fn pages_of_evidence() -> impl Iterator<Item = (String, String)> {
+    files("docs/evidence", ".md").into_iter().map(|path| (short(&path), read(&path)))
+}
+
+#[test]
+fn what_a_page_of_evidence_calls_a_code_or_a_fact_is_in_a_reference() {
+    let references = ["docs/reference/error-codes.md", "docs/reference/policy.md"].map(|path| read(root().join(path)));
+    let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '.';
+    let known: BTreeSet<&str> = references.iter().flat_map(|text| text.split(|c| !word(c))).collect();
+    let kinds: Vec<String> = kinds().into_iter().map(|kind| format!("{kind}.")).collect();
+    let mut offenders = Vec::new();
+    for (page, text) in pages_of_evidence() {
+        let named = quoted(&text).filter(|name| kinds.iter().any(|kind| name.starts_with(kind.as_str())));
+        for name in named.filter(|name| name.chars().all(word)) {
+            // a register is written with its number here and with an N there; a group of names by what they begin with
+            let group = format!("{}.", name.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('.'));
+            if !known.contains(name) && !known.iter().any(|known| known.starts_with(&group)) {
+                offenders.push(format!("{page}: {name}"));
+            }
+        }
+    }
+    none("codes and facts that no reference has", offenders);
+}
+
+#[test]
+fn every_attack_names_a_test_or_a_case_that_is_there() {
+    let sources: String = MEMBERS.iter().flat_map(|member| files(member, ".rs")).map(|path| read(&path)).collect();
+    let cases: BTreeSet<String> = files("policies/shipped/cases", ".toml")
+        .iter()
+        .filter_map(|p| Some(p.file_stem()?.to_str()?.to_owned()))
+        .collect();
+    let (mut offenders, mut found) = (Vec::new(), 0);
+    for (page, text) in pages_of_evidence() {
+        let attacks = text.split("\n## ").filter(|part| part.starts_with("Attacks")).flat_map(str::lines);
+        let last_cells = attacks.filter_map(|line| line.strip_suffix('|')?.rsplit('|').next());
+        for name in last_cells.flat_map(quoted) {
+            let snake = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+            found += 1;
+            if !(cases.contains(name) || snake && sources.contains(&format!("fn {name}("))) {
+                offenders.push(format!("{page}: {name}"));
+            }
+        }
+    }
+    assert!(found > 50, "found {found} attacks: the rule looks in the wrong place");
+    none("attacks without a test", offenders);
+}

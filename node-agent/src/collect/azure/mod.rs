@@ -18,7 +18,7 @@ pub use imds::ImdsFault;
 use super::quote::{AttestationKey, Handle, Quoter};
 use super::{CollectFault, Collector, Extras, FirmwareLogFile, Prepared, blocking, items};
 use crate::tpm::Access;
-use crate::vtpm::{PROVIDER_INDICES, Vtpm};
+use crate::vtpm::{PROVIDER_INDICES, Vtpm, VtpmFault};
 use hcl::HclReport;
 
 /// NV index of the HCL report; a machine without it is no confidential VM.
@@ -87,7 +87,8 @@ impl AzureCollector {
         Ok(read)
     }
 
-    /// What vouches for the report: asked once an hour, and the former answer while the service is away.
+    /// What vouches for the report: asked once an hour, and the former answer while the service is away. Certificates of
+    /// an SNP report are a courtesy, which the server may have from elsewhere; nobody else makes a quote of a TDREPORT.
     async fn hardware(&self, report: Option<&HclReport>) -> Result<Hardware, CollectFault> {
         let Some(report) = report else { return Ok(Hardware::None) };
         let mut known = self.hardware.lock().await;
@@ -109,6 +110,11 @@ impl AzureCollector {
                 tracing::warn!(code = fault.code(), error = %fault, "metadata service did not answer; its former answer is used");
                 Ok(former.clone())
             }
+            (Err(fault), None) if matches!(report, HclReport::Snp(_)) => {
+                // Not kept: the service is asked again the next time.
+                tracing::warn!(code = fault.code(), error = %fault, "metadata service did not answer; no certificates are sent");
+                Ok(Hardware::Snp(Vec::new()))
+            }
             (Err(fault), None) => Err(fault.into()),
         }
     }
@@ -123,11 +129,19 @@ fn read(vtpm: &mut Vtpm) -> Result<Found, CollectFault> {
     };
     let mut key = AttestationKey::new(kind, vtpm.read_public(AK)?, Vec::new())?;
     if defined.contains(&AK_CERTIFICATE) {
-        let certificate = certificate(kind, vtpm.nv_read(AK_CERTIFICATE, INDEX_BYTES_MAX)?)?;
-        // Some confidential VMs hold the certificate of another key than the one that the report names.
-        match key.is_named_in(&certificate) {
-            true => key.certificates.push(certificate),
-            false => tracing::info!("certificate in NV is for another key than the attestation key, and stays here"),
+        match vtpm
+            .nv_read(AK_CERTIFICATE, INDEX_BYTES_MAX)
+            .map_err(CollectFault::from)
+            .and_then(|bytes| certificate(kind, bytes))
+        {
+            // Some confidential VMs hold the certificate of another key than the one that the report names.
+            Ok(certificate) if key.is_named_in(&certificate) => key.certificates.push(certificate),
+            Ok(_) => tracing::info!("certificate in NV is for another key than the attestation key, and stays here"),
+            // The report vouches for the key alone; but a TPM that has fallen silent is asked again, not remembered so.
+            Err(fault) if report.is_some() && !matches!(fault, CollectFault::Vtpm(VtpmFault::Transport { .. })) => {
+                tracing::warn!(code = fault.code(), error = %fault, "certificate in NV cannot be read; the report goes without");
+            }
+            Err(fault) => return Err(fault),
         }
     }
     if report.is_none() && key.certificates.is_empty() {

@@ -70,6 +70,25 @@ fn the_kernels_provider_tells_snp_from_tdx() {
     }
 }
 
+/// Arm's realms have the same interface: that is neither technology, and nothing of it is broken.
+#[test]
+fn a_provider_that_is_not_known_is_neither_and_breaks_nothing() {
+    let place = tempfile::tempdir().unwrap();
+    let (socket, module) = (place.path().join("s"), place.path().join("n"));
+    serve(&socket, |request| match request.first() {
+        Some(3) => b"\0\0\0\0arm_cca_guest\n".to_vec(),
+        _ => vec![0; 4],
+    });
+    serve(&module, |_| b"\xa1\x6bDescribeNSM\xa1\x69module_id\x65i-enc".to_vec());
+    let sources = Sources { tsm: Place::Simulated(socket), nsm: Place::Simulated(module), ..nothing() };
+    let detection = detect(&sources, &access("/nowhere/tpm"));
+    for kind in [EvidenceKind::Snp, EvidenceKind::Tdx] {
+        let State::Absent { reason, .. } = state(&detection, kind) else { panic!("{detection:?}") };
+        assert!(reason.ends_with("is arm_cca_guest"), "{reason}");
+    }
+    assert_eq!(detection.chosen(&Wanted::Auto).unwrap(), [EvidenceKind::Nitro]);
+}
+
 #[test]
 fn an_interface_without_provider_leaves_the_device() {
     let place = tempfile::tempdir().unwrap();

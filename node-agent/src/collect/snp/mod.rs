@@ -31,7 +31,7 @@ impl SnpCollector {
     }
 
     /// The report, and the certificate table; empty where the host gives none.
-    fn report(&self, report_data: &[u8; 64]) -> Result<(Vec<u8>, Vec<u8>), CollectFault> {
+    pub(super) fn report(&self, report_data: &[u8; 64]) -> Result<(Vec<u8>, Vec<u8>), CollectFault> {
         match self.tsm.report(Provider::SevGuest, report_data) {
             Ok(report) => Ok((report.outblob, report.auxblob)),
             Err(fault) if is_missing(&fault) => Ok(device::report(self.device.as_ref(), report_data)?),
