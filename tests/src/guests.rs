@@ -111,6 +111,15 @@ impl Guests {
         &self.kind
     }
 
+    /// The attacks on their kind, as `guest attacks` lists them.
+    ///
+    /// # Errors
+    /// If the simulator refuses.
+    pub fn attacks(&self) -> anyhow::Result<Value> {
+        let mut command = self.programs.command("holdfast-tpm-sim");
+        Output::of(command.args(["--output", "json", "guest", "attacks", "--kind", &self.kind]))?.success()?.json()
+    }
+
     /// Has the vendors' service go wrong, or right again.
     ///
     /// # Errors
@@ -156,26 +165,40 @@ impl Guests {
             numbers.iter().map(line).collect::<String>()
         };
         let (name, require) = match kind {
-            "snp" => (
-                "{snp.report_id}",
-                format!(
-                    "snp.measurement = \"{}\"\nsnp.platform.alias_check_complete = true\n\
-                     snp.tcb.reported.microcode = {{ at_least = 215 }}\nsnp.tcb.reported.snp = {{ at_least = 24 }}\n",
-                    text(&spec["measurement"])
-                ),
-            ),
+            "snp" => ("{snp.report_id}", snp_demands(spec)),
             "tdx" => (
                 "{tdx.instance}",
                 format!(
-                    "tdx.mrtd = \"{}\"\ntdx.tcb.status = \"UpToDate\"\n{}",
+                    "tdx.mrtd = \"{}\"\ntdx.tcb.status = \"UpToDate\"\ntdx.secure_boot.enabled = true\n\
+                     tdx.platform.cached_keys = false\ntdx.platform.dynamic = false\n\
+                     tdx.attributes.perfmon = false\n{}",
                     text(&spec["mrtd"]),
                     registers("tdx.rtmr", &[1, 2])
                 ),
             ),
             "nitrotpm" => ("{nitrotpm.instance_id}", registers("nitrotpm.pcr.", &[4, 7, 8, 9])),
-            "azure" => ("{azure.instance}", registers("tpm.pcr.", &[4, 7, 8, 9])),
-            "gcp" => ("{gcp.instance_id}", registers("tpm.pcr.", &[4, 7, 8, 9])),
-            _ => ("{nitro.module_id}", format!("nitro.pcr.0 = \"{}\"\n", text(&spec["pcrs"]["0"]))),
+            "azure" => {
+                let paravisor = match spec["hardware"].as_str() {
+                    Some("snp") => format!(
+                        "snp.id_key_digest = \"{}\"\nsnp.tcb.reported.snp = {{ at_least = {} }}\n",
+                        text(&spec["snp"]["id_key_digest"]),
+                        spec["snp"]["reported_tcb"]["snp"]
+                    ),
+                    _ => String::new(),
+                };
+                ("{azure.instance}", registers("tpm.pcr.", &[4, 7, 8, 9]) + &paravisor)
+            }
+            "gcp" => {
+                let ours = format!("gcp.project_number = \"{}\"\ngcp.production = true\n", spec["project_number"]);
+                ("{gcp.instance_id}", registers("tpm.pcr.", &[4, 7, 8, 9]) + &ours)
+            }
+            _ => {
+                let pcr = |number: u8| match spec["pcrs"][number.to_string()].as_str() {
+                    Some(value) => format!("nitro.pcr.{number} = \"{value}\"\n"),
+                    None => String::new(),
+                };
+                ("{nitro.module_id}", [0, 2, 3, 8].map(pcr).concat())
+            }
         };
         format!(
             "api_version = \"holdfast/1\"\nkind = \"policy\"\nname = \"{kind}\"\n\
@@ -234,4 +257,25 @@ impl Guest {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_lowercase);
         format!("{fact}={value}")
     }
+}
+
+/// What an operator demands of SNP guests: the image, the versions that the platform has, and every protection of it.
+fn snp_demands(spec: &Value) -> String {
+    let measurement = spec["measurement"].as_str().unwrap_or_default();
+    let mut demands = format!("snp.measurement = \"{measurement}\"\nsnp.vmpl = {}\n", spec["vmpl"]);
+    for (fact, number) in [
+        ("reported.microcode", &spec["reported_tcb"]["microcode"]),
+        ("reported.snp", &spec["reported_tcb"]["snp"]),
+        ("committed.snp", &spec["committed_tcb"]["snp"]),
+    ] {
+        demands += &format!("snp.tcb.{fact} = {{ at_least = {number} }}\n");
+    }
+    demands += "snp.platform.alias_check_complete = true\n";
+    if spec["platform_info"].as_u64().is_some_and(|bits| bits & (1 << 4) != 0) {
+        demands += "snp.platform.ciphertext_hiding = true\n";
+    }
+    if spec["version"] == 5 {
+        demands += &format!("snp.mitigations.current = {{ all_bits = {} }}\n", spec["current_mitigations"]);
+    }
+    demands
 }
