@@ -1,6 +1,8 @@
 //! Confidential guests and enclaves, as `holdfast-tpm-sim guest` runs them.
 #![expect(clippy::indexing_slicing, reason = "a JSON value that is not there is null")]
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -102,7 +104,10 @@ impl Guests {
     /// Lines of TOML for a server's configuration: AMD and Intel are the simulator.
     #[must_use]
     pub fn server(&self) -> String {
-        format!("[endorsements]\namd_url = \"{0}\"\namd_interval = \"1s\"\nintel_url = \"{0}\"\n", self.service)
+        format!(
+            "[endorsements]\namd_url = \"{0}\"\namd_interval = \"1s\"\nintel_url = \"{0}\"\ntimeout = \"5s\"\n",
+            self.service
+        )
     }
 
     /// Their kind.
@@ -134,6 +139,17 @@ impl Guests {
     /// If the simulator refuses.
     pub fn asked(&self) -> anyhow::Result<Vec<String>> {
         Ok(self.of_lab("asked", &[])?.stdout.lines().map(str::to_owned).collect())
+    }
+
+    /// Asks the vendors' service itself, as anybody may.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub fn ask(&self, path: &str) -> anyhow::Result<()> {
+        let mut stream = TcpStream::connect(self.service.trim_start_matches("http://"))?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).map(drop).context("the vendors' service")
     }
 
     fn of_lab(&self, word: &str, more: &[&str]) -> anyhow::Result<Output> {

@@ -7,11 +7,23 @@ use holdfast_tests::until;
 use crate::world::{PATIENCE, World};
 
 /// By what a vendor says, which the server has from its service and not from the guest; see [`World::vendor_says`].
-const SAID: &[&str] =
-    &["revoked-platform", "revoked-authority", "revoked-tcb", "old-module", "bar-raised", "revoked-issuer"];
-/// By what a vendor never said: no server takes it for the vendor's word, see `vendors`.
-pub(crate) const NEVER_SAID: &[&str] =
-    &["expired-collateral", "early-collateral", "forged-collateral", "revoked-signer", "other-collateral"];
+const SAID: &[&str] = &["revoked-platform", "revoked-tcb", "old-module", "bar-raised"];
+/// By what no server takes in, whoever says it: see `vendors`.
+pub(crate) const NOT_TAKEN_IN: &[&str] = &[
+    "expired-certificate",
+    "expired-issuer",
+    "revoked-issuer",
+    "expired-collateral",
+    "early-collateral",
+    "forged-collateral",
+    "revoked-signer",
+    "revoked-authority",
+    "other-collateral",
+];
+
+/// What our own programs put right: the agent keeps a certificate of another key to itself, and the server has the right
+/// one of a chip from AMD. Verifiers that are given nothing else refuse these: the simulator's own tests.
+const MENDED: &[(&str, &str)] = &[("azure", "certificate-of-another-key"), ("snp", "other-tcb-certificate")];
 
 /// An attack, and the code by which it is refused; `None` where the guest stays who it is.
 struct Attack {
@@ -38,7 +50,11 @@ impl Attack {
 fn every_attack(kind: &str, fields: &[&str]) {
     let mut world = World::launched_with(kind, 1, fields);
     let mut attacks = world.attacks();
-    attacks.retain(|attack| !attack.is(NEVER_SAID));
+    if kind == "snp" || kind == "tdx" {
+        attacks.retain(|attack| !attack.is(NOT_TAKEN_IN) || attack.code.as_deref() == Some("tdx.pck.expired"));
+    }
+    let mended: Vec<&str> = MENDED.iter().filter(|(of, _)| *of == kind).map(|(_, name)| *name).collect();
+    attacks.iter_mut().filter(|attack| attack.is(&mended)).for_each(|attack| attack.code = None);
     attacks.sort_by_key(Attack::turn);
     let (by_vendors, by_guests): (Vec<_>, Vec<_>) = attacks.into_iter().partition(|attack| attack.is(SAID));
     let (refused, harmless): (Vec<_>, Vec<_>) = by_guests.iter().partition(|attack| attack.code.is_some());
@@ -109,11 +125,10 @@ impl World {
         assert_eq!(self.nodes(), [node], "{name}");
     }
 
-    /// The server asks the vendors anew. What Intel says counts from another second on than what it said before.
+    /// The server asks Intel anew. What Intel says counts from another second on than what it said before.
     fn vendor_says(&self) {
         std::thread::sleep(std::time::Duration::from_millis(1100));
-        let about: &[&str] = if self.guests.kind() == "snp" { &["crl/vcek/Genoa"] } else { &[] };
-        self.server.operator(&[&["endorsements", "refresh"], about].concat()).unwrap();
+        self.server.operator(&["endorsements", "refresh"]).unwrap();
     }
 
     /// How often anybody was admitted.
