@@ -1,6 +1,8 @@
 //! Confidential guests and enclaves, as `holdfast-tpm-sim guest` runs them.
 #![expect(clippy::indexing_slicing, reason = "a JSON value that is not there is null")]
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -102,13 +104,25 @@ impl Guests {
     /// Lines of TOML for a server's configuration: AMD and Intel are the simulator.
     #[must_use]
     pub fn server(&self) -> String {
-        format!("[endorsements]\namd_url = \"{0}\"\namd_interval = \"1s\"\nintel_url = \"{0}\"\n", self.service)
+        format!(
+            "[endorsements]\namd_url = \"{0}\"\namd_interval = \"1s\"\nintel_url = \"{0}\"\ntimeout = \"5s\"\n",
+            self.service
+        )
     }
 
     /// Their kind.
     #[must_use]
     pub fn kind(&self) -> &str {
         &self.kind
+    }
+
+    /// The attacks on their kind, as `guest attacks` lists them.
+    ///
+    /// # Errors
+    /// If the simulator refuses.
+    pub fn attacks(&self) -> anyhow::Result<Value> {
+        let mut command = self.programs.command("holdfast-tpm-sim");
+        Output::of(command.args(["--output", "json", "guest", "attacks", "--kind", &self.kind]))?.success()?.json()
     }
 
     /// Has the vendors' service go wrong, or right again.
@@ -125,6 +139,17 @@ impl Guests {
     /// If the simulator refuses.
     pub fn asked(&self) -> anyhow::Result<Vec<String>> {
         Ok(self.of_lab("asked", &[])?.stdout.lines().map(str::to_owned).collect())
+    }
+
+    /// Asks the vendors' service itself, as anybody may.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub fn ask(&self, path: &str) -> anyhow::Result<()> {
+        let mut stream = TcpStream::connect(self.service.trim_start_matches("http://"))?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).map(drop).context("the vendors' service")
     }
 
     fn of_lab(&self, word: &str, more: &[&str]) -> anyhow::Result<Output> {
@@ -156,26 +181,40 @@ impl Guests {
             numbers.iter().map(line).collect::<String>()
         };
         let (name, require) = match kind {
-            "snp" => (
-                "{snp.report_id}",
-                format!(
-                    "snp.measurement = \"{}\"\nsnp.platform.alias_check_complete = true\n\
-                     snp.tcb.reported.microcode = {{ at_least = 215 }}\nsnp.tcb.reported.snp = {{ at_least = 24 }}\n",
-                    text(&spec["measurement"])
-                ),
-            ),
+            "snp" => ("{snp.report_id}", snp_demands(spec)),
             "tdx" => (
                 "{tdx.instance}",
                 format!(
-                    "tdx.mrtd = \"{}\"\ntdx.tcb.status = \"UpToDate\"\n{}",
+                    "tdx.mrtd = \"{}\"\ntdx.tcb.status = \"UpToDate\"\ntdx.secure_boot.enabled = true\n\
+                     tdx.platform.cached_keys = false\ntdx.platform.dynamic = false\n\
+                     tdx.attributes.perfmon = false\n{}",
                     text(&spec["mrtd"]),
                     registers("tdx.rtmr", &[1, 2])
                 ),
             ),
             "nitrotpm" => ("{nitrotpm.instance_id}", registers("nitrotpm.pcr.", &[4, 7, 8, 9])),
-            "azure" => ("{azure.instance}", registers("tpm.pcr.", &[4, 7, 8, 9])),
-            "gcp" => ("{gcp.instance_id}", registers("tpm.pcr.", &[4, 7, 8, 9])),
-            _ => ("{nitro.module_id}", format!("nitro.pcr.0 = \"{}\"\n", text(&spec["pcrs"]["0"]))),
+            "azure" => {
+                let paravisor = match spec["hardware"].as_str() {
+                    Some("snp") => format!(
+                        "snp.id_key_digest = \"{}\"\nsnp.tcb.reported.snp = {{ at_least = {} }}\n",
+                        text(&spec["snp"]["id_key_digest"]),
+                        spec["snp"]["reported_tcb"]["snp"]
+                    ),
+                    _ => String::new(),
+                };
+                ("{azure.instance}", registers("tpm.pcr.", &[4, 7, 8, 9]) + &paravisor)
+            }
+            "gcp" => {
+                let ours = format!("gcp.project_number = \"{}\"\ngcp.production = true\n", spec["project_number"]);
+                ("{gcp.instance_id}", registers("tpm.pcr.", &[4, 7, 8, 9]) + &ours)
+            }
+            _ => {
+                let pcr = |number: u8| match spec["pcrs"][number.to_string()].as_str() {
+                    Some(value) => format!("nitro.pcr.{number} = \"{value}\"\n"),
+                    None => String::new(),
+                };
+                ("{nitro.module_id}", [0, 2, 3, 8].map(pcr).concat())
+            }
         };
         format!(
             "api_version = \"holdfast/1\"\nkind = \"policy\"\nname = \"{kind}\"\n\
@@ -234,4 +273,25 @@ impl Guest {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_lowercase);
         format!("{fact}={value}")
     }
+}
+
+/// What an operator demands of SNP guests: the image, the versions that the platform has, and every protection of it.
+fn snp_demands(spec: &Value) -> String {
+    let measurement = spec["measurement"].as_str().unwrap_or_default();
+    let mut demands = format!("snp.measurement = \"{measurement}\"\nsnp.vmpl = {}\n", spec["vmpl"]);
+    for (fact, number) in [
+        ("reported.microcode", &spec["reported_tcb"]["microcode"]),
+        ("reported.snp", &spec["reported_tcb"]["snp"]),
+        ("committed.snp", &spec["committed_tcb"]["snp"]),
+    ] {
+        demands += &format!("snp.tcb.{fact} = {{ at_least = {number} }}\n");
+    }
+    demands += "snp.platform.alias_check_complete = true\n";
+    if spec["platform_info"].as_u64().is_some_and(|bits| bits & (1 << 4) != 0) {
+        demands += "snp.platform.ciphertext_hiding = true\n";
+    }
+    if spec["version"] == 5 {
+        demands += &format!("snp.mitigations.current = {{ all_bits = {} }}\n", spec["current_mitigations"]);
+    }
+    demands
 }

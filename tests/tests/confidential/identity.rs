@@ -104,6 +104,16 @@ fn two_azure_machines_of_one_image_are_two_nodes() {
 }
 
 #[test]
+fn two_google_cloud_instances_of_one_image_are_two_nodes() {
+    two_of_one_image_are_two_nodes("gcp");
+}
+
+#[test]
+fn two_instances_of_one_image_with_a_nitrotpm_are_two_nodes() {
+    two_of_one_image_are_two_nodes("nitrotpm");
+}
+
+#[test]
 fn two_guests_of_one_image_on_one_chip_are_two_nodes() {
     let world = World::enrolled("snp", 2);
     let specs: Vec<_> = world.guests.all().iter().map(|guest| &guest.spec).collect();

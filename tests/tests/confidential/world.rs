@@ -85,7 +85,7 @@ impl World {
 
     /// Newest first.
     pub(crate) fn attempts(&self) -> Vec<Value> {
-        self.server.json(&["attempt", "list"]).unwrap()["attempts"].as_array().unwrap().clone()
+        self.server.json(&["attempt", "list", "--limit", "1000"]).unwrap()["attempts"].as_array().unwrap().clone()
     }
 
     /// Tells the agent to attest and waits until an attempt is refused: its code.

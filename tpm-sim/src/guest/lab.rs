@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::amd::Amd;
+use super::files::keep_first;
 use super::nitro::Hypervisor;
 use super::place::{Guest, GuestSpec};
 use super::tdx::Intel;
@@ -169,6 +170,19 @@ impl Lab {
         let mut guests: Vec<Guest> = entries.flatten().map(|entry| Guest::at(&entry.path())).collect();
         guests.sort_by(|one, other| one.directory().cmp(other.directory()));
         Ok(guests)
+    }
+
+    /// What is kept in the lab under that name, made the first time.
+    pub(super) fn kept(
+        &self,
+        name: &str,
+        make: impl FnOnce() -> Result<Vec<u8>, SimError>,
+    ) -> Result<Vec<u8>, SimError> {
+        let path = self.directory.join(name);
+        match fs::read(&path) {
+            Ok(kept) => Ok(kept),
+            Err(_) => keep_first(&path, &make()?),
+        }
     }
 
     fn roots(&self, kind: &str) -> PathBuf {

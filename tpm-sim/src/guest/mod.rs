@@ -6,6 +6,7 @@ mod attack;
 mod device;
 mod files;
 mod lab;
+mod malleable;
 pub mod nitro;
 mod place;
 mod service;

@@ -77,7 +77,8 @@ fn amd(lab: &Lab, kind: SigningKey, product: &str, what: &str, request: &Request
     let amd = lab.amd(&guest.product)?;
     match what {
         "cert_chain" => {
-            let chain = [amd.intermediate(kind), amd.root()].map(|der| to_pem("CERTIFICATE", der)).concat();
+            let issuer = amd.issuer_until(kind, guest.issuer_ends)?;
+            let chain = [&issuer, amd.root()].map(|der| to_pem("CERTIFICATE", der)).concat();
             Ok(Some(Answer::body(DER, chain.into_bytes())))
         }
         "crl" => {

@@ -19,7 +19,7 @@ use holdfast_tpm_sim::guest::{BY_POLICY, GuestKind, GuestSpec};
 
 use crate::gcp::{selection, sha256};
 use crate::lab;
-use crate::policy::assert_refused;
+use crate::policy::{assert_refused, assert_same_node};
 use crate::stage::{Question, attack, attacked, now};
 use crate::tpm::Running;
 
@@ -186,26 +186,30 @@ fn refuse(name: &str) {
     let before = verify(&running).unwrap();
     running.guest.keep(&attacked(honest.clone(), attack)).unwrap();
     let after = verify(&running);
-    if attack.refused_as == BY_POLICY {
-        let pcrs = &before.claims().boot.pcrs;
-        let pinned = [4, 7, 8, 9].map(|pcr| {
-            let digest = pcrs.get(PcrIndex::new(pcr).unwrap()).unwrap();
-            format!("tpm.pcr.{pcr} = \"{}\"", hex::encode(digest.as_bytes()))
-        });
-        let demands = format!(
-            "snp.id_key_digest = \"{}\"\nsnp.tcb.reported.snp = {{ at_least = 24 }}\n{}",
-            spec.snp.id_key_digest,
-            pinned.join("\n")
-        );
-        let facts = |verified: &Verified<AzureClaims>| facts::azure(&verified.claims().into());
-        assert_refused("azure", "azure.instance", &demands, &facts(&before), &facts(&after.unwrap()));
-    } else {
-        assert_eq!(after.map(drop), Err(attack.refused_as));
+    let pcrs = &before.claims().boot.pcrs;
+    let pinned = [4, 7, 8, 9].map(|pcr| {
+        let digest = pcrs.get(PcrIndex::new(pcr).unwrap()).unwrap();
+        format!("tpm.pcr.{pcr} = \"{}\"", hex::encode(digest.as_bytes()))
+    });
+    let demands = format!(
+        "snp.id_key_digest = \"{}\"\nsnp.tcb.reported.snp = {{ at_least = 24 }}\n{}",
+        spec.snp.id_key_digest,
+        pinned.join("\n")
+    );
+    let facts = |verified: &Verified<AzureClaims>| facts::azure(&verified.claims().into());
+    match attack.refused_as {
+        Some(BY_POLICY) => {
+            assert_refused("azure", "azure.instance", &demands, &facts(&before), &facts(&after.unwrap()));
+        }
+        Some(code) => assert_eq!(after.map(drop), Err(code)),
+        None => assert_same_node("azure", "azure.instance", &demands, &facts(&before), &facts(&after.unwrap())),
     }
 }
 
 crate::refused! { GuestKind::Azure, refuse;
     tampered_image secure_boot_off other_paravisor old_tcb debug asked_by_the_guest own_runtime_data own_key
-    longer_report_data other_hash other_size own_root other_chip replayed_quote other_selection tampered_quote event_omitted
-    event_of_another_digest event_log_cut certificate_of_another_key certificate_of_an_authority relayed
+    longer_report_data other_hash other_size bytes_behind_report unknown_version older_version
+    older_version_replayed own_root other_chip replayed_quote other_selection no_pcrs tampered_quote event_omitted
+    event_of_another_digest event_log_cut certificate_of_another_key own_authority expired_certificate certificate_for_encryption
+    certificate_of_an_authority relayed
 }

@@ -12,7 +12,7 @@ use holdfast_tpm_sim::guest::{BY_POLICY, GuestKind, GuestSpec};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use crate::lab;
-use crate::policy::assert_refused;
+use crate::policy::{assert_refused, assert_same_node};
 use crate::stage::{Question, attack, attacked, now};
 
 fn endorsements() -> NitroEndorsements {
@@ -145,18 +145,20 @@ fn refuse(name: &str) {
     let GuestSpec::Nitro(spec) = attacked(GuestSpec::Nitro(Box::new(honest.clone())), attack) else {
         panic!("no enclave")
     };
-    if attack.refused_as == BY_POLICY {
-        // our role's enclaves are ours, whichever instance they run on
-        let demands = format!("nitro.role = \"{}\"\n{}", honest.pcrs[&3], demands(&honest));
-        assert_refused("nitro", "nitro.module_id", &demands, &facts_of(&honest), &facts_of(&spec));
-    } else {
-        assert_eq!(verify(&spec).map(drop), Err(attack.refused_as));
+    // our role's enclaves are ours, whichever instance they run on
+    let demands = format!("nitro.role = \"{}\"\n{}", honest.pcrs[&3], demands(&honest));
+    match attack.refused_as {
+        Some(BY_POLICY) => {
+            assert_refused("nitro", "nitro.module_id", &demands, &facts_of(&honest), &facts_of(&spec));
+        }
+        Some(code) => assert_eq!(verify(&spec).map(drop), Err(code)),
+        None => assert_same_node("nitro", "nitro.module_id", &demands, &facts_of(&honest), &facts_of(&spec)),
     }
 }
 
 crate::refused! { GuestKind::Nitro, refuse;
-    debug debug_image_named tampered_image same_kernel other_role other_signer other_instance missing_pcr replayed_nonce
-    no_nonce replayed_user_data no_user_data longer_user_data stale from_the_future other_leaf own_root forged_leaf not_a_ca
-    long_path leaf_is_ca no_key_usage expired_leaf other_module other_kind other_algorithm other_digest der_signature
-    key_twice unknown_key tampered_document
+    debug debug_image_named tampered_image same_kernel other_role other_signer other_instance missing_pcr no_pcrs replayed_nonce
+    no_nonce replayed_user_data no_user_data longer_user_data shorter_user_data stale from_the_future other_leaf own_root forged_leaf not_a_ca
+    long_path leaf_is_ca no_key_usage expired_issuer expired_leaf other_module other_kind other_algorithm other_digest der_signature
+    key_twice unknown_key bytes_behind_document re_encoded_document tampered_document
 }

@@ -5,14 +5,16 @@ use std::sync::Arc;
 
 use ciborium::Value;
 use holdfast_appraisal::facts;
-use holdfast_evidence::nitrotpm::{NitroTpmClaims, NitroTpmEndorsements, NitroTpmEvidence, NitroTpmItem};
+use holdfast_evidence::nitrotpm::{NitroTpmClaims, NitroTpmEndorsements, NitroTpmEvidence, NitroTpmItem, read_quote};
+use holdfast_evidence::tpm::Signed;
 use holdfast_evidence::x509::{Anchor, Roots};
-use holdfast_evidence::{Evidence as _, EvidenceKind, TrustClass, Verified};
+use holdfast_evidence::{Evidence as _, EvidenceKind, Provenance, TrustClass, Verified};
+use holdfast_tpm_sim::guest::vtpm::gather;
 use holdfast_tpm_sim::guest::vtpm::nitrotpm::NitroTpmSpec;
 use holdfast_tpm_sim::guest::{BY_POLICY, GuestKind, GuestSpec};
 
 use crate::lab;
-use crate::policy::assert_refused;
+use crate::policy::{assert_refused, assert_same_node};
 use crate::stage::{Question, attack, attacked, now};
 use crate::tpm::{OWNER, Running, Tpm, sized};
 
@@ -118,21 +120,50 @@ fn refuse(name: &str) {
     let before = verify(&running).unwrap();
     running.guest.keep(&attacked(honest, attack)).unwrap();
     let after = verify(&running);
-    if attack.refused_as == BY_POLICY {
+    let (kind, name) = ("nitrotpm", "nitrotpm.instance_id");
+    let demands = |before: &Verified<NitroTpmClaims>| {
         let digests = &before.claims().pcrs;
         let pinned = digests.iter().filter(|(pcr, _)| matches!(pcr, 4 | 7 | 8 | 9));
         let demands: Vec<String> = pinned
             .map(|(pcr, digest)| format!("nitrotpm.pcr.{pcr} = \"{}\"", hex::encode(digest.as_bytes())))
             .collect();
-        let (before, after) = (facts_of(&before), facts_of(&after.unwrap()));
-        assert_refused("nitrotpm", "nitrotpm.instance_id", &demands.join("\n"), &before, &after);
-    } else {
-        assert_eq!(after.map(drop), Err(attack.refused_as));
+        demands.join("\n")
+    };
+    match attack.refused_as {
+        Some(BY_POLICY) => {
+            assert_refused(kind, name, &demands(&before), &facts_of(&before), &facts_of(&after.unwrap()));
+        }
+        Some(code) => assert_eq!(after.map(drop), Err(code)),
+        None => assert_same_node(kind, name, &demands(&before), &facts_of(&before), &facts_of(&after.unwrap())),
     }
 }
 
+/// Root on a machine that booted another kernel names a key of its own, which quotes the right kernel's PCRs: it does so
+/// flawlessly, and no rule is moved by it.
+#[test]
+fn a_quote_by_a_key_in_software_is_read_and_proves_nothing() {
+    let honest = GuestSpec::NitroTpm(Box::default());
+    let GuestSpec::NitroTpm(spec) = &honest else { panic!("no NitroTPM") };
+    let running = launch("forged-quote", spec);
+    let before = verify(&running).unwrap();
+    running.guest.keep(&attacked(honest, attack(GuestKind::NitroTpm, "software-key"))).unwrap();
+    let files = gather(lab(), &running.guest, &[2; 32], &[1; 32]).unwrap();
+    let file = |name: &str| files.iter().find(|(found, _)| *found == name).map(|(_, contents)| contents.as_slice());
+    let (attest, signature) = (file("quote.msg").unwrap(), file("quote.sig").unwrap());
+    let after = verify(&running).unwrap();
+    let claims = after.claims();
+    let quote = read_quote(claims.public_key.as_deref(), &Signed { attest, signature }, &[1; 32]).unwrap();
+    assert_eq!(quote.provenance(), Provenance::Unauthenticated);
+    assert!(!quote.selection.pcrs.is_empty());
+    let shown = facts::nitrotpm(&claims.into(), Some(&quote));
+    let fourth = before.claims().pcrs.iter().find(|(pcr, _)| *pcr == 4).unwrap().1;
+    let demands = format!("nitrotpm.pcr.4 = \"{}\"", hex::encode(fourth.as_bytes()));
+    assert_refused("nitrotpm", "nitrotpm.instance_id", &demands, &facts_of(&before), &shown);
+}
+
 crate::refused! { GuestKind::NitroTpm, refuse;
-    tampered_image tampered_command_line secure_boot_off other_boot_manager unmeasured missing_pcr replayed_nonce no_nonce
-    replayed_user_data no_user_data longer_user_data stale from_the_future other_leaf own_root forged_leaf expired_leaf
-    other_module enclave_for_instance der_signature key_twice tampered_document
+    tampered_image software_key tampered_command_line secure_boot_off other_boot_manager unmeasured missing_pcr no_pcrs replayed_nonce no_nonce
+    replayed_user_data no_user_data longer_user_data shorter_user_data stale from_the_future other_leaf own_root forged_leaf not_a_ca long_path
+    leaf_is_ca no_key_usage expired_issuer expired_leaf
+    other_module enclave_for_instance other_algorithm other_digest der_signature key_twice unknown_key bytes_behind_document re_encoded_document tampered_document
 }

@@ -6,8 +6,8 @@ use holdfast_appraisal::{Document, Policy};
 
 use crate::stage::now;
 
-/// Whether a policy of these demands admits `facts`, where the operator owns what `honest` runs on; why not, else.
-pub(crate) fn judged(kind: &str, name: &str, demands: &str, honest: &Facts, facts: &Facts) -> Result<(), String> {
+/// The node that `facts` earn by a policy of these demands, where the operator owns what `honest` runs on; why none, else.
+fn judged(kind: &str, name: &str, demands: &str, honest: &Facts, facts: &Facts) -> Result<String, String> {
     let text = format!(
         "api_version = \"holdfast/1\"\nkind = \"policy\"\nname = \"guests\"\n\
          [issue]\nnode_id = \"/holdfast/node/{kind}/{{{name}}}\"\n\
@@ -20,7 +20,7 @@ pub(crate) fn judged(kind: &str, name: &str, demands: &str, honest: &Facts, fact
     let inventory = ours.map(|mark| InventoryAnswer { digest: mark.digest, listing: Listing::Listed }).collect();
     let ownership = Ownership { inventory, approval: Approval::NotGiven, machine: MachineRecord::New };
     match Appraiser::new("example.org".parse().unwrap()).judge(&policy, facts, &ownership, now()) {
-        Verdict::Admit(_) => Ok(()),
+        Verdict::Admit(grant) => Ok(grant.spiffe_id.to_string()),
         Verdict::AwaitsApproval(rejection) | Verdict::Refuse(rejection) => Err(format!("{rejection:?}")),
     }
 }
@@ -30,4 +30,11 @@ pub(crate) fn judged(kind: &str, name: &str, demands: &str, honest: &Facts, fact
 pub(crate) fn assert_refused(kind: &str, name: &str, demands: &str, honest: &Facts, attacked: &Facts) {
     judged(kind, name, demands, honest, honest).unwrap();
     assert!(judged(kind, name, demands, honest, attacked).is_err(), "admitted");
+}
+
+/// Asserts that what an attack made of the honest guest is the node that it was.
+#[track_caller]
+pub(crate) fn assert_same_node(kind: &str, name: &str, demands: &str, honest: &Facts, attacked: &Facts) {
+    let before = judged(kind, name, demands, honest, honest).unwrap();
+    assert_eq!(judged(kind, name, demands, honest, attacked), Ok(before));
 }

@@ -13,7 +13,7 @@ use sev::firmware::guest::AttestationReport;
 use sev::parser::ByteParser as _;
 
 use crate::lab;
-use crate::policy::assert_refused;
+use crate::policy::{assert_refused, assert_same_node};
 use crate::stage::{Question, attack, attacked, now, padded};
 
 /// A guest of that product.
@@ -33,9 +33,13 @@ fn honest() -> Vec<SnpSpec> {
     vec![milan, vlek, second, in_pem, guest("Genoa"), guest("Turin"), looks_like_der, id_block]
 }
 
-fn endorsements(product: &str) -> SnpEndorsements {
+/// The root, and its list as it is now.
+fn endorsements(spec: &SnpSpec) -> SnpEndorsements {
+    let amd = lab().amd(&spec.product).unwrap();
     let mut roots = Roots::new();
-    roots.add(Anchor::new(lab().amd(product).unwrap().root(), TrustClass::Simulated).unwrap());
+    roots.add(Anchor::new(amd.root(), TrustClass::Simulated).unwrap());
+    let revoked: Vec<SigningKey> = spec.issuer_revoked.then_some(spec.signing_key).into_iter().collect();
+    roots.add_crl(&amd.revocation_list(&revoked).unwrap()).unwrap();
     SnpEndorsements { roots: Arc::new(roots), ..SnpEndorsements::default() }
 }
 
@@ -47,7 +51,7 @@ fn verify(spec: &SnpSpec) -> Result<Verified<SnpClaims>, &'static str> {
     let item = SnpItem { report: &report, certificates: &certificates }.encode();
     let evidence = SnpEvidence::parse(&item).map_err(|malformed| malformed.code())?;
     let binding = question.answer(evidence.commitment());
-    evidence.verify(&endorsements(&spec.product), &binding, now()).map_err(|refusal| refusal.code())
+    evidence.verify(&endorsements(spec), &binding, now()).map_err(|refusal| refusal.code())
 }
 
 fn facts_of(spec: &SnpSpec) -> facts::Facts {
@@ -154,17 +158,40 @@ fn refuse(name: &str) {
     let GuestSpec::Snp(spec) = attacked(GuestSpec::Snp(Box::new(honest.clone())), attack) else {
         panic!("no SNP guest")
     };
-    if attack.refused_as == BY_POLICY {
-        assert_refused("snp", "snp.report_id", &demands(&honest), &facts_of(&honest), &facts_of(&spec));
-    } else {
-        assert_eq!(verify(&spec).map(drop), Err(attack.refused_as));
+    match attack.refused_as {
+        Some(BY_POLICY) => {
+            assert_refused("snp", "snp.report_id", &demands(&honest), &facts_of(&honest), &facts_of(&spec));
+        }
+        Some(code) => assert_eq!(verify(&spec).map(drop), Err(code)),
+        None => assert_same_node("snp", "snp.report_id", &demands(&honest), &facts_of(&honest), &facts_of(&spec)),
     }
+}
+
+/// The provider's key has an issuer of its own, and Turin an id and a TCB of another form.
+#[test]
+fn what_is_wrong_with_certificates_is_refused_of_every_key_and_product() {
+    let vlek = SnpSpec { signing_key: SigningKey::Vlek, vmpl: 1, ..guest("Milan") };
+    let certificates = ["own-root", "expired-certificate", "expired-issuer", "revoked-issuer"];
+    let chip = ["other-chip-certificate", "chip-id-like-der", "other-tcb-certificate"];
+    for (honest, names) in [(vlek, certificates.to_vec()), (guest("Turin"), [&certificates[..], &chip].concat())] {
+        for name in names {
+            let attack = attack(GuestKind::Snp, name);
+            let GuestSpec::Snp(spec) = attacked(GuestSpec::Snp(Box::new(honest.clone())), attack) else {
+                panic!("no SNP guest")
+            };
+            assert_eq!(verify(&spec).map(drop).err(), attack.refused_as, "{name} {:?}", honest.signing_key);
+        }
+    }
+    let other_fmc = Tcb { fmc: 2, ..guest("Turin").reported_tcb };
+    let spec = SnpSpec { certified_tcb: Some(other_fmc), ..guest("Turin") };
+    assert_eq!(verify(&spec).map(drop), Err("snp.tcb.certificate_mismatch"));
 }
 
 crate::refused! { GuestKind::Snp, refuse;
     debug migration_agent guest_policy_bits asked_by_the_host masked_chip_key masked_chip_id other_signing_key wrong_key_kind
-    other_chip other_chip_certificate other_tcb_certificate other_product unknown_product own_root expired_certificate
-    foreign_chip old_tcb cachewarp entrysign rolled_back no_alias_check no_ciphertext_hiding no_mitigations tampered_image
-    unpinned_svn less_privileged replayed_report relayed_report longer_report_data tampered_report longer_signature
+    other_chip other_chip_certificate chip_id_like_der chip_key_as_providers other_tcb_certificate other_product unknown_product own_root expired_certificate
+    expired_issuer revoked_issuer foreign_chip forged_versions old_tcb cachewarp entrysign rolled_back no_alias_check no_ciphertext_hiding no_mitigations tampered_image
+    unpinned_svn less_privileged replayed_report relayed_report longer_report_data shorter_report_data unsigned_report
+    re_encoded_report tampered_report longer_signature
     reserved_bytes wrong_algorithm unknown_version garbled_table
 }

@@ -1,5 +1,7 @@
 //! A server that asks and takes answers, and the node key of whoever answers.
 
+use std::sync::OnceLock;
+
 use holdfast_evidence::tpm::PcrSelection;
 use holdfast_evidence::{
     Binding, BindingFields, Challenge, Commitment, EvidenceKind, ItemState, ProvenKey, Purpose, binding_digest,
@@ -31,9 +33,8 @@ impl Question {
         let trust_domain: TrustDomain = "example.org".parse().unwrap();
         let rng = SystemRandom::new();
         let challenge = Challenge::draw(trust_domain.clone(), Purpose::Enrol, vec![item], now(), 60, &rng).unwrap();
-        let pair = rcgen::KeyPair::generate().unwrap();
-        let request = rcgen::CertificateParams::default().serialize_request(&pair).unwrap();
-        Self { kind, challenge, trust_domain, node_key: ProvenKey::from_csr(request.der()).unwrap(), selection }
+        let node_key = ProvenKey::from_csr(certificate_request()).unwrap();
+        Self { kind, challenge, trust_domain, node_key, selection }
     }
 
     pub(crate) fn nonce(&self) -> &[u8; 32] {
@@ -62,6 +63,15 @@ impl Question {
     pub(crate) fn answer(self, commitment: Commitment<'_>) -> Binding {
         self.challenge.answer(self.node_key, &[commitment]).unwrap()
     }
+}
+
+/// Of one node key for all questions: where it is part of who a guest is, the guest is the same each time.
+fn certificate_request() -> &'static [u8] {
+    static REQUEST: OnceLock<Vec<u8>> = OnceLock::new();
+    REQUEST.get_or_init(|| {
+        let pair = rcgen::KeyPair::generate().unwrap();
+        rcgen::CertificateParams::default().serialize_request(&pair).unwrap().der().to_vec()
+    })
 }
 
 /// The clock.

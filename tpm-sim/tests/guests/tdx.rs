@@ -16,7 +16,7 @@ use holdfast_tpm_sim::guest::{BY_POLICY, GuestKind, GuestSpec};
 use ring::digest::{SHA256, digest};
 
 use crate::lab;
-use crate::policy::assert_refused;
+use crate::policy::{assert_refused, assert_same_node};
 use crate::stage::{Question, attack, attacked, now, padded};
 
 /// Every TD that is honest.
@@ -139,7 +139,8 @@ fn demands(spec: &TdxSpec) -> String {
     let rtmrs = Measured::of(spec).unwrap().rtmrs;
     format!(
         "tdx.mrtd = \"{}\"\ntdx.rtmr1 = \"{}\"\ntdx.rtmr2 = \"{}\"\ntdx.tcb.status = \"UpToDate\"\n\
-         tdx.secure_boot.enabled = true",
+         tdx.secure_boot.enabled = true\ntdx.platform.cached_keys = false\ntdx.platform.dynamic = false\n\
+         tdx.attributes.perfmon = false",
         spec.mrtd,
         hex::encode(&rtmrs[1]),
         hex::encode(&rtmrs[2])
@@ -150,10 +151,12 @@ fn refuse(name: &str) {
     let attack = attack(GuestKind::Tdx, name);
     let honest = TdxSpec::default();
     let GuestSpec::Tdx(spec) = attacked(GuestSpec::Tdx(Box::new(honest.clone())), attack) else { panic!("no TD") };
-    if attack.refused_as == BY_POLICY {
-        assert_refused("tdx", "tdx.instance", &demands(&honest), &facts_of(&honest), &facts_of(&spec));
-    } else {
-        assert_eq!(verify(&spec).map(drop), Err(attack.refused_as));
+    match attack.refused_as {
+        Some(BY_POLICY) => {
+            assert_refused("tdx", "tdx.instance", &demands(&honest), &facts_of(&honest), &facts_of(&spec));
+        }
+        Some(code) => assert_eq!(verify(&spec).map(drop), Err(code)),
+        None => assert_same_node("tdx", "tdx.instance", &demands(&honest), &facts_of(&honest), &facts_of(&spec)),
     }
 }
 
@@ -161,7 +164,9 @@ crate::refused! { GuestKind::Tdx, refuse;
     debug under_debug reserved_attribute exceptions_at_will migratable service_td partition own_module debug_module own_root
     no_certificate forged_certificate expired_certificate platform_as_authority no_extension revoked_platform
     revoked_authority other_platform own_quoting_enclave debug_quoting_enclave own_key other_key replayed_quote relayed_quote
-    longer_report_data tampered_quote unknown_version revoked_tcb ancient_platform unknown_module old_tcb bar_raised
+    longer_report_data shorter_report_data padded_quote bytes_behind_quote re_encoded_quote tampered_quote unknown_version
+    other_technology other_vendor other_key_type revoked_tcb ancient_platform unknown_module old_tcb old_quoting_enclave old_module
+    cached_keys dynamic_platform performance_counters bar_raised
     foreign_platform tampered_image tampered_firmware no_event_log event_omitted event_of_another_digest events_swapped
     event_log_cut expired_collateral early_collateral forged_collateral revoked_signer other_collateral
 }

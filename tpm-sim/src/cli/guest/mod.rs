@@ -64,7 +64,7 @@ pub(super) enum Command {
         /// Its name; see `attacks`.
         name: String,
     },
-    /// List the attacks on a kind of guest, and as what each is refused.
+    /// List the attacks on a kind of guest, and what comes of each: as what it is refused, mostly.
     Attacks {
         /// The kind.
         #[arg(long, value_enum)]
@@ -129,7 +129,9 @@ struct Report {
 struct Listed {
     name: &'static str,
     description: &'static str,
-    refused_as: &'static str,
+    /// Absent where the guest is admitted as the node that it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused_as: Option<&'static str>,
 }
 
 impl Command {
@@ -165,7 +167,11 @@ impl Command {
                     Format::Json => format.json(out, &listed)?,
                     Format::Text => {
                         for Listed { name, description, refused_as } in listed {
-                            writeln!(out, "{name:24} {description}\n{:24} refused as {refused_as}", "")?;
+                            let outcome = refused_as.map_or_else(
+                                || "admitted, as the node that it is".to_owned(),
+                                |code| format!("refused as {code}"),
+                            );
+                            writeln!(out, "{name:28} {description}\n{:28} {outcome}", "")?;
                         }
                     }
                 }

@@ -22,6 +22,9 @@ const BITS: usize = 2048;
 const DAYS_OF_AUTHORITY: i64 = 25 * 365;
 const DAYS_OF_VCEK: i64 = 7 * 365;
 const DAYS_OF_VLEK: i64 = 365;
+const BIT_STRING: u8 = 0x03;
+/// 1.2.840.113549.1.1.1
+const RSA_ENCRYPTION: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
 /// DER of a `SubjectPublicKeyInfo` on P-384, before the point.
 const P384_SPKI: [u8; 23] = [
     0x30, 0x76, 0x30, 0x10, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x05, 0x2b, 0x81, 0x04, 0x00,
@@ -150,6 +153,17 @@ impl Amd {
         }
     }
 
+    /// The certificate of the issuer of keys of this kind, DER; one that ends so many seconds from now, if that is given.
+    ///
+    /// # Errors
+    /// [`SimError::Guest`].
+    pub fn issuer_until(&self, kind: SigningKey, ends: Option<i64>) -> Result<Vec<u8>, SimError> {
+        let Authority { name, der, key } = self.issuer(kind);
+        let Some(ends) = ends else { return Ok(der.clone()) };
+        let until = OffsetDateTime::now_utc() + Duration::seconds(ends);
+        certificate(&Subject::Authority(name), &rsa_spki(key), &self.ark.name, &self.ark.key, until)
+    }
+
     /// The root's revocation list, DER; `revoked` says which issuers are on it.
     ///
     /// # Errors
@@ -204,7 +218,7 @@ impl Amd {
         let tcb = spec.certified_tcb.unwrap_or(spec.reported_tcb);
         let vek = self.certify(spec.signing_key, of, &tcb, spec.certificate_ends)?;
         let pem = |der: &[u8]| der::to_pem("CERTIFICATE", der);
-        let chain = [pem(self.intermediate(spec.signing_key)), pem(self.root())].concat();
+        let chain = [pem(&self.issuer_until(spec.signing_key, spec.issuer_ends)?), pem(self.root())].concat();
         Ok([pem(&vek).into_bytes(), chain.into_bytes()])
     }
 
@@ -217,7 +231,7 @@ impl Amd {
         let vek = self.certify(spec.signing_key, of, &tcb, spec.certificate_ends)?;
         let mut entries = vec![(entry, vek)];
         if spec.issuers {
-            entries.push((Entry::Ask, self.intermediate(spec.signing_key).to_vec()));
+            entries.push((Entry::Ask, self.issuer_until(spec.signing_key, spec.issuer_ends)?));
             entries.push((Entry::Ark, self.root().to_vec()));
         }
         let as_held = |der: Vec<u8>| if spec.pem { der::to_pem("CERTIFICATE", &der).into_bytes() } else { der };
@@ -250,6 +264,13 @@ impl Authority {
         let der = der::from_pem(&text).ok_or_else(|| failed("certificate", "no PEM certificate in its file"))?;
         Ok(Self { name, der, key })
     }
+}
+
+/// The `SubjectPublicKeyInfo` of an RSA key.
+fn rsa_spki(key: &RsaKeyPair) -> Vec<u8> {
+    let algorithm = der::element(der::SEQUENCE, &[der::element(der::OID, RSA_ENCRYPTION), vec![0x05, 0]].concat());
+    let bits = [&[0], key.public_key().as_ref()].concat();
+    der::element(der::SEQUENCE, &[algorithm, der::element(BIT_STRING, &bits)].concat())
 }
 
 fn rsa_key(pkcs8: &[u8]) -> Result<RsaKeyPair, SimError> {

@@ -3,6 +3,7 @@
 use super::pki::ChipKey;
 use super::spec::{SigningKey, SnpSpec, Tcb};
 use crate::error::SimError;
+use crate::guest::malleable;
 
 const SIGNED: usize = 0x2a0;
 const REPORT: usize = 0x4a0;
@@ -58,7 +59,10 @@ pub fn report(spec: &SnpSpec, report_data: &[u8; 64], key: &ChipKey) -> Result<V
         page.put(*offset, &bytes("patch", patch, patch.len() / 2)?);
     }
     if !spec.mask_chip_key {
-        let signature = key.sign(page.0.get(..SIGNED).unwrap_or_default())?;
+        let mut signature = key.sign(page.0.get(..SIGNED).unwrap_or_default())?;
+        if spec.negated_signature {
+            signature = malleable::negated(&malleable::P384_ORDER, &signature);
+        }
         let (r, s) = signature.split_at(48);
         let reversed = |number: &[u8]| number.iter().rev().copied().collect::<Vec<u8>>();
         page.put(0x2a0, &reversed(r));

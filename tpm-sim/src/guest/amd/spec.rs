@@ -99,6 +99,8 @@ pub struct SnpSpec {
     pub pem: bool,
     /// When the key's certificate ends, in seconds from now; AMD gives a VCEK 7 years and a VLEK one.
     pub certificate_ends: Option<i64>,
+    /// When the issuer's certificate ends, in seconds from now; AMD's live for 25 years.
+    pub issuer_ends: Option<i64>,
     /// Whether AMD's list revokes the issuer of the key.
     pub issuer_revoked: bool,
     /// A lie: report data (64 bytes) that is not what the guest asked for.
@@ -119,6 +121,8 @@ pub struct SnpSpec {
     pub own_root: bool,
     /// A lie: the certificate table, whole.
     pub table: Option<String>,
+    /// Whether s of the signature is the order less what it was: such a signature verifies as well.
+    pub negated_signature: bool,
     /// A lie: this byte of the report is flipped after it was signed.
     pub flipped_byte: Option<usize>,
 }
@@ -159,6 +163,7 @@ impl Default for SnpSpec {
             issuers: true,
             pem: false,
             certificate_ends: None,
+            issuer_ends: None,
             issuer_revoked: false,
             report_data: None,
             behind_report_data: None,
@@ -169,6 +174,7 @@ impl Default for SnpSpec {
             certified_tcb: None,
             own_root: false,
             table: None,
+            negated_signature: false,
             flipped_byte: None,
         }
     }

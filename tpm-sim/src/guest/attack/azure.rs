@@ -42,6 +42,18 @@ pub(super) static ATTACKS: &[Attack] = attacks! { Azure;
         "the report names another digest function" |spec| spec.lie = Some(HclLie::OtherHash);
     "other-size" "azure.hcl.malformed"
         "the sizes in the report do not fit each other" |spec| spec.lie = Some(HclLie::OtherSize);
+    "bytes-behind-report" "azure.hcl.malformed"
+        "something stands behind the report" |spec| spec.lie = Some(HclLie::BytesBehind);
+    "unknown-version" "azure.hcl.malformed"
+        "the report declares a version that nobody knows" |spec| spec.version = 0;
+    "older-version" "azure.runtime_data.digest"
+        "the report declares an older version, and is about other runtime data" |spec| {
+        (spec.version, spec.lie) = (1, Some(HclLie::OtherRuntimeData));
+    };
+    "older-version-replayed" "tpm.quote.nonce"
+        "the report declares an older version, and the quote answers an older challenge" |spec| {
+        (spec.version, spec.quoting.lie) = (1, Some(QuoteLie::Replayed));
+    };
     "own-root" "snp.chain.signature"
         "another AMD stands below" |spec| spec.snp.own_root = true;
     "other-chip" "snp.report.signature"
@@ -50,6 +62,8 @@ pub(super) static ATTACKS: &[Attack] = attacks! { Azure;
         "a quote that answers an older challenge" |spec| spec.quoting.lie = Some(QuoteLie::Replayed);
     "other-selection" "tpm.quote.selection"
         "a quote of other PCRs, shown as those that were asked" |spec| spec.quoting.lie = Some(QuoteLie::OtherSelection);
+    "no-pcrs" "tpm.quote.selection"
+        "a quote of no PCR at all" |spec| spec.quoting.lie = Some(QuoteLie::NoPcrs);
     "tampered-quote" "tpm.quote.signature"
         "a byte of the quote is changed on the way" |spec| spec.quoting.lie = Some(QuoteLie::Tampered);
     "event-omitted" "tpm.quote.pcr_digest"
@@ -60,6 +74,12 @@ pub(super) static ATTACKS: &[Attack] = attacks! { Azure;
         "the firmware log ends within an event" |spec| spec.quoting.log_lie = Some(LogLie::Cut(200));
     "certificate-of-another-key" "azure.ak.key_mismatch"
         "the certificate is for another key" |spec| spec.certificate_lie = Some(CertificateLie::OtherKey);
+    "own-authority" "chain.signature"
+        "an authority of the same name certifies the key" |spec| spec.certificate_lie = Some(CertificateLie::OwnRoot);
+    "expired-certificate" same_node
+        "the key's certificate has ended, and the hardware vouches for the key" |spec| spec.certificate_lie = Some(CertificateLie::Expired);
+    "certificate-for-encryption" "azure.ak.certificate"
+        "the certificate is for a key that may not sign" |spec| spec.certificate_lie = Some(CertificateLie::MayNotSign);
     "certificate-of-an-authority" "azure.ak.certificate"
         "an authority's own certificate stands for the key's" |spec| spec.certificate_lie = Some(CertificateLie::OfAuthority);
     "relayed" policy

@@ -36,6 +36,8 @@ pub(super) static ATTACKS: &[Attack] = attacks! { Gcp;
         "a quote that answers an older challenge" |spec| spec.quoting.lie = Some(QuoteLie::Replayed);
     "other-selection" "tpm.quote.selection"
         "a quote of other PCRs, shown as those that were asked" |spec| spec.quoting.lie = Some(QuoteLie::OtherSelection);
+    "no-pcrs" "tpm.quote.selection"
+        "a quote of no PCR at all" |spec| spec.quoting.lie = Some(QuoteLie::NoPcrs);
     "tampered-quote" "tpm.quote.signature"
         "a byte of the quote is changed on the way" |spec| spec.quoting.lie = Some(QuoteLie::Tampered);
     "event-omitted" "tpm.quote.pcr_digest"

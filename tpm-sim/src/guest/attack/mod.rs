@@ -22,8 +22,9 @@ pub struct Attack {
     pub name: &'static str,
     /// What is done.
     pub description: &'static str,
-    /// The code by which the verifier refuses it, or [`BY_POLICY`].
-    pub refused_as: &'static str,
+    /// The code by which the verifier refuses it, or [`BY_POLICY`]. `None` where it changes bytes that mean nothing: the
+    /// guest is the node that it was, and a verifier that takes it for another one has been taken in.
+    pub refused_as: Option<&'static str>,
     change: fn(&mut GuestSpec),
 }
 
@@ -34,7 +35,7 @@ impl Attack {
     }
 }
 
-/// A list of attacks on one kind: name, code of the refusal, description, change.
+/// A list of attacks on one kind: name, what comes of it, description, change.
 macro_rules! attacks {
     ($variant:ident; $($name:literal $code:tt $description:literal |$spec:ident| $change:expr;)*) => {
         &[$($crate::guest::attack::Attack {
@@ -49,8 +50,9 @@ macro_rules! attacks {
             },
         }),*]
     };
-    (@code policy) => { $crate::guest::attack::BY_POLICY };
-    (@code $code:literal) => { $code };
+    (@code policy) => { Some($crate::guest::attack::BY_POLICY) };
+    (@code same_node) => { None };
+    (@code $code:literal) => { Some($code) };
 }
 use attacks;
 

@@ -29,6 +29,8 @@ pub(super) static ATTACKS: &[Attack] = attacks! { Nitro;
         "PCR 4 is that of another instance" |spec| { spec.pcrs.insert(4, random(48)); };
     "missing-pcr" "nitro.pcr.missing"
         "the document leaves PCR 2 out" |spec| spec.document.without_pcrs.push(2);
+    "no-pcrs" "nitro.document.malformed"
+        "a document of no PCR at all" |spec| spec.document.without_pcrs = (0..16).collect();
     "replayed-nonce" "nitro.document.nonce"
         "a document that answers an older challenge" |spec| spec.document.nonce = Some(random(32));
     "no-nonce" "nitro.document.nonce"
@@ -39,6 +41,8 @@ pub(super) static ATTACKS: &[Attack] = attacks! { Nitro;
         "a document for no key" |spec| spec.document.user_data = Some(String::new());
     "longer-user-data" "nitro.document.binding"
         "the binding with something behind it" |spec| spec.document.behind_user_data = Some("11".repeat(32));
+    "shorter-user-data" "nitro.document.binding"
+        "half of the binding" |spec| spec.document.user_data_bytes = Some(16);
     "stale" "nitro.document.timestamp"
         "a document that was made an hour ago" |spec| spec.document.time_shift = -3600;
     "from-the-future" "nitro.document.timestamp"
@@ -57,6 +61,8 @@ pub(super) static ATTACKS: &[Attack] = attacks! { Nitro;
         "an authority's own key signs" |spec| spec.document.lie = Some(Lie::LeafIsCa);
     "no-key-usage" "nitro.chain.key_usage"
         "the leaf may not sign" |spec| spec.document.lie = Some(Lie::LeafMayNotSign);
+    "expired-issuer" "nitro.chain.expired"
+        "the certificate above the leaf's has ended" |spec| spec.document.lie = Some(Lie::ExpiredInstance);
     "expired-leaf" "nitro.chain.expired"
         "the leaf's three hours are over" |spec| spec.document.lie = Some(Lie::ExpiredLeaf);
     "other-module" "nitro.chain.module"
@@ -73,6 +79,12 @@ pub(super) static ATTACKS: &[Attack] = attacks! { Nitro;
         "the nonce stands twice" |spec| spec.document.lie = Some(Lie::NonceTwice);
     "unknown-key" "nitro.document.malformed"
         "a key that nobody knows" |spec| spec.document.lie = Some(Lie::UnknownKey);
+    "bytes-behind-document" "nitro.document.malformed"
+        "something stands behind the document" |spec| spec.document.behind_document = Some("00".to_owned());
+    "re-encoded-document" same_node
+        "a tag stands before it, and the signature is the other one that verifies" |spec| {
+        (spec.document.tagged, spec.document.negated_signature) = (!spec.document.tagged, true);
+    };
     "tampered-document" "nitro.document.signature"
         "a byte of a PCR is changed on the way" |spec| spec.document.flipped_pcr = Some(0);
 };

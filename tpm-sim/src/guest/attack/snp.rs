@@ -24,10 +24,18 @@ pub(super) static ATTACKS: &[Attack] = attacks! { Snp;
         spec.signing_key = SigningKey::Vlek;
         spec.key_info = Some(0);
     };
+    "chip-key-as-providers" "snp.vek.kind"
+        "the report names the provider's key, the chip's signs" |spec| spec.key_info = Some(1 << 2);
     "other-chip" "snp.report.signature"
         "a key of another chip signs" |spec| spec.signed_by_another_chip = true;
     "other-chip-certificate" "snp.chip_id.mismatch"
         "another chip signs, and its own certificate comes along" |spec| spec.certified_chip = Some(other_chip(&spec.chip_id));
+    "chip-id-like-der" "snp.chip_id.mismatch"
+        "another chip signs, whose id is the report's to those who read DER into it" |spec| {
+        let inside = spec.chip_id.get(4..).unwrap_or_default().to_owned();
+        spec.certified_chip = Some(format!("04{:02x}{inside}", inside.len() / 2));
+        spec.chip_id = format!("{inside}0000");
+    };
     "other-tcb-certificate" "snp.tcb.certificate_mismatch"
         "the certificate is for a newer TCB than the reported one" |spec| {
         spec.certified_tcb = Some(Tcb { snp: spec.reported_tcb.snp + 1, ..spec.reported_tcb });
@@ -42,9 +50,19 @@ pub(super) static ATTACKS: &[Attack] = attacks! { Snp;
         "the host brings a chain of its own along, root and all" |spec| spec.own_root = true;
     "expired-certificate" "snp.chain.expired"
         "the key's certificate has ended" |spec| spec.certificate_ends = Some(-3600);
+    "expired-issuer" "snp.chain.expired"
+        "the certificate above the key's has ended" |spec| spec.issuer_ends = Some(-3600);
+    "revoked-issuer" "snp.chain.revoked"
+        "AMD has revoked what issued the key's certificate" |spec| spec.issuer_revoked = true;
     "foreign-chip" policy
         "all is well, on a chip that is not ours: its key was extracted, or its memory bus is tapped" |spec| {
         spec.chip_id = other_chip(&spec.chip_id);
+    };
+    "forged-versions" policy
+        "a chip whose root seed was extracted signs for versions that do not exist" |spec| {
+        spec.chip_id = other_chip(&spec.chip_id);
+        let newest = Tcb { fmc: 255, bootloader: 255, tee: 255, snp: 255, microcode: 255 };
+        (spec.reported_tcb, spec.committed_tcb, spec.current_tcb) = (newest, newest, newest);
     };
     "old-tcb" policy
         "the platform has not been updated" |spec| {
@@ -89,10 +107,18 @@ pub(super) static ATTACKS: &[Attack] = attacks! { Snp;
     };
     "longer-report-data" "snp.report.data"
         "the binding with something behind it" |spec| spec.behind_report_data = Some("11".repeat(32));
+    "shorter-report-data" "snp.report.data"
+        "half of the binding, zeros in place of the rest" |spec| spec.patch.push((0x60, "00".repeat(16)));
     "tampered-report" "snp.report.signature"
         "a byte of the measurement is changed on the way" |spec| spec.flipped_byte = Some(0x90);
     "longer-signature" "snp.report.signature_encoding"
         "something stands behind the numbers of the signature" |spec| spec.flipped_byte = Some(0x330);
+    "unsigned-report" "snp.report.signature"
+        "the report says that the chip's key signed, and zeros stand there" |spec| {
+        (spec.mask_chip_key, spec.key_info) = (true, Some(0));
+    };
+    "re-encoded-report" same_node
+        "the signature is written as the other one that verifies" |spec| spec.negated_signature = true;
     "reserved-bytes" "snp.report.reserved"
         "the firmware writes where its version has nothing" |spec| spec.patch.push((0x210, "01".to_owned()));
     "wrong-algorithm" "snp.report.signature_algorithm"

@@ -67,8 +67,22 @@ pub(super) static ATTACKS: &[Attack] = attacks! { Tdx;
         "the binding with something behind it" |spec| spec.behind_report_data = Some("11".repeat(32));
     "tampered-quote" "tdx.quote.signature"
         "a byte of MRTD is changed on the way" |spec| spec.flipped_byte = Some(48 + 136);
+    "shorter-report-data" "tdx.quote.report_data"
+        "half of the binding, zeros in place of the rest" |spec| spec.report_data_bytes = Some(16);
+    "padded-quote" same_node
+        "zeros stand behind the quote, as many as a provider's" |spec| spec.padding = 3065;
+    "bytes-behind-quote" same_node
+        "something stands behind the quote, another each time" |spec| spec.behind_quote = Some(random(39));
+    "re-encoded-quote" same_node
+        "the signature is written as the other one that verifies" |spec| spec.negated_signature = true;
     "unknown-version" "tdx.quote.malformed"
         "a quote of a version that nobody knows" |spec| spec.version = 3;
+    "other-technology" "tdx.quote.malformed"
+        "the header says that it is an SGX enclave's" |spec| spec.tee_type = 0;
+    "other-vendor" "tdx.quote.malformed"
+        "the header names a quoting enclave of somebody else" |spec| spec.qe_vendor = "aa".repeat(16);
+    "other-key-type" "tdx.quote.malformed"
+        "the header names another kind of attestation key" |spec| spec.key_type = 3;
     "revoked-tcb" "tdx.tcb.revoked"
         "the keys of platforms at this level must be taken for known" |spec| spec.collateral.status = "Revoked".to_owned();
     "ancient-platform" "tdx.tcb.no_level"
@@ -79,6 +93,18 @@ pub(super) static ATTACKS: &[Attack] = attacks! { Tdx;
         "the platform has not been updated" |spec| {
         spec.platform.cpu_svn = format!("0202020203010003{}", "00".repeat(8));
     };
+    "old-quoting-enclave" policy
+        "the quoting enclave has not been updated" |spec| spec.platform.qe_isvsvn = 5;
+    "old-module" policy
+        "the TDX module is one that Intel calls out of date" |spec| {
+        spec.collateral.module_status = "OutOfDate".to_owned();
+    };
+    "cached-keys" policy
+        "Intel keeps the platform's root keys" |spec| spec.platform.cached_keys = true;
+    "dynamic-platform" policy
+        "the host may add packages to the platform" |spec| spec.platform.dynamic_platform = true;
+    "performance-counters" policy
+        "the TD lets its performance counters be used" |spec| spec.tdattributes |= 1 << 63;
     "bar-raised" policy
         "Intel has moved the bar, the platform has not changed" |spec| {
         spec.collateral.status = "OutOfDate".to_owned();

@@ -9,6 +9,7 @@ use super::cbor::{encoded, indefinite, map};
 use super::pki::{Hypervisor, Module};
 use super::spec::{DocumentSpec, Lie, NitroSpec};
 use crate::error::SimError;
+use crate::guest::malleable;
 
 /// PCRs of an enclave's document.
 const PCRS: u8 = 16;
@@ -142,11 +143,15 @@ pub fn document(
         .map_err(|_| bad("leaf key"))?
         .sign(&rng, &signed)
         .map_err(|_| bad("signature"))?;
+    let signature = match spec.negated_signature {
+        true => malleable::negated(&malleable::P384_ORDER, signature.as_ref()),
+        false => signature.as_ref().to_vec(),
+    };
     let envelope = Value::Array(vec![
         Value::Bytes(protected),
         Value::Map(Vec::new()),
         Value::Bytes(payload),
-        Value::Bytes(signature.as_ref().to_vec()),
+        Value::Bytes(signature),
     ]);
     let mut document = encoded(&if spec.tagged { Value::Tag(TAG, Box::new(envelope)) } else { envelope });
     let flipped_pcr = spec.flipped_pcr.and_then(|pcr| {
@@ -157,6 +162,9 @@ pub fn document(
         if let Some(byte) = document.get_mut(at) {
             *byte ^= 1;
         }
+    }
+    if let Some(behind) = &spec.behind_document {
+        document.extend(hex::decode(behind).map_err(|_| bad("behind_document"))?);
     }
     Ok(document)
 }
@@ -178,6 +186,9 @@ fn payload(
     if let Some(behind) = &spec.behind_user_data {
         let behind = hex::decode(behind).map_err(|_| bad("behind_user_data"))?;
         user_data = Some([user_data.unwrap_or_default(), behind].concat());
+    }
+    if let (Some(kept), Some(user_data)) = (spec.user_data_bytes, user_data.as_mut()) {
+        user_data.truncate(kept);
     }
     let nonce = lied(&spec.nonce, &asked.nonce, "nonce")?;
     let now = OffsetDateTime::now_utc() + time::Duration::seconds(spec.time_shift);

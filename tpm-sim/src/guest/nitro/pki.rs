@@ -122,8 +122,10 @@ impl Hypervisor {
         for (at, (name, path_length, days)) in above.iter().enumerate() {
             let key = KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384)?;
             let mut params = authority(name, *path_length, *days);
-            if at == instance && lie == Some(Lie::InstanceIsNoCa) {
-                params.is_ca = IsCa::ExplicitNoCa;
+            match lie.filter(|_| at == instance) {
+                Some(Lie::InstanceIsNoCa) => params.is_ca = IsCa::ExplicitNoCa,
+                Some(Lie::ExpiredInstance) => params = ended(params),
+                _ => {}
             }
             let issuer = Issuer::new(parent, parent_key.as_ref().unwrap_or(&self.root_key));
             cabundle.push(params.signed_by(&key, &issuer)?.der().to_vec());
@@ -157,10 +159,13 @@ fn leaf(module_id: &str, region: &str, lie: Option<Lie>) -> CertificateParams {
         KeyUsagePurpose::DigitalSignature
     };
     params.key_usages = vec![usage];
-    if lie == Some(Lie::ExpiredLeaf) {
-        params.not_before -= Duration::hours(4);
-        params.not_after = OffsetDateTime::now_utc() - Duration::hours(1);
-    }
+    if lie == Some(Lie::ExpiredLeaf) { ended(params) } else { params }
+}
+
+/// The same, an hour after its end.
+fn ended(mut params: CertificateParams) -> CertificateParams {
+    params.not_before -= Duration::hours(4);
+    params.not_after = OffsetDateTime::now_utc() - Duration::hours(1);
     params
 }
 

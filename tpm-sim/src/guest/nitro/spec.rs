@@ -38,10 +38,16 @@ pub struct DocumentSpec {
     pub user_data: Option<String>,
     /// A lie: this stands behind the user data that was asked for.
     pub behind_user_data: Option<String>,
+    /// A lie: only so many bytes of the user data that was asked for.
+    pub user_data_bytes: Option<usize>,
     /// A lie: another public key than was asked for.
     pub public_key: Option<String>,
     /// A lie: the document does not have these PCRs.
     pub without_pcrs: Vec<u8>,
+    /// A lie: these bytes stand behind the document.
+    pub behind_document: Option<String>,
+    /// Whether s of the signature is the order less what it was: such a signature verifies as well.
+    pub negated_signature: bool,
     /// A lie: a bit of this PCR is flipped after the document was signed.
     pub flipped_pcr: Option<u8>,
     /// A lie: this byte of the document is flipped after it was signed.
@@ -68,6 +74,8 @@ pub enum Lie {
     LeafIsCa,
     /// The leaf's key may agree on keys, not sign.
     LeafMayNotSign,
+    /// The instance's certificate has ended.
+    ExpiredInstance,
     /// The leaf has ended.
     ExpiredLeaf,
     /// The leaf names another module.
@@ -95,8 +103,11 @@ impl Default for DocumentSpec {
             nonce: None,
             user_data: None,
             behind_user_data: None,
+            user_data_bytes: None,
             public_key: None,
             without_pcrs: Vec::new(),
+            behind_document: None,
+            negated_signature: false,
             flipped_pcr: None,
             flipped_byte: None,
             lie: None,

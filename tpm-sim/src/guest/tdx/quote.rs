@@ -5,11 +5,8 @@ use super::pki::{Intel, RawKey};
 use super::spec::{PlatformSpec, TdxLie, TdxSpec};
 use crate::error::SimError;
 use crate::guest::amd::bytes;
+use crate::guest::malleable;
 
-const ECDSA_P256: u16 = 2;
-const TEE_TDX: u32 = 0x81;
-const INTEL: [u8; 16] =
-    [0x93, 0x9a, 0x72, 0x33, 0xf7, 0x9c, 0x4c, 0xa9, 0x94, 0x0a, 0x0d, 0xb3, 0x95, 0x7f, 0x06, 0x07];
 const QE_REPORT_CERTIFICATION: u16 = 6;
 const PCK_CHAIN: u16 = 5;
 const QE_REPORT: usize = 384;
@@ -23,10 +20,10 @@ impl Intel {
     pub fn quote(&self, spec: &TdxSpec, report_data: &[u8; 64]) -> Result<Vec<u8>, SimError> {
         let mut signed = Vec::with_capacity(1024);
         signed.extend(spec.version.to_le_bytes());
-        signed.extend(ECDSA_P256.to_le_bytes());
-        signed.extend(TEE_TDX.to_le_bytes());
+        signed.extend(spec.key_type.to_le_bytes());
+        signed.extend(spec.tee_type.to_le_bytes());
         signed.extend([0; 4]);
-        signed.extend(INTEL);
+        signed.extend(bytes("qe_vendor", &spec.qe_vendor, 16)?);
         signed.extend([0; 20]);
         let body = body(spec, report_data)?;
         if spec.version >= 5 {
@@ -40,6 +37,9 @@ impl Intel {
         let signer = if spec.lie == Some(TdxLie::OtherKey) { &other } else { &key };
         let vouched = if spec.lie == Some(TdxLie::OtherKeyVouched) { &other } else { &key };
         let mut authentication = signer.sign(&signed)?;
+        if spec.negated_signature {
+            authentication = malleable::negated(&malleable::P256_ORDER, &authentication);
+        }
         authentication.extend(key.coordinates());
         let certification = self.certification(spec, vouched)?;
         authentication.extend(QE_REPORT_CERTIFICATION.to_le_bytes());
@@ -53,6 +53,9 @@ impl Intel {
             *byte ^= 1;
         }
         quote.resize(quote.len() + spec.padding, 0);
+        if let Some(behind) = &spec.behind_quote {
+            quote.extend(bytes("behind_quote", behind, behind.len() / 2)?);
+        }
         Ok(quote)
     }
 
@@ -108,6 +111,8 @@ fn body(spec: &TdxSpec, report_data: &[u8; 64]) -> Result<Vec<u8>, SimError> {
         own.truncate(32);
         own.extend(bytes("behind_report_data", behind, 32)?);
     }
+    let kept = spec.report_data_bytes.unwrap_or(own.len());
+    own.iter_mut().skip(kept).for_each(|byte| *byte = 0);
     body.extend(own);
     if spec.version >= 5 && spec.body_type >= 3 {
         body.extend(bytes("tee_tcb_svn2", spec.tee_tcb_svn2.as_ref().unwrap_or(&spec.tee_tcb_svn), 16)?);

@@ -53,6 +53,14 @@ pub struct TdxSpec {
     pub event_log: bool,
     /// Zeros behind the quote, as providers pad it.
     pub padding: usize,
+    /// Bytes behind the quote and its zeros.
+    pub behind_quote: Option<String>,
+    /// The technology that the header names.
+    pub tee_type: u32,
+    /// 16 bytes: whose quoting enclave it is, as the header says.
+    pub qe_vendor: String,
+    /// The kind of the attestation key, as the header says: 2 is ECDSA on P-256.
+    pub key_type: u16,
     /// The platform.
     pub platform: PlatformSpec,
     /// What Intel says about platforms of this kind.
@@ -61,6 +69,10 @@ pub struct TdxSpec {
     pub report_data: Option<String>,
     /// A lie: 32 bytes behind the binding.
     pub behind_report_data: Option<String>,
+    /// A lie: only so many bytes of what the TD asked for, zeros in place of the rest.
+    pub report_data_bytes: Option<usize>,
+    /// Whether s of the signature is the order less what it was: such a signature verifies as well.
+    pub negated_signature: bool,
     /// A lie: this byte of the quote is flipped after it was signed.
     pub flipped_byte: Option<usize>,
     /// A lie in the event log.
@@ -180,10 +192,16 @@ impl Default for TdxSpec {
             current_service_td: "00".repeat(48),
             event_log: true,
             padding: 0,
+            behind_quote: None,
+            tee_type: 0x81,
+            qe_vendor: "939a7233f79c4ca9940a0db3957f0607".to_owned(),
+            key_type: 2,
             platform: PlatformSpec::default(),
             collateral: CollateralSpec::default(),
             report_data: None,
             behind_report_data: None,
+            report_data_bytes: None,
+            negated_signature: false,
             flipped_byte: None,
             log_lie: None,
             lie: None,

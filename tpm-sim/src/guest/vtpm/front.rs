@@ -36,6 +36,8 @@ pub enum QuoteLie {
     Replayed,
     /// It covers another PCR in place of the last that was asked.
     OtherSelection,
+    /// It covers no PCR.
+    NoPcrs,
     /// A bit of what was signed is flipped.
     Tampered,
 }
@@ -136,6 +138,10 @@ fn quote(lie: Option<QuoteLie>, command: Passing<'_>, tpm: &mut Swtpm) -> Result
             if let Some(last) = bytes.last_mut() {
                 *last ^= 1;
             }
+        }
+        Some(QuoteLie::NoPcrs) => {
+            // the last selection's three bytes of PCRs
+            bytes.iter_mut().rev().take(3).for_each(|byte| *byte = 0);
         }
         Some(QuoteLie::Tampered) | None => {}
     }

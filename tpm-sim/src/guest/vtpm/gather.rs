@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::azure::{self, AzureSpec, Hardware};
+use super::forged::SoftwareKey;
 use super::gcp::{self, GcpSpec};
 use super::{RunningVtpm, machine_of, nitrotpm};
 use crate::console::{Request, is_running, tell};
@@ -36,7 +37,12 @@ pub fn gather(lab: &Lab, guest: &Guest, binding: &[u8], nonce: &[u8]) -> Result<
     let mut files = match guest.spec()? {
         GuestSpec::NitroTpm(spec) => {
             let asked = Asked { nonce: Some(nonce.to_vec()), user_data: Some(binding.to_vec()), public_key: None };
-            return Ok(vec![("document.cose", nitrotpm::document_of(&spec, lab, &mut tpm, &asked)?)]);
+            let mut files = vec![("document.cose", nitrotpm::document_of(&spec, lab, &mut tpm, &asked)?)];
+            if let Some(profile) = &spec.forged_quote {
+                let [attest, signature] = SoftwareKey::of(lab)?.quote(profile, nonce)?;
+                files.extend([("quote.msg", attest), ("quote.sig", signature)]);
+            }
+            return Ok(files);
         }
         GuestSpec::Azure(spec) => of_azure(lab, &spec, &mut tpm, binding)?,
         GuestSpec::Gcp(spec) => of_gcp(&spec, &mut tpm, binding)?,

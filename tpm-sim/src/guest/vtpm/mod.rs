@@ -5,6 +5,7 @@ mod ak;
 pub mod azure;
 mod ca;
 mod command;
+mod forged;
 mod front;
 mod gather;
 pub mod gcp;

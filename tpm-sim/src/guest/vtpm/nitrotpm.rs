@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::{Deserialize, Serialize};
 
 use super::command::{Passing, RC_AUTH_FAIL, RC_COMMAND_CODE, RC_HANDLE, code, in_session, plain};
+use super::forged::SoftwareKey;
 use super::front::Quoting;
 use super::indices;
 use crate::digest::Bank;
@@ -39,6 +40,8 @@ pub struct NitroTpmSpec {
     pub region: String,
     /// A lie: PCRs in place of those of the TPM, 48 bytes each.
     pub pcrs: BTreeMap<u8, String>,
+    /// A lie: the document names a key in software, which quotes what booting this profile would have measured.
+    pub forged_quote: Option<String>,
     /// The document's form, and the lies that are told about it.
     pub document: DocumentSpec,
     /// What it boots.
@@ -53,6 +56,7 @@ impl Default for NitroTpmSpec {
             instance_id,
             region: "us-east-1".to_owned(),
             pcrs: BTreeMap::new(),
+            forged_quote: None,
             document: DocumentSpec::default(),
             quoting: Quoting::default(),
         }
@@ -182,7 +186,14 @@ pub(super) fn document_of(
     let pcrs = pcrs(spec, tpm)?;
     let NitroTpmSpec { module_id, instance_id, region, .. } = spec;
     let measured = Measured { module_id, instance_id, region, pcrs_key: "nitrotpm_pcrs", pcrs };
-    nitro::document(&measured, &spec.document, &*lab.hypervisor()?, asked)
+    let hypervisor = lab.hypervisor()?;
+    match &spec.forged_quote {
+        None => nitro::document(&measured, &spec.document, &hypervisor, asked),
+        Some(_) => {
+            let public_key = Some(hex::encode(SoftwareKey::of(lab)?.point()));
+            nitro::document(&measured, &DocumentSpec { public_key, ..spec.document.clone() }, &hypervisor, asked)
+        }
+    }
 }
 
 /// The TPM's SHA-384 PCRs, with lies in place of some.

@@ -48,7 +48,7 @@ pub(super) fn report(lab: &Lab, guest: &Guest, spec: &AzureSpec, public: &[u8]) 
     let little = |number: usize| u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes();
     let hash_type = if spec.lie == Some(HclLie::OtherHash) { 2_u32 } else { 1 };
     let mut report = b"HCLA".to_vec();
-    report.extend(2_u32.to_le_bytes());
+    report.extend(spec.version.to_le_bytes());
     report.extend(little(ABOVE + 20 + length));
     report.extend(2_u32.to_le_bytes());
     report.extend([0; 4 + 12]);
@@ -60,6 +60,9 @@ pub(super) fn report(lab: &Lab, guest: &Guest, spec: &AzureSpec, public: &[u8]) 
     report.extend(little(runtime_data.len()));
     report.extend(runtime_data);
     report.resize(report.len().max(HCL_INDEX), 0);
+    if let (Some(HclLie::BytesBehind), Some(last)) = (spec.lie, report.last_mut()) {
+        *last = 1;
+    }
     Ok(report)
 }
 

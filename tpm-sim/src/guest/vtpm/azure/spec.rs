@@ -28,6 +28,8 @@ pub struct AzureSpec {
     pub vm_unique_id: String,
     /// What stands below.
     pub hardware: Hardware,
+    /// The version that the report declares: 1 or 2.
+    pub version: u32,
     /// The SNP report of the paravisor, where SNP stands below.
     pub snp: SnpSpec,
     /// The TD of the paravisor, where TDX stands below.
@@ -96,6 +98,8 @@ pub enum HclLie {
     OtherHash,
     /// The sizes in the report do not fit each other.
     OtherSize,
+    /// Something stands behind the report.
+    BytesBehind,
 }
 
 impl Default for AzureSpec {
@@ -105,6 +109,7 @@ impl Default for AzureSpec {
         Self {
             vm_unique_id: guid(),
             hardware: Hardware::Snp,
+            version: 2,
             snp: SnpSpec {
                 measurement: digest("simulated paravisor"),
                 id_key_digest: digest("simulated key of Microsoft's"),
