@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use futures_util::future::BoxFuture;
 use holdfast_evidence::EvidenceKind;
-use holdfast_evidence::tdx::{QUOTE_BYTES_MAX, TdxItem};
+use holdfast_evidence::tdx::{QUOTE_AREA_BYTES_MAX, TdxItem};
 
 use super::firmware_log::{FirmwareLogFile, ReadLog};
 use super::tsm::{Provider, Tsm};
@@ -52,8 +52,8 @@ impl Prepared for Quote {
     {
         Box::pin(blocking(move || {
             let report = self.tsm.report(Provider::TdxGuest, &signed.report_data())?;
-            if report.outblob.is_empty() || report.outblob.len() > QUOTE_BYTES_MAX {
-                return Err(CollectFault::Form { kind: EvidenceKind::Tdx, expected: "a quote of at most 16 KiB" });
+            if report.outblob.is_empty() || report.outblob.len() > QUOTE_AREA_BYTES_MAX {
+                return Err(CollectFault::Form { kind: EvidenceKind::Tdx, expected: "a quote of at most 32 KiB" });
             }
             let ccel = self.log.as_ref().map(|log| log.bytes.as_slice());
             Ok(TdxItem { quote: &report.outblob, ccel }.encode())
@@ -91,7 +91,7 @@ mod tests {
     #[tokio::test]
     async fn a_quote_that_is_too_large_is_not_sent() {
         let files: Arc<dyn TsmFiles> =
-            Arc::new(Kernel::new("tdx_guest", |_, _| (vec![0; QUOTE_BYTES_MAX + 1], vec![])));
+            Arc::new(Kernel::new("tdx_guest", |_, _| (vec![0; QUOTE_AREA_BYTES_MAX + 1], vec![])));
         let collector = TdxCollector::new(Tsm::new(files), Path::new("/nowhere"));
         let prepared = collector.prepare(&[], Extras::default()).await.unwrap();
         let fault = prepared.finish(Signed { binding: [5; 32], nonce: [6; 32] }).await.unwrap_err();

@@ -72,6 +72,7 @@ const FILES_MAX: usize = 1024;
     --nonce 0011… --policy policy.toml\n\n\
     Collateral: the document that dcap-qvl writes, the bundle that pccsadmin writes, or the answers of Intel's service or a\n\
     PCCS one by one (tcb, qe/identity, pckcrl, rootcacrl, their issuer chains): as files, in any order, or a folder of them.\n\
+    Of each document the edition counts that is genuine and of the time --at, by the highest evaluation number, then the newest.\n\
     Exit codes: 0 verified, 1 refused, 2 usage or I/O, 3 incomplete.")]
 pub(super) struct InspectTdx {
     /// The quote, version 4 or 5, as the machine gives it. Bytes behind its end are counted and not looked at.
@@ -197,5 +198,5 @@ pub(super) fn collateral(
             Err(_) | Ok(()) => {}
         }
     }
-    Arc::new(parts.collateral(pck.platform().kind)?).check(roots, now)
+    parts.check_for(pck, roots, now)
 }

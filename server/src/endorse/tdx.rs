@@ -168,8 +168,7 @@ impl Inner {
             }
             Place::Directory => {
                 let files = self.directory.files().await;
-                let collateral = files.collateral.collateral(kind).map(Arc::new).and_then(|c| c.check(roots, now));
-                match collateral {
+                match files.collateral.check(kind, roots, now) {
                     Ok(checked) => found.push(Arc::new(checked)),
                     Err(Unverified::CollateralMissing { .. }) => {}
                     Err(refused) => debug!(error = %refused, "collateral in the directory does not count"),
@@ -206,7 +205,7 @@ impl Inner {
         let Some((parts, ca)) = self.documents(intel, kind, &about, turn).await? else { return Ok(None) };
         let bad = |refused: Unverified| intel.bad_answer(&about, refused.to_string());
         let now = clock::now();
-        let checked = parts.collateral(kind).map(Arc::new).and_then(|all| all.check(roots, now)).map_err(bad)?;
+        let checked = parts.check(kind, roots, now).map_err(bad)?;
         let ca = ca.ok_or_else(|| intel.bad_answer(&about, "PCK CRL without its issuer"))?;
         checked.check_pck_list(&ca, roots, now).map_err(bad)?;
         let checked = Arc::new(checked);
@@ -258,6 +257,5 @@ impl Inner {
 fn check(content: &[u8], kind: PlatformKind, roots: &Arc<Roots>) -> Option<Arc<CheckedCollateral>> {
     let mut parts = CollateralParts::new();
     parts.add(content).ok()?;
-    let collateral = Arc::new(parts.collateral(kind).ok()?);
-    collateral.check(roots, clock::now()).ok().map(Arc::new)
+    parts.check(kind, roots, clock::now()).ok().map(Arc::new)
 }

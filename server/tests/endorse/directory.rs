@@ -7,8 +7,8 @@ use holdfast_server::endorse::{Asker, Had};
 use holdfast_server::store::EndorsementSource;
 
 use crate::chips::{ark, ask, certify, chip, find, outcome, pem, vcek, vek};
-use crate::intel::{ABOUT, Documents, Intel};
-use crate::pki::Rsa;
+use crate::intel::{ABOUT, Documents, Intel, about_sgx};
+use crate::pki::{Rsa, revocation_list};
 use crate::place::Place;
 
 fn write(directory: &Path, name: &str, bytes: &[u8]) {
@@ -95,4 +95,27 @@ async fn newer_collateral_in_the_directory_is_taken_though_the_old_counts() {
     place.endorser.look_after().await;
     let names = place.held().await.into_iter().map(|held| held.draft.name);
     assert!(names.clone().any(|name| name.ends_with("evaluation 21")), "{:?}", names.collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn what_another_vendor_or_another_product_has_there_does_not_stand_in_the_way_of_collateral() {
+    let (files, intel, other) = (tempfile::tempdir().unwrap(), Intel::new(), Intel::new());
+    write(files.path(), "tdx/90c06f000000.json", &intel.whole(&Documents::default()));
+    write(files.path(), "sgx/tcb.json", &about_sgx("tcbInfo", "SGX"));
+    write(files.path(), "sgx/qe.json", &about_sgx("enclaveIdentity", "QE"));
+    write(files.path(), "sgx/qve.json", &about_sgx("enclaveIdentity", "QVE"));
+    write(files.path(), "amd/milan.crl", &revocation_list("ARK-Milan", &[], Rsa::ark()));
+    // signed by somebody else under the same names
+    let newer = Documents::default();
+    let newer = Documents { issued: newer.issued + time::Duration::hours(1), evaluation: 99, ..newer };
+    write(files.path(), "forged.json", &other.whole(&newer));
+    let change = |settings: &mut holdfast_server::endorse::EndorseSettings| {
+        settings.directory = Some(files.path().to_owned());
+        settings.intel_url = None;
+    };
+    let place = Place::with(change).await;
+    place.trust.root(intel.root());
+    assert_eq!(place.endorser.refresh(ABOUT).await.result.unwrap(), Had::Fetched);
+    let held = place.held().await;
+    assert_eq!(held[0].draft.name, "FMSPC 90c06f000000, evaluation 20");
 }

@@ -8,9 +8,10 @@ use holdfast_server::endorse::reading::{self, File, NotImported, Told};
 use holdfast_server::store::{Actor, EndorsementDraft, EndorsementRole, EndorsementSource, Which};
 
 use crate::chips::{ark, ask, find, outcome, vcek, vek};
-use crate::intel::{Documents, Intel};
+use crate::intel::{Documents, Intel, about_sgx};
 use crate::pki::{Rsa, revocation_list};
 use crate::place::Place;
+use crate::stand_in::Answer;
 
 fn files(contents: &[Vec<u8>]) -> Vec<File> {
     let name = |(at, content): (usize, &Vec<u8>)| File::new(format!("file {at}"), content.clone());
@@ -112,6 +113,33 @@ fn collateral_is_imported_whole_or_from_its_parts() {
     let other = Intel::new();
     let refused = read(&[intel.whole(&documents), other.root().to_vec()], &told).unwrap_err();
     assert_eq!(refused.code(), "endorsements.unproven");
+}
+
+#[test]
+fn collateral_is_imported_from_its_parts_though_other_documents_and_lists_come_along() {
+    let (intel, documents) = (Intel::new(), Documents::default());
+    let mut parts: Vec<Vec<u8>> = Vec::new();
+    for (_, answer) in &intel.answers(&documents)[..2] {
+        let Answer::Body(body, headers) = answer else { panic!("answers have bodies") };
+        parts.push(body.clone());
+        // as tools keep them: the header is a member beside the document
+        let mut with_chain: serde_json::Value = serde_json::from_slice(body).unwrap();
+        headers.iter().for_each(|(name, chain)| with_chain[*name] = chain.as_str().into());
+        parts.push(with_chain.to_string().into_bytes());
+    }
+    parts.extend([intel.root_crl(&documents), intel.pck_crl(&documents), intel.root().to_vec()]);
+    parts.extend([about_sgx("tcbInfo", "SGX"), about_sgx("enclaveIdentity", "QE")]);
+    parts.push(revocation_list("ARK-Milan", &[], Rsa::ark()));
+    for _ in 0..2 {
+        let drafts = read(&parts, &firmware(EvidenceKind::Tdx)).unwrap();
+        assert_eq!(drafts.iter().filter(|draft| draft.role == EndorsementRole::Collateral).count(), 1);
+        parts.reverse();
+    }
+    // a document that is whole, and one about SGX beside it
+    let sgx = about_sgx("tcbInfo", "SGX");
+    let told = firmware(EvidenceKind::Tdx);
+    assert!(read(&[sgx.clone(), intel.whole(&documents), intel.root().to_vec()], &told).is_ok());
+    assert_eq!(read(&[sgx, intel.root().to_vec()], &told).unwrap_err().code(), "endorsements.unproven");
 }
 
 /// A place that holds all that there is, and the bundle of it.

@@ -4,7 +4,7 @@ use super::hcl::HCL_BYTES_MAX;
 use crate::error::{Malformed, Structure};
 use crate::reader::{Reader, Writer};
 use crate::snp::TABLE_BYTES_MAX;
-use crate::tdx::QUOTE_BYTES_MAX;
+use crate::tdx::QUOTE_AREA_BYTES_MAX;
 use crate::tpm::event_log::EVENT_LOG_BYTES_MAX;
 use crate::tpm::{PUBLIC_BYTES_MAX, PcrIndex, Signed, read_claims};
 
@@ -77,7 +77,7 @@ impl<'a> AzureItem<'a> {
         let hardware = match reader.u8("hardware")? {
             0 => AzureHardware::None,
             1 => AzureHardware::Snp(reader.sized32(TABLE_BYTES_MAX, "certificates")?),
-            2 => AzureHardware::Tdx(reader.sized32(QUOTE_BYTES_MAX, "tdQuote")?),
+            2 => AzureHardware::Tdx(reader.sized32(QUOTE_AREA_BYTES_MAX, "tdQuote")?),
             other => return Err(reader.value("hardware", other.into())),
         };
         let count = reader.count8(AK_CERTIFICATES_MAX, "akCertificates")?;

@@ -160,6 +160,12 @@ pub enum Unverified {
         /// What is wrong.
         problem: BadCertificate,
     },
+    /// The chain that stands beside a document is not its signer and the trusted root.
+    #[error("chain of the {document} is not its signer and the trusted root")]
+    CollateralChain {
+        /// Which.
+        document: Document,
+    },
     /// The certificate that a document is signed with is on the root's revocation list.
     #[error("signer of the {document} is revoked")]
     CollateralSignerRevoked {
@@ -261,6 +267,7 @@ impl Unverified {
             Self::CollateralExpired { .. } => "tdx.collateral.expired",
             Self::CollateralEarly { .. } => "tdx.collateral.not_yet_valid",
             Self::CollateralSigner { .. } => "tdx.collateral.signer",
+            Self::CollateralChain { .. } => "tdx.collateral.chain",
             Self::CollateralSignerRevoked { .. } => "tdx.collateral.signer_revoked",
             Self::CollateralSignature { .. } => "tdx.collateral.signature",
             Self::CollateralMismatch { .. } => "tdx.collateral.mismatch",
@@ -310,6 +317,7 @@ impl Unverified {
             | Self::CollateralExpired { .. }
             | Self::CollateralEarly { .. }
             | Self::CollateralSigner { .. }
+            | Self::CollateralChain { .. }
             | Self::CollateralSignerRevoked { .. }
             | Self::CollateralSignature { .. }
             | Self::CollateralMismatch { .. }
@@ -326,6 +334,7 @@ impl Unverified {
             | Self::CollateralExpired { .. }
             | Self::CollateralEarly { .. }
             | Self::CollateralSigner { .. }
+            | Self::CollateralChain { .. }
             | Self::CollateralSignerRevoked { .. }
             | Self::CollateralSignature { .. }
             | Self::CollateralMismatch { .. }

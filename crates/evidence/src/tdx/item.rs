@@ -1,6 +1,6 @@
 //! `TdxItem`: the evidence that an agent sends, and its wire form. Parsed, it is still all claims.
 
-use super::quote::QUOTE_BYTES_MAX;
+use super::quote::QUOTE_AREA_BYTES_MAX;
 use crate::error::{Malformed, Structure};
 use crate::reader::{Reader, Writer};
 use crate::tpm::event_log::EVENT_LOG_BYTES_MAX;
@@ -39,7 +39,7 @@ impl<'a> TdxItem<'a> {
             VERSION => {}
             other => return Err(reader.value("version", other.into())),
         }
-        let quote = reader.sized32(QUOTE_BYTES_MAX, "quote")?;
+        let quote = reader.sized32(QUOTE_AREA_BYTES_MAX, "quote")?;
         let ccel = match reader.u8("ccel")? {
             0 => None,
             1 => Some(reader.sized32(EVENT_LOG_BYTES_MAX, "ccel")?),
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn a_quote_above_the_limit_is_refused() {
-        let quote = vec![0; QUOTE_BYTES_MAX + 1];
+        let quote = vec![0; QUOTE_AREA_BYTES_MAX + 1];
         let refused = TdxItem::parse(&TdxItem { quote: &quote, ccel: None }.encode()).unwrap_err();
         assert_eq!((refused.field, refused.code()), ("quote", "tdx.item.malformed"));
     }

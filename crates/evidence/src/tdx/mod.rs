@@ -32,7 +32,7 @@ pub use evidence::{TdxEvidence, TdxWants};
 pub use item::TdxItem;
 pub use pck::{PckCa, PlatformIdentity, PlatformKind, VerifiedPck, certificates, claimed_platform, pck_chain};
 pub use pki::BadCertificate;
-pub use quote::{QUOTE_BYTES_MAX, QeReport, Quote};
+pub use quote::{QUOTE_AREA_BYTES_MAX, QUOTE_BYTES_MAX, QeReport, Quote};
 pub use report::{Measurement, TdReport, TdReport15, TdReport15Ex};
 pub use tcb::{Tcb, TcbStatus};
 pub use verify::{KnownCollateral, TdxEndorsements, VerifiedQuote, verify_quote};

@@ -30,6 +30,7 @@ impl PckCa {
         }
     }
 
+    /// By the name of a certificate's issuer, or of a list's.
     pub(super) fn of(issuer: &str) -> Option<Self> {
         match (issuer.contains("Processor"), issuer.contains("Platform")) {
             (true, false) => Some(Self::Processor),

@@ -8,8 +8,11 @@ use super::report::{BodyType, TdReport};
 use crate::error::{Defect, Malformed, Structure};
 use crate::reader::Reader;
 
-/// Bytes of a quote that are read, padding included. The largest seen has 8000.
+/// Bytes of a quote itself; the largest seen has 5,000. What follows it is bounded by whatever it travels in.
 pub const QUOTE_BYTES_MAX: usize = 16 << 10;
+/// Bytes of a quote and what follows it, in an evidence item: what the kernel's report interface gives at most
+/// (TSM_OUTBLOB_MAX). The largest seen has 8000.
+pub const QUOTE_AREA_BYTES_MAX: usize = 32 << 10;
 /// Bytes of a QE report.
 const QE_REPORT_BYTES: usize = 384;
 /// ECDSA on P-256: the one key type there is.
@@ -74,10 +77,6 @@ impl<'a> Quote<'a> {
     /// that do not fit each other exactly.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(Structure::TdxQuote, bytes);
-        if bytes.len() > QUOTE_BYTES_MAX {
-            let defect = Defect::TooLarge { found: bytes.len(), limit: QUOTE_BYTES_MAX };
-            return Err(reader.malformed("quote", defect));
-        }
         let version = reader.u16_le("header.version")?;
         let key_type = reader.u16_le("header.attestation_key_type")?;
         let tee = reader.u32_le("header.tee_type")?;
@@ -102,6 +101,10 @@ impl<'a> Quote<'a> {
         let signed = reader.since(0);
         let authentication = sized(&mut reader, "signature_data")?;
         let exact = reader.since(0);
+        if exact.len() > QUOTE_BYTES_MAX {
+            let defect = Defect::TooLarge { found: exact.len(), limit: QUOTE_BYTES_MAX };
+            return Err(reader.malformed("quote", defect));
+        }
         let trailing_bytes = reader.rest().len();
         Authentication::read(authentication).map(|authentication| Self {
             version,

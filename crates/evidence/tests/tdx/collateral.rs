@@ -75,10 +75,21 @@ fn documents_about_another_platform_are_refused() {
     let other = Td::v4().with(|td| td.extension.fmspc = [1; 6]);
     assert_eq!(verify_quote(&other.quote(), &td.endorsements(), NOW).unwrap_err().code(), mismatch);
     check(Td::v4, |td| td.tcb_info["pceId"] = "0001".into(), mismatch);
-    check(Td::v4, |td| td.tcb_info["id"] = "SGX".into(), mismatch);
-    check(Td::v4, |td| td.tcb_info["version"] = 2.into(), mismatch);
-    check(Td::v4, |td| td.qe_identity["id"] = "QE".into(), mismatch);
-    check(Td::v4, |td| td.qe_identity["version"] = 1.into(), mismatch);
+}
+
+#[test]
+fn documents_that_are_not_about_tdx_are_none() {
+    let missing = |change: &dyn Fn(&mut Td)| {
+        let td = Td::v4().with(change);
+        read(&[td.document().to_string().into_bytes()], &td).unwrap_err()
+    };
+    for change in [|td: &mut Td| td.tcb_info["id"] = "SGX".into(), |td: &mut Td| td.tcb_info["version"] = 2.into()] {
+        assert_eq!(missing(&change), Unverified::CollateralMissing { document: Document::TcbInfo });
+    }
+    for change in [|td: &mut Td| td.qe_identity["id"] = "QE".into(), |td: &mut Td| td.qe_identity["version"] = 1.into()]
+    {
+        assert_eq!(missing(&change), Unverified::CollateralMissing { document: Document::QeIdentity });
+    }
 }
 
 #[test]
@@ -94,6 +105,10 @@ fn a_list_of_another_ca_does_not_stand_in() {
     let other = Template::ca("Other SGX PCK Platform CA", 8, 0);
     let list = intel::revocation_list(&other, intel::ca_key(), &[], (2026, 1, 19));
     document["pck_crl"] = hex::encode(list).into();
+    let beside = read(&[document.to_string().into_bytes()], &td).unwrap();
+    let refused = Arc::new(beside).check(&td.roots(), NOW).unwrap_err();
+    assert_eq!(refused.code(), "tdx.collateral.signature", "the CA that stands beside it is another");
+    document["pck_crl_issuer_chain"] = "".into();
     let collateral = Arc::new(read(&[document.to_string().into_bytes()], &td).unwrap());
     let endorsements = TdxEndorsements { collateral: KnownCollateral::Fetched(collateral), ..td.endorsements() };
     assert_eq!(verify_quote(&td.quote(), &endorsements, NOW).unwrap_err().code(), "tdx.collateral.mismatch");
@@ -194,6 +209,25 @@ fn all_forms_are_read_as_the_same_collateral() {
         },
     });
     forms.push(("bundle", vec![serde_json::to_vec_pretty(&bundle).unwrap()]));
+    // texts of C with the zero that ends them, hex that says so, and what Windows puts in front
+    let mut c = document.clone();
+    c["root_ca_crl"] = format!("{}\0", hex::encode(&root_list)).into();
+    c["pck_crl"] = format!("0x{}", hex::encode([&pck_list[..], &[0]].concat())).into();
+    c["tcb_info_signature"] = format!("0X{}\0", text("tcb_info_signature")).into();
+    c["pck_crl_issuer_chain"] = format!("{}\0", text("pck_crl_issuer_chain")).into();
+    forms.push(("texts of C", vec![format!("\u{feff}{c}\0").into()]));
+    let hex = |der: &[u8]| format!("\u{feff}0x{}\r\n\0", hex::encode(der)).into_bytes();
+    let marked = |text: &str| format!("\u{feff}{text}").into_bytes();
+    let [root, pck] = [hex(&root_list), format!("0X{}", hex::encode(&pck_list)).into()];
+    forms.push(("marked", vec![root, pck, marked(&qe), marked(&chain), marked(&tcb)]));
+    // answers with their headers beside them, and nowhere else
+    let mut with_headers = [&tcb, &qe].map(|answer| serde_json::from_str::<Value>(answer).unwrap());
+    with_headers[0]["TCB-Info-Issuer-Chain"] = escaped.clone().into();
+    with_headers[0]["Request-ID"] = 7.into();
+    with_headers[1]["sgx-enclave-identity-issuer-chain"] = chain.clone().into();
+    with_headers[1]["SGX-PCK-CRL-ISSUER-CHAIN"] = text("pck_crl_issuer_chain").into();
+    let [tcb_beside, qe_beside] = with_headers.map(|answer| answer.to_string().into_bytes());
+    forms.push(("headers", vec![tcb_beside, qe_beside, root_list.clone(), pck_list.clone()]));
     forms.push(("our own", vec![whole.encode()]));
     for (name, files) in forms {
         let collateral = read(&files, &td).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -247,18 +281,42 @@ fn what_is_no_collateral_is_refused() {
         assert_eq!(read(&[file.to_vec()], &td).unwrap_err().code(), "tdx.collateral.malformed", "{file:?}");
     }
     let mut document = td.document();
+    for list in ["", "3", "0x", "0xzz"] {
+        document["root_ca_crl"] = format!("{list}zz").into();
+        assert_eq!(read(&[document.to_string().into_bytes()], &td).unwrap_err().code(), "tdx.collateral.malformed");
+    }
+    document = td.document();
+    let both = document["pck_crl"].as_str().unwrap().replacen('a', "A", 1);
+    document["pck_crl"] = both.into();
+    assert_eq!(read(&[document.to_string().into_bytes()], &td).unwrap_err().code(), "tdx.collateral.malformed");
+    document = td.document();
     document["tcb_info_signature"] = "00".into();
     assert_eq!(read(&[document.to_string().into_bytes()], &td).unwrap_err().code(), "tdx.collateral.malformed");
 }
 
-/// Of two editions the newer one counts: nobody keeps a platform up to date with last year's TCB info.
+/// A chain in an answer is the chain of that answer, as one in a file is.
 #[test]
-fn the_newest_edition_counts() {
-    let old = Td::v4().with(|td| td.tcb_info["issueDate"] = "2025-12-19T00:00:00Z".into());
-    let new = Td::v4();
-    for order in [[&old, &new], [&new, &old]] {
-        let files = order.map(|td| td.document().to_string().into_bytes());
-        assert_eq!(read(&files, &new).unwrap().issued_at(), UnixTime(1_766_188_800));
-        assert!(read(&files, &new).unwrap().encode() == new.collateral().encode());
-    }
+fn a_chain_in_an_answer_is_held_to_what_it_says() {
+    let td = Td::v4();
+    let document = td.document();
+    let mut tcb = json!({ "signature": document["tcb_info_signature"] });
+    tcb["tcbInfo"] = serde_json::from_str(document["tcb_info"].as_str().unwrap()).unwrap();
+    tcb["TCB-Info-Issuer-Chain"] = [td.ca_der(), td.root_der()].map(|der| pem(&der)).concat().into();
+    let chain = bytes(&document["qe_identity_issuer_chain"]);
+    let qe = format!(
+        r#"{{"enclaveIdentity":{},"signature":{}}}"#,
+        document["qe_identity"].as_str().unwrap(),
+        document["qe_identity_signature"]
+    );
+    let [root_list, pck_list] = td.lists();
+    let read = |tcb: &Value| {
+        let files =
+            [tcb.to_string().into_bytes(), qe.clone().into(), chain.clone(), root_list.clone(), pck_list.clone()];
+        read(&files, &td).and_then(|collateral| Arc::new(collateral).check(&td.roots(), NOW))
+    };
+    assert_eq!(read(&tcb).unwrap_err().code(), "tdx.collateral.signer");
+    tcb["TCB-Info-Issuer-Chain"] = "words".into();
+    assert_eq!(read(&tcb).unwrap_err().code(), "tdx.collateral.malformed");
+    tcb["TCB-Info-Issuer-Chain"] = "".into();
+    assert!(read(&tcb).is_ok(), "an empty one is none");
 }

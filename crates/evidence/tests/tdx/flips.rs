@@ -1,5 +1,6 @@
 //! No byte of anything that is signed may change: of a real quote, of its certificates, of its collateral.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use holdfast_evidence::tdx::{
@@ -144,4 +145,42 @@ fn no_byte_of_real_collateral_may_change() {
             refused(&[name], hex::encode(changed).into_bytes(), at);
         }
     }
+}
+
+/// A file as a tool wrote it. Nothing that is signed may change, nor a signature, nor any copy of the root. What is left
+/// is how the file is written: the name of a chain's member, without which it is as if it had not come along, and the line
+/// ends within PEM.
+#[test]
+fn no_byte_of_a_real_file_of_collateral_may_change() {
+    let Some(real) = WHOLE.iter().find_map(Real::load) else { return };
+    let pck = pck_chain(&Quote::parse(&real.quote).unwrap(), &real.roots, real.from).unwrap();
+    let verify = |file: &[u8]| {
+        let mut parts = CollateralParts::new();
+        parts.add(file)?;
+        let checked = Arc::new(parts.check_for(&pck, &real.roots, real.from)?);
+        let (roots, collateral) = (Arc::clone(&real.roots), KnownCollateral::Checked(checked));
+        verify_quote(&real.quote, &TdxEndorsements { roots, collateral, ..TdxEndorsements::default() }, real.from)
+    };
+    let good = verify(&real.file).unwrap();
+    let members = |file: &[u8]| serde_json::from_slice::<BTreeMap<String, String>>(file).unwrap();
+    let own = members(&real.file);
+    let mut accepted = 0;
+    for (at, changed) in flipped(&real.file) {
+        let Ok(verified) = verify(&changed) else { continue };
+        accepted += 1;
+        assert_eq!(verified, good, "byte {at}");
+        let changed = members(&changed);
+        for (name, value) in &own {
+            let is_chain = name.ends_with("_issuer_chain");
+            match changed.get(name) {
+                Some(changed) if is_chain => {
+                    let lines = |text: &str| text.split_ascii_whitespace().map(str::to_owned).collect::<Vec<_>>();
+                    assert_eq!(lines(changed), lines(value), "byte {at} of {name}");
+                }
+                Some(changed) => assert_eq!(changed, value, "byte {at} of {name}"),
+                None => assert!(is_chain, "byte {at}: without {name}"),
+            }
+        }
+    }
+    assert!(accepted < 100, "{accepted} of {}", real.file.len());
 }

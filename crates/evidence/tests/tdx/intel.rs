@@ -69,16 +69,21 @@ impl Template {
 
 /// A revocation list of the holder of `key`.
 pub(crate) fn revocation_list(issuer: &Template, key: &KeyPair, serials: &[u8], next_update: (i32, u8, u8)) -> Vec<u8> {
-    let (year, month, day) = next_update;
+    list_of(issuer, key, serials, [(2025, 12, 20), next_update])
+}
+
+/// The same with both of its dates.
+pub(crate) fn list_of(issuer: &Template, key: &KeyPair, serials: &[u8], dates: [(i32, u8, u8); 2]) -> Vec<u8> {
+    let [this_update, next_update] = dates.map(|(year, month, day)| date_time_ymd(year, month, day));
     let list = CertificateRevocationListParams {
-        this_update: date_time_ymd(2025, 12, 20),
-        next_update: date_time_ymd(year, month, day),
+        this_update,
+        next_update,
         crl_number: SerialNumber::from(vec![1]),
         issuing_distribution_point: None,
         revoked_certs: serials.iter().map(|serial| revoked(*serial)).collect(),
         key_identifier_method: KeyIdMethod::Sha256,
     };
-    let what = format!("list{:?}{serials:?}{next_update:?}{:?}", issuer.params.distinguished_name, name_of(&[key]));
+    let what = format!("list{:?}{serials:?}{dates:?}{:?}", issuer.params.distinguished_name, name_of(&[key]));
     once(what, || list.signed_by(&Issuer::new(issuer.params.clone(), key)).unwrap().der().to_vec())
 }
 

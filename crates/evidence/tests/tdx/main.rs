@@ -13,6 +13,7 @@ mod vectors;
 
 mod binding;
 mod ccel;
+mod choice;
 mod collateral;
 mod flips;
 mod intel;

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use holdfast_evidence::tdx::{Quote, TdxEndorsements, Unverified, checks, pck_chain, verify_quote};
+use holdfast_evidence::tdx::{
+    QUOTE_AREA_BYTES_MAX, QUOTE_BYTES_MAX, Quote, TdxEndorsements, TdxItem, Unverified, checks, pck_chain, verify_quote,
+};
 use holdfast_evidence::{Defect, TrustClass};
 use rcgen::{BasicConstraints, IsCa, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P384_SHA384, date_time_ymd};
 
@@ -71,7 +73,22 @@ fn other_versions_keys_tees_vendors_and_certification_data_are_refused() {
     let certification = 54 + 648 + 4 + 128;
     assert_eq!(refused(certification, 5), "certification_data.type");
     assert_eq!(refused(certification + 6 + 384 + 64 + 2 + 32, 1), "certification_data.type");
-    assert_eq!(Quote::parse(&vec![0; 16 << 10 | 1]).unwrap_err().field, "quote");
+}
+
+#[test]
+fn what_follows_a_quote_may_be_longer_than_a_quote_may() {
+    let td = Td::v4();
+    for count in [12_000, 60_000, 2 << 20] {
+        let padded = [td.quote(), vec![0xee; count]].concat();
+        let verified = verify_quote(&padded, &td.endorsements(), td.now).unwrap();
+        assert_eq!(verified.trailing_bytes(), count);
+    }
+    let chain = [td.pck_der(), td.ca_der(), td.root_der()].map(|der| pem(&der)).concat();
+    let long = td.quote_with(format!("{chain}{}", " ".repeat(QUOTE_BYTES_MAX)).as_bytes());
+    let refused = Quote::parse(&long).unwrap_err();
+    assert_eq!((refused.field, refused.code()), ("quote", "tdx.quote.malformed"));
+    let item = [long.clone(), vec![0; QUOTE_AREA_BYTES_MAX - long.len()]].concat();
+    assert!(TdxItem::parse(&TdxItem { quote: &item, ccel: None }.encode()).is_ok());
 }
 
 #[test]

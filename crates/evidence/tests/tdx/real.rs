@@ -57,6 +57,8 @@ pub(crate) const WHOLE: &[Vector] = &[
 pub(crate) struct Real {
     pub(crate) name: &'static str,
     pub(crate) quote: Vec<u8>,
+    /// Its file of collateral as it is.
+    pub(crate) file: Vec<u8>,
     pub(crate) collateral: Arc<Collateral>,
     pub(crate) roots: Arc<Roots>,
     pub(crate) from: UnixTime,
@@ -70,7 +72,8 @@ impl Real {
         let quote = read(&folder.join(vector.name).join(vector.quote));
         let files = [folder.join(vector.name).join("collateral.json")];
         let collateral = collateral_of(&files, &quote, &roots, from).unwrap();
-        Some(Self { name: vector.name, quote, collateral, roots, from, to })
+        let file = read(&files[0]);
+        Some(Self { name: vector.name, quote, file, collateral, roots, from, to })
     }
 
     pub(crate) fn verify(&self, quote: &[u8], at: UnixTime) -> Result<VerifiedQuote, Unverified> {
@@ -212,6 +215,26 @@ fn collateral_in_the_form_of_intels_service_is_checked_in_its_window() {
     let kind = holdfast_evidence::tdx::PlatformKind { fmspc: [1; 6], ca: PckCa::Platform };
     let missing = Unverified::CollateralMissing { document: Document::TcbInfo };
     assert_eq!(parts.collateral(kind).unwrap_err(), missing);
+}
+
+/// Documents of two dates in one folder: those of the date count, though the others are newer.
+#[test]
+fn real_documents_of_another_date_do_not_stand_in_the_way() {
+    let (Some(folder), Some(real)) = (folder(), WHOLE.iter().find_map(Real::load)) else { return };
+    let mut parts = CollateralParts::new();
+    parts.add(&real.file).unwrap();
+    for file in vectors::files_below(&folder.join("tdx/collateral-2026-03")) {
+        parts.add(&read(&file)).unwrap();
+    }
+    let (pck, now) =
+        (pck_chain(&Quote::parse(&real.quote).unwrap(), &real.roots, real.from).unwrap(), at("2025-07-01T00:00:00Z"));
+    let checked = Arc::new(parts.check_for(&pck, &real.roots, now).unwrap());
+    assert_eq!(checked.collateral().issued_at(), real.collateral.issued_at());
+    let (roots, collateral) = (Arc::clone(&real.roots), KnownCollateral::Checked(checked));
+    let endorsements = TdxEndorsements { roots, collateral, ..TdxEndorsements::default() };
+    // of the revocation lists the newer do: they revoke no less
+    let (verified, alone) = (verify_quote(&real.quote, &endorsements, now), real.verify(&real.quote, now));
+    assert_eq!(verified.unwrap().tcb(), alone.unwrap().tcb());
 }
 
 #[test]

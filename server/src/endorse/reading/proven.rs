@@ -34,23 +34,28 @@ impl Reading<'_> {
     }
 
     /// Collateral is held whole: every platform of which there is a TCB info, under each CA of which there is a list. A
-    /// document that is not whole in itself is put together with the others, and with the CRLs and certificates beside.
+    /// document that is not whole in itself is put together with the others, and with the CRLs and certificates beside. One
+    /// about SGX, as every dump of Intel's service has them, is left out, unless there is no other.
     pub(super) fn collateral(&mut self, sorted: &Sorted<'_>, held: &[Endorsement]) -> Result<(), NotImported> {
         if sorted.documents.is_empty() {
             return Ok(());
         }
         let roots = Arc::new(self.roots_for(EvidenceKind::Tdx, held));
-        let (mut rest, mut first) = (CollateralParts::new(), None);
+        let (mut rest, mut first, mut found) = (CollateralParts::new(), None, false);
         for file in sorted.documents.iter().copied() {
             let mut parts = CollateralParts::new();
             parts.add(&file.content).map_err(|error| unproven(file, error.to_string()))?;
             if self.whole(&parts, file, &roots)? {
+                found = true;
                 continue;
             }
             rest.add(&file.content).map_err(|error| unproven(file, error.to_string()))?;
-            first.get_or_insert(file);
+            if parts.is_about_tdx() {
+                first.get_or_insert(file);
+            }
         }
-        let Some(first) = first else { return Ok(()) };
+        let none = || sorted.documents.first().copied().filter(|_| !found);
+        let Some(first) = first.or_else(none) else { return Ok(()) };
         let crls = sorted.crls.iter().map(|(file, _)| *file);
         for file in crls.chain(sorted.certificates.iter().map(|(file, _)| *file)) {
             // Other vendors' certificates may lie beside: what is missing is said below.
@@ -60,7 +65,7 @@ impl Reading<'_> {
             return Ok(());
         }
         let kind = |fmspc| PlatformKind { fmspc, ca: PckCa::Platform };
-        let missing = rest.fmspcs().next().map(|fmspc| rest.collateral(kind(fmspc)));
+        let missing = rest.fmspcs().next().map(|fmspc| rest.check(kind(fmspc), &roots, self.now));
         let missing = missing.and_then(Result::err).map_or_else(|| "no TCB info".to_owned(), |m| m.to_string());
         Err(unproven(first, missing))
     }
@@ -71,9 +76,12 @@ impl Reading<'_> {
         let before = self.drafts.len();
         for fmspc in fmspcs {
             for ca in [PckCa::Processor, PckCa::Platform] {
-                let Ok(collateral) = parts.collateral(PlatformKind { fmspc, ca }) else { continue };
-                let checked = Arc::new(collateral).check(roots, self.now);
-                let checked = checked.map_err(|refused| unproven(file, refused.to_string()))?;
+                let checked = match parts.check(PlatformKind { fmspc, ca }, roots, self.now) {
+                    Ok(checked) => checked,
+                    // the other CA's list, or whoever signed it, is in another file
+                    Err(refused) if refused.is_missing() => continue,
+                    Err(refused) => return Err(unproven(file, refused.to_string())),
+                };
                 self.drafts.push(intel::draft(&checked, intel::ANY, self.source, self.fetched_at(file)));
             }
         }

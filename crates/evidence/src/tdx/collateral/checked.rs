@@ -15,7 +15,7 @@ use crate::x509::{RootIdentity, Roots};
 
 /// Collateral whose signatures hold, under one root. Keep it by [`Collateral::digest`] until
 /// [`next_update`](Self::next_update): it is a value, and says the same of every quote. Made by [`Collateral::check`]
-/// alone.
+/// and [`CollateralParts::check`](super::CollateralParts::check).
 #[derive(Clone, Debug)]
 pub struct CheckedCollateral {
     pub(in crate::tdx) collateral: Arc<Collateral>,
@@ -40,15 +40,22 @@ impl Collateral {
     /// # Errors
     /// [`Unverified`], of which [`is_collateral`](Unverified::is_collateral) is true.
     pub fn check(self: &Arc<Self>, roots: &Roots, now: UnixTime) -> Result<CheckedCollateral, Unverified> {
-        let (checked, proven) = signatures::scope(Proven::new(), || self.check_documents(roots, now));
-        checked.map(|checked| CheckedCollateral { proven, ..checked })
+        CheckedCollateral::made_by(|| self.check_documents(roots, now))
     }
 
-    fn check_documents(self: &Arc<Self>, roots: &Roots, now: UnixTime) -> Result<CheckedCollateral, Unverified> {
+    pub(super) fn check_documents(
+        self: &Arc<Self>,
+        roots: &Roots,
+        now: UnixTime,
+    ) -> Result<CheckedCollateral, Unverified> {
         self.check_kind()?;
         let mut windows = Vec::with_capacity(6);
-        let tcb = Signer::check(&self.tcb_info, Document::TcbInfo, roots, now, &mut windows)?;
-        let qe = Signer::check(&self.qe_identity, Document::QeIdentity, roots, now, &mut windows)?;
+        let tcb = Signer::check(&self.tcb_info, Document::TcbInfo, roots, now)?;
+        let qe = Signer::check(&self.qe_identity, Document::QeIdentity, roots, now)?;
+        for (document, signer) in [(Document::TcbInfo, &tcb), (Document::QeIdentity, &qe)] {
+            let (not_before, not_after) = (signer.path.not_before, signer.path.not_after);
+            windows.push(Window { document, not_before, not_after });
+        }
         if tcb.path.root != qe.path.root {
             return Err(Unverified::CollateralRoot);
         }
@@ -70,7 +77,9 @@ impl Collateral {
         }
         let pck_list = List::parse(&self.pck_crl, Document::PckCrl)?;
         windows.push(pck_list.window);
-        if let Some(ca) = self.pck_ca.as_deref().and_then(|der| Certificate::parse(der).ok()) {
+        if let Some(chain) = &self.pck_chain {
+            pck_list.check_signature(&chain.check_ca(&tcb.path.root_der, roots, now)?)?;
+        } else if let Some(ca) = self.pck_ca.as_deref().and_then(|der| Certificate::parse(der).ok()) {
             learn(&ca, &root, &pck_list);
         }
         let root = tcb.path.root;
@@ -97,8 +106,8 @@ impl Collateral {
     }
 }
 
-/// Has the signatures of a CA that came along remembered. It decides nothing: the CA that counts is the quote's, which
-/// mostly is the same one.
+/// Has the signatures of a CA remembered that was found among the certificates at hand. It decides nothing: the CA that
+/// counts is the quote's, which mostly is the same one.
 fn learn(ca: &Certificate, root: &Certificate, list: &List) {
     if ca.is_issued_by(root).is_ok() {
         let _ = list.check_signature(ca);
@@ -106,6 +115,12 @@ fn learn(ca: &Certificate, root: &Certificate, list: &List) {
 }
 
 impl CheckedCollateral {
+    /// What such a check gives, with the signatures that it verified.
+    pub(super) fn made_by(check: impl FnOnce() -> Result<Self, Unverified>) -> Result<Self, Unverified> {
+        let (checked, proven) = signatures::scope(Proven::new(), check);
+        checked.map(|checked| Self { proven, ..checked })
+    }
+
     /// The documents.
     #[must_use]
     pub fn collateral(&self) -> &Arc<Collateral> {
@@ -197,32 +212,29 @@ impl CheckedCollateral {
 }
 
 /// A document's signer, verified together with its signature.
-struct Signer {
+pub(super) struct Signer {
     path: pki::Path,
     serial: Vec<u8>,
 }
 
 impl Signer {
-    fn check(
-        signed: &Signed,
-        document: Document,
-        roots: &Roots,
-        now: UnixTime,
-        windows: &mut Vec<Window>,
-    ) -> Result<Self, Unverified> {
+    /// Checks the signer, the chain that stood beside the document, and the signature.
+    pub(super) fn check(signed: &Signed, document: Document, roots: &Roots, now: UnixTime) -> Result<Self, Unverified> {
         let bad = |problem| Unverified::CollateralSigner { document, problem };
         let signer = Certificate::parse(&signed.signer).map_err(bad)?;
         // Intel's root issues it itself, as it does the CAs: no CA of platforms speaks for TCBs.
         let path = pki::path(&signer, None, roots, now).map_err(bad)?;
         pki::verify_raw(&signer.key, signed.text.as_bytes(), &signed.signature)
             .map_err(|_| Unverified::CollateralSignature { document })?;
-        windows.push(Window { document, not_before: path.not_before, not_after: path.not_after });
+        if let Some(chain) = &signed.chain {
+            chain.check(&signed.signer, &path.root_der, document)?;
+        }
         Ok(Self { path, serial: signer.parsed.raw_serial().to_vec() })
     }
 }
 
 /// A revocation list.
-struct List<'a> {
+pub(super) struct List<'a> {
     document: Document,
     parsed: CertificateRevocationList<'a>,
     issuer: Vec<u8>,
@@ -230,7 +242,7 @@ struct List<'a> {
 }
 
 impl<'a> List<'a> {
-    fn parse(der: &'a [u8], document: Document) -> Result<Self, Unverified> {
+    pub(super) fn parse(der: &'a [u8], document: Document) -> Result<Self, Unverified> {
         let other = |field| Unverified::CollateralMismatch { document, field };
         let (rest, parsed) = CertificateRevocationList::from_der(der).map_err(|_| other("encoding"))?;
         // A list without an end would never be out of date.
@@ -243,7 +255,7 @@ impl<'a> List<'a> {
         Ok(Self { document, issuer: parsed.issuer().as_raw().to_vec(), parsed, window })
     }
 
-    fn check_signature(&self, issuer: &Certificate<'_>) -> Result<(), Unverified> {
+    pub(super) fn check_signature(&self, issuer: &Certificate<'_>) -> Result<(), Unverified> {
         let bad = Unverified::CollateralSignature { document: self.document };
         let is_ours = pki::is_ours(&self.parsed.signature_algorithm, &self.parsed.tbs_cert_list.signature);
         if !is_ours || self.issuer != issuer.parsed.subject().as_raw() {

@@ -3,6 +3,7 @@
 //! [`super::parts`] to sort.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -80,10 +81,42 @@ pub(super) fn unquoted(raw: &RawValue) -> Cow<'_, str> {
     serde_json::from_str::<String>(raw.get()).map_or(Cow::Borrowed(raw.get()), Cow::Owned)
 }
 
+/// Names of the headers that chains stand in, in Intel's answers; tools keep them as members beside the document.
+pub(super) const TCB_INFO_CHAIN: [&str; 2] = ["TCB-Info-Issuer-Chain", "SGX-TCB-Info-Issuer-Chain"];
+/// The same for the QE identity.
+pub(super) const QE_IDENTITY_CHAIN: [&str; 1] = ["SGX-Enclave-Identity-Issuer-Chain"];
+/// The same for the PCK CRL.
+pub(super) const PCK_CRL_CHAIN: [&str; 1] = ["SGX-PCK-CRL-Issuer-Chain"];
+
+/// The texts of the members that have one of these names, in whatever case.
+pub(super) fn headers(text: &str, names: &[&str]) -> Vec<String> {
+    let members: BTreeMap<String, &RawValue> = serde_json::from_str(text).unwrap_or_default();
+    let named = members.iter().filter(|(name, _)| names.iter().any(|one| one.eq_ignore_ascii_case(name)));
+    named.map(|(_, value)| unquoted(value).into_owned()).collect()
+}
+
+/// A text without what may stand around it: blanks, a byte-order mark, the zero that ends it in C.
+pub(super) fn plain(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_whitespace() || matches!(c, '\0' | '\u{feff}'))
+}
+
+/// Hex, with or without 0x. Its letters are all small or all capital: no tool writes both, and of what is signed no
+/// letter shall be exchanged for another.
+pub(super) fn hex_bytes(text: &str) -> Option<Vec<u8>> {
+    let text = plain(text);
+    let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")).unwrap_or(text);
+    let has = |is: fn(&u8) -> bool| digits.as_bytes().iter().any(is);
+    if has(u8::is_ascii_lowercase) && has(u8::is_ascii_uppercase) {
+        return None;
+    }
+    hex::decode(digits).ok()
+}
+
 /// Hex, else base64.
 pub(super) fn decoded(text: &str) -> Option<Vec<u8>> {
+    let text = plain(text);
     let armoured = || pem::parse(format!("-----BEGIN DER-----\n{text}\n-----END DER-----\n")).ok();
-    hex::decode(text).ok().or_else(|| armoured().map(pem::Pem::into_contents))
+    hex_bytes(text).or_else(|| armoured().map(pem::Pem::into_contents))
 }
 
 /// Every text in a JSON value of objects.

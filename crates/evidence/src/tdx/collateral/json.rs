@@ -33,6 +33,64 @@ pub(crate) struct QeIdentityHead {
     pub(crate) isv_prod_id: u16,
 }
 
+/// What of a document says which edition it is.
+pub(super) trait Head {
+    fn issued_at(&self) -> UnixTime;
+    fn next_update(&self) -> UnixTime;
+    fn evaluation_number(&self) -> u32;
+
+    /// The later the better: first the evaluation number, by which Intel counts its reviews of what is up to date.
+    fn rank(&self) -> (u32, UnixTime) {
+        (self.evaluation_number(), self.issued_at())
+    }
+
+    fn counts_at(&self, now: UnixTime) -> bool {
+        (self.issued_at()..=self.next_update()).contains(&now)
+    }
+}
+
+impl Head for TcbInfoHead {
+    fn issued_at(&self) -> UnixTime {
+        self.issued_at
+    }
+
+    fn next_update(&self) -> UnixTime {
+        self.next_update
+    }
+
+    fn evaluation_number(&self) -> u32 {
+        self.evaluation_number
+    }
+}
+
+impl Head for QeIdentityHead {
+    fn issued_at(&self) -> UnixTime {
+        self.issued_at
+    }
+
+    fn next_update(&self) -> UnixTime {
+        self.next_update
+    }
+
+    fn evaluation_number(&self) -> u32 {
+        self.evaluation_number
+    }
+}
+
+/// Which document it is.
+#[derive(Deserialize)]
+struct RawKind {
+    id: Option<String>,
+    version: u32,
+}
+
+/// Whether it is a document of that name in one of these versions. Those about SGX have the same form and lie beside
+/// those about TDX, in versions of their own that we cannot read.
+pub(super) fn is_kind(text: &str, id: &str, versions: &[u32]) -> Option<bool> {
+    let raw: RawKind = serde_json::from_str(text).ok()?;
+    Some(raw.id.as_deref() == Some(id) && versions.contains(&raw.version))
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RawTcbInfo {

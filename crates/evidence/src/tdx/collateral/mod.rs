@@ -1,7 +1,9 @@
 //! Collateral: what Intel says about a kind of platform, as a value. Read from whatever form it came in, checked under a
 //! root, and kept until its next update. Fetches nothing.
 
+mod chain;
 mod checked;
+mod choice;
 mod forms;
 mod json;
 mod parts;
@@ -13,7 +15,9 @@ use holdfast_identity::UnixTime;
 
 use super::error::{Document, Unverified};
 use super::pck::{PckCa, PlatformKind};
+use super::pki::BadCertificate;
 use crate::crypto;
+use chain::Chain;
 pub(super) use forms::pem;
 pub(super) use json::date;
 use json::{QeIdentityHead, TcbInfoHead};
@@ -30,6 +34,8 @@ pub(super) struct Signed {
     pub(super) signature: [u8; 64],
     /// DER of the certificate that it is signed with.
     pub(super) signer: Vec<u8>,
+    /// The chain that stood beside it, if one did.
+    chain: Option<Chain>,
 }
 
 /// The four documents about one kind of platform. Read, and not verified yet: [`Collateral::check`].
@@ -41,6 +47,8 @@ pub struct Collateral {
     pub(super) pck_crl: Vec<u8>,
     /// The CA that issued the PCK CRL, if it came along.
     pck_ca: Option<Vec<u8>>,
+    /// The chain that stood beside the PCK CRL, if one did.
+    pck_chain: Option<Chain>,
     pub(super) tcb_head: TcbInfoHead,
     pub(super) qe_head: QeIdentityHead,
     ca: PckCa,
@@ -65,7 +73,8 @@ impl Collateral {
         self.tcb_head.issued_at.max(self.qe_head.issued_at)
     }
 
-    /// SHA-256 over its documents: what a verdict about it may be kept by.
+    /// SHA-256 over its documents and their signers: what a verdict about it may be kept by. A chain beside a document
+    /// adds nothing to what it says.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
         let documents = [&self.tcb_info, &self.qe_identity];
@@ -83,6 +92,12 @@ impl Collateral {
 }
 
 impl Unverified {
+    /// Whether a document, or the certificate that it is signed with, is not at hand.
+    #[must_use]
+    pub const fn is_missing(&self) -> bool {
+        matches!(self, Self::CollateralMissing { .. } | Self::CollateralSigner { problem: BadCertificate::Missing, .. })
+    }
+
     pub(super) const fn missing(document: Document) -> Self {
         Self::CollateralMissing { document }
     }
