@@ -78,6 +78,8 @@ pub enum Kind {
     LowProvenance,
     UnpinnedIdKey,
     UnpinnedParavisor,
+    SeptVeUnsaid,
+    AzureLaunch,
 }
 
 impl Kind {
@@ -125,6 +127,8 @@ impl Kind {
             Self::LowProvenance => "policy.lint.low_provenance",
             Self::UnpinnedIdKey => "policy.lint.unpinned_id_key",
             Self::UnpinnedParavisor => "policy.lint.unpinned_paravisor",
+            Self::SeptVeUnsaid => "policy.lint.sept_ve_unsaid",
+            Self::AzureLaunch => "policy.lint.azure_launch",
         }
     }
 
@@ -139,7 +143,8 @@ impl Kind {
             | Self::SetUnused
             | Self::DuplicateValue
             | Self::BarePcr
-            | Self::LowProvenance => Severity::Warning,
+            | Self::LowProvenance
+            | Self::AzureLaunch => Severity::Warning,
             Self::Syntax
             | Self::TooLarge
             | Self::ApiVersion
@@ -168,6 +173,7 @@ impl Kind {
             | Self::TemplateAmbiguous
             | Self::SelectorFact
             | Self::TtlOutlivesEvidence
+            | Self::SeptVeUnsaid
             | Self::EvidenceLacks
             | Self::UnpinnedIdKey
             | Self::UnpinnedParavisor

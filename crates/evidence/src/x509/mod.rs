@@ -12,6 +12,7 @@ mod roots;
 
 pub use crl::Crl;
 pub(crate) use crl::Verdict;
+pub(crate) use error::Date;
 pub use error::{BadEndorsement, PathRefused};
 pub use path::{Path, find_path};
 pub use roots::{Anchor, RootIdentity, Roots, Sha1Signatures, SoftwareTpms};
