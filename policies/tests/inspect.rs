@@ -209,6 +209,28 @@ fn a_policy_judges_the_facts() {
     }
 }
 
+/// A quote of every register: those that the policy does not ask for need no explanation, and those that it asks for must be
+/// in the quote.
+#[test]
+fn a_policy_is_judged_by_the_registers_that_it_asks_for() {
+    let Some(machine) = Machine::new("shim-grub-debian-sb") else { return };
+    let judge = |more: &str| {
+        let path = machine.path("policy.toml");
+        let text = format!(
+            "api_version = \"holdfast/1\"\nkind = \"policy\"\nname = \"p\"\n{more}\n[issue]\n\
+             node_id = \"/holdfast/node/tpm/{{tpm.machine}}\"\n\n[[rule]]\nname = \"r\"\nownership = \"inventory\"\n\
+             trust_classes = [\"simulated\"]\n\n[rule.require]\ntpm.secure_boot.enabled = true\n"
+        );
+        std::fs::write(&path, text).unwrap();
+        let (exit, report) = machine.run(&["--policy", &path]);
+        (exit, report["decision"].to_string())
+    };
+    assert_eq!(judge("").0, Exit::Yes, "PCR 10 is not asked for");
+    let (exit, decision) = judge("pcr_bank = \"sha384\"");
+    assert_eq!(exit, Exit::Refused);
+    assert!(decision.contains("policy.evidence.not_quoted"), "{decision}");
+}
+
 #[test]
 fn a_quote_of_azure_with_a_bare_signature_verifies_and_is_incomplete() {
     let Some(folder) = vectors() else { return };

@@ -129,10 +129,21 @@ fn another_nonce_or_binding_is_refused() {
 fn an_old_document_is_neither_verified_nor_refused_while_its_chain_holds() {
     let Some(cvm) = cvm() else { return };
     let (kind, file, _, nonce, binding) = DOCUMENTS[0];
-    let flags = ["--nonce", nonce, "--binding", binding, "--at", "2022-11-10T00:52:00Z"];
-    let (exit, report) = run(kind, &cvm.join(kind).join(file), &flags);
+    let document = cvm.join(kind).join(file);
+    let (exit, report) = run(kind, &document, &["--binding", binding, "--at", "2022-11-10T00:52:00Z"]);
     assert_eq!((exit, result_of(&report, "timestamp")), (Exit::Incomplete, "not_asked"));
     assert!(report["detail"].as_str().unwrap().starts_with("document was made 7200 seconds ago"), "{report}");
+    // whoever made the nonce knows how old it is
+    let answer = |nonce: &str, at: &str| run(kind, &document, &["--nonce", nonce, "--binding", binding, "--at", at]);
+    for at in ["2022-11-09T23:52:00Z", "2022-11-10T01:51:59Z"] {
+        let (exit, report) = answer(nonce, at);
+        assert_eq!((exit, result_of(&report, "timestamp")), (Exit::Yes, "passed"), "{report}");
+        let remark = report["remarks"][0].as_str().unwrap();
+        assert!(remark.starts_with("document was made ") && remark.ends_with("was made for it"), "{remark}");
+    }
+    assert_eq!(answer(binding, "2022-11-09T23:52:00Z").0, Exit::Refused);
+    assert_eq!(answer(nonce, "2022-11-10T01:52:01Z").1["code"], "nitro.chain.expired");
+    assert_eq!(answer(nonce, "2022-11-09T22:51:56Z").0, Exit::Refused, "one from the future");
 }
 
 #[test]

@@ -79,6 +79,8 @@ pub enum Kind {
     UnpinnedIdKey,
     UnpinnedParavisor,
     OwnedInPart,
+    SeptVeUnsaid,
+    AzureLaunch,
 }
 
 impl Kind {
@@ -127,6 +129,8 @@ impl Kind {
             Self::UnpinnedIdKey => "policy.lint.unpinned_id_key",
             Self::UnpinnedParavisor => "policy.lint.unpinned_paravisor",
             Self::OwnedInPart => "policy.lint.owned_in_part",
+            Self::SeptVeUnsaid => "policy.lint.sept_ve_unsaid",
+            Self::AzureLaunch => "policy.lint.azure_launch",
         }
     }
 
@@ -142,7 +146,8 @@ impl Kind {
             | Self::DuplicateValue
             | Self::BarePcr
             | Self::LowProvenance
-            | Self::OwnedInPart => Severity::Warning,
+            | Self::OwnedInPart
+            | Self::AzureLaunch => Severity::Warning,
             Self::Syntax
             | Self::TooLarge
             | Self::ApiVersion
@@ -171,6 +176,7 @@ impl Kind {
             | Self::TemplateAmbiguous
             | Self::SelectorFact
             | Self::TtlOutlivesEvidence
+            | Self::SeptVeUnsaid
             | Self::EvidenceLacks
             | Self::UnpinnedIdKey
             | Self::UnpinnedParavisor

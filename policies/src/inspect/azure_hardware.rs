@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Args;
-use holdfast_evidence::azure::{VerifiedHardware, checks as azure_checks};
+use holdfast_evidence::azure::{TD_REPORT_BYTES, VerifiedHardware, checks as azure_checks};
 use holdfast_evidence::snp::{self, Report, SnpEndorsements, Vek, checks as snp_checks, verify_report};
 use holdfast_evidence::tdx::{
-    self, KnownCollateral, Quote, TdxEndorsements, VerifiedPck, checks as tdx_checks, pck_chain, verify_quote,
+    self, KnownCollateral, Quote, TdxEndorsements, VerifiedPck, checks as tdx_checks, pck_chain, verify_paravisor_quote,
 };
 use holdfast_evidence::x509::Roots;
 
@@ -99,6 +99,10 @@ impl HardwareFiles {
     ) -> Option<(Option<[u8; 64]>, Option<VerifiedHardware>)> {
         let report = checks.note("report", readable(bytes))?;
         checks.note("paravisor", azure_checks::paravisor(&report));
+        if self.vek.is_none() {
+            let why = "the certificate of the key that signed the SNP report is missing: give --vek";
+            checks.leave_open("report_key", why.to_owned());
+        }
         let verified = self.vek.as_ref().and_then(|vek| {
             let certificates = vek.clone().unwrap_or_default();
             checks.note("report_key", vek.clone().and_then(|all| signed(&report, &all)))?;
@@ -118,20 +122,26 @@ impl HardwareFiles {
     /// The quote of a TD, and its report data; nothing without a quote.
     pub(super) fn check_tdx(
         &self,
+        td_report: &[u8; TD_REPORT_BYTES],
         roots: &Roots,
         flags: &Flags,
         checks: &mut Checks,
     ) -> (Option<[u8; 64]>, Option<VerifiedHardware>) {
         let parsed = self.td_quote.as_deref().map(|bytes| (bytes, Quote::parse(bytes).map_err(tdx::Unverified::from)));
-        let Some((bytes, parsed)) = parsed else { return (None, None) };
+        let Some((bytes, parsed)) = parsed else {
+            checks
+                .leave_open("report", "the quote that was made of the TDREPORT is missing: give --td-quote".to_owned());
+            return (None, None);
+        };
         let readable = parsed.and_then(|quote| {
             tdx_checks::debug(&quote)?;
-            tdx_checks::attributes(&quote)?;
+            tdx_checks::paravisor_attributes(&quote)?;
             tdx_checks::seam(&quote)?;
             tdx_checks::service_td(&quote, &self.service_tds)?;
             Ok(quote)
         });
         let Some(quote) = checks.note("report", readable) else { return (None, None) };
+        checks.note("td_report", azure_checks::td_report(td_report, &quote.report));
         let (roots, now) = (Arc::new(roots.clone()), flags.now());
         let signed = pck_chain(&quote, &roots, now).and_then(|pck: VerifiedPck| {
             tdx_checks::qe_report(&quote, &pck)?;
@@ -139,16 +149,18 @@ impl HardwareFiles {
             tdx_checks::quote_signature(&quote)?;
             Ok(pck)
         });
-        let pck = checks.note("report_key", signed).filter(|_| !self.collateral.is_empty());
+        let pck = checks.note("report_key", signed);
+        if let (Some(pck), true) = (&pck, self.collateral.is_empty()) {
+            let fmspc = hex::encode(pck.platform().kind.fmspc);
+            checks.leave_open("hardware", format!("what Intel says about FMSPC {fmspc} is missing: give --collateral"));
+        }
+        let pck = pck.filter(|_| !self.collateral.is_empty());
         let verified = pck.and_then(|pck| {
             let verified = collateral(&self.collateral, &pck, &roots, now).and_then(|checked| {
                 let service_tds = self.service_tds.clone();
                 let collateral = KnownCollateral::Checked(Arc::new(checked));
-                verify_quote(
-                    bytes,
-                    &TdxEndorsements { roots: Arc::clone(&roots), collateral, service_tds, pck: None },
-                    now,
-                )
+                let endorsements = TdxEndorsements { roots: Arc::clone(&roots), collateral, service_tds, pck: None };
+                verify_paravisor_quote(bytes, &endorsements, now)
             });
             checks.note("hardware", verified)
         });

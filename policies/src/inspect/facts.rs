@@ -7,6 +7,7 @@ use anyhow::bail;
 use holdfast_appraisal::decision::{Approval, InventoryAnswer, Listing, MachineRecord, Verdict};
 use holdfast_appraisal::facts::{Shape, TpmSources, owner_marks, tpm};
 use holdfast_appraisal::{Appraiser, Facts, Ownership, Policy, Value};
+use holdfast_evidence::tpm::PcrSelection;
 use holdfast_identity::{TrustDomain, UnixTime};
 use serde_json::{Map, json};
 
@@ -56,12 +57,17 @@ pub(super) fn policy(path: &Path) -> anyhow::Result<Policy> {
     }
 }
 
-/// What `policy` makes of the facts. Whose machine it is no file can say: it is taken as listed, registered and
-/// approved.
+/// What `policy` makes of the facts; of those of a quote, by the PCRs that it asks for, all of which must be `quoted`.
+/// Whose machine it is no file can say: it is taken as listed, registered and approved.
 ///
 /// # Errors
 /// The policy's refusal.
-pub(super) fn judge(policy: &Policy, facts: &Facts, now: UnixTime) -> (serde_json::Value, Result<(), Refusal>) {
+pub(super) fn judge(
+    policy: &Policy,
+    facts: &Facts,
+    quoted: Option<&PcrSelection>,
+    now: UnixTime,
+) -> (serde_json::Value, Result<(), Refusal>) {
     let inventory = owner_marks(facts).map(|mark| InventoryAnswer { digest: mark.digest, listing: Listing::Listed });
     let ownership =
         Ownership { inventory: inventory.collect(), approval: Approval::Given, machine: MachineRecord::New };
@@ -69,7 +75,11 @@ pub(super) fn judge(policy: &Policy, facts: &Facts, now: UnixTime) -> (serde_jso
         let detail = "no trust domain to judge in".to_owned();
         return (serde_json::Value::Null, Err(Refusal { code: "policy.no_rule_matched", detail }));
     };
-    let verdict = Appraiser::new(trust_domain).judge(policy, facts, &ownership, now);
+    let appraiser = Appraiser::new(trust_domain);
+    let verdict = match quoted {
+        Some(quoted) => appraiser.judge_quote(policy, facts, quoted, &ownership, now),
+        None => appraiser.judge(policy, facts, &ownership, now),
+    };
     let result = match &verdict {
         Verdict::Admit(_) => Ok(()),
         Verdict::AwaitsApproval(rejection) | Verdict::Refuse(rejection) => {

@@ -8,6 +8,7 @@ use clap::Args;
 use holdfast_appraisal::Facts;
 use holdfast_evidence::TrustClass;
 use holdfast_evidence::crypto::equal;
+use holdfast_evidence::tpm::PcrSelection;
 use holdfast_identity::UnixTime;
 
 use super::facts;
@@ -91,9 +92,26 @@ impl Flags {
     /// A policy that does not parse, or output that cannot be written.
     pub(super) fn conclude(
         &self,
+        checks: Checks,
+        needed: &[&str],
+        facts: Option<&Facts>,
+        format: Format,
+        out: &mut dyn Write,
+    ) -> anyhow::Result<Exit> {
+        self.conclude_quote(checks, needed, facts, None, format, out)
+    }
+
+    /// The same for evidence with a quote: the policy is judged by the PCRs that it asks for, all of which must be
+    /// `quoted`.
+    ///
+    /// # Errors
+    /// As [`conclude`](Self::conclude).
+    pub(super) fn conclude_quote(
+        &self,
         mut checks: Checks,
         needed: &[&str],
         facts: Option<&Facts>,
+        quoted: Option<&PcrSelection>,
         format: Format,
         out: &mut dyn Write,
     ) -> anyhow::Result<Exit> {
@@ -101,7 +119,7 @@ impl Flags {
         let facts = facts.filter(|_| checks.refusal().is_none());
         let mut decision = None;
         if let (Some(policy), Some(facts)) = (&policy, facts) {
-            let (shown, result) = facts::judge(policy, facts, self.now());
+            let (shown, result) = facts::judge(policy, facts, quoted, self.now());
             checks.note("policy", result);
             decision = Some(shown);
         }

@@ -9,7 +9,7 @@ use holdfast_appraisal::facts::{Facts, gcp_instance, gcp_quote};
 use holdfast_evidence::crypto::{HashAlg, PublicKey, SignatureAlg};
 use holdfast_evidence::gcp::{Instance, Unverified, checks as gcp_checks};
 use holdfast_evidence::tpm::{
-    AkParent, Attest, AttestationKey, Attributes, Public, Scheme, Statement, checks as tpm_checks,
+    AkParent, Attest, AttestationKey, Attributes, PcrSelection, Public, Scheme, Statement, checks as tpm_checks,
 };
 use holdfast_evidence::x509::Roots;
 use holdfast_evidence::{EvidenceKind, Provenance, TrustClass};
@@ -55,10 +55,10 @@ const AK_ATTRIBUTES: [u32; 2] = [0x0005_0072, 0x0005_0472];
 #[command(after_help = "Examples:\n  \
     holdfast-policy inspect gcp --evidence evidence.json --nonce 0011…\n  \
     holdfast-policy inspect gcp --ak-cert ak.pem --chain issuers.pem --quote quote.msg --signature quote.sig --pcrs pcrs.json --binding 9a9d48e7…\n\n\
-    Evidence is the JSON of vaportpm; what it lacks may be given beside it.\n\
+    Evidence is the JSON of vaportpm, or the Attestation of go-tpm-tools, binary or JSON; what it lacks may be given beside it.\n\
     Exit codes: 0 verified, 1 refused, 2 usage or I/O, 3 incomplete.")]
 pub(super) struct InspectGcp {
-    /// Quote, registers and certificates in one document.
+    /// Quote, registers and certificates in one document: JSON, or an Attestation of go-tpm-tools in binary.
     #[arg(long, value_name = "FILE")]
     evidence: Option<PathBuf>,
     /// Certificate of the attestation key, as NV index 0x01c10002 or 0x01c10000 has it, PEM or DER; further certificates
@@ -112,16 +112,17 @@ impl InspectGcp {
         };
         let inputs = self.read(document)?;
         let roots = certificates::trusted(&self.flags, EvidenceKind::Gcp, &inputs.certificates)?;
-        let facts = self.check(&inputs, &roots, &mut checks);
-        self.flags.conclude(checks, &needed, facts.as_ref(), format, out)
+        let (facts, quoted) = self.check(&inputs, &roots, &mut checks).unzip();
+        self.flags.conclude_quote(checks, &needed, facts.as_ref(), quoted.as_ref(), format, out)
     }
 
     fn read(&self, document: Option<GcpDocument>) -> anyhow::Result<Inputs> {
         let optional = |path: &Option<PathBuf>| path.as_deref().map(forms::read).transpose();
-        let (key, offered, quoted) = match document {
-            Some(GcpDocument { key, certificates, quote }) => (key, certificates, Some(quote)),
-            None => (None, Vec::new(), None),
-        };
+        let (mut key, mut offered, mut quoted, mut log, mut area) = (None, Vec::new(), None, None, None);
+        if let Some(document) = document {
+            (key, offered, quoted) = (document.key, document.certificates, Some(document.quote));
+            (log, area) = (document.log, document.ak_public);
+        }
         let quote = match &self.quote {
             Some(path) => Some(QuoteFiles::read(path, self.signature.as_deref(), self.pcrs.as_deref())?),
             None => quoted,
@@ -137,14 +138,14 @@ impl InspectGcp {
         Ok(Inputs {
             certificates: all,
             quote,
-            log: optional(&self.event_log)?,
-            ak_public: optional(&self.ak_public)?,
+            log: optional(&self.event_log)?.or(log),
+            ak_public: optional(&self.ak_public)?.or(area),
             key,
         })
     }
 
-    /// All checks; the facts, if the certificate's passed.
-    fn check(&self, inputs: &Inputs, roots: &Roots, checks: &mut Checks) -> Option<Facts> {
+    /// All checks; the facts and what was quoted, if the certificate's passed.
+    fn check(&self, inputs: &Inputs, roots: &Roots, checks: &mut Checks) -> Option<(Facts, PcrSelection)> {
         let (der, above) = inputs.certificates.split_first()?;
         let above: Vec<&[u8]> = above.iter().map(Vec::as_slice).collect();
         let now = self.flags.now();
@@ -152,8 +153,15 @@ impl InspectGcp {
         checks.note("dates", gcp_checks::dates(&certificate, now));
         let is_rooted =
             self.flags.roots.is_some() || inputs.certificates.iter().any(|der| certificates::is_self_issued(der));
-        let path =
-            if is_rooted { checks.note("chain", gcp_checks::chain(&certificate, &above, roots, now)) } else { None };
+        let path = if is_rooted {
+            checks.note("chain", gcp_checks::chain(&certificate, &above, roots, now))
+        } else {
+            checks.leave_open(
+                "chain",
+                "no root is trusted: give --roots with Google's, or --chain with it in it".to_owned(),
+            );
+            None
+        };
         let instance = checks.note("instance", Instance::of(&certificate));
         let public = inputs.public(der).and_then(|public| {
             gcp_checks::key(&certificate, public.key())?;
@@ -166,7 +174,7 @@ impl InspectGcp {
         let provenance = if root.class == TrustClass::Simulated { Provenance::Simulated } else { Provenance::Provider };
         let mut facts = gcp_quote(&boot, provenance);
         gcp_instance(&mut facts, &instance?, &root, provenance);
-        Some(facts)
+        Some((facts, boot.selection))
     }
 }
 

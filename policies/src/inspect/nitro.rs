@@ -191,7 +191,8 @@ fn check_shared<'a>(
     let Some((module_id, chain)) = module_id.zip(chain) else { return Ok(None) };
     let region = checks::certificate_name(kind, &module_id, &chain).map_err(refusal);
     let region = report.note("certificate_name", region).flatten();
-    note_timestamp(kind, &document, now, report);
+    let is_answer = flags.nonce.is_some() && report.all_passed(&["nonce"]);
+    note_timestamp(kind, &document, is_answer, now, report);
     Ok(Some(Shared { document, module_id, chain, region }))
 }
 
@@ -207,11 +208,16 @@ fn asked(flags: &Flags, document: &Document<'_>) -> Vec<&'static str> {
 }
 
 /// The service refuses a document that was not made just now. A file may have been fresh when it was asked for: while its
-/// certificates hold nobody can say more than that it is old. One from the future is refused here too.
-fn note_timestamp(kind: DocumentKind, document: &Document<'_>, now: UnixTime, report: &mut Checks) {
+/// certificates hold nobody can say more than that it is old, unless it answers a nonce, whose age the caller knows. One
+/// from the future is refused here too.
+fn note_timestamp(kind: DocumentKind, document: &Document<'_>, is_answer: bool, now: UnixTime, report: &mut Checks) {
     match checks::timestamp(document, now) {
+        Err(refused @ DocumentRefused::Timestamp { seconds: 0.., .. }) if is_answer => {
+            report.note("timestamp", Ok::<_, Refusal>(()));
+            report.remark(format!("{refused}; it answers the nonce, and counts as what was made for it"));
+        }
         Err(refused @ DocumentRefused::Timestamp { seconds: 0.., .. }) => {
-            report.leave_open("timestamp", refused.to_string());
+            report.leave_open("timestamp", format!("{refused}: give --nonce, if it has one"));
         }
         other => drop(report.note("timestamp", other.map_err(|refused| refusal(kind, &refused)))),
     }

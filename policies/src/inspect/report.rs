@@ -67,12 +67,14 @@ pub(super) struct Checks {
     first: Option<Refusal>,
     /// Checks that could not be answered, and why.
     open: Vec<(&'static str, String)>,
+    /// What whoever reads the verdict should know, and no check says.
+    remarks: Vec<String>,
 }
 
 impl Checks {
     pub(super) fn new(names: &[&'static str]) -> Self {
         let checks = names.iter().map(|name| Check { name, result: Outcome::NotAsked, code: None }).collect();
-        Self { checks, first: None, open: Vec::new() }
+        Self { checks, first: None, open: Vec::new(), remarks: Vec::new() }
     }
 
     /// Notes how the check `name` ended, and hands on what it made.
@@ -92,6 +94,11 @@ impl Checks {
     /// Says why the check `name` has no answer: it stays as one that was not asked.
     pub(super) fn leave_open(&mut self, name: &'static str, why: String) {
         self.open.push((name, why));
+    }
+
+    /// Adds words to the report that change nothing in the verdict.
+    pub(super) fn remark(&mut self, words: String) {
+        self.remarks.push(words);
     }
 
     pub(super) fn all_passed(&self, names: &[&str]) -> bool {
@@ -196,6 +203,9 @@ pub(super) struct Report {
     pub(super) code: Option<&'static str>,
     /// Its words, or what is missing.
     pub(super) detail: Option<String>,
+    /// What is good to know beside the checks.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    remarks: Vec<String>,
     /// Proven facts by name.
     pub(super) facts: serde_json::Value,
     /// What the policy made of the facts, where one was asked.
@@ -221,6 +231,7 @@ impl Report {
             code: refusal.as_ref().map(|refusal| refusal.code),
             detail: refusal.map(|refusal| refusal.detail).or(missing),
             checks: checks.checks,
+            remarks: checks.remarks,
             facts: serde_json::Value::Object(serde_json::Map::new()),
             decision: None,
             bank: None,
@@ -249,6 +260,9 @@ impl Report {
         if let Some(detail) = &self.detail {
             // a policy's refusal quotes what the machine said, escaped, over several lines
             writeln!(out, "detail  {detail}")?;
+        }
+        for remark in &self.remarks {
+            writeln!(out, "note    {remark}")?;
         }
         writeln!(out, "\nchecks")?;
         for check in &self.checks {

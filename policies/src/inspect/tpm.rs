@@ -188,7 +188,7 @@ impl InspectTpm {
         let now = self.at.unwrap_or_else(moment::now).0;
         let mut decision = None;
         if let (Some(policy), Some(facts)) = (&policy, &facts) {
-            let (shown, result) = facts::judge(policy, facts, now);
+            let (shown, result) = facts::judge(policy, facts, findings.signed.as_ref(), now);
             checks.note("policy", result);
             decision = Some(shown);
         }

@@ -11,7 +11,7 @@ use holdfast_evidence::tpm::{
 };
 
 use super::flags::Flags;
-use super::forms::{self, AnyPublic};
+use super::forms::{self, AnyPublic, Nonce};
 use super::report::{Checks, Refusal};
 use super::tools;
 
@@ -107,8 +107,12 @@ pub(super) fn check(
     let attest = report.note("attest", Attest::parse(&files.attest))?;
     report.note("magic", checks::magic(QUOTE, &attest));
     report.note("type", checks::kind(QUOTE, &attest));
-    let other = Refusal::from(Unverified::Nonce { statement: QUOTE, found: attest.extra_data.len() });
-    flags.note_caller_data(report, attest.extra_data, &other);
+    // extraData has a length of its own: what is wanted is all of it, with nothing cut off and nothing filled up
+    for (name, wanted) in [("nonce", &flags.nonce), ("binding", &flags.binding)] {
+        if let Some(Nonce(wanted)) = wanted {
+            report.note(name, checks::nonce(QUOTE, &attest, wanted));
+        }
+    }
     let key = report.note("ak", AttestationKey::check(public))?;
     check_signature(files, public, &key, &attest, report);
     let signer = checks::signer(QUOTE, &attest, &key, AkParent::Endorsement);
@@ -172,7 +176,13 @@ fn check_state(
     let claims = match &files.registers {
         Some(registers) => registers.claims(signed),
         None if replay.is_some() => Ok(Vec::new()),
-        None => return None,
+        None => {
+            report.leave_open(
+                "pcr_digest",
+                "values of the quoted PCRs are missing: give --pcrs or --event-log".to_owned(),
+            );
+            return None;
+        }
     };
     let proven = claims.and_then(|claims| {
         checks::pcr_values(info, signed, key.hash(), replay.as_ref(), &claims).map_err(Refusal::from)

@@ -80,7 +80,8 @@ fn a_nonce_or_a_binding_that_is_not_the_quotes_is_refused_and_without_either_it_
     }
     for arguments in good() {
         let flag = if arguments.contains(&"--nonce".to_owned()) { "--nonce" } else { "--binding" };
-        for wrong in ["00112233", &format!("{}00", "ff".repeat(40)), "ff"] {
+        // extraData has a length of its own: no part of it, and nothing longer
+        for wrong in ["00", "6368", "00112233", &format!("{}00", "ff".repeat(40)), "ff"] {
             assert_eq!(code(&with(&arguments, flag, wrong)), refused("tpm.quote.nonce"), "{arguments:?} {wrong}");
         }
         let at = arguments.iter().position(|argument| argument == flag).unwrap() + 1;
@@ -160,6 +161,103 @@ fn quotes_of_other_test_sets_are_read_as_far_as_they_go() {
         let quote = "@tpm/azure-cvm-tooling/quotes/quote.bin";
         let mixed = owned(&["azure", "--hcl", &hcl, "--quote", quote, "--nonce", CHALLENGE]);
         assert_eq!(code(&mixed), refused("tpm.quote.signature"), "{hcl}");
+    }
+}
+
+/// The paravisor of 2024 ran without SEPT_VE_DISABLE: its evidence verifies as far as there is collateral, and the TD's quote
+/// is the one of the TDREPORT.
+#[test]
+fn a_td_of_azures_without_sept_ve_disable_lacks_collateral_alone() {
+    if !vectors_are_here() {
+        return;
+    }
+    let evidence = "@cvm/azure-tdx-vtpm/evidence-v1.json";
+    let arguments = owned(&["azure", "--evidence", evidence, "--nonce", CHALLENGE, "--roots", "@cvm/roots"]);
+    let (exit, report) = run(&arguments);
+    assert_eq!((exit, result_of(&report, "td_report")), (Exit::Incomplete, "passed"), "{report:#}");
+    assert_eq!(report["detail"], "what Intel says about FMSPC 00806f050000 is missing: give --collateral");
+    // another machine's quote does not say what the TDREPORT says
+    let other = format!("{FULL}/td-quote.bin");
+    assert_eq!(code(&more(&arguments, &["--td-quote", &other])), refused("azure.hcl.td_report"));
+}
+
+/// Google's own tool: a quote for each bank, the log, and a certificate of the other hierarchy.
+#[test]
+fn an_attestation_of_go_tpm_tools_verifies_with_its_nonce_alone() {
+    if !vectors_are_here() {
+        return;
+    }
+    let cas = "@tpm/go-tpm-tools/gce-cas";
+    let nonced = "@tpm/go-tpm-tools/attestations/gce-cos-85-nonce9009.pb";
+    let arguments = owned(&["gcp", "--evidence", nonced, "--roots", cas, "--nonce", "9009", "--at", TODAY]);
+    let (exit, report) = run(&arguments);
+    assert_eq!(exit, Exit::Yes, "{report:#}");
+    assert_eq!(report["facts"]["gcp.class"]["value"], "cloud");
+    for check in ["logs", "boot", "chain", "signer", "pcr_digest"] {
+        assert_eq!(result_of(&report, check), "passed", "{check}");
+    }
+    for nonce in ["9008", "90", "900900"] {
+        assert_eq!(code(&with(&arguments, "--nonce", nonce)), refused("tpm.quote.nonce"));
+    }
+    let unrooted = without(&arguments, "--roots");
+    let (exit, report) = run(&unrooted);
+    assert_eq!(exit, Exit::Incomplete);
+    assert!(report["detail"].as_str().unwrap().contains("give --roots"), "{report:#}");
+    let chain = more(&unrooted, &["--chain", &format!("{cas}/tpm_ek_intermediate_2.crt")]);
+    let rooted = more(&chain, &["--chain", &format!("{cas}/tpm_ek_root_1.cer")]);
+    assert_eq!(run(&rooted).0, Exit::Yes, "the root is known by its fingerprint");
+}
+
+#[test]
+fn what_is_missing_is_said_with_the_flag_that_brings_it() {
+    if !vectors_are_here() {
+        return;
+    }
+    let all = good();
+    let detail = |arguments: &[String]| run(arguments).1["detail"].as_str().unwrap_or_default().to_owned();
+    let amd = "AMD's certificates ARK-Milan and SEV-Milan are missing: give --roots or --chain with them";
+    assert_eq!(detail(&without(&all[1], "--roots")), amd);
+    assert!(detail(&without(&all[3], "--vek")).contains("give --vek"));
+    assert!(detail(&without(&all[4], "--td-quote")).contains("give --td-quote"));
+    assert!(detail(&without(&all[4], "--pcrs")).contains("give --pcrs or --event-log"));
+}
+
+/// Tools of the field quote every register and bring no log: those that the policy does not ask for stay facts.
+#[test]
+fn registers_that_a_policy_does_not_ask_for_say_nothing_against_a_machine() {
+    if !vectors_are_here() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("policy.toml");
+    let all = good();
+    for (at, conditions) in [(1, "snp.vmpl = 0\nsnp.id_key_digest"), (5, "gcp.project_id = \"lockboot\"\ngcp.zone")] {
+        let arguments = &all[at];
+        let (kind, class) = if at == 5 { ("gcp", "cloud") } else { ("azure", "firmware") };
+        let facts = run(arguments).1["facts"].clone();
+        let last = conditions.rsplit('\n').next().unwrap();
+        let policy = |first: u8, bank: &str| {
+            let pcrs: String = (first..8)
+                .map(|pcr| format!("tpm.pcr.{pcr} = {}\n", facts[format!("tpm.pcr.{pcr}")]["value"]))
+                .collect();
+            let name = if kind == "gcp" { "gcp.instance_id" } else { "azure.instance" };
+            let text = format!(
+                "api_version = \"holdfast/1\"\nkind = \"policy\"\nname = \"p\"\n{bank}\n[issue]\n\
+                 node_id = \"/holdfast/node/{kind}/{{{name}}}\"\n\n[[rule]]\nname = \"r\"\nevidence = [\"{kind}\"]\n\
+                 ownership = \"inventory\"\ntrust_classes = [\"{class}\"]\n\n[rule.require]\n\
+                 {conditions} = {}\n{pcrs}",
+                facts[last]["value"]
+            );
+            std::fs::write(&path, text).unwrap();
+            path.to_string_lossy().into_owned()
+        };
+        let (exit, report) = run(&more(arguments, &["--policy", &policy(0, "")]));
+        assert_eq!(exit, Exit::Yes, "{report:#}");
+        assert!(report["facts"].get("tpm.pcr.9").is_some(), "a fact all the same");
+        // what it asks for must be explained or given
+        let (exit, report) = run(&more(arguments, &["--policy", &policy(1, "")]));
+        assert_eq!((exit, report["code"].as_str()), (Exit::Refused, Some("policy.no_rule_matched")));
+        assert!(report["decision"].to_string().contains("policy.pcr.unexplained"), "{report:#}");
     }
 }
 

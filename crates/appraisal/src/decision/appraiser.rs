@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use holdfast_evidence::tpm::PcrSelection;
 use holdfast_identity::{Selector, SpiffeId, TrustDomain, UnixTime};
 
 use super::code::Reason;
 use super::engine::{self, Outcome};
 use super::explain;
 
-use super::item::{KeptLogs, VerifiedItem};
+use super::item::{self, KeptLogs, VerifiedItem};
 use super::node::{AppraisedNode, Grant};
 use super::ownership::{Approval, Ownership};
 use super::rejection::Rejection;
@@ -110,6 +111,25 @@ impl Appraiser {
             Outcome::Denied(deny, decided) => Verdict::Refuse(explain::denial(policy, deny, decided, facts)),
             Outcome::Nothing => Verdict::Refuse(explain::refusal(policy, facts, ownership, now)),
         }
+    }
+
+    /// What `facts` would earn that come from a quote of at least what the policy asks for. Other tools quote every PCR:
+    /// those that the policy does not ask for say nothing against the machine, as the service would not have had them
+    /// quoted.
+    #[must_use]
+    pub fn judge_quote(
+        &self,
+        policy: &Policy,
+        facts: &Facts,
+        quoted: &PcrSelection,
+        ownership: &Ownership,
+        now: UnixTime,
+    ) -> Verdict {
+        if let Some((expected, found)) = item::lacks(policy, quoted) {
+            let reason = Reason::EvidenceNotAsked;
+            return Verdict::Refuse(explain::alone(policy, reason, explain::bare(reason, 0, &expected, &found)));
+        }
+        self.judge(policy, &facts.asked(policy.required_pcrs()), ownership, now)
     }
 
     fn grant(

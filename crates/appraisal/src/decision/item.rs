@@ -136,13 +136,7 @@ impl VerifiedItem<'_> {
 
     /// What the quote lacks of what the policy needs: another bank, or PCRs that were not quoted.
     pub(super) fn lacks(&self, policy: &Policy) -> Option<(String, String)> {
-        let selection = self.selection()?;
-        let missing = policy.required_pcrs().without(selection.pcrs);
-        if selection.bank == policy.pcr_bank() && missing.is_empty() {
-            return None;
-        }
-        let expected = format!("a quote of {}:{}", policy.pcr_bank(), spelt(policy.required_pcrs()));
-        Some((expected, format!("{}:{}", selection.bank, spelt(selection.pcrs))))
+        lacks(policy, &self.selection()?)
     }
 
     /// What it says, under the names that policies use: for whoever looks a machine up before it is appraised.
@@ -168,6 +162,16 @@ impl VerifiedItem<'_> {
             Self::NitroTpm(verified) => facts::nitrotpm(&NitroSources::from(verified.claims()), None),
         }
     }
+}
+
+/// What a quote of these PCRs lacks of what the policy needs.
+pub(super) fn lacks(policy: &Policy, quoted: &PcrSelection) -> Option<(String, String)> {
+    let missing = policy.required_pcrs().without(quoted.pcrs);
+    if quoted.bank == policy.pcr_bank() && missing.is_empty() {
+        return None;
+    }
+    let expected = format!("a quote of {}:{}", policy.pcr_bank(), spelt(policy.required_pcrs()));
+    Some((expected, format!("{}:{}", quoted.bank, spelt(quoted.pcrs))))
 }
 
 fn spelt(pcrs: PcrSet) -> String {

@@ -23,6 +23,7 @@ pub use azure::{AzureFact, AzureSources, azure};
 pub use boot::boot;
 pub use gcp::{GcpFact, gcp, gcp_instance, gcp_quote};
 use holdfast_evidence::crypto::Digest;
+use holdfast_evidence::tpm::{PcrIndex, PcrSet};
 use holdfast_evidence::{EvidenceKind, Provenance};
 pub use id::{FactId, PCR_COUNT, all_names, registry};
 pub use nitro::{NitroFact, NitroSources, nitro};
@@ -194,6 +195,17 @@ impl Facts {
     #[must_use]
     pub fn quoted_pcrs(&self) -> &[u8] {
         &self.quoted
+    }
+
+    /// The same facts as if nothing but `pcrs` had been quoted: of other PCRs it counts neither that they were, nor that
+    /// no event explains them. Their values stay facts.
+    #[must_use]
+    pub fn asked(&self, pcrs: PcrSet) -> Self {
+        let is_asked = |pcr: &u8| PcrIndex::new(u32::from(*pcr)).is_some_and(|pcr| pcrs.contains(pcr));
+        let mut facts = self.clone();
+        facts.unexplained.retain(is_asked);
+        facts.quoted.retain(is_asked);
+        facts
     }
 
     /// The event of that index.

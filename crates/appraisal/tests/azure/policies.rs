@@ -30,6 +30,7 @@ fn findings(rule: &str) -> Vec<&'static str> {
 }
 
 const UNPINNED: [&str; 1] = ["policy.lint.unpinned_paravisor"];
+const SEPT_VE: &str = "\ntdx.attributes.sept_ve_disable = true";
 const OURS: &str = "ownership = \"inventory\"\ntrust_classes = [\"firmware\"]\n";
 
 /// Whoever has a genuine processor writes a paravisor that names one of our machines.
@@ -49,8 +50,10 @@ fn a_rule_that_takes_any_paravisors_word_is_a_finding() {
         assert_eq!(findings(&format!("{OURS}[rule.require]\n{said}")), UNPINNED, "{said}");
     }
     for pin in ["snp.measurement", "snp.id_key_digest", "snp.author_key_digest", "tdx.mrtd"] {
-        assert!(findings(&format!("{OURS}[rule.require]\n{pin} = \"{key}\"")).is_empty(), "{pin}");
-        assert!(findings(&format!("{OURS}[rule.require]\n{pin} = {{ one_of = [\"{key}\"] }}")).is_empty(), "{pin}");
+        let more = if pin == "tdx.mrtd" { SEPT_VE } else { "" };
+        assert!(findings(&format!("{OURS}[rule.require]\n{pin} = \"{key}\"{more}")).is_empty(), "{pin}");
+        let one_of = format!("{pin} = {{ one_of = [\"{key}\"] }}");
+        assert!(findings(&format!("{OURS}[rule.require]\n{one_of}{more}")).is_empty(), "{pin}");
     }
     // in each way to satisfy the rule, or in none
     let alternative = |name: &str, line: &str| {
@@ -58,16 +61,42 @@ fn a_rule_that_takes_any_paravisors_word_is_a_finding() {
     };
     let (pinned, open) = (format!("snp.measurement = \"{key}\""), "azure.secure_boot = true".to_owned());
     let both = |a: &str, b: &str| findings(&format!("{OURS}{}{}", alternative("a", a), alternative("b", b)));
-    assert!(both(&pinned, &format!("tdx.mrtd = \"{key}\"")).is_empty());
+    assert!(both(&pinned, &format!("tdx.mrtd = \"{key}\"{SEPT_VE}")).is_empty());
     assert_eq!(both(&pinned, &open), UNPINNED);
     // a launch that was registered is one that nobody else can have made
     let launch = "ownership = \"launch\"\ntrust_classes = [\"firmware\"]\n[rule.require]\nazure.secure_boot = true";
-    assert!(findings(launch).is_empty());
+    assert!(findings(&format!("{launch}{SEPT_VE}")).is_empty());
     // the provider's certificate is no paravisor's word, and a simulator is nobody's
     let cloud = "ownership = \"approval\"\ntrust_classes = [\"cloud\"]\n[rule.require]\nazure.hardware = \"none\"";
     assert!(findings(cloud).is_empty());
     assert_eq!(findings(&cloud.replace("[\"cloud\"]", "[\"cloud\", \"firmware\"]")), UNPINNED);
     assert!(findings(&cloud.replace("cloud", "simulated")).is_empty());
+}
+
+/// The host chooses the bit: whoever pins the paravisor of a TD says whether it must be set.
+#[test]
+fn a_rule_that_pins_a_td_and_does_not_say_sept_ve_disable_is_a_finding() {
+    const UNSAID: [&str; 1] = ["policy.lint.sept_ve_unsaid"];
+    let mrtd = format!("tdx.mrtd = \"{}\"", "44".repeat(48));
+    assert_eq!(findings(&format!("{OURS}[rule.require]\n{mrtd}")), UNSAID);
+    assert!(findings(&format!("{OURS}[rule.require]\n{mrtd}\ntdx.attributes.sept_ve_disable = false")).is_empty());
+    let alternative = |line: &str| format!("[[rule.alternative]]\nname = \"a\"\n[rule.alternative.require]\n{line}\n");
+    assert_eq!(findings(&format!("{OURS}{}", alternative(&mrtd))), UNSAID);
+    assert!(findings(&format!("{OURS}{}", alternative(&format!("{mrtd}{SEPT_VE}")))).is_empty());
+    assert!(findings(&format!("{OURS}[rule.require]\n{}\n{}", &SEPT_VE[1..], alternative(&mrtd))).is_empty());
+    let launch = "ownership = \"launch\"\ntrust_classes = [\"firmware\"]\n[rule.require]\nazure.secure_boot = true";
+    assert_eq!(findings(launch), UNSAID);
+}
+
+#[test]
+fn a_registered_launch_on_azure_is_warned_of() {
+    let rule = format!(
+        "ownership = \"launch\"\ntrust_classes = [\"firmware\"]\n[rule.require]\nsnp.measurement = \"{}\"",
+        "44".repeat(48)
+    );
+    let policy = Policy::parse(Document { name: "p.toml", text: &text(&rule) }, &[]).unwrap();
+    let codes: Vec<_> = policy.warnings().iter().map(|finding| finding.code).collect();
+    assert_eq!(codes, ["policy.lint.azure_launch"]);
 }
 
 fn policy() -> Policy {

@@ -2,7 +2,7 @@
 //! or `tdx`, what is wrong with the quote in those of `tpm`.
 
 use crate::error::Malformed;
-use crate::x509::PathRefused;
+use crate::x509::{Date, PathRefused};
 use crate::{snp, tdx, tpm};
 
 /// A check that failed.
@@ -14,6 +14,12 @@ pub enum Unverified {
     /// The hardware reported the digest of other runtime data.
     #[error("hardware report is about other runtime data than came with it")]
     RuntimeData,
+    /// The TDREPORT says something else than the quote that was made of it, or contradicts itself.
+    #[error("{field} of the TDREPORT is not what the quote of the TD says")]
+    TdReport {
+        /// Where they differ.
+        field: &'static str,
+    },
     /// The guest asked for the SNP report, and not the paravisor.
     #[error("SNP report is for VMPL {found}: the guest asked for it, and not the paravisor, which has VMPL 0")]
     Vmpl {
@@ -36,7 +42,7 @@ pub enum Unverified {
         what: &'static str,
     },
     /// The certificate is not valid yet, or no more.
-    #[error("certificate of the attestation key is valid from {not_before} to {not_after}, now is {now}")]
+    #[error("certificate of the attestation key is valid from {} to {}, now is {}", Date(*not_before), Date(*not_after), Date(*now))]
     CertificateExpired {
         /// Start, seconds since 1970.
         not_before: i64,
@@ -46,7 +52,7 @@ pub enum Unverified {
         now: i64,
     },
     /// No trusted root has issued it.
-    #[error("certificate of the attestation key")]
+    #[error("certificate of the attestation key: {0}")]
     Chain(#[from] PathRefused),
     /// Runtime data, public area and certificate are not about one key.
     #[error("attestation key is another one than the HCL report or its certificate names")]
@@ -93,6 +99,7 @@ impl Unverified {
         match self {
             Self::Malformed(malformed) => malformed.code(),
             Self::RuntimeData => "azure.runtime_data.digest",
+            Self::TdReport { .. } => "azure.hcl.td_report",
             Self::Vmpl { .. } => "azure.hcl.vmpl",
             Self::Snp(unverified) => unverified.code(),
             Self::Tdx(unverified) => unverified.code(),
@@ -120,6 +127,7 @@ impl Unverified {
             Self::Quote(unverified) => unverified.is_signed_over(),
             Self::Malformed(_)
             | Self::RuntimeData
+            | Self::TdReport { .. }
             | Self::CertificateMissing
             | Self::Certificate { .. }
             | Self::CertificateExpired { .. }

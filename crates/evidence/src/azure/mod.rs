@@ -12,6 +12,7 @@ mod error;
 mod hcl;
 mod item;
 mod runtime;
+mod td_report;
 mod verify;
 
 pub use certificate::{AkCertificate, verify_ak_certificate, verify_ak_certificate_if_any};

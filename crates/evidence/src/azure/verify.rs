@@ -146,8 +146,11 @@ impl<'a> AzureEvidence<'a> {
         let quote = SignedQuote::verify(&self.item.quote, &ak, place, &asked)?;
         if let Some(Paravisor { report, hardware, .. }) = &self.paravisor {
             checks::runtime_data(&hardware.report_data(), report.runtime_data)?;
-            if let Some(report_data) = report.hardware.td_report_data() {
+            if let (Some(report_data), HardwareReport::Tdx(td_report), ClaimedHardware::Tdx { quote, .. }) =
+                (report.hardware.td_report_data(), report.hardware, hardware)
+            {
                 checks::runtime_data(report_data, report.runtime_data)?;
+                checks::td_report(td_report, &quote.report)?;
             }
         }
         Ok((quote, node_key))
@@ -171,7 +174,7 @@ impl<'a> AzureEvidence<'a> {
                 VerifiedHardware::Snp(Box::new(report))
             }
             ClaimedHardware::Tdx { bytes, .. } => {
-                let quote = tdx::verify_quote(bytes, &endorsements.tdx, now)?;
+                let quote = tdx::verify_paravisor_quote(bytes, &endorsements.tdx, now)?;
                 VerifiedHardware::Tdx(Box::new(quote))
             }
         };

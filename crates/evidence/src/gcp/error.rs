@@ -2,7 +2,7 @@
 
 use crate::error::Malformed;
 use crate::tpm;
-use crate::x509::PathRefused;
+use crate::x509::{Date, PathRefused};
 
 /// A check that failed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -20,7 +20,7 @@ pub enum Unverified {
         what: &'static str,
     },
     /// The certificate is not valid yet, or no more.
-    #[error("certificate of the attestation key is valid from {not_before} to {not_after}, now is {now}")]
+    #[error("certificate of the attestation key is valid from {} to {}, now is {}", Date(*not_before), Date(*not_after), Date(*now))]
     Expired {
         /// Start, seconds since 1970.
         not_before: i64,
@@ -30,7 +30,7 @@ pub enum Unverified {
         now: i64,
     },
     /// No trusted root has issued it.
-    #[error("certificate of the attestation key")]
+    #[error("certificate of the attestation key: {0}")]
     Chain(#[from] PathRefused),
     /// The certificate is for another key than the public area.
     #[error("certificate is for another key than the attestation key's public area")]

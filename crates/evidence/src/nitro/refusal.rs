@@ -3,6 +3,7 @@
 
 use super::kind::DocumentKind;
 use crate::error::Malformed;
+use crate::x509::Date;
 
 /// A certificate of the chain does not hold. Positions count from the root, which is 0.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -70,7 +71,7 @@ pub enum ChainRefused {
     #[error("the document's certificate is one of a CA")]
     LeafIsCa,
     /// Out of its dates.
-    #[error("certificate {position} is valid from {not_before} to {not_after}, it is {now}")]
+    #[error("certificate {position} is valid from {} to {}, it is {}", Date(*not_before), Date(*not_after), Date(*now))]
     Expired {
         /// Which.
         position: usize,

@@ -5,6 +5,7 @@ use super::bits::VekKind;
 use super::product::Product;
 use super::tcb::Tcb;
 use crate::error::Malformed;
+use crate::x509::Date;
 
 /// A check that failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -132,7 +133,7 @@ pub enum Unverified {
         depth: u8,
     },
     /// A certificate of the chain is not valid yet, or no more.
-    #[error("certificate {depth} of the chain is valid from {not_before} to {not_after}, now is {now}")]
+    #[error("certificate {depth} of the chain is valid from {} to {}, now is {}", Date(*not_before), Date(*not_after), Date(*now))]
     ChainExpired {
         /// 0 is the VEK, 1 the intermediate, 2 the root.
         depth: u8,

@@ -5,6 +5,7 @@ use super::attributes::TdAttributes;
 use super::pki::BadCertificate;
 use crate::error::Malformed;
 use crate::tpm::event_log::MalformedLog;
+use crate::x509::Date;
 
 /// One of the four documents that Intel signs about a platform.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,7 +134,7 @@ pub enum Unverified {
         document: Document,
     },
     /// A document is out of date. Seconds since 1970.
-    #[error("{document} ended at {not_after}, now is {now}")]
+    #[error("{document} ended at {}, now is {}", Date(*not_after), Date(*now))]
     CollateralExpired {
         /// Which.
         document: Document,
@@ -143,7 +144,7 @@ pub enum Unverified {
         now: i64,
     },
     /// A document is from the future. Seconds since 1970.
-    #[error("{document} begins at {not_before}, now is {now}")]
+    #[error("{document} begins at {}, now is {}", Date(*not_before), Date(*now))]
     CollateralEarly {
         /// Which.
         document: Document,

@@ -9,7 +9,7 @@ use super::signatures;
 use crate::crypto::{Curve, PublicKey, SignatureValue};
 use crate::key::ecdsa_value;
 use crate::x509::issuer::{self, CaRights};
-use crate::x509::{Anchor, RootIdentity, Roots};
+use crate::x509::{Anchor, Date, RootIdentity, Roots};
 
 /// ecdsa-with-SHA256
 const ECDSA_SHA256: &str = "1.2.840.10045.4.3.2";
@@ -27,7 +27,7 @@ pub enum BadCertificate {
     #[error("no certificate is there")]
     Missing,
     /// Not valid yet, or no more. Seconds since 1970.
-    #[error("certificate {depth} is valid from {not_before} to {not_after}, now is {now}")]
+    #[error("certificate {depth} is valid from {} to {}, now is {}", Date(*not_before), Date(*not_after), Date(*now))]
     Expired {
         /// 0 is the leaf.
         depth: usize,

@@ -1,7 +1,25 @@
 //! Why no path leads from a certificate to a root, and why a root, intermediate or CRL that an operator imports is
 //! refused.
 
+use std::fmt;
+
 use thiserror::Error;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// Seconds since 1970 as a refusal writes them: `2026-01-31T12:00:00Z`, where there is such a date.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Date(pub(crate) i64);
+
+impl fmt::Display for Date {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let date = OffsetDateTime::from_unix_timestamp(self.0).ok().and_then(|date| date.format(&Rfc3339).ok());
+        match date {
+            Some(date) => f.write_str(&date),
+            None => write!(f, "@{}", self.0),
+        }
+    }
+}
 
 /// No path from a certificate to an anchor holds. Carries no text of the certificates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -13,7 +31,7 @@ pub enum PathRefused {
         depth: usize,
     },
     /// An issuer is not valid yet, or no more.
-    #[error("issuer {depth} of the path is valid from {not_before} to {not_after}, now is {now}")]
+    #[error("issuer {depth} of the path is valid from {} to {}, now is {}", Date(*not_before), Date(*not_after), Date(*now))]
     IssuerExpired {
         /// 1 is the issuer of the leaf.
         depth: usize,

@@ -25,13 +25,20 @@ pub(crate) fn is_canonical(der: &[u8], certificate: &X509Certificate<'_>) -> boo
         (0, _) => &[0x03, 0x81, low],
         _ => &[0x03, 0x82, high, low],
     };
-    // no certificate is shorter than 256 bytes: its own header has four
-    let algorithm = der
-        .strip_suffix(value.as_slice())
-        .and_then(|der| der.strip_suffix(header))
-        .and_then(|der| der.get(4..)?.strip_prefix(signed));
+    let algorithm = body(der)
+        .and_then(|body| body.strip_suffix(value.as_slice()))
+        .and_then(|body| body.strip_suffix(header))
+        .and_then(|body| body.strip_prefix(signed));
     // the algorithm stands once more inside the signed part
     algorithm.is_some_and(|outer| !outer.is_empty() && signed.windows(outer.len()).any(|inner| inner == outer))
+}
+
+/// What stands in the certificate's SEQUENCE, if its header is the one that DER has for it: the reader below takes any class
+/// of the tag. No certificate is shorter than 256 bytes or longer than 65535, so that the length has two bytes.
+fn body(der: &[u8]) -> Option<&[u8]> {
+    let [0x30, 0x82, high, low, body @ ..] = der else { return None };
+    let length = usize::from(u16::from_be_bytes([*high, *low]));
+    (length == body.len() && length > 0xff).then_some(body)
 }
 
 /// Whether every critical extension is one that we understand and could parse, and none stands twice.

@@ -13,6 +13,7 @@ mod roots;
 
 pub use crl::Crl;
 pub(crate) use crl::{ListDates, Verdict};
+pub(crate) use error::Date;
 pub use error::{BadEndorsement, PathRefused};
 pub use kept::{VerifiedPath, path_id, verify_path};
 pub use path::{Path, find_path};

@@ -1,10 +1,12 @@
 //! One thing spoiled, one refusal: each check has a machine that fails by it alone.
 
+use holdfast_evidence::azure::VerifiedHardware;
+use holdfast_evidence::tdx::TdAttributes;
 use holdfast_evidence::tpm::{Attributes, Bank, PcrIndex, PcrSelection, PcrSet};
 use holdfast_evidence::{EvidenceKind, Purpose, TrustClass};
 
 use crate::guest::NOW;
-use crate::machine::{Machine, asked, challenge, check, node_key, verify};
+use crate::machine::{Machine, asked, challenge, check, node_key, seal, verify};
 use crate::paravisor::{Ak, runtime_data};
 use crate::td::at;
 
@@ -51,6 +53,46 @@ fn anything_behind_the_digest_in_the_report_data_is_refused() {
 #[test]
 fn a_tdreport_about_something_else_than_its_quote_is_refused() {
     check(Machine::tdx, |machine| machine.td_report_data = Some([7; 64]), "azure.runtime_data.digest");
+}
+
+/// Digests that fit do not help: each field is the quote's, and the reserved ones are zero.
+#[test]
+fn a_tdreport_of_another_td_than_its_quote_is_refused() {
+    macro_rules! spoiled {
+        ($($at:literal),*) => { [$(($at, (|report| { report[$at] ^= 1; seal(report); }) as fn(&mut Vec<u8>))),*] };
+    }
+    // type, reserved, TEE_TCB_SVN, MRSEAM, MRSIGNERSEAM, SEAMATTRIBUTES, reserved, TDATTRIBUTES, XFAM, MRTD, MRCONFIGID,
+    // MROWNER, MROWNERCONFIG, RTMR0 to 3, SERVTD_HASH
+    for (at, spoil) in spoiled!(
+        0, 1, 2, 3, 4, 15, 192, 223, 264, 279, 280, 328, 376, 495, 511, 512, 520, 528, 576, 624, 672, 720, 768, 816,
+        864, 911, 912, 959
+    ) {
+        let td = || Machine::tdx().with(|machine| machine.spoil_td_report = spoil);
+        assert_eq!(td().code(), "azure.hcl.td_report", "{at}");
+    }
+    // without new digests nothing in them may change either
+    let spoils: [fn(&mut Vec<u8>); 3] = [|report| report[32] ^= 1, |report| report[80] ^= 1, |report| report[256] ^= 1];
+    for spoil in spoils {
+        check(Machine::tdx, |machine| machine.spoil_td_report = spoil, "azure.hcl.td_report");
+    }
+    // nobody but the platform can check these
+    let spoils: [fn(&mut Vec<u8>); 2] = [|report| report[16] ^= 1, |report| report[224] ^= 1];
+    for spoil in spoils {
+        assert_eq!(Machine::tdx().with(|machine| machine.spoil_td_report = spoil).code(), "accepted");
+    }
+}
+
+/// The paravisor is its kernel: Microsoft started some without it, and policy says whether that is good enough.
+#[test]
+fn a_td_without_sept_ve_disable_is_verified_and_a_fact_says_so() {
+    let mut machine = Machine::tdx().with(|machine| machine.td().put(at::TDATTRIBUTES + 3, &[0]));
+    let verified = machine.verify().unwrap();
+    let Some(VerifiedHardware::Tdx(quote)) = verified.claims().machine.hardware() else { panic!("no TD") };
+    assert!(!quote.report().td_attributes.has(TdAttributes::SEPT_VE_DISABLE));
+    // the other attributes are asked of it as of any
+    check(Machine::tdx, |machine| machine.td().attribute(0), "tdx.td.debug");
+    check(Machine::tdx, |machine| machine.td().attribute(29), "tdx.td.migratable");
+    check(Machine::tdx, |machine| machine.td().attribute(40), "tdx.td.reserved");
 }
 
 #[test]

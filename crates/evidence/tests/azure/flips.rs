@@ -18,10 +18,10 @@ fn flipped(bytes: &[u8]) -> impl Iterator<Item = (usize, Vec<u8>)> {
     })
 }
 
-/// Whether this byte of an HCL report of type TDX is part of the TDREPORT beside its report data: no verifier but the
-/// platform itself can check it, and nothing is read from it. The quote says the same, signed.
+/// Whether this byte of an HCL report of type TDX is CPUSVN or the MAC of its TDREPORT, which the quote has not: no verifier
+/// but the platform itself can check them, and nothing is read from them.
 fn only_the_platform_can_say(at: usize) -> bool {
-    (32..32 + 1024).contains(&at) && !(32 + 128..32 + 192).contains(&at)
+    (32 + 16..32 + 32).contains(&at) || (32 + 224..32 + 256).contains(&at)
 }
 
 #[test]

@@ -62,6 +62,8 @@ pub(crate) struct Machine {
     pub(crate) ak_ca: Arc<AkCa>,
     /// The class of the CA's root; `None` where it is not trusted.
     pub(crate) ak_class: Option<TrustClass>,
+    /// Done to the TDREPORT inside.
+    pub(crate) spoil_td_report: fn(&mut Vec<u8>),
     /// Done to the HCL report before it is sent.
     pub(crate) spoil_hcl: fn(&mut Vec<u8>),
     pub(crate) now: UnixTime,
@@ -109,6 +111,7 @@ impl Machine {
             certificates: Vec::new(),
             ak_ca: Arc::new(AkCa::new()),
             ak_class: Some(TrustClass::Cloud),
+            spoil_td_report: |_| {},
             spoil_hcl: |_| {},
             now: NOW,
         }
@@ -174,10 +177,10 @@ impl Machine {
                 guest.put(0x50, &data);
                 hcl(2, &guest.report_bytes(), sent.as_bytes())
             }
-            Hardware::Tdx(_) => {
-                let mut td_report = vec![0x5a; 1024];
-                td_report[128..192].copy_from_slice(&self.td_report_data.unwrap_or(data));
-                hcl(4, &td_report, sent.as_bytes())
+            Hardware::Tdx(td) => {
+                let mut report = td_report(&td.body, &self.td_report_data.unwrap_or(data));
+                (self.spoil_td_report)(&mut report);
+                hcl(4, &report, sent.as_bytes())
             }
             Hardware::None => return Vec::new(),
         };
@@ -272,6 +275,30 @@ impl Machine {
     /// The code of its refusal, or `accepted`.
     pub(crate) fn code(mut self) -> &'static str {
         self.verify().map_or_else(|refusal| refusal.code(), |_| "accepted")
+    }
+}
+
+/// The TDREPORT that a quote with this body was made of.
+fn td_report(body: &[u8], report_data: &[u8; 64]) -> Vec<u8> {
+    let mut report = vec![0; 1024];
+    report[0] = 0x81;
+    // CPUSVN and MAC, which no quote has
+    report[16..32].fill(0x5a);
+    report[224..256].fill(0x5a);
+    report[128..192].copy_from_slice(report_data);
+    report[256..264].copy_from_slice(&[0xff, 1, 3, 0, 0, 0, 0, 0]);
+    report[264..384].copy_from_slice(&body[..120]);
+    report[384..400].copy_from_slice(&body[..16]);
+    report[512..912].copy_from_slice(&body[120..520]);
+    seal(&mut report);
+    report
+}
+
+/// Writes the digests of its parts into a TDREPORT.
+pub(crate) fn seal(report: &mut [u8]) {
+    for (at, part) in [(32, 256..495), (80, 512..1024)] {
+        let digest = HashAlg::Sha384.digest(&[&report[part]]);
+        report[at..at + 48].copy_from_slice(digest.as_bytes());
     }
 }
 

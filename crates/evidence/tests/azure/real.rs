@@ -6,18 +6,19 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use holdfast_evidence::TrustClass;
 use holdfast_evidence::azure::{
     AzureEndorsements, HardwareReport, HclReport, RuntimeData, Unverified, VerifiedHardware, checks,
     verify_ak_certificate,
 };
-use holdfast_evidence::crypto::{HashAlg, SignatureAlg, SignatureValue};
+use holdfast_evidence::crypto::{HashAlg, SignatureAlg, SignatureValue, sha256};
 use holdfast_evidence::snp::{self, SnpEndorsements, bundle};
 use holdfast_evidence::tdx::{self, CollateralParts, KnownCollateral, TdxEndorsements, pck_chain};
 use holdfast_evidence::tpm::{
     AttestationKey, Bank, KeyPlace, PcrIndex, PcrSelection, QuoteAsked, QuotedBoot, Signature, Signed, SignedQuote,
 };
+use holdfast_evidence::x509::manifest::known_root;
 use holdfast_evidence::x509::{Anchor, Roots};
+use holdfast_evidence::{EvidenceKind, TrustClass};
 use holdfast_identity::UnixTime;
 use serde_json::Value;
 
@@ -179,10 +180,11 @@ impl Real {
                 checks::paravisor(report.report())?;
                 Ok(VerifiedHardware::Snp(Box::new(report)))
             }
-            HardwareReport::Tdx(_) => {
+            HardwareReport::Tdx(td_report) => {
                 let quote = self.td_quote.as_deref().unwrap();
                 checks::runtime_data(hcl.hardware.td_report_data().unwrap(), hcl.runtime_data)?;
-                let quote = tdx::verify_quote(quote, &endorsements.tdx, self.now)?;
+                checks::td_report(td_report, &tdx::Quote::parse(quote)?.report)?;
+                let quote = tdx::verify_paravisor_quote(quote, &endorsements.tdx, self.now)?;
                 checks::runtime_data(&quote.report().report_data, hcl.runtime_data)?;
                 Ok(VerifiedHardware::Tdx(Box::new(quote)))
             }
@@ -278,7 +280,28 @@ fn the_attestation_key_of_june_is_certified_by_azure() {
     assert!(verify_ak_certificate(&all, &ak, &roots, TODAY).is_ok());
     let next_year = UnixTime(1_812_326_401);
     assert_eq!(verify_ak_certificate(&all, &ak, &roots, next_year).unwrap_err().code(), "azure.ak.expired");
-    assert_eq!(verify_ak_certificate(&all[..1], &ak, &roots, JUNE).unwrap_err().code(), "chain.untrusted");
+    let refused = verify_ak_certificate(&all[..1], &ak, &roots, JUNE).unwrap_err();
+    assert_eq!(refused.code(), "chain.untrusted");
+    let words = "certificate of the attestation key: no imported root leads to issuer 1 of the certificate";
+    assert_eq!(refused.to_string(), words);
+    let expired = verify_ak_certificate(&all, &ak, &roots, next_year).unwrap_err().to_string();
+    assert!(expired.ends_with("to 2027-06-07T00:00:00Z, now is 2027-06-07T00:00:01Z"), "{expired}");
+    // no bit of the first bytes of the certificate or of its issuers has a second value
+    for depth in 0..2 {
+        for bit in 0..32 {
+            let mut spoiled = certificates.clone();
+            spoiled[depth][bit / 8] ^= 1 << (bit % 8);
+            let spoiled: Vec<&[u8]> = spoiled.iter().map(Vec::as_slice).collect();
+            assert!(verify_ak_certificate(&spoiled, &ak, &roots, JUNE).is_err(), "certificate {depth} bit {bit}");
+        }
+    }
+    for (file, name) in [
+        ("azure-virtual-tpm-root-2023.pem", "Azure Virtual TPM Root CA 2023"),
+        ("microsoft-rsa-devices-root-ca-2021.pem", "Microsoft RSA Devices Root CA 2021"),
+    ] {
+        let known = known_root(&sha256(&[&der(&read(&folder, &format!("roots/{file}")))])).unwrap();
+        assert_eq!((known.name, known.class, known.kinds), (name, TrustClass::Cloud, &[EvidenceKind::Azure][..]));
+    }
     for other in machines().iter().filter(|real| real.name.starts_with("SNP")) {
         let other = RuntimeData::parse(HclReport::parse(&other.hcl).unwrap().runtime_data).unwrap().ak;
         assert_eq!(verify_ak_certificate(&all, &other, &roots, JUNE).unwrap_err().code(), "azure.ak.key_mismatch");
@@ -301,16 +324,36 @@ fn quotes_without_collateral_are_bound_to_their_hcl_report() {
         let quote = real.td_quote.as_deref().unwrap();
         let quote = tdx::Quote::parse(quote).unwrap();
         checks::runtime_data(&quote.report.report_data, hcl.runtime_data).unwrap();
+        let HardwareReport::Tdx(td_report) = hcl.hardware else { panic!("{name}: no TDREPORT") };
+        checks::td_report(td_report, &quote.report).unwrap();
         if let Some(mrtd) = mrtd {
             assert_eq!(hex::encode(&quote.report.mr_td[..4]), mrtd);
             assert_eq!(&user_data(&real.hcl)[..24], b"attestation-test-fixture");
         }
         tdx::checks::quote_signature(&quote).unwrap();
         let refused = real.hardware(&real.endorsements()).map(|_| ()).unwrap_err();
-        // the paravisor of 2024 did without SEPT_VE_DISABLE, which no TD may
-        let expected = if name == "TDX v1" { "tdx.td.sept_ve" } else { "tdx.collateral.missing" };
-        assert_eq!(refused.code(), expected, "{name}");
+        assert_eq!(refused.code(), "tdx.collateral.missing", "{name}");
+        // the paravisor of 2024 did without SEPT_VE_DISABLE, which no TD may that comes alone
+        let alone = tdx::verify_quote(real.td_quote.as_deref().unwrap(), &real.endorsements().tdx, TODAY).unwrap_err();
+        assert_eq!(alone.code(), if name == "TDX v1" { "tdx.td.sept_ve" } else { "tdx.collateral.missing" });
     }
+}
+
+/// A TDREPORT and a quote of two machines, whose report data alone is made the same.
+#[test]
+fn a_real_tdreport_does_not_fit_another_ones_quote() {
+    let Some(folder) = folder() else { return };
+    let mut found = Vec::new();
+    for file in ["evidence-v1.json", "live-2026-user-data.json"] {
+        let value: Value = serde_json::from_slice(&read(&folder, &format!("azure-tdx-vtpm/{file}"))).unwrap();
+        found.push(of_json("TDX", TODAY, Vec::new(), &value));
+    }
+    let quote = tdx::Quote::parse(found[1].td_quote.as_deref().unwrap()).unwrap();
+    let hcl = HclReport::parse(&found[0].hcl).unwrap();
+    let HardwareReport::Tdx(td_report) = hcl.hardware else { panic!("no TDREPORT") };
+    let mut mixed = *td_report;
+    mixed[128..192].copy_from_slice(&quote.report.report_data);
+    assert_eq!(checks::td_report(&mixed, &quote.report), Err(Unverified::TdReport { field: "TEE_TCB_SVN" }));
 }
 
 #[test]

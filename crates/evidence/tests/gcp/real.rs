@@ -4,15 +4,16 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use holdfast_evidence::TrustClass;
-use holdfast_evidence::crypto::{Curve, HashAlg, PublicKey, SignatureAlg, SignatureValue};
+use holdfast_evidence::crypto::{Curve, HashAlg, PublicKey, SignatureAlg, SignatureValue, sha256};
 use holdfast_evidence::gcp::{Instance, Unverified, checks};
 use holdfast_evidence::snp::bundle;
 use holdfast_evidence::tpm::{
     AttestationKey, Attributes, Bank, KeyPlace, PcrIndex, PcrSelection, Public, QuoteAsked, QuotedBoot, Scheme,
     Signature, Signed,
 };
+use holdfast_evidence::x509::manifest::known_root;
 use holdfast_evidence::x509::{Anchor, Roots};
+use holdfast_evidence::{EvidenceKind, TrustClass};
 use holdfast_identity::UnixTime;
 use serde_json::Value;
 
@@ -151,6 +152,43 @@ fn no_byte_of_the_real_chain_may_change() {
     }
 }
 
+/// The reader of certificates takes any class of the outermost tag.
+#[test]
+fn no_bit_of_the_first_bytes_of_a_certificate_has_a_second_value() {
+    let Some(real) = real() else { return };
+    for depth in 0..2 {
+        for bit in 0..32 {
+            let mut changed = real.clone();
+            changed.chain[depth][bit / 8] ^= 1 << (bit % 8);
+            assert_ne!(changed.code(), "accepted", "certificate {depth} bit {bit}");
+        }
+    }
+}
+
+/// Google's other hierarchy, whose intermediate is found beside it.
+#[test]
+fn attestation_keys_below_googles_other_root_are_certified() {
+    let Some(folder) = vectors::folder() else { return };
+    let folder = folder.join("tpm/go-tpm-tools");
+    let read = |file: &str| std::fs::read(folder.join(file)).unwrap();
+    let root = read("gce-cas/tpm_ek_root_1.cer");
+    let known = known_root(&sha256(&[&root])).unwrap();
+    assert_eq!((known.class, known.kinds[0]), (TrustClass::Cloud, EvidenceKind::Gcp));
+    let mut roots = Roots::new();
+    roots.add(Anchor::new(&root, known.class).unwrap());
+    let intermediate = read("gce-cas/tpm_ek_intermediate_3.crt");
+    for file in ["uca_tpm_ecc_sign_cert.pem", "uca_tpm_rsa_sign_cert.pem"] {
+        let der = bundle(&read(&format!("gce-ek-ak-certs/{file}"))).unwrap().remove(0);
+        let leaf = checks::leaf(&der).unwrap();
+        checks::dates(&leaf, TODAY).unwrap();
+        checks::chain(&leaf, &[&intermediate], &roots, TODAY).unwrap();
+        assert_eq!(Instance::of(&leaf).unwrap().zone, "us-central1-a");
+        let refused = checks::chain(&leaf, &[], &roots, TODAY).unwrap_err();
+        let words = "certificate of the attestation key: no imported root leads to issuer 1 of the certificate";
+        assert_eq!((refused.code(), refused.to_string().as_str()), ("chain.untrusted", words));
+    }
+}
+
 /// Certificates of other instances are read too.
 #[test]
 fn certificates_of_other_real_instances_name_them() {
@@ -163,4 +201,19 @@ fn certificates_of_other_real_instances_name_them() {
     let pem = std::fs::read(folder.join("tpm/gcp-vtpm/certs/ekcert.pem")).unwrap();
     let der = bundle(&pem).unwrap().remove(0);
     assert_eq!(checks::leaf(&der).unwrap_err().code(), "gcp.ak.certificate");
+}
+
+#[test]
+#[ignore]
+fn temporary_all_bits() {
+    let real = real().unwrap();
+    for depth in 0..2 {
+        for bit in 0..real.chain[depth].len() * 8 {
+            let mut changed = real.clone();
+            changed.chain[depth][bit / 8] ^= 1 << (bit % 8);
+            if changed.code() == "accepted" {
+                println!("ACCEPTED certificate {depth} byte {} bit {}", bit / 8, bit % 8);
+            }
+        }
+    }
 }

@@ -6,7 +6,7 @@ mod boot;
 mod collateral;
 mod extension;
 mod pki;
-mod quote;
+pub(in crate::guest) mod quote;
 mod spec;
 
 pub use boot::Measured;

@@ -91,7 +91,7 @@ fn length(bytes: &[u8]) -> [u8; 4] {
 }
 
 /// The TD report's fields in the order of a quote.
-fn body(spec: &TdxSpec, report_data: &[u8; 64]) -> Result<Vec<u8>, SimError> {
+pub(in crate::guest) fn body(spec: &TdxSpec, report_data: &[u8; 64]) -> Result<Vec<u8>, SimError> {
     let mut body = bytes("tee_tcb_svn", &spec.tee_tcb_svn, 16)?;
     body.extend(bytes("mrseam", &spec.mrseam, 48)?);
     body.extend(bytes("mrsignerseam", &spec.mrsignerseam, 48)?);

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::x509::PathRefused;
+use crate::x509::{Date, PathRefused};
 
 /// An EK certificate that we do not accept. Blames the evidence; carries none of its text but names of our own roots.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -46,7 +46,7 @@ pub enum UnverifiedEk {
         depth: usize,
     },
     /// The EK certificate is not valid yet, or no more.
-    #[error("EK certificate is valid from {not_before} to {not_after}, now is {now}")]
+    #[error("EK certificate is valid from {} to {}, now is {}", Date(*not_before), Date(*not_after), Date(*now))]
     Expired {
         /// Start, seconds since 1970.
         not_before: i64,
@@ -56,7 +56,7 @@ pub enum UnverifiedEk {
         now: i64,
     },
     /// An issuer is not valid yet, or no more.
-    #[error("issuer {depth} of the path is valid from {not_before} to {not_after}, now is {now}")]
+    #[error("issuer {depth} of the path is valid from {} to {}, now is {}", Date(*not_before), Date(*not_after), Date(*now))]
     IssuerExpired {
         /// 1 is the issuer of the EK certificate.
         depth: usize,

@@ -10,7 +10,7 @@ use crate::error::SimError;
 use crate::guest::amd::bytes;
 use crate::guest::lab::Lab;
 use crate::guest::place::Guest;
-use crate::guest::tdx::TdxSpec;
+use crate::guest::tdx::{TdxSpec, quote};
 use crate::guest::vtpm::{ak, machine_of};
 use crate::machine::Machine;
 
@@ -109,15 +109,21 @@ fn td_report(spec: &TdxSpec, report_data: &[u8; 64]) -> Result<Vec<u8>, SimError
             place.copy_from_slice(bytes);
         }
     };
-    put(0, &[0x81, 0, 0, 0]);
     put(128, report_data);
-    // TEE_TCB_INFO: valid bits, TEE_TCB_SVN, MRSEAM
-    put(256, &0x301ff_u64.to_le_bytes());
-    put(264, &bytes("tee_tcb_svn", &spec.tee_tcb_svn, 16)?);
-    put(280, &bytes("mrseam", &spec.mrseam, 48)?);
-    // TDINFO: attributes, XFAM, MRTD
-    put(512, &spec.tdattributes.to_le_bytes());
-    put(520, &spec.xfam.to_le_bytes());
-    put(528, &bytes("mrtd", &spec.mrtd, 48)?);
+    let body = quote::body(spec, report_data)?;
+    let of_body = |fields: std::ops::Range<usize>| body.get(fields).unwrap_or_default().to_vec();
+    // TEE_TCB_INFO: valid bits, then the TDX module as the quote has it, and its versions once more
+    let (module, versions) = (of_body(0..120), of_body(if body.len() > 584 { 584..600 } else { 0..16 }));
+    let tcb_info = [&0x301ff_u64.to_le_bytes()[..], &module, &versions, &[0; 95]].concat();
+    put(256, &tcb_info);
+    // TDINFO: the TD as the quote has it, and its service TDs
+    let service_tds = if body.len() > 584 { of_body(600..648) } else { vec![0; 48] };
+    // version 1 has service TDs
+    put(0, &[0x81, 0, u8::from(service_tds.iter().any(|byte| *byte != 0)), 0]);
+    let info = [of_body(120..520), service_tds, vec![0; 64]].concat();
+    put(512, &info);
+    let sha384 = |part: &[u8]| ring::digest::digest(&ring::digest::SHA384, part);
+    put(32, sha384(&tcb_info).as_ref());
+    put(80, sha384(&info).as_ref());
     Ok(report)
 }
