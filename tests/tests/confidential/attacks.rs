@@ -25,6 +25,9 @@ pub(crate) const NOT_TAKEN_IN: &[&str] = &[
 /// one of a chip from AMD. Verifiers that are given nothing else refuse these: the simulator's own tests.
 const MENDED: &[(&str, &str)] = &[("azure", "certificate-of-another-key"), ("snp", "other-tcb-certificate")];
 
+/// What our own agent does not send, so that it asks for nothing.
+const KEPT_BACK: &[(&str, &str)] = &[("gcp", "certificate-of-another-key")];
+
 /// An attack, and the code by which it is refused; `None` where the guest stays who it is.
 struct Attack {
     name: String,
@@ -55,6 +58,9 @@ fn every_attack(kind: &str, fields: &[&str]) {
     }
     let mended: Vec<&str> = MENDED.iter().filter(|(of, _)| *of == kind).map(|(_, name)| *name).collect();
     attacks.iter_mut().filter(|attack| attack.is(&mended)).for_each(|attack| attack.code = None);
+    let kept_back = KEPT_BACK.iter().filter(|(of, _)| *of == kind).map(|(_, name)| *name).collect::<Vec<_>>();
+    let kept_back = attacks.iter_mut().filter(|attack| attack.is(&kept_back));
+    kept_back.for_each(|attack| attack.code = Some("agent.collect.form".to_owned()));
     attacks.sort_by_key(Attack::turn);
     let (by_vendors, by_guests): (Vec<_>, Vec<_>) = attacks.into_iter().partition(|attack| attack.is(SAID));
     let (refused, harmless): (Vec<_>, Vec<_>) = by_guests.iter().partition(|attack| attack.code.is_some());
@@ -136,8 +142,12 @@ impl World {
         self.attempts().iter().filter(|attempt| attempt["outcome"] == "admitted").count()
     }
 
-    /// How often `code` was the reason, in the record and among strangers.
+    /// How often `code` was the reason: in the record and among strangers, or of the agent to ask for nothing.
     fn turned_away(&self, code: &str) -> u64 {
+        if code.starts_with("agent.") {
+            let said = std::fs::read_to_string(self.agent_log(0)).unwrap_or_default();
+            return said.matches(code).count() as u64;
+        }
         let recorded = self.attempts().iter().filter(|attempt| attempt["code"] == code).count();
         let failures = format!("code=\"{code}\"");
         let scraped = self.metrics();
