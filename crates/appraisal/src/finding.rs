@@ -79,7 +79,6 @@ pub enum Kind {
     UnpinnedIdKey,
     UnpinnedParavisor,
     OwnedInPart,
-    SeptVeUnsaid,
     AzureLaunch,
 }
 
@@ -129,7 +128,6 @@ impl Kind {
             Self::UnpinnedIdKey => "policy.lint.unpinned_id_key",
             Self::UnpinnedParavisor => "policy.lint.unpinned_paravisor",
             Self::OwnedInPart => "policy.lint.owned_in_part",
-            Self::SeptVeUnsaid => "policy.lint.sept_ve_unsaid",
             Self::AzureLaunch => "policy.lint.azure_launch",
         }
     }
@@ -176,7 +174,6 @@ impl Kind {
             | Self::TemplateAmbiguous
             | Self::SelectorFact
             | Self::TtlOutlivesEvidence
-            | Self::SeptVeUnsaid
             | Self::EvidenceLacks
             | Self::UnpinnedIdKey
             | Self::UnpinnedParavisor

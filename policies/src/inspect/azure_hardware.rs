@@ -8,7 +8,7 @@ use clap::Args;
 use holdfast_evidence::azure::{TD_REPORT_BYTES, VerifiedHardware, checks as azure_checks};
 use holdfast_evidence::snp::{self, Report, SnpEndorsements, Vek, checks as snp_checks, verify_report};
 use holdfast_evidence::tdx::{
-    self, KnownCollateral, Quote, TdxEndorsements, VerifiedPck, checks as tdx_checks, pck_chain, verify_paravisor_quote,
+    self, KnownCollateral, Quote, TdxEndorsements, VerifiedPck, checks as tdx_checks, pck_chain, verify_quote,
 };
 use holdfast_evidence::x509::Roots;
 
@@ -160,7 +160,7 @@ impl HardwareFiles {
                 let service_tds = self.service_tds.clone();
                 let collateral = KnownCollateral::Checked(Arc::new(checked));
                 let endorsements = TdxEndorsements { roots: Arc::clone(&roots), collateral, service_tds, pck: None };
-                verify_paravisor_quote(bytes, &endorsements, now)
+                verify_quote(bytes, &endorsements, now)
             });
             checks.note("hardware", verified)
         });

@@ -49,7 +49,7 @@ kind_facts! {
     TdAttributesRaw "tdx.td_attributes" Integer One State No, None,
         "all 64 bits of TDATTRIBUTES; guests under debug, migratable ones and reserved bits are always refused";
     SeptVeDisable "tdx.attributes.sept_ve_disable" Bool One State No, None,
-        "whether a page that the host took away stops the guest (SEPT_VE_DISABLE); guests without it are always refused, but for the paravisor of an Azure machine";
+        "whether a page that the host took away stops the guest (SEPT_VE_DISABLE); guests without it are always refused";
     Pks "tdx.attributes.pks" Bool One State No, None,
         "whether the guest may use supervisor protection keys";
     KeyLocker "tdx.attributes.key_locker" Bool One State No, None,

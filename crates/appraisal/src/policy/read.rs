@@ -31,7 +31,6 @@ pub(super) fn policy(document: Document<'_>, references: &[Document<'_>]) -> Res
         reader.findings.extend(survey::id_keys(document.name, &policy.rules));
         reader.findings.extend(survey::paravisors(document.name, &policy.rules));
         reader.findings.extend(survey::composites(document.name, &policy.rules));
-        reader.findings.extend(survey::azure_tds(document.name, &policy.rules));
         reader.findings.extend(survey::azure_launches(document.name, &policy.rules));
     }
     let mut findings = reader.findings;

@@ -145,39 +145,6 @@ pub(super) fn composites(file: &str, rules: &[Rule]) -> Vec<Finding> {
     findings
 }
 
-/// Rules that admit an Azure machine on TDX without saying whether its TD must have SEPT_VE_DISABLE: evidence of kind `tdx`
-/// is never verified without it, that of Azure's TDs is, and its host chose the bit.
-pub(super) fn azure_tds(file: &str, rules: &[Rule]) -> Vec<Finding> {
-    let is_pin = |condition: &Condition| matches!(condition.fact, FactId::Tdx(TdxFact::MrTd | TdxFact::Launch));
-    let decides = |condition: &Condition| {
-        // what an SNP report says no TD satisfies
-        matches!(condition.fact, FactId::Snp(_) | FactId::Tdx(TdxFact::SeptVeDisable))
-    };
-    let admits_any = |rule: &&Rule| {
-        let is_launch = rule.ownership.contains(&Factor::Launch);
-        let is_silent = |more: &[Condition]| {
-            let mut all = rule.require.iter().chain(more);
-            (is_launch || all.clone().any(is_pin)) && !all.any(decides)
-        };
-        rule.evidence.contains(&EvidenceKind::Azure)
-            && if rule.alternatives.is_empty() {
-                is_silent(&[])
-            } else {
-                rule.alternatives.iter().any(|alternative| is_silent(&alternative.require))
-            }
-    };
-    let found = rules.iter().filter(admits_any).map(|rule| {
-        let message = format!(
-            "rule {:?} does not say whether the host may raise exceptions in a TD at will (SEPT_VE_DISABLE)",
-            rule.name
-        );
-        let suggestion =
-            "write: tdx.attributes.sept_ve_disable = true, or = false for a paravisor that Microsoft starts without it";
-        finding(file, rule.line, rule.column, Kind::SeptVeUnsaid, message, Some(suggestion.to_owned()))
-    });
-    found.collect()
-}
-
 /// Rules by which an Azure machine is ours if its launch was registered: Azure starts each with HOST_DATA and MRCONFIGID
 /// zero, and such a launch, which would be everybody's, cannot be registered.
 pub(super) fn azure_launches(file: &str, rules: &[Rule]) -> Vec<Finding> {

@@ -73,21 +73,6 @@ fn a_rule_that_takes_any_paravisors_word_is_a_finding() {
     assert!(findings(&cloud.replace("cloud", "simulated")).is_empty());
 }
 
-/// The host chooses the bit: whoever pins the paravisor of a TD says whether it must be set.
-#[test]
-fn a_rule_that_pins_a_td_and_does_not_say_sept_ve_disable_is_a_finding() {
-    const UNSAID: [&str; 1] = ["policy.lint.sept_ve_unsaid"];
-    let mrtd = format!("tdx.mrtd = \"{}\"", "44".repeat(48));
-    assert_eq!(findings(&format!("{OURS}[rule.require]\n{mrtd}")), UNSAID);
-    assert!(findings(&format!("{OURS}[rule.require]\n{mrtd}\ntdx.attributes.sept_ve_disable = false")).is_empty());
-    let alternative = |line: &str| format!("[[rule.alternative]]\nname = \"a\"\n[rule.alternative.require]\n{line}\n");
-    assert_eq!(findings(&format!("{OURS}{}", alternative(&mrtd))), UNSAID);
-    assert!(findings(&format!("{OURS}{}", alternative(&format!("{mrtd}{SEPT_VE}")))).is_empty());
-    assert!(findings(&format!("{OURS}[rule.require]\n{}\n{}", &SEPT_VE[1..], alternative(&mrtd))).is_empty());
-    let launch = "ownership = \"launch\"\ntrust_classes = [\"firmware\"]\n[rule.require]\nazure.secure_boot = true";
-    assert_eq!(findings(launch), UNSAID);
-}
-
 #[test]
 fn a_registered_launch_on_azure_is_warned_of() {
     let rule = format!(

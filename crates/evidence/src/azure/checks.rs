@@ -9,7 +9,7 @@
 //! | 4 | the quote, its signature and its extraData | [`SignedQuote::verify`](crate::tpm::SignedQuote::verify) |
 //! | 5 | the hardware report carries the digest of the runtime data | [`runtime_data`] |
 //! | 6 | a TDREPORT says what its quote says | [`td_report`] |
-//! | 7 | the hardware report itself | [`snp::verify_report`](crate::snp::verify_report), [`tdx::verify_paravisor_quote`](crate::tdx::verify_paravisor_quote) |
+//! | 7 | the hardware report itself | [`snp::verify_report`](crate::snp::verify_report), [`tdx::verify_quote`](crate::tdx::verify_quote) |
 //! | 8 | the paravisor asked for it | [`paravisor`] |
 //! | 9 | the key's certificate | [`verify_ak_certificate`](super::verify_ak_certificate) |
 //! | 10 | what the quote covers | [`SignedQuote::prove`](crate::tpm::SignedQuote::prove) |

@@ -174,7 +174,7 @@ impl<'a> AzureEvidence<'a> {
                 VerifiedHardware::Snp(Box::new(report))
             }
             ClaimedHardware::Tdx { bytes, .. } => {
-                let quote = tdx::verify_paravisor_quote(bytes, &endorsements.tdx, now)?;
+                let quote = tdx::verify_quote(bytes, &endorsements.tdx, now)?;
                 VerifiedHardware::Tdx(Box::new(quote))
             }
         };

@@ -35,4 +35,4 @@ pub use pki::BadCertificate;
 pub use quote::{QUOTE_AREA_BYTES_MAX, QUOTE_BYTES_MAX, QeReport, Quote};
 pub use report::{Measurement, TdReport, TdReport15, TdReport15Ex};
 pub use tcb::{Tcb, TcbStatus};
-pub use verify::{KnownCollateral, TdxEndorsements, VerifiedQuote, verify_paravisor_quote, verify_quote};
+pub use verify::{KnownCollateral, TdxEndorsements, VerifiedQuote, verify_quote};

@@ -126,28 +126,7 @@ pub(super) struct Authentic<'a> {
 /// # Errors
 /// [`Unverified`], the first check that fails.
 pub fn verify_quote(quote: &[u8], endorsements: &TdxEndorsements, now: UnixTime) -> Result<VerifiedQuote, Unverified> {
-    endorsements.scope(|| authenticate(quote, endorsements, now)?.appraise(endorsements, TdKernel::Own, now))
-}
-
-/// The same for a TD whose kernel is a provider's paravisor: SEPT_VE_DISABLE is not demanded, and stays a fact.
-///
-/// # Errors
-/// [`Unverified`], the first check that fails.
-pub fn verify_paravisor_quote(
-    quote: &[u8],
-    endorsements: &TdxEndorsements,
-    now: UnixTime,
-) -> Result<VerifiedQuote, Unverified> {
-    endorsements.scope(|| authenticate(quote, endorsements, now)?.appraise(endorsements, TdKernel::Paravisor, now))
-}
-
-/// Whose kernel runs in the TD.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TdKernel {
-    /// The guest's own.
-    Own,
-    /// A provider's paravisor, and the guest's above it.
-    Paravisor,
+    endorsements.scope(|| authenticate(quote, endorsements, now)?.appraise(endorsements, now))
 }
 
 impl TdxEndorsements {
@@ -178,18 +157,10 @@ pub(super) fn authenticate<'a>(
 
 impl Authentic<'_> {
     /// The second half: what was signed, and what Intel says about it.
-    pub(super) fn appraise(
-        self,
-        endorsements: &TdxEndorsements,
-        kernel: TdKernel,
-        now: UnixTime,
-    ) -> Result<VerifiedQuote, Unverified> {
+    pub(super) fn appraise(self, endorsements: &TdxEndorsements, now: UnixTime) -> Result<VerifiedQuote, Unverified> {
         let Self { quote, pck } = self;
         checks::debug(&quote)?;
-        match kernel {
-            TdKernel::Own => checks::attributes(&quote)?,
-            TdKernel::Paravisor => checks::paravisor_attributes(&quote)?,
-        }
+        checks::attributes(&quote)?;
         checks::seam(&quote)?;
         checks::service_td(&quote, &endorsements.service_tds)?;
         let collateral = current(endorsements, now)?;

@@ -202,18 +202,3 @@ fn certificates_of_other_real_instances_name_them() {
     let der = bundle(&pem).unwrap().remove(0);
     assert_eq!(checks::leaf(&der).unwrap_err().code(), "gcp.ak.certificate");
 }
-
-#[test]
-#[ignore]
-fn temporary_all_bits() {
-    let real = real().unwrap();
-    for depth in 0..2 {
-        for bit in 0..real.chain[depth].len() * 8 {
-            let mut changed = real.clone();
-            changed.chain[depth][bit / 8] ^= 1 << (bit % 8);
-            if changed.code() == "accepted" {
-                println!("ACCEPTED certificate {depth} byte {} bit {}", bit / 8, bit % 8);
-            }
-        }
-    }
-}
