@@ -153,7 +153,7 @@ fn intels_service_is_left_alone_when_it_says_so() {
     respects_the_limit("tdx", &[], TCB_INFO);
 }
 
-/// What has ended, has not begun, is about another platform, is somebody else's word, or takes back what it is signed by:
+/// What has ended, has not begun, is about another platform, or is somebody else's word:
 /// none of it is taken in, and none is held against the guest.
 fn is_neither_admitted_nor_refused(kind: &str, path: &str, attacks: &[&str]) {
     let mut world = World::launched(kind, 1);
@@ -173,7 +173,16 @@ fn is_neither_admitted_nor_refused(kind: &str, path: &str, attacks: &[&str]) {
 #[test]
 fn what_intel_cannot_have_said_admits_nobody_and_refuses_nobody() {
     let said = ["expired-collateral", "early-collateral", "forged-collateral", "revoked-signer", "other-collateral"];
-    is_neither_admitted_nor_refused("tdx", TCB_INFO, &[&said[..], &["revoked-authority"]].concat());
+    is_neither_admitted_nor_refused("tdx", TCB_INFO, &said);
+}
+
+/// Yesterday's collateral, which is still in its dates, counts no more.
+#[test]
+fn a_ca_that_intel_revokes_ends_the_guests_below_it() {
+    let world = World::enrolled("tdx", 1);
+    world.guests.tell(0, "attack", &["revoked-authority"]).unwrap();
+    assert!(world.refreshed(), "not taken in");
+    assert_eq!(world.until_refused(0)["code"], "tdx.pck.revoked");
 }
 
 /// The service has nothing better than the host.
