@@ -70,7 +70,6 @@ async fn whatever_is_wrong_with_a_document_is_a_fault_and_nothing_is_held() {
         ("not yet", Documents { issued: now + Span::days(1), ..good.clone() }),
         ("another platform", Documents { fmspc: "00806f050000", ..good.clone() }),
         ("signer revoked", Documents { revoked: vec![vec![3]], ..good.clone() }),
-        ("CA revoked", Documents { revoked: vec![vec![2]], ..good.clone() }),
     ];
     for (what, documents) in spoiled {
         let (place, intel) = place().await;
@@ -80,6 +79,22 @@ async fn whatever_is_wrong_with_a_document_is_a_fault_and_nothing_is_held() {
         intel.publish(&place.service, &good);
         assert_eq!(refresh(&place).await, Ok(Had::Fetched), "{what}");
     }
+}
+
+/// Held, so that yesterday's collateral, which is still in its dates, counts no more.
+#[tokio::test]
+async fn that_intel_revokes_its_ca_is_news_and_held() {
+    let (place, intel) = place().await;
+    let good = Documents::default();
+    intel.publish(&place.service, &good);
+    assert_eq!(refresh(&place).await, Ok(Had::Fetched));
+    let before = place.held().await[0].sha256;
+    let revoked = Documents { issued: good.issued + Span::hours(1), revoked: vec![vec![2]], ..good };
+    intel.publish(&place.service, &revoked);
+    assert_eq!(refresh(&place).await, Ok(Had::Fetched));
+    let held = place.held().await;
+    assert_eq!(held.len(), 1);
+    assert_ne!(held[0].sha256, before);
 }
 
 #[tokio::test]
