@@ -123,7 +123,7 @@ fn a_td_is_admitted_when_intels_slow_service_has_answered() {
 
 /// A service that says when to come back (429, Retry-After) is left alone until then, whoever asks meanwhile.
 fn respects_the_limit(kind: &str, fields: &[&str], path: &str) {
-    const REST: Duration = Duration::from_secs(6);
+    const REST: Duration = Duration::from_secs(12);
     let mut world = World::launched_with(kind, 1, fields);
     world.guests.fault(&[&format!("limit:{}s@{path}", REST.as_secs())]).unwrap();
     // somebody else behind the same address has had what there is
