@@ -24,7 +24,7 @@ pub fn json(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
     writeln!(out)
 }
 
-/// JSON with everything beyond printable ASCII as `\uXXXX`; the same document.
+/// JSON with everything beyond printable ASCII as `\u` escapes; the same document.
 #[must_use]
 pub fn ascii(json: &str) -> String {
     use std::fmt::Write as _;

@@ -135,7 +135,7 @@ impl HardwareFiles {
         };
         let readable = parsed.and_then(|quote| {
             tdx_checks::debug(&quote)?;
-            tdx_checks::paravisor_attributes(&quote)?;
+            tdx_checks::attributes(&quote)?;
             tdx_checks::seam(&quote)?;
             tdx_checks::service_td(&quote, &self.service_tds)?;
             Ok(quote)

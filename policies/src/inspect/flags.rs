@@ -63,10 +63,16 @@ impl Flags {
         for (name, wanted) in [("--nonce", &self.nonce), ("--binding", &self.binding)] {
             let Some(Nonce(wanted)) = wanted else { continue };
             if wanted.len() < CALLER_DATA_BYTES_MIN {
-                bail!("{name} has {} bytes, expected at least {CALLER_DATA_BYTES_MIN}", wanted.len());
+                bail!(
+                    "{name} has {} bytes, expected at least {CALLER_DATA_BYTES_MIN}: if so few were signed, write the zeros \
+                     behind them too",
+                    wanted.len()
+                );
             }
             if wanted.len() < field_bytes && wanted.iter().all(|byte| *byte == 0) {
-                bail!("{name} is zeros alone, as a report is that answers nobody");
+                bail!(
+                    "{name} is zeros alone, as a report is that answers nobody: write all {field_bytes} if that is meant"
+                );
             }
         }
         Ok(())

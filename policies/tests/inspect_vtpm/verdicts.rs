@@ -164,21 +164,28 @@ fn quotes_of_other_test_sets_are_read_as_far_as_they_go() {
     }
 }
 
-/// The paravisor of 2024 ran without SEPT_VE_DISABLE: its evidence verifies as far as there is collateral, and the TD's quote
-/// is the one of the TDREPORT.
+/// The paravisor of 2024 ran without SEPT_VE_DISABLE, which no TD may.
 #[test]
-fn a_td_of_azures_without_sept_ve_disable_lacks_collateral_alone() {
+fn a_td_of_azures_without_sept_ve_disable_is_refused_at_once() {
     if !vectors_are_here() {
         return;
     }
     let evidence = "@cvm/azure-tdx-vtpm/evidence-v1.json";
     let arguments = owned(&["azure", "--evidence", evidence, "--nonce", CHALLENGE, "--roots", "@cvm/roots"]);
-    let (exit, report) = run(&arguments);
-    assert_eq!((exit, result_of(&report, "td_report")), (Exit::Incomplete, "passed"), "{report:#}");
-    assert_eq!(report["detail"], "what Intel says about FMSPC 00806f050000 is missing: give --collateral");
-    // another machine's quote does not say what the TDREPORT says
+    assert_eq!(code(&arguments), refused("tdx.td.sept_ve"));
+}
+
+/// A quote of another machine does not say what the TDREPORT says.
+#[test]
+fn a_tdreport_and_a_quote_of_two_machines_are_refused() {
+    if !vectors_are_here() {
+        return;
+    }
+    let evidence = "@cvm/azure-tdx-vtpm/live-2026-user-data.json";
     let other = format!("{FULL}/td-quote.bin");
-    assert_eq!(code(&more(&arguments, &["--td-quote", &other])), refused("azure.hcl.td_report"));
+    let arguments = owned(&["azure", "--evidence", evidence, "--nonce", CHALLENGE, "--roots", "@cvm/roots"]);
+    let (_, report) = run(&more(&arguments, &["--td-quote", &other]));
+    assert_eq!(result_of(&report, "td_report"), "failed", "{report:#}");
 }
 
 /// Google's own tool: a quote for each bank, the log, and a certificate of the other hierarchy.

@@ -68,23 +68,14 @@ pub const fn debug(quote: &Quote<'_>) -> Result<(), Unverified> {
 ///
 /// # Errors
 /// [`Unverified::Reserved`], [`Unverified::Migratable`], [`Unverified::SeptVe`].
-pub fn attributes(quote: &Quote<'_>) -> Result<(), Unverified> {
-    paravisor_attributes(quote)?;
-    let is_set = quote.report.td_attributes.has(TdAttributes::SEPT_VE_DISABLE);
-    if is_set { Ok(()) } else { Err(Unverified::SeptVe) }
-}
-
-/// The same of a TD whose kernel is a provider's paravisor: Microsoft launched them without SEPT_VE_DISABLE, whose
-/// paravisor is said to be ready for such exceptions as Linux is not. Whether one without it is good is for policy to say.
-///
-/// # Errors
-/// [`Unverified::Reserved`], [`Unverified::Migratable`].
-pub const fn paravisor_attributes(quote: &Quote<'_>) -> Result<(), Unverified> {
+pub const fn attributes(quote: &Quote<'_>) -> Result<(), Unverified> {
     let found = quote.report.td_attributes;
     if found.has(TdAttributes::RESERVED) {
         Err(Unverified::Reserved { found })
     } else if found.has(TdAttributes::MIGRATABLE) {
         Err(Unverified::Migratable)
+    } else if !found.has(TdAttributes::SEPT_VE_DISABLE) {
+        Err(Unverified::SeptVe)
     } else {
         Ok(())
     }
