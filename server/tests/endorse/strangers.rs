@@ -77,8 +77,8 @@ async fn who_knows_a_chip_of_ours_cannot_stop_it() {
     flood.iter().for_each(tokio::task::JoinHandle::abort);
     let asked = place.service.asked();
     let ours = asked.iter().position(|asked| *asked == path(1)).unwrap();
-    // One turn of each address that was there before, one that had begun, and the chain.
-    assert!(ours.saturating_sub(before) <= 6, "{before} before, ours {ours}");
+    // One turn of each address that was there before, one that had begun, and the chain; 32 wait.
+    assert!(ours.saturating_sub(before) <= 12, "{before} before, ours {ours}");
     assert!(place.endorser.wanted().len() <= 4 * 8 + 1, "what was not asked for is not listed");
 }
 
