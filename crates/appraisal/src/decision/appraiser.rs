@@ -15,11 +15,14 @@ use super::node::{AppraisedNode, Grant};
 use super::ownership::{Approval, Ownership};
 use super::rejection::Rejection;
 use super::{Decision, Verdict};
-use crate::facts::{FactId, Facts};
+use crate::facts::{FactId, Facts, HeldFacts};
 use crate::policy::{Alternative, Policy, Rule, Segment};
 
 /// Most selectors of a node; beyond it they are left out, and the grant says so.
 const SELECTORS_MAX: usize = 128;
+
+/// Why items are not of one machine: reason, what was expected, what was found.
+type Unbound = (Reason, &'static str, &'static str);
 
 /// Appraises for one trust domain. Clones share what they keep.
 #[derive(Clone, Debug)]
@@ -74,25 +77,50 @@ impl Appraiser {
         let refused = |reason: Reason, expected: &str, found: &str| {
             Box::new(explain::alone(policy, reason, explain::bare(reason, 0, expected, found)))
         };
+        let facts =
+            self.bound(items, ownership).map_err(|(reason, expected, found)| refused(reason, expected, found))?;
+        match items.iter().find_map(|item| item.lacks(policy)) {
+            Some((expected, found)) => Err(refused(Reason::EvidenceNotAsked, &expected, &found)),
+            // What was quoted for another policy, observed beside this one, says nothing against the machine here.
+            None => Ok(facts.asked(policy.required_pcrs())),
+        }
+    }
+
+    /// The facts of all items, if one binding joined them.
+    fn bound(&self, items: &[VerifiedItem<'_>], ownership: &Ownership) -> Result<Facts, Unbound> {
         let Some((first, others)) = items.split_first() else {
-            return Err(refused(Reason::NoEvidence, "verified evidence", "none"));
+            return Err((Reason::NoEvidence, "verified evidence", "none"));
         };
         let mut facts = first.facts(ownership, &self.logs);
         let mut words = first.words();
         for item in others {
             if item.challenge_id() != first.challenge_id() || item.node_key_spki() != first.node_key_spki() {
                 let expected = "items that answer one challenge with one key";
-                return Err(refused(Reason::EvidenceOfTwoBindings, expected, "items of different answers"));
+                return Err((Reason::EvidenceOfTwoBindings, expected, "items of different answers"));
             }
             if item.words().iter().any(|word| words.contains(word)) {
-                return Err(refused(Reason::EvidenceTwice, "one item that says each thing", item.kind().as_str()));
+                return Err((Reason::EvidenceTwice, "one item that says each thing", item.kind().as_str()));
             }
             words.extend(item.words());
             facts.join(item.facts(ownership, &self.logs));
         }
-        match items.iter().find_map(|item| item.lacks(policy)) {
-            Some((expected, found)) => Err(refused(Reason::EvidenceNotAsked, &expected, &found)),
-            None => Ok(facts),
+        Ok(facts)
+    }
+
+    /// What the evidence says, as it is kept to ask other policies about it later; nothing if no binding joins it.
+    #[must_use]
+    pub fn held(&self, items: &[VerifiedItem<'_>], ownership: &Ownership) -> Option<HeldFacts> {
+        let bank = items.iter().find_map(VerifiedItem::selection).map(|selection| selection.bank);
+        self.bound(items, ownership).ok().map(|facts| HeldFacts { facts, bank })
+    }
+
+    /// What facts that were kept would earn if their machine showed the same again. A policy that needs PCRs, or a bank,
+    /// that were not quoted at the time refuses with `policy.evidence.not_quoted`: nobody can know.
+    #[must_use]
+    pub fn judge_held(&self, policy: &Policy, held: &HeldFacts, ownership: &Ownership, now: UnixTime) -> Verdict {
+        match held.quoted() {
+            Some(quoted) => self.judge_quote(policy, &held.facts, &quoted, ownership, now),
+            None => self.judge(policy, &held.facts, ownership, now),
         }
     }
 

@@ -123,7 +123,7 @@ impl VerifiedItem<'_> {
     }
 
     /// What was quoted, where PCRs were.
-    fn selection(&self) -> Option<PcrSelection> {
+    pub(super) fn selection(&self) -> Option<PcrSelection> {
         match self {
             Self::Tpm(verified) => Some(verified.claims().selection),
             Self::Azure(verified) => Some(verified.claims().boot.selection),

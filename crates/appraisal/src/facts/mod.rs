@@ -12,6 +12,7 @@ mod quoted;
 pub(crate) mod read;
 mod registry;
 mod snp;
+mod stored;
 mod tdx;
 mod tpm;
 
@@ -31,6 +32,7 @@ pub use nitrotpm::{NitroTpmFact, nitrotpm};
 pub use owned::{OwnerMark, owner_digest, owner_marks};
 pub use registry::{Definition, Ownable, Shape, Subject};
 pub use snp::{SnpFact, snp, snp_report};
+pub use stored::{HeldFacts, NotStored, STORED_BYTES_MAX};
 pub use tdx::{TdxFact, tdx, tdx_quote};
 pub use tpm::{TpmSources, tpm};
 
@@ -63,14 +65,14 @@ pub struct Fact {
 }
 
 /// Facts of one log, made once and shared by every appraisal that replays to the same log.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogFacts {
     facts: BTreeMap<FactId, Fact>,
     events: Vec<Event>,
 }
 
 /// All facts about one machine at one moment.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     own: BTreeMap<FactId, Fact>,
     log: Arc<LogFacts>,
