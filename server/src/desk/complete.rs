@@ -11,6 +11,7 @@ use holdfast_evidence::{
 use holdfast_identity::{SpiffeId, UnixTime};
 
 use super::evidence::{Asking, EvidenceRefused, Machine, look_at};
+use super::keeping::{Gathered, KeyAsClaimed, With};
 use super::{CallerRefused, Desk, Failure, MessageRefused};
 use crate::authority::{Bundle, IssuedSvid};
 use crate::budget::{Place, Source};
@@ -42,6 +43,8 @@ pub struct Opened {
     pub(super) attempt: AttemptId,
     pub(super) challenge: Challenge,
     pub(super) key: AnsweringKey,
+    /// The certificate request, or empty.
+    csr: Vec<u8>,
     pub(super) started: bool,
     pub(super) began: Instant,
     /// Bytes of each item, in order.
@@ -91,6 +94,8 @@ pub(super) struct Examined {
     /// What the challenge asked for, one an item: a TPM's endorsement keys as verified at `begin`, or as on record.
     pub(super) expected: Vec<ItemState>,
     pub(super) result: Result<Machine, EvidenceRefused>,
+    /// What the record keeps of it.
+    pub(super) gathered: Gathered,
     /// The log, where it came as bytes.
     pub(super) log_bytes: Option<Bytes>,
     /// Whether the values of all PCRs came along.
@@ -136,7 +141,8 @@ impl Desk {
         }
         let key = read_key(&answer)?;
         let lengths = answer.items.iter().map(|(_, length)| *length).collect();
-        Ok(Opened { attempt, challenge, key, started: false, began: Instant::now(), lengths, memory: None })
+        let csr = answer.csr;
+        Ok(Opened { attempt, challenge, key, csr, started: false, began: Instant::now(), lengths, memory: None })
     }
 
     /// Compares the secrets at the start of the first item with those that were sent, and only then sets memory aside
@@ -190,13 +196,17 @@ impl Desk {
         let large = received.len() > INLINE_BYTES_MAX;
         let looked = self.compute(large, move || first_look(opened, received)).await?;
         let Looked { mut examined, binding, items } = looked;
+        examined.gathered.offer = self.offers.take(&examined.challenge_id);
         let Some(binding) = binding else { return Ok(examined) };
         let asking =
             Asking { source: Source::of(connection.remote().ip()), is_node: connection.peer().is_some(), large };
         let binding = Arc::new(binding);
         let mut verified = Vec::with_capacity(items.len());
         for (kind, item) in items {
-            match self.verify(kind, item, &binding, &asking).await? {
+            let mut with = With::default();
+            let outcome = self.verify(kind, item, &binding, &asking, &mut with).await?;
+            examined.gathered.note(kind, with);
+            match outcome {
                 Ok(evidence) => verified.push(evidence),
                 Err(refused) => {
                     examined.result = Err(refused);
@@ -235,7 +245,7 @@ struct Looked {
 }
 
 fn first_look(opened: Opened, received: Bytes) -> Result<Looked, Failure> {
-    let Opened { attempt, challenge, key, began, lengths, .. } = opened;
+    let Opened { attempt, challenge, key, csr, began, lengths, .. } = opened;
     let way = match challenge.purpose() {
         Purpose::Enrol => Way::Enrol,
         Purpose::Return => Way::Return,
@@ -249,7 +259,10 @@ fn first_look(opened: Opened, received: Bytes) -> Result<Looked, Failure> {
     let kinds = challenge.items().iter().map(ItemState::kind);
     let items: Vec<(EvidenceKind, Bytes)> =
         kinds.zip(lengths).map(|(kind, length)| (kind, rest.split_to(length.min(rest.len())))).collect();
+    let claimed =
+        if csr.is_empty() { KeyAsClaimed::PublicKey(key.claimed().spki().to_vec()) } else { KeyAsClaimed::Request(csr) };
     let mut examined = Examined {
+        gathered: Gathered::new(&challenge, claimed, &items),
         attempt,
         began,
         way,

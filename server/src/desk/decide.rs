@@ -11,13 +11,13 @@ use tracing::{error, info};
 use super::complete::Examined;
 use super::evidence::{EvidenceRefused, Machine, Root, tpm};
 use super::rules::Rules;
-use super::{Admitted, CallerRefused, Completed, Desk, Failure, explain};
+use super::{Admitted, CallerRefused, Completed, Desk, Failure, explain, keeping};
 use crate::authority::{Draft, Issuer};
 use crate::clock;
 use crate::listen::Connection;
 use crate::live::{Arrival, Ending, Quoted};
 use crate::store::{
-    Actor, Admission, Attempt, FirmwareLog, Mark, Node, NodeAction, NodeTarget, Outcome, Ownership, Progress, Recorded,
+    Actor, Admission, Attempt, Mark, Node, NodeAction, NodeTarget, Outcome, Ownership, Progress, Recorded,
     Sha256, Subject, Verdict, Way,
 };
 
@@ -58,6 +58,10 @@ impl Desk {
         };
         let before = self.store.revision();
         let (marks, held) = self.whose(&examined).await?;
+        if self.space.is_low() && examined.way == Way::Enrol && held.node.is_none() {
+            // Whoever is known goes on; who is not comes back when there is room.
+            return Err(Failure::StorageLow);
+        }
         let subject = self.subject(&examined, &marks, &held).await?;
         // Only now: whoever merely knows the public keys has not come so far, and cannot use up this budget.
         for mark in marks.iter().take(1) {
@@ -138,6 +142,25 @@ impl Desk {
         held: &Ownership,
         rules: &Rules,
     ) -> Result<Ready, Failure> {
+        let mut ready = self.reach(connection, examined, subject, held, rules)?;
+        let ownership = Machine::ownership(held);
+        let mut evidence = keeping::evidence(&examined.gathered, &ready.attempt, &ownership, rules, &self.trusts);
+        if self.space.is_low() {
+            // The entry says by what it was judged; the room that is left is for entries.
+            evidence.bodies.clear();
+        }
+        ready.attempt.evidence = Some(evidence);
+        Ok(ready)
+    }
+
+    fn reach(
+        &self,
+        connection: &Connection,
+        examined: &Examined,
+        subject: Subject,
+        held: &Ownership,
+        rules: &Rules,
+    ) -> Result<Ready, Failure> {
         let now = clock::now();
         let enforced = rules.enforced.as_ref().ok_or(CallerRefused::NoPolicy)?;
         let mut attempt = Attempt {
@@ -153,7 +176,7 @@ impl Desk {
             policy: None,
             verdict: Verdict::Refuse { code: String::new(), genuine: false },
             decision: String::new(),
-            firmware_log: None,
+            evidence: None,
         };
         let machine = match &examined.result {
             Ok(machine) => machine,
@@ -164,7 +187,6 @@ impl Desk {
             }
         };
         attempt.clock = machine.clock();
-        attempt.firmware_log = self.log_to_keep(examined);
         if let Some(Root { kind, name, .. }) =
             machine.roots().into_iter().find(|root| !rules.trusts(root.kind, &root.sha256))
         {
@@ -322,14 +344,6 @@ impl Desk {
         {
             self.logs.keep(log);
         }
-    }
-
-    /// The log's bytes, unless an admitted machine brought the same before.
-    fn log_to_keep(&self, examined: &Examined) -> Option<FirmwareLog> {
-        let bytes = examined.log_bytes.as_ref()?;
-        let digest = *examined.result.as_ref().ok()?.log()?.digest();
-        let is_held = self.logs.get(&digest).is_some();
-        (!is_held).then(|| FirmwareLog { digest: Sha256(digest), bytes: bytes.to_vec() })
     }
 }
 

@@ -10,10 +10,11 @@ use super::code::Reason;
 use super::engine::{self, Outcome};
 use super::explain;
 
-use super::item::{self, KeptLogs, VerifiedItem};
+use super::item::{self, KeptLogs, ReplayedItem, Said, VerifiedItem};
 use super::node::{AppraisedNode, Grant};
 use super::ownership::{Approval, Ownership};
 use super::rejection::Rejection;
+use super::retraced::RetracedDecision;
 use super::{Decision, Verdict};
 use crate::facts::{FactId, Facts, HeldFacts};
 use crate::policy::{Alternative, Policy, Rule, Segment};
@@ -50,16 +51,10 @@ impl Appraiser {
         ownership: &Ownership,
         now: UnixTime,
     ) -> Decision {
-        let facts = match self.joined(policy, items, ownership) {
-            Ok(facts) => facts,
-            Err(rejection) => return Decision::Refused(*rejection),
-        };
-        let node_key_spki = items.first().map(|item| item.node_key_spki().to_vec()).unwrap_or_default();
-        match self.judge(policy, &facts, ownership, now) {
-            Verdict::Admit(mut grant) => {
-                // What vouches for the evidence may end before the evidence is old.
-                let ends = items.iter().filter_map(VerifiedItem::not_after);
-                grant.evidence_expires = ends.fold(grant.evidence_expires, UnixTime::min);
+        let said: Vec<Said<'_>> = items.iter().map(VerifiedItem::said).collect();
+        match self.decide(policy, &said, ownership, now) {
+            Verdict::Admit(grant) => {
+                let node_key_spki = items.first().map(|item| item.said().node_key_spki().to_vec()).unwrap_or_default();
                 Decision::Admitted(AppraisedNode { grant, node_key_spki })
             }
             Verdict::AwaitsApproval(rejection) => Decision::AwaitsApproval(rejection),
@@ -67,11 +62,40 @@ impl Appraiser {
         }
     }
 
+    /// Decides again about evidence whose checks were made again from a record: with the ownership of then, at the moment
+    /// of then. The same rules, and no node comes of it.
+    #[must_use]
+    pub fn retrace(
+        &self,
+        policy: &Policy,
+        items: &[ReplayedItem<'_>],
+        ownership: &Ownership,
+        then: UnixTime,
+    ) -> RetracedDecision {
+        let said: Vec<Said<'_>> = items.iter().map(ReplayedItem::said).collect();
+        let verdict = self.decide(policy, &said, ownership, then);
+        RetracedDecision::new(verdict, said.first().map(|item| item.node_key_spki().to_vec()).unwrap_or_default())
+    }
+
+    fn decide(&self, policy: &Policy, items: &[Said<'_>], ownership: &Ownership, now: UnixTime) -> Verdict {
+        let facts = match self.joined(policy, items, ownership) {
+            Ok(facts) => facts,
+            Err(rejection) => return Verdict::Refuse(*rejection),
+        };
+        let mut verdict = self.judge(policy, &facts, ownership, now);
+        if let Verdict::Admit(grant) = &mut verdict {
+            // What vouches for the evidence may end before the evidence is old.
+            let ends = items.iter().filter_map(Said::not_after);
+            grant.evidence_expires = ends.fold(grant.evidence_expires, UnixTime::min);
+        }
+        verdict
+    }
+
     /// The facts of all items, if one binding joined them and they show what the policy asks for.
     fn joined(
         &self,
         policy: &Policy,
-        items: &[VerifiedItem<'_>],
+        items: &[Said<'_>],
         ownership: &Ownership,
     ) -> Result<Facts, Box<Rejection>> {
         let refused = |reason: Reason, expected: &str, found: &str| {
@@ -87,7 +111,7 @@ impl Appraiser {
     }
 
     /// The facts of all items, if one binding joined them.
-    fn bound(&self, items: &[VerifiedItem<'_>], ownership: &Ownership) -> Result<Facts, Unbound> {
+    fn bound(&self, items: &[Said<'_>], ownership: &Ownership) -> Result<Facts, Unbound> {
         let Some((first, others)) = items.split_first() else {
             return Err((Reason::NoEvidence, "verified evidence", "none"));
         };
@@ -110,8 +134,9 @@ impl Appraiser {
     /// What the evidence says, as it is kept to ask other policies about it later; nothing if no binding joins it.
     #[must_use]
     pub fn held(&self, items: &[VerifiedItem<'_>], ownership: &Ownership) -> Option<HeldFacts> {
-        let bank = items.iter().find_map(VerifiedItem::selection).map(|selection| selection.bank);
-        self.bound(items, ownership).ok().map(|facts| HeldFacts { facts, bank })
+        let said: Vec<Said<'_>> = items.iter().map(VerifiedItem::said).collect();
+        let bank = said.iter().find_map(Said::selection).map(|selection| selection.bank);
+        self.bound(&said, ownership).ok().map(|facts| HeldFacts { facts, bank })
     }
 
     /// What facts that were kept would earn if their machine showed the same again. A policy that needs PCRs, or a bank,

@@ -9,14 +9,16 @@ mod node;
 mod ownership;
 mod pairing;
 mod rejection;
+mod retraced;
 
 use std::fmt;
 
 pub use appraiser::Appraiser;
-pub use item::VerifiedItem;
+pub use item::{ReplayedItem, VerifiedItem};
 pub use node::{AppraisedNode, Grant};
 pub use ownership::{Approval, InventoryAnswer, Listing, MachineRecord, Ownership};
 pub use rejection::{Considered, Difference, EventFound, Rejection, ValueDifference};
+pub use retraced::RetracedDecision;
 use serde::Serialize;
 
 /// Which policy decided: its name, and the digest of its text and of all files that it names.

@@ -95,7 +95,7 @@ fn each_as_text<S: Serializer>(values: &BTreeSet<Selector>, serializer: S) -> Re
     serializer.collect_seq(values.iter().map(ToString::to_string))
 }
 
-fn as_hex<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn as_hex<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&hex::encode(bytes))
 }
 

@@ -2,12 +2,14 @@
 //! another provider can take their place.
 
 pub mod credential;
+mod ed25519;
 mod hash;
 mod key;
 pub mod seal;
 mod signature;
 
 pub use credential::{CryptoFault, Secret};
+pub use ed25519::{Ed25519Key, verify_ed25519};
 pub use hash::{Digest, HashAlg, Hasher};
 pub use key::{Curve, PublicKey, RSA_EXPONENT};
 pub use ring::rand::SecureRandom;

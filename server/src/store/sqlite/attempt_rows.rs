@@ -1,6 +1,6 @@
 //! Attempts, taken challenges, decisions and firmware logs as rows.
 
-use super::super::attempts::{Attempt, AttemptFilter, AttemptId, AttemptRecord, FirmwareLog};
+use super::super::attempts::{Attempt, AttemptFilter, AttemptId, AttemptRecord};
 use super::super::nodes::NodeNumber;
 use super::super::{Sha256, StoreFault};
 use super::judge::{Judged, Judgement};
@@ -23,22 +23,6 @@ pub(super) async fn take(tx: &mut Tx, id: &[u8; 16], expires: UnixTime) -> Resul
         .await
         .map_err(fault("take a challenge"))?;
     Ok(taken.rows_affected() > 0)
-}
-
-/// Keeps a firmware log once, however many machines bring it.
-pub(super) async fn keep_firmware_log(tx: &mut Tx, log: &FirmwareLog, at: UnixTime) -> Result<(), StoreFault> {
-    sqlx::query(
-        "INSERT INTO firmware_logs (digest, bytes, last_used) VALUES ($1, $2, $3) \
-         ON CONFLICT (digest) DO UPDATE SET last_used = excluded.last_used \
-         WHERE firmware_logs.last_used < excluded.last_used - 86400",
-    )
-    .bind(log.digest.0.to_vec())
-    .bind(log.bytes.clone())
-    .bind(at.seconds())
-    .execute(&mut tx.connection)
-    .await
-    .map_err(fault("keep a firmware log"))?;
-    Ok(())
 }
 
 /// Writes the attempt into the record and its row beside it.
@@ -69,7 +53,7 @@ pub(super) async fn insert(
         "code": code,
         "policy": attempt.policy.map(|digest| digest.to_string()),
         "decision": decision.to_string(),
-        "firmware_log": attempt.firmware_log.as_ref().map(|log| log.digest.to_string()),
+        "manifest": attempt.evidence.as_ref().map(|evidence| evidence.manifest.to_string()),
     })));
     // An unchanged decision (the rule at renewal after renewal) is kept once.
     sqlx::query(
@@ -84,8 +68,8 @@ pub(super) async fn insert(
     .await
     .map_err(fault("keep a decision"))?;
     sqlx::query(
-        "INSERT INTO attempts (id, at, way, kinds, source, node, spiffe_id, verdict, code, policy, decision, idx) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+        "INSERT INTO attempts (id, at, way, kinds, source, node, spiffe_id, verdict, code, policy, decision, \
+         idx, manifest) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
     )
     .bind(attempt.id.0.to_vec())
     .bind(attempt.at.seconds())
@@ -99,6 +83,7 @@ pub(super) async fn insert(
     .bind(attempt.policy.map(|digest| digest.0.to_vec()))
     .bind(decision.0.to_vec())
     .bind(index.cast_signed())
+    .bind(attempt.evidence.as_ref().map(|evidence| evidence.manifest.0.to_vec()))
     .execute(&mut tx.connection)
     .await
     .map_err(fault("write an attempt"))?;
@@ -118,6 +103,7 @@ struct AttemptRow {
     code: String,
     policy: Option<Vec<u8>>,
     idx: i64,
+    manifest: Option<Vec<u8>>,
     body: Option<String>,
 }
 
@@ -172,6 +158,7 @@ impl AttemptRow {
             code: self.code,
             policy: self.policy.map(Sha256::try_from).transpose()?,
             decision: self.body.unwrap_or_default(),
+            manifest: self.manifest.map(Sha256::try_from).transpose()?,
             index: self.idx.cast_unsigned(),
         })
     }
