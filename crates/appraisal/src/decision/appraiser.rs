@@ -9,11 +9,12 @@ use holdfast_identity::{Selector, SpiffeId, TrustDomain, UnixTime};
 use super::code::Reason;
 use super::engine::{self, Outcome};
 use super::explain;
-
+use super::explanation::Explanation;
 use super::item::{self, KeptLogs, VerifiedItem};
 use super::node::{AppraisedNode, Grant};
 use super::ownership::{Approval, Ownership};
 use super::rejection::Rejection;
+use super::tree::{self, Asked};
 use super::{Decision, Verdict};
 use crate::facts::{FactId, Facts};
 use crate::policy::{Alternative, Policy, Rule, Segment};
@@ -47,12 +48,49 @@ impl Appraiser {
         ownership: &Ownership,
         now: UnixTime,
     ) -> Decision {
-        let facts = match self.joined(policy, items, ownership) {
-            Ok(facts) => facts,
-            Err(rejection) => return Decision::Refused(*rejection),
-        };
+        match self.joined(policy, items, ownership) {
+            Ok(facts) => Self::decided(items, self.judge(policy, &facts, ownership, now)),
+            Err(rejection) => Decision::Refused(*rejection),
+        }
+    }
+
+    /// As [`Appraiser::appraise`], with the explanation of the decision.
+    #[must_use]
+    pub fn appraise_explained(
+        &self,
+        policy: &Policy,
+        items: &[VerifiedItem<'_>],
+        ownership: &Ownership,
+        now: UnixTime,
+    ) -> (Decision, Explanation) {
+        match self.joined(policy, items, ownership) {
+            Ok(facts) => {
+                let verdict = self.judge(policy, &facts, ownership, now);
+                let explanation = tree::explanation(Asked { policy, facts: &facts, ownership, now }, &verdict);
+                (Self::decided(items, verdict), explanation)
+            }
+            Err(rejection) => {
+                let explanation = Explanation::of_evidence(policy, &rejection, now);
+                (Decision::Refused(*rejection), explanation)
+            }
+        }
+    }
+
+    /// Why `verdict` is what [`Appraiser::judge`] says of these facts.
+    #[must_use]
+    pub fn explain(
+        policy: &Policy,
+        facts: &Facts,
+        ownership: &Ownership,
+        now: UnixTime,
+        verdict: &Verdict,
+    ) -> Explanation {
+        tree::explanation(Asked { policy, facts, ownership, now }, verdict)
+    }
+
+    fn decided(items: &[VerifiedItem<'_>], verdict: Verdict) -> Decision {
         let node_key_spki = items.first().map(|item| item.node_key_spki().to_vec()).unwrap_or_default();
-        match self.judge(policy, &facts, ownership, now) {
+        match verdict {
             Verdict::Admit(mut grant) => {
                 // What vouches for the evidence may end before the evidence is old.
                 let ends = items.iter().filter_map(VerifiedItem::not_after);

@@ -152,7 +152,7 @@ fn is_listed(ownable: Ownable, facts: &Facts, ownership: &Ownership) -> bool {
 
 /// Whether a deny list's entry is met. One fact that differs clears it, and so does one of a kind of evidence that the
 /// machine did not bring at all; a fact that is merely not proven does not.
-fn denied(deny: &Deny, facts: &Facts) -> Holds {
+pub(super) fn denied(deny: &Deny, facts: &Facts) -> Holds {
     let mut found = Holds::Yes;
     for condition in &deny.when {
         if !facts.speak_of(condition.fact.kind()) {

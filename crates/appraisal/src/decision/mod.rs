@@ -4,15 +4,20 @@ mod appraiser;
 mod code;
 mod engine;
 mod explain;
+pub mod explanation;
+mod explanation_text;
 mod item;
 mod node;
 mod ownership;
 mod pairing;
 mod rejection;
+mod remedy;
+mod tree;
 
 use std::fmt;
 
 pub use appraiser::Appraiser;
+pub use explanation::{Explanation, Origin};
 pub use item::VerifiedItem;
 pub use node::{AppraisedNode, Grant};
 pub use ownership::{Approval, InventoryAnswer, Listing, MachineRecord, Ownership};

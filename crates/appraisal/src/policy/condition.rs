@@ -1,12 +1,14 @@
 //! A condition: what one fact must be. Reads conditions; `decision` evaluates them.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use holdfast_evidence::tpm::Bank;
 use toml::de::DeTable;
 
 use super::Set;
 use super::names::Names;
+use crate::decision::Origin;
 use crate::document::{Node, Reader};
 use crate::facts::read::{self, Noted};
 use crate::facts::{FactId, Shape};
@@ -20,6 +22,8 @@ pub(crate) struct Condition {
     pub(crate) test: Test,
     /// Line in the policy, from 1.
     pub(crate) line: usize,
+    /// The sets and files that its values come from.
+    pub(crate) origins: Vec<Arc<Origin>>,
 }
 
 /// What a fact's values must be. A fact that is not proven passes none of them.
@@ -102,19 +106,22 @@ pub(crate) fn conditions(
     let mut found = Vec::new();
     for entry in read::entries(reader, table) {
         let (line, _) = reader.position(entry.key.start);
-        for test in tests(reader, names, entry.id, entry.node) {
+        for (test, origins) in tests(reader, names, entry.id, entry.node) {
             check_digest_sizes(reader, bank, entry.id, &test, entry.node.span());
-            found.push(Condition { fact: entry.id, test, line });
+            found.push(Condition { fact: entry.id, test, line, origins });
         }
         bare_pcr(reader, entry.id, entry.key);
     }
     found
 }
 
-fn tests(reader: &mut Reader<'_>, names: &mut Names<'_, '_>, id: FactId, node: &Node<'_>) -> Vec<Test> {
+type Tests = Vec<(Test, Vec<Arc<Origin>>)>;
+
+fn tests(reader: &mut Reader<'_>, names: &mut Names<'_, '_>, id: FactId, node: &Node<'_>) -> Tests {
     let fitting = operators(id);
+    names.lately();
     let Some(table) = node.get_ref().as_table().filter(|table| !table.contains_key("value")) else {
-        return bare(reader, names, id, node).into_iter().collect();
+        return bare(reader, names, id, node).map(|test| (test, names.lately())).into_iter().collect();
     };
     if table.is_empty() {
         let suggestion = Some(format!("operators that fit: {}", fitting.join(", ")));
@@ -126,7 +133,7 @@ fn tests(reader: &mut Reader<'_>, names: &mut Names<'_, '_>, id: FactId, node: &
         if !fitting.contains(&operator) {
             misfit(reader, id, operator, key.span());
         } else if let Some(test) = test(reader, names, id, operator, operand) {
-            found.push(test);
+            found.push((test, names.lately()));
         }
     }
     check_range(reader, table, &found);
@@ -214,9 +221,9 @@ fn test(
     }
 }
 
-fn check_range(reader: &mut Reader<'_>, table: &DeTable<'_>, tests: &[Test]) {
-    let least = tests.iter().find_map(|test| if let Test::AtLeast(value) = test { Some(value) } else { None });
-    let most = tests.iter().find_map(|test| if let Test::AtMost(value) = test { Some(value) } else { None });
+fn check_range(reader: &mut Reader<'_>, table: &DeTable<'_>, tests: &Tests) {
+    let least = tests.iter().find_map(|(test, _)| if let Test::AtLeast(value) = test { Some(value) } else { None });
+    let most = tests.iter().find_map(|(test, _)| if let Test::AtMost(value) = test { Some(value) } else { None });
     if let (Some(least), Some(most), Some(node)) = (least, most, table.get("at_most"))
         && least > most
     {

@@ -10,6 +10,7 @@
 
 mod boots;
 mod decision;
+mod explanation;
 mod grants;
 mod language;
 mod machine;
