@@ -199,5 +199,9 @@ fn passes(test: &Test, fact: &Fact) -> bool {
             wanted.len() == values.len() && wanted.iter().zip(values).all(|(wanted, value)| wanted.is(value))
         }
         Test::AnyOf(wanted) => values.iter().any(|value| wanted.contains(value)),
+        Test::Matches(pattern) => {
+            !values.is_empty() && values.iter().all(|value| pattern.is_whole(value) == Some(true))
+        }
+        Test::NoneMatches(pattern) => values.iter().all(|value| pattern.is_whole(value) == Some(false)),
     }
 }

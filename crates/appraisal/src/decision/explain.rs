@@ -236,7 +236,9 @@ pub(super) fn reason(test: &Test, found: &[Value]) -> Reason {
         Test::OneOf(_) | Test::SubsetOf(_) | Test::SupersetOf(_) | Test::AnyOf(_) | Test::AllBits(_) => {
             Reason::FactLacks
         }
-        Test::NoneOf(_) => Reason::FactDenied,
+        Test::Matches(_) if !found.is_empty() => Reason::FactNotAllowed,
+        Test::Matches(_) => Reason::FactLacks,
+        Test::NoneOf(_) | Test::NoneMatches(_) => Reason::FactDenied,
         Test::AtLeast(_) | Test::EachAtLeast(_) => Reason::FactBelowMinimum,
         Test::AtMost(_) => Reason::FactAboveMaximum,
     }
@@ -258,6 +260,10 @@ pub(super) fn wanted(test: &Test) -> String {
         Test::Exactly(_) => list("exactly, in any order,"),
         Test::Sequence(_) => list("exactly, in this order,"),
         Test::AnyOf(_) => list("at least one of"),
+        Test::Matches(pattern) => {
+            format!("a text that matches {:?}, from its first to its last character", pattern.source())
+        }
+        Test::NoneMatches(pattern) => format!("texts of which none matches {:?}", pattern.source()),
     }
 }
 

@@ -26,7 +26,10 @@ pub(super) fn condition(condition: &Condition, entry: &ConditionEntry) -> String
         Test::Equals(_) | Test::AtLeast(_) | Test::AtMost(_) | Test::EachAtLeast(_) | Test::AllBits(_) => {
             format!("the machine shows {fact} {}, not {}; or {place} says otherwise", entry.expected, entry.found)
         }
-        Test::NoneOf(_) => format!("the machine shows no {} in {fact}; or {place} allows it", named(&found)),
+        Test::Matches(_) => format!("the machine shows {fact} as {place} describes it, not {}", named(&found)),
+        Test::NoneOf(_) | Test::NoneMatches(_) => {
+            format!("the machine shows no {} in {fact}; or {place} allows it", named(&found))
+        }
         Test::SupersetOf(_) => format!("the machine shows {} in {fact}; or {place} does without", named(&lacking)),
         Test::OneOf(_) | Test::SubsetOf(_) | Test::Exactly(_) | Test::Sequence(_) | Test::AnyOf(_) => {
             match (found.is_empty(), lacking.is_empty()) {

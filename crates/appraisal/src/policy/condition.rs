@@ -8,10 +8,11 @@ use toml::de::DeTable;
 
 use super::Set;
 use super::names::Names;
+use super::pattern::{Pattern, Width};
 use crate::decision::Origin;
 use crate::document::{Node, Reader};
 use crate::facts::read::{self, Noted};
-use crate::facts::{FactId, Shape};
+use crate::facts::{FactId, NitroFact, Shape};
 use crate::finding::{Kind, nearest};
 use crate::value::{Value, ValueType, Version};
 
@@ -53,6 +54,10 @@ pub(crate) enum Test {
     Sequence(Vec<Noted>),
     /// At least one of the values is one of these.
     AnyOf(Set),
+    /// There is at least one value, and each matches.
+    Matches(Pattern),
+    /// Each value is a text, and none matches.
+    NoneMatches(Pattern),
 }
 
 const SCALAR: &[&str] = &["equals", "one_of", "none_of"];
@@ -61,6 +66,10 @@ const VERSION: &[&str] = &["equals", "one_of", "none_of", "at_least", "at_most",
 const BITS: &[&str] = &["equals", "one_of", "none_of", "all_bits"];
 const SET: &[&str] = &["exactly", "subset_of", "superset_of", "any_of", "none_of"];
 const LIST: &[&str] = &["sequence", "exactly", "subset_of", "superset_of", "any_of", "none_of"];
+const TEXT: &[&str] = &["equals", "one_of", "none_of", "matches", "none_matches"];
+const TEXT_SET: &[&str] = &["exactly", "subset_of", "superset_of", "any_of", "none_of", "matches", "none_matches"];
+const TEXT_LIST: &[&str] =
+    &["sequence", "exactly", "subset_of", "superset_of", "any_of", "none_of", "matches", "none_matches"];
 const ALL: &[&str] = &[
     "equals",
     "one_of",
@@ -74,6 +83,8 @@ const ALL: &[&str] = &[
     "subset_of",
     "superset_of",
     "any_of",
+    "matches",
+    "none_matches",
 ];
 
 /// The operators that fit a fact, as policies write them.
@@ -83,7 +94,11 @@ pub(crate) fn operators(fact: FactId) -> &'static [&'static str] {
         (Shape::One, ValueType::Integer) => ORDERED,
         (Shape::One, ValueType::Version) => VERSION,
         (Shape::One, ValueType::Bits) => BITS,
+        // Nitro measures the digest of a role's ARN alone: no text that could match.
+        (Shape::One, ValueType::Text) if fact != FactId::Nitro(NitroFact::RoleArn) => TEXT,
         (Shape::One, ValueType::Bool | ValueType::Text | ValueType::Digest | ValueType::Labelled) => SCALAR,
+        (Shape::Set, ValueType::Text) => TEXT_SET,
+        (Shape::List, ValueType::Text) => TEXT_LIST,
         (Shape::Set, _) => SET,
         (Shape::List, _) => LIST,
     }
@@ -201,6 +216,8 @@ fn test(
             let values = names.values(reader, id, node, &what);
             (!values.is_empty()).then_some(Test::Sequence(values))
         }
+        "matches" => Pattern::read(reader, node, &what, Width::Narrow).map(Test::Matches),
+        "none_matches" => Pattern::read(reader, node, &what, Width::MayBeEmpty).map(Test::NoneMatches),
         "equals" => names.value(reader, id, node).map(Test::Equals),
         "at_least" => names.value(reader, id, node).map(|noted| Test::AtLeast(noted.value)),
         "at_most" => names.value(reader, id, node).map(|noted| Test::AtMost(noted.value)),
@@ -263,7 +280,7 @@ impl Test {
         let (noted, single) = match self {
             Self::Equals(noted) => (std::slice::from_ref(noted), None),
             Self::AtLeast(value) | Self::AtMost(value) => (&[][..], Some(value)),
-            Self::EachAtLeast(_) | Self::AllBits(_) => (&[][..], None),
+            Self::EachAtLeast(_) | Self::AllBits(_) | Self::Matches(_) | Self::NoneMatches(_) => (&[][..], None),
             Self::Sequence(values) => (values.as_slice(), None),
             Self::OneOf(set)
             | Self::NoneOf(set)

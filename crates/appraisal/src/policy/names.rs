@@ -124,6 +124,13 @@ impl<'t, 'i> Names<'t, 'i> {
         self.measured(id, values)
     }
 
+    /// As [`Names::values`], and one value may stand alone.
+    pub(crate) fn digests(&mut self, reader: &mut Reader<'_>, id: FactId, node: &Node<'_>, what: &str) -> Vec<Noted> {
+        let several =
+            node.get_ref().is_array() || node.get_ref().as_str().is_some_and(|text| reference(text).is_some());
+        if several { self.values(reader, id, node, what) } else { self.value(reader, id, node).into_iter().collect() }
+    }
+
     /// Gives each text the digest under which it is measured where the evidence holds no text: a command line by a
     /// kernel's EFI stub, a role's ARN by the Nitro hypervisor.
     fn measured(&self, id: FactId, mut values: Vec<Noted>) -> Vec<Noted> {

@@ -17,3 +17,4 @@ mod machine;
 mod never_panics;
 mod nitro;
 mod sets;
+mod texts_and_events;
