@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::exit::Exit;
+use crate::explain::Explain;
 use crate::inspect::Inspect;
 use crate::lint::Lint;
 use crate::measure::Measure;
@@ -33,6 +34,8 @@ pub enum Command {
     Lint(Lint),
     /// Run cases: facts of a machine, and the decision that a policy must make of them.
     Test(Test),
+    /// Explain a decision: what was asked, what was found, by which event, and what would have to change.
+    Explain(Box<Explain>),
     /// Verify raw evidence files, offline.
     Inspect(Inspect),
     /// Compute what firmware, image and command line will measure to, before they run.
@@ -80,6 +83,7 @@ pub fn run(cli: &Cli, out: &mut dyn Write) -> anyhow::Result<Exit> {
     match &cli.command {
         Command::Lint(lint) => lint.run(cli.output, out),
         Command::Test(test) => test.run(cli.output, out),
+        Command::Explain(explain) => explain.run(cli.output, out),
         Command::Inspect(inspect) => inspect.run(cli.output, out),
         Command::Measure(measure) => measure.run(cli.output, out),
         Command::Schema(schema) => schema.run(out),

@@ -7,6 +7,7 @@
 
 pub mod cli;
 pub mod exit;
+mod explain;
 pub mod files;
 mod inspect;
 mod lint;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use clap::Args;
 use holdfast_appraisal::case;
-use holdfast_appraisal::decision::Verdict;
+use holdfast_appraisal::decision::{Explanation, Verdict};
 use holdfast_appraisal::finding::escaped;
 use holdfast_appraisal::{Document, Finding, Policy};
 use serde::Serialize;
@@ -46,6 +46,9 @@ pub struct CaseReport {
     /// The decision, where there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decision: Option<Verdict>,
+    /// Why it was decided so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<Explanation>,
 }
 
 /// Whether a case held.
@@ -85,7 +88,7 @@ impl Test {
     }
 
     fn print(&self, report: &CaseReport, out: &mut dyn Write) -> std::io::Result<()> {
-        let CaseReport { case, description, result, differences, findings, decision } = report;
+        let CaseReport { case, description, result, differences, findings, decision, explanation } = report;
         let word = match result {
             CaseResult::Passed => "ok",
             CaseResult::Failed => "FAILED",
@@ -99,14 +102,12 @@ impl Test {
             writeln!(out, "  {finding}")?;
         }
         if self.explain || *result == CaseResult::Failed {
-            match decision {
-                Some(Verdict::Admit(grant)) => {
-                    writeln!(out, "  admitted as {} by rule {}", grant.spiffe_id, grant.rule)?
-                }
-                Some(Verdict::AwaitsApproval(rejection) | Verdict::Refuse(rejection)) => {
-                    writeln!(out, "  {rejection}")?
-                }
-                None => {}
+            if let Some(Verdict::Admit(grant)) = decision {
+                writeln!(out, "  admitted as {} by rule {}", grant.spiffe_id, grant.rule)?;
+            }
+            let text = explanation.as_ref().map(ToString::to_string).unwrap_or_default();
+            for line in text.lines() {
+                writeln!(out, "  {line}")?;
             }
         }
         Ok(())
@@ -144,6 +145,7 @@ fn run_case(path: &Path, text: &str, policies: &mut Policies) -> anyhow::Result<
         differences: Vec::new(),
         findings: files::with_paths(findings, of),
         decision: None,
+        explanation: None,
     };
     let (case, policy_path) = match files::case(path, document)? {
         Ok(read) => read,
@@ -159,6 +161,7 @@ fn run_case(path: &Path, text: &str, policies: &mut Policies) -> anyhow::Result<
     };
     let verdict = case.judge(policy);
     let differences = case.differences(&verdict);
+    let explanation = case.explain(policy, &verdict);
     Ok(CaseReport {
         case: path.display().to_string(),
         description: case.description().to_owned(),
@@ -166,5 +169,6 @@ fn run_case(path: &Path, text: &str, policies: &mut Policies) -> anyhow::Result<
         differences,
         findings: Vec::new(),
         decision: Some(verdict),
+        explanation: Some(explanation),
     })
 }

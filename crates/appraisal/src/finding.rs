@@ -80,6 +80,9 @@ pub enum Kind {
     UnpinnedParavisor,
     OwnedInPart,
     AzureLaunch,
+    BadPattern,
+    PatternTooWide,
+    EventUnproven,
 }
 
 impl Kind {
@@ -129,6 +132,9 @@ impl Kind {
             Self::UnpinnedParavisor => "policy.lint.unpinned_paravisor",
             Self::OwnedInPart => "policy.lint.owned_in_part",
             Self::AzureLaunch => "policy.lint.azure_launch",
+            Self::EventUnproven => "policy.lint.event_unproven",
+            Self::PatternTooWide => "policy.lint.pattern_too_wide",
+            Self::BadPattern => "policy.lint.bad_pattern",
         }
     }
 
@@ -177,6 +183,9 @@ impl Kind {
             | Self::EvidenceLacks
             | Self::UnpinnedIdKey
             | Self::UnpinnedParavisor
+            | Self::BadPattern
+            | Self::PatternTooWide
+            | Self::EventUnproven
             | Self::ReferenceFileMissing => Severity::Error,
         }
     }

@@ -223,17 +223,13 @@ impl OwnershipRecord {
     pub fn ownership(&self) -> Ownership {
         let listed = self.listed.iter();
         Ownership {
-            inventory: listed
-                .map(|digest| InventoryAnswer { digest: digest.0, listing: Listing::Listed })
-                .collect(),
+            inventory: listed.map(|digest| InventoryAnswer { digest: digest.0, listing: Listing::Listed }).collect(),
             approval: match self.approval {
                 ApprovalRecord::NotGiven => Approval::NotGiven,
                 ApprovalRecord::Given => Approval::Given,
                 ApprovalRecord::Denied => Approval::Denied,
             },
-            machine: self
-                .machine
-                .map_or(MachineRecord::New, |identity| MachineRecord::Known { identity: identity.0 }),
+            machine: self.machine.map_or(MachineRecord::New, |identity| MachineRecord::Known { identity: identity.0 }),
         }
     }
 }

@@ -89,9 +89,7 @@ fn shared_of(kind: EvidenceKind, bytes: &[u8]) -> Vec<(BodyKind, &[u8])> {
             FirmwareLog::Bytes(log) => vec![(BodyKind::EventLog, log)],
             FirmwareLog::Known(_) | FirmwareLog::Absent => Vec::new(),
         }),
-        EvidenceKind::Snp => {
-            SnpItem::parse(bytes).ok().map(|item| vec![(BodyKind::Certificates, item.certificates)])
-        }
+        EvidenceKind::Snp => SnpItem::parse(bytes).ok().map(|item| vec![(BodyKind::Certificates, item.certificates)]),
         EvidenceKind::Tdx => TdxItem::parse(bytes).ok().map(|item| {
             let quote = TdxEvidence::parse(bytes).ok().map(|evidence| evidence.quote().pck_chain);
             let log = item.ccel.map(|log| (BodyKind::EventLog, log));
@@ -187,7 +185,8 @@ mod tests {
     #[test]
     fn what_is_cut_joins_to_the_very_bytes() {
         let whole: Vec<u8> = (0..9_000_u32).map(|n| (n % 251) as u8).collect();
-        for shared in [vec![], vec![0..300], vec![10..400, 400..900], vec![8_000..9_000, 100..600], vec![0..500, 300..900]]
+        for shared in
+            [vec![], vec![0..300], vec![10..400, 400..900], vec![8_000..9_000, 100..600], vec![0..500, 300..900]]
         {
             let parts = shared.into_iter().map(|range| (BodyKind::EventLog, &whole[range])).collect();
             assert_eq!(joined(&cut(&whole, parts)), whole);

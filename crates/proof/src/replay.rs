@@ -164,8 +164,7 @@ pub fn replay(manifest: &Manifest, bodies: &Bodies) -> Result<Replay, Unreplayab
             Err(error) => return Ok(done(Err(RefusedEvidence::of(error.code(), &error)))),
         }
     }
-    let binding =
-        challenge.answer(key, &commitments).map_err(|error| malformed("the answer", error.to_string()))?;
+    let binding = challenge.answer(key, &commitments).map_err(|error| malformed("the answer", error.to_string()))?;
     let mut verified = Vec::with_capacity(items.len());
     for (kind, bytes, record) in &items {
         match item(*kind, bytes, record, &binding, bodies)? {
@@ -212,13 +211,7 @@ fn commitment(kind: EvidenceKind, bytes: &[u8]) -> Result<Commitment<'_>, Malfor
 
 type Outcome = Result<Result<ReplayedEvidence, RefusedEvidence>, Unreplayable>;
 
-fn item(
-    kind: EvidenceKind,
-    bytes: &[u8],
-    record: &ItemRecord,
-    binding: &RecordedBinding,
-    bodies: &Bodies,
-) -> Outcome {
+fn item(kind: EvidenceKind, bytes: &[u8], record: &ItemRecord, binding: &RecordedBinding, bodies: &Bodies) -> Outcome {
     let missing = || Unreplayable::Malformed { what: "the manifest", reason: format!("{kind} was never verified") };
     let with = record.verified.as_ref().ok_or_else(missing)?;
     let then = UnixTime(with.at);

@@ -76,19 +76,29 @@ pub(super) fn judge(
         return (serde_json::Value::Null, Err(Refusal { code: "policy.no_rule_matched", detail }));
     };
     let appraiser = Appraiser::new(trust_domain);
-    let verdict = match quoted {
-        Some(quoted) => appraiser.judge_quote(policy, facts, quoted, &ownership, now),
-        None => appraiser.judge(policy, facts, &ownership, now),
+    let (verdict, explanation) = match quoted {
+        Some(quoted) => {
+            let verdict = appraiser.judge_quote(policy, facts, quoted, &ownership, now);
+            let asked = facts.asked(policy.required_pcrs());
+            let explanation = Appraiser::explain(policy, &asked, &ownership, now, &verdict);
+            (verdict, explanation)
+        }
+        None => {
+            let verdict = appraiser.judge(policy, facts, &ownership, now);
+            let explanation = Appraiser::explain(policy, facts, &ownership, now, &verdict);
+            (verdict, explanation)
+        }
     };
     let result = match &verdict {
         Verdict::Admit(_) => Ok(()),
         Verdict::AwaitsApproval(rejection) | Verdict::Refuse(rejection) => {
-            Err(Refusal { code: rejection.code, detail: rejection.to_string() })
+            Err(Refusal { code: rejection.code, detail: explanation.to_string() })
         }
     };
     let mut decision = serde_json::to_value(&verdict).unwrap_or_default();
     if let Some(decision) = decision.as_object_mut() {
         decision.insert("ownership_assumed".to_owned(), true.into());
+        decision.insert("explanation".to_owned(), serde_json::to_value(&explanation).unwrap_or_default());
     }
     (decision, result)
 }

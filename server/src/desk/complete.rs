@@ -259,8 +259,11 @@ fn first_look(opened: Opened, received: Bytes) -> Result<Looked, Failure> {
     let kinds = challenge.items().iter().map(ItemState::kind);
     let items: Vec<(EvidenceKind, Bytes)> =
         kinds.zip(lengths).map(|(kind, length)| (kind, rest.split_to(length.min(rest.len())))).collect();
-    let claimed =
-        if csr.is_empty() { KeyAsClaimed::PublicKey(key.claimed().spki().to_vec()) } else { KeyAsClaimed::Request(csr) };
+    let claimed = if csr.is_empty() {
+        KeyAsClaimed::PublicKey(key.claimed().spki().to_vec())
+    } else {
+        KeyAsClaimed::Request(csr)
+    };
     let mut examined = Examined {
         gathered: Gathered::new(&challenge, claimed, &items),
         attempt,

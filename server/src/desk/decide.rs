@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use holdfast_appraisal::{AppraisedNode, Decision};
+use holdfast_appraisal::{AppraisedNode, Decision, Policy};
 use holdfast_evidence::ItemState;
 use holdfast_identity::UnixTime;
 use tracing::{error, info};
@@ -17,8 +17,8 @@ use crate::clock;
 use crate::listen::Connection;
 use crate::live::{Arrival, Ending, Quoted};
 use crate::store::{
-    Actor, Admission, Attempt, Mark, Node, NodeAction, NodeTarget, Outcome, Ownership, Progress, Recorded,
-    Sha256, Subject, Verdict, Way,
+    Actor, Admission, Attempt, Mark, Node, NodeAction, NodeTarget, Outcome, Ownership, Progress, Recorded, Sha256,
+    Subject, Verdict, Way,
 };
 
 /// How often a verdict is reached anew because the policy moved under it.
@@ -207,10 +207,11 @@ impl Desk {
         attempt.policy = Some(enforced.digest);
         let ownership = Machine::ownership(held);
         let items = machine.items();
-        let decision = self.appraiser.appraise(&enforced.policy, &items, &ownership, now);
-        let observed =
-            rules.observed.as_ref().map(|observed| self.appraiser.appraise(&observed.policy, &items, &ownership, now));
-        attempt.decision = explain::decision(&decision, observed.as_ref(), machine);
+        let appraise = |policy: &Policy| self.appraiser.appraise_explained(policy, &items, &ownership, now);
+        let decided = appraise(&enforced.policy);
+        let observed = rules.observed.as_ref().map(|observed| appraise(&observed.policy));
+        attempt.decision = explain::decision(&decided, observed.as_ref(), machine);
+        let (decision, _) = decided;
         let draft;
         (attempt.verdict, draft) = match decision {
             Decision::Admitted(appraised) => {

@@ -135,8 +135,7 @@ mod tests {
         let (directory, store) = conformance::open().await;
         let room = Arc::new(Mutex::new(Room { free: 500 << 20, total: 1000 << 20 }));
         let reserve_file = directory.path().join("reserve");
-        let settings =
-            SpaceSettings { free_percent_min: 10, reserve: 1 << 20, reserve_file: reserve_file.clone() };
+        let settings = SpaceSettings { free_percent_min: 10, reserve: 1 << 20, reserve_file: reserve_file.clone() };
         let space = Space::default();
         let keeper = SpaceKeeper::new(Box::new(Said(room.clone())), settings, space.clone(), store.clone());
         let say = |free| room.lock().unwrap().free = free << 20;
@@ -164,8 +163,7 @@ mod tests {
         assert!(reserve_file.exists());
 
         let entries = store.ledger_entries(0, 100).await.unwrap();
-        let acts: Vec<String> =
-            entries.iter().map(|entry| String::from_utf8_lossy(&entry.leaf).into_owned()).collect();
+        let acts: Vec<String> = entries.iter().map(|entry| String::from_utf8_lossy(&entry.leaf).into_owned()).collect();
         assert_eq!(acts.iter().filter(|act| act.contains("storage.low")).count(), 1);
         assert_eq!(acts.iter().filter(|act| act.contains("storage.recovered")).count(), 1);
     }

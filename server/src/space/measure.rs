@@ -39,7 +39,11 @@ impl Room {
     /// The part that is free, in percent, rounded down.
     #[must_use]
     pub fn percent(&self) -> u64 {
-        if self.total == 0 { 0 } else { u64::try_from(u128::from(self.free) * 100 / u128::from(self.total)).unwrap_or(100) }
+        if self.total == 0 {
+            0
+        } else {
+            u64::try_from(u128::from(self.free) * 100 / u128::from(self.total)).unwrap_or(100)
+        }
     }
 }
 

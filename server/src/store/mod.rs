@@ -21,7 +21,8 @@ use futures_util::future::BoxFuture;
 use std::fmt;
 
 pub use attempts::{
-    Admission, Attempt, AttemptFilter, AttemptId, AttemptRecord, Attempts, Candidate, ClockReading, Outcome, Progress, Subject, Verdict, Way,
+    Admission, Attempt, AttemptFilter, AttemptId, AttemptRecord, Attempts, Candidate, ClockReading, Outcome, Progress,
+    Subject, Verdict, Way,
 };
 pub use bodies::{BODIES_AT_ONCE, Bodies, Dropped, Evidence, KeptBody, KindUsage, Retention, Usage};
 pub use changes::{Changes, NodeEvent, Notice, Revision, Subscription};

@@ -11,7 +11,9 @@ use holdfast_identity::{TrustDomain, UnixTime};
 use toml::de::DeTable;
 
 use crate::Policy;
-use crate::decision::{Appraiser, Approval, InventoryAnswer, Listing, MachineRecord, Ownership, Rejection, Verdict};
+use crate::decision::{
+    Appraiser, Approval, Explanation, InventoryAnswer, Listing, MachineRecord, Ownership, Rejection, Verdict,
+};
 use crate::document::{Document, Node, Reader};
 use crate::facts::{Explained, Fact, FactId, Facts, Ownable, OwnerMark, PCR_COUNT, Shape, owner_marks, read};
 use crate::finding::{Finding, Kind, nearest};
@@ -147,6 +149,15 @@ impl Case {
             return Verdict::Refuse(refused.rejection(policy));
         }
         Appraiser::new(self.trust_domain.clone()).judge(policy, &self.facts, &self.ownership, self.at)
+    }
+
+    /// Why the policy decides as [`Case::judge`] says it does.
+    #[must_use]
+    pub fn explain(&self, policy: &Policy, verdict: &Verdict) -> Explanation {
+        match (&self.refused, verdict) {
+            (Some(_), Verdict::Refuse(rejection)) => Explanation::of_evidence(policy, rejection, self.at),
+            _ => Appraiser::explain(policy, &self.facts, &self.ownership, self.at, verdict),
+        }
     }
 
     /// What is not as expected, in words; empty if the case holds.

@@ -9,12 +9,13 @@ use holdfast_identity::{Selector, SpiffeId, TrustDomain, UnixTime};
 use super::code::Reason;
 use super::engine::{self, Outcome};
 use super::explain;
-
+use super::explanation::Explanation;
 use super::item::{self, KeptLogs, ReplayedItem, Said, VerifiedItem};
 use super::node::{AppraisedNode, Grant};
 use super::ownership::{Approval, Ownership};
 use super::rejection::Rejection;
 use super::retraced::RetracedDecision;
+use super::tree::{self, Asked};
 use super::{Decision, Verdict};
 use crate::facts::{FactId, Facts, HeldFacts};
 use crate::policy::{Alternative, Policy, Rule, Segment};
@@ -52,14 +53,36 @@ impl Appraiser {
         now: UnixTime,
     ) -> Decision {
         let said: Vec<Said<'_>> = items.iter().map(VerifiedItem::said).collect();
-        match self.decide(policy, &said, ownership, now) {
-            Verdict::Admit(grant) => {
-                let node_key_spki = items.first().map(|item| item.said().node_key_spki().to_vec()).unwrap_or_default();
-                Decision::Admitted(AppraisedNode { grant, node_key_spki })
-            }
-            Verdict::AwaitsApproval(rejection) => Decision::AwaitsApproval(rejection),
-            Verdict::Refuse(rejection) => Decision::Refused(rejection),
+        match self.joined(policy, &said, ownership) {
+            Ok(facts) => Self::decided(&said, self.judged(policy, &said, &facts, ownership, now)),
+            Err(rejection) => Decision::Refused(*rejection),
         }
+    }
+
+    /// As [`Appraiser::appraise`], with the explanation of the decision.
+    #[must_use]
+    pub fn appraise_explained(
+        &self,
+        policy: &Policy,
+        items: &[VerifiedItem<'_>],
+        ownership: &Ownership,
+        now: UnixTime,
+    ) -> (Decision, Explanation) {
+        let said: Vec<Said<'_>> = items.iter().map(VerifiedItem::said).collect();
+        let (verdict, explanation) = self.decide(policy, &said, ownership, now);
+        (Self::decided(&said, verdict), explanation)
+    }
+
+    /// Why `verdict` is what [`Appraiser::judge`] says of these facts.
+    #[must_use]
+    pub fn explain(
+        policy: &Policy,
+        facts: &Facts,
+        ownership: &Ownership,
+        now: UnixTime,
+        verdict: &Verdict,
+    ) -> Explanation {
+        tree::explanation(Asked { policy, facts, ownership, now }, verdict)
     }
 
     /// Decides again about evidence whose checks were made again from a record: with the ownership of then, at the moment
@@ -71,33 +94,59 @@ impl Appraiser {
         items: &[ReplayedItem<'_>],
         ownership: &Ownership,
         then: UnixTime,
-    ) -> RetracedDecision {
+    ) -> (RetracedDecision, Explanation) {
         let said: Vec<Said<'_>> = items.iter().map(ReplayedItem::said).collect();
-        let verdict = self.decide(policy, &said, ownership, then);
-        RetracedDecision::new(verdict, said.first().map(|item| item.node_key_spki().to_vec()).unwrap_or_default())
+        let (verdict, explanation) = self.decide(policy, &said, ownership, then);
+        (RetracedDecision::new(verdict, node_key_spki(&said)), explanation)
     }
 
-    fn decide(&self, policy: &Policy, items: &[Said<'_>], ownership: &Ownership, now: UnixTime) -> Verdict {
-        let facts = match self.joined(policy, items, ownership) {
-            Ok(facts) => facts,
-            Err(rejection) => return Verdict::Refuse(*rejection),
-        };
-        let mut verdict = self.judge(policy, &facts, ownership, now);
+    fn decide(
+        &self,
+        policy: &Policy,
+        said: &[Said<'_>],
+        ownership: &Ownership,
+        now: UnixTime,
+    ) -> (Verdict, Explanation) {
+        match self.joined(policy, said, ownership) {
+            Ok(facts) => {
+                let verdict = self.judged(policy, said, &facts, ownership, now);
+                let explanation = tree::explanation(Asked { policy, facts: &facts, ownership, now }, &verdict);
+                (verdict, explanation)
+            }
+            Err(rejection) => {
+                let explanation = Explanation::of_evidence(policy, &rejection, now);
+                (Verdict::Refuse(*rejection), explanation)
+            }
+        }
+    }
+
+    fn judged(
+        &self,
+        policy: &Policy,
+        said: &[Said<'_>],
+        facts: &Facts,
+        ownership: &Ownership,
+        now: UnixTime,
+    ) -> Verdict {
+        let mut verdict = self.judge(policy, facts, ownership, now);
         if let Verdict::Admit(grant) = &mut verdict {
             // What vouches for the evidence may end before the evidence is old.
-            let ends = items.iter().filter_map(Said::not_after);
+            let ends = said.iter().filter_map(Said::not_after);
             grant.evidence_expires = ends.fold(grant.evidence_expires, UnixTime::min);
         }
         verdict
     }
 
+    fn decided(said: &[Said<'_>], verdict: Verdict) -> Decision {
+        match verdict {
+            Verdict::Admit(grant) => Decision::Admitted(AppraisedNode { grant, node_key_spki: node_key_spki(said) }),
+            Verdict::AwaitsApproval(rejection) => Decision::AwaitsApproval(rejection),
+            Verdict::Refuse(rejection) => Decision::Refused(rejection),
+        }
+    }
+
     /// The facts of all items, if one binding joined them and they show what the policy asks for.
-    fn joined(
-        &self,
-        policy: &Policy,
-        items: &[Said<'_>],
-        ownership: &Ownership,
-    ) -> Result<Facts, Box<Rejection>> {
+    fn joined(&self, policy: &Policy, items: &[Said<'_>], ownership: &Ownership) -> Result<Facts, Box<Rejection>> {
         let refused = |reason: Reason, expected: &str, found: &str| {
             Box::new(explain::alone(policy, reason, explain::bare(reason, 0, expected, found)))
         };
@@ -237,6 +286,11 @@ impl Appraiser {
         }
         self.trust_domain.with_path(&path).map_err(|error| error.to_string())
     }
+}
+
+/// The key that every item was proven with.
+fn node_key_spki(said: &[Said<'_>]) -> Vec<u8> {
+    said.first().map(|item| item.node_key_spki().to_vec()).unwrap_or_default()
 }
 
 fn selectors(rule: &Rule, facts: &Facts) -> (BTreeSet<Selector>, Vec<String>) {

@@ -152,7 +152,7 @@ fn is_listed(ownable: Ownable, facts: &Facts, ownership: &Ownership) -> bool {
 
 /// Whether a deny list's entry is met. One fact that differs clears it, and so does one of a kind of evidence that the
 /// machine did not bring at all; a fact that is merely not proven does not.
-fn denied(deny: &Deny, facts: &Facts) -> Holds {
+pub(super) fn denied(deny: &Deny, facts: &Facts) -> Holds {
     let mut found = Holds::Yes;
     for condition in &deny.when {
         if !facts.speak_of(condition.fact.kind()) {
@@ -199,5 +199,9 @@ fn passes(test: &Test, fact: &Fact) -> bool {
             wanted.len() == values.len() && wanted.iter().zip(values).all(|(wanted, value)| wanted.is(value))
         }
         Test::AnyOf(wanted) => values.iter().any(|value| wanted.contains(value)),
+        Test::Matches(pattern) => {
+            !values.is_empty() && values.iter().all(|value| pattern.is_whole(value) == Some(true))
+        }
+        Test::NoneMatches(pattern) => values.iter().all(|value| pattern.is_whole(value) == Some(false)),
     }
 }

@@ -4,16 +4,21 @@ mod appraiser;
 mod code;
 mod engine;
 mod explain;
+pub mod explanation;
+mod explanation_text;
 mod item;
 mod node;
 mod ownership;
 mod pairing;
 mod rejection;
+mod remedy;
 mod retraced;
+mod tree;
 
 use std::fmt;
 
 pub use appraiser::Appraiser;
+pub use explanation::{Explanation, Origin};
 pub use item::{ReplayedItem, VerifiedItem};
 pub use node::{AppraisedNode, Grant};
 pub use ownership::{Approval, InventoryAnswer, Listing, MachineRecord, Ownership};

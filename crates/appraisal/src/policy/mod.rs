@@ -3,10 +3,12 @@
 
 mod bundle;
 mod condition;
+mod events;
 mod implication;
 mod issue;
 pub(crate) mod moment;
 mod names;
+mod pattern;
 mod read;
 mod rule;
 

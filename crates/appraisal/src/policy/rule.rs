@@ -6,6 +6,7 @@ use holdfast_identity::UnixTime;
 use toml::de::DeTable;
 
 use super::condition::{Condition, conditions};
+use super::events::events;
 use super::issue::{Issue, Partial};
 use super::moment;
 use super::names::Names;
@@ -24,10 +25,13 @@ pub(crate) const RULE_KEYS: &[&str] = &[
     "ownership_reason",
     "trust_classes",
     "require",
+    "required_events",
+    "forbidden_events",
     "alternative",
     "issue",
 ];
-pub(crate) const ALTERNATIVE_KEYS: &[&str] = &["name", "description", "valid_from", "valid_until", "require"];
+pub(crate) const ALTERNATIVE_KEYS: &[&str] =
+    &["name", "description", "valid_from", "valid_until", "require", "required_events", "forbidden_events"];
 pub(crate) const DENY_KEYS: &[&str] = &["name", "reason", "when"];
 
 /// Why a machine counts as ours.
@@ -120,10 +124,7 @@ impl RuleReader<'_, '_, '_> {
         let ownership = ownership(reader, table, node);
         let ownership_reason = ownership_reason(reader, table, &ownership);
         let trust_classes = trust_classes(reader, table, node);
-        let require = match table.get("require") {
-            Some(node) => conditions(reader, self.names, self.bank, node, "require"),
-            None => Vec::new(),
-        };
+        let require = self.required(reader, table);
         let alternatives = table.get("alternative").map(|node| self.alternatives(reader, node)).unwrap_or_default();
         let own = table.get("issue").and_then(|node| reader.subtable(node, "issue")).cloned();
         let own = own.map(|table| Partial::read(reader, &table)).unwrap_or_default();
@@ -169,11 +170,22 @@ impl RuleReader<'_, '_, '_> {
             let message = "valid_until is not after valid_from: the alternative never counts".to_owned();
             reader.add(table.get("valid_until").map_or(node.span(), |n| n.span()), Kind::EmptyRange, message, None);
         }
-        let require =
-            reader.required(table, "require", node.span(), "an alternative without conditions admits everything");
-        let require = require.map(|node| conditions(reader, self.names, self.bank, node, "require"))?;
+        if !table.contains_key("required_events") {
+            reader.required(table, "require", node.span(), "an alternative without conditions admits everything")?;
+        }
+        let require = self.required(reader, table);
         let (line, column) = place(reader, table, node);
         Some(Alternative { name: name?, line, column, valid_from, valid_until, require })
+    }
+
+    /// The conditions under `require`, and those that the named events become.
+    fn required(&mut self, reader: &mut Reader<'_>, table: &DeTable<'_>) -> Vec<Condition> {
+        let mut found = match table.get("require") {
+            Some(node) => conditions(reader, self.names, self.bank, node, "require"),
+            None => Vec::new(),
+        };
+        found.extend(events(reader, self.names, self.bank, table));
+        found
     }
 
     pub(crate) fn deny(&mut self, reader: &mut Reader<'_>, node: &Node<'_>) -> Option<Deny> {

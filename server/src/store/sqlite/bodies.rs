@@ -50,10 +50,7 @@ impl Bodies for SqliteStore {
 }
 
 /// The bytes of one body.
-pub(super) async fn read(
-    connection: &mut SqliteConnection,
-    digest: Sha256,
-) -> Result<Option<Vec<u8>>, StoreFault> {
+pub(super) async fn read(connection: &mut SqliteConnection, digest: Sha256) -> Result<Option<Vec<u8>>, StoreFault> {
     let row = sqlx::query("SELECT size, packing, content FROM bodies WHERE digest = $1")
         .bind(digest.0.to_vec())
         .fetch_optional(connection)
@@ -101,11 +98,9 @@ pub(super) async fn keep(tx: &mut Tx, evidence: &Evidence, at: UnixTime, until: 
     Ok(())
 }
 
-async fn kept_until(
-    connection: &mut SqliteConnection,
-    part: &[KeptBody],
-) -> Result<Vec<(Sha256, i64)>, StoreFault> {
-    let mut query = sqlx::query("SELECT digest, kept_until FROM bodies WHERE digest IN ($1, $2, $3, $4, $5, $6, $7, $8)");
+async fn kept_until(connection: &mut SqliteConnection, part: &[KeptBody]) -> Result<Vec<(Sha256, i64)>, StoreFault> {
+    let mut query =
+        sqlx::query("SELECT digest, kept_until FROM bodies WHERE digest IN ($1, $2, $3, $4, $5, $6, $7, $8)");
     for place in 0..ASKED_AT_ONCE {
         query = query.bind(part.get(place).map(|body| body.digest.0.to_vec()));
     }

@@ -94,6 +94,12 @@ documents! {
         /// The classes of roots that are admitted.
         trust_classes: TrustClasses,
         require: Option<Conditions>,
+        /// Events that must be there.
+        #[schemars(length(min = 1))]
+        required_events: Option<Vec<EventEntry>>,
+        /// Events that must not be there.
+        #[schemars(length(min = 1))]
+        forbidden_events: Option<Vec<EventEntry>>,
         /// Of several, one must hold beside `require`.
         #[schemars(length(min = 1))]
         alternative: Option<Vec<AlternativeEntry>>,
@@ -109,7 +115,26 @@ documents! {
         /// First moment at which it does not count any more.
         #[schemars(extend("format" = "date-time"))]
         valid_until: Option<String>,
-        require: Conditions,
+        require: Option<Conditions>,
+        /// Events that must be there.
+        #[schemars(length(min = 1))]
+        required_events: Option<Vec<EventEntry>>,
+        /// Events that must not be there.
+        #[schemars(length(min = 1))]
+        forbidden_events: Option<Vec<EventEntry>>,
+    }
+    /// An event by what a digest proves of it: one of digest, action, separator.
+    EventEntry {
+        #[schemars(range(min = 0, max = 23))]
+        pcr: u8,
+        /// Its digest, several of which one name stands for, or "@name".
+        digest: Option<Texts>,
+        /// Its text, where the text is what was measured, such as "Exit Boot Services Invocation".
+        action: Option<String>,
+        /// The separator of a normal boot: four zero bytes.
+        separator: Option<bool>,
+        /// For explanations.
+        note: Option<String>,
     }
     /// One entry of the deny list.
     DenyEntry {
@@ -227,7 +252,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::policy::{issue, read, rule};
+    use crate::policy::{events, issue, read, rule};
 
     fn keys(schema: &Value) -> BTreeSet<&str> {
         schema["properties"].as_object().unwrap().keys().map(String::as_str).collect()
@@ -242,6 +267,7 @@ mod tests {
             (&defs["RuleEntry"], rule::RULE_KEYS),
             (&defs["AlternativeEntry"], rule::ALTERNATIVE_KEYS),
             (&defs["DenyEntry"], rule::DENY_KEYS),
+            (&defs["EventEntry"], events::KEYS),
             (&defs["IssueEntry"], issue::KEYS),
             (&schema(Subject::ReferenceValues), crate::reference::KEYS),
             (&schema(Subject::Case), crate::case::KEYS),
