@@ -5,9 +5,11 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
-use holdfast_appraisal::case::Case;
+use holdfast_appraisal::case::{Case, Evidence};
 use holdfast_appraisal::policy::{Bundle, BundleFile, referenced_files};
 use holdfast_appraisal::{DOCUMENT_BYTES_MAX, Document, Finding};
+
+use crate::inspect::{self, Examined, Verdict};
 
 /// Deepest folder below the one that was named; links may form a circle.
 const DEPTH_MAX: usize = 16;
@@ -67,7 +69,33 @@ pub fn case(path: &Path, document: Document<'_>) -> anyhow::Result<Result<(Case,
     let base = named.base.map(|name| text(&beside(path, &name)).map(|text| (name, text))).transpose()?;
     let base = base.as_ref().map(|(name, text)| Document { name, text });
     let log = named.event_log.map(|name| bytes(&beside(path, &name))).transpose()?;
-    Ok(Case::parse(document, base, log.as_deref()).map(|case| (case, beside(path, &named.policy))))
+    let evidence = match (named.evidence, &log) {
+        (Some(_), _) => verified(path, document)?,
+        (None, Some(log)) => Evidence::Log(log),
+        (None, None) => Evidence::None,
+    };
+    Ok(Case::parse(document, base, evidence).map(|case| (case, beside(path, &named.policy))))
+}
+
+/// Verifies the evidence that a document names, as of the document's own moment.
+fn verified<'a>(path: &Path, document: Document<'_>) -> anyhow::Result<Evidence<'a>> {
+    let at = || path.display().to_string();
+    let table: toml::Table = document.text.parse().with_context(at)?;
+    let evidence = table.get("evidence").and_then(toml::Value::as_table);
+    let evidence = evidence.ok_or_else(|| anyhow!("[evidence] is no table")).with_context(at)?;
+    let moment = table.get("at").map(ToString::to_string).unwrap_or_default();
+    let folder = path.parent().unwrap_or_else(|| Path::new(""));
+    let examined = inspect::examine(evidence, folder, &moment).with_context(at)?;
+    let tolerated = evidence.get("allow_incomplete").and_then(toml::Value::as_bool) == Some(true);
+    match examined {
+        Examined { refusal: Some(refusal), .. } => Ok(Evidence::Refused { code: refusal.code, detail: refusal.detail }),
+        Examined { verdict, missing, .. } if verdict != Verdict::Verified && !tolerated => {
+            let missing = missing.unwrap_or_default();
+            bail!("{}: the evidence is not complete ({missing}); allow_incomplete = true takes it all the same", at())
+        }
+        Examined { facts: Some(facts), quoted, .. } => Ok(Evidence::Verified { facts, quoted }),
+        Examined { facts: None, .. } => bail!("{}: the evidence proves no facts", at()),
+    }
 }
 
 /// The path of a file that the document at `path` names.

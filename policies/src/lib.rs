@@ -9,6 +9,7 @@ pub mod cli;
 pub mod exit;
 pub mod files;
 mod inspect;
+mod junit;
 mod lint;
 mod measure;
 pub mod moment;
