@@ -7,6 +7,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::exit::Exit;
 use crate::inspect::Inspect;
+use crate::learn::Learn;
 use crate::lint::Lint;
 use crate::measure::Measure;
 use crate::output::Format;
@@ -33,6 +34,8 @@ pub enum Command {
     Lint(Lint),
     /// Run cases: facts of a machine, and the decision that a policy must make of them.
     Test(Test),
+    /// Write a policy, its reference values and its cases from golden machines' evidence, or from image files.
+    Learn(Box<Learn>),
     /// Verify raw evidence files, offline.
     Inspect(Inspect),
     /// Compute what firmware, image and command line will measure to, before they run.
@@ -80,6 +83,7 @@ pub fn run(cli: &Cli, out: &mut dyn Write) -> anyhow::Result<Exit> {
     match &cli.command {
         Command::Lint(lint) => lint.run(cli.output, out),
         Command::Test(test) => test.run(cli.output, out),
+        Command::Learn(learn) => learn.run(cli.output, out),
         Command::Inspect(inspect) => inspect.run(cli.output, out),
         Command::Measure(measure) => measure.run(cli.output, out),
         Command::Schema(schema) => schema.run(out),

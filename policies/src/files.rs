@@ -22,16 +22,45 @@ pub fn text(path: &Path) -> anyhow::Result<String> {
     String::from_utf8(bytes(path)?).map_err(|_| anyhow!("{} is not UTF-8", path.display()))
 }
 
-/// Reads a file of bounded size.
+/// Reads a file of the size of a document.
 fn bytes(path: &Path) -> anyhow::Result<Vec<u8>> {
+    limited(path, DOCUMENT_BYTES_MAX as u64)
+}
+
+/// Reads a file of at most `limit` bytes.
+///
+/// # Errors
+/// It cannot be opened, or is larger.
+pub fn limited(path: &Path, limit: u64) -> anyhow::Result<Vec<u8>> {
     let cannot = || format!("cannot read {}", path.display());
     let mut bytes = Vec::new();
-    let limit = DOCUMENT_BYTES_MAX as u64 + 1;
-    File::open(path).with_context(cannot)?.take(limit).read_to_end(&mut bytes).with_context(cannot)?;
-    if bytes.len() > DOCUMENT_BYTES_MAX {
-        bail!("{} is larger than {DOCUMENT_BYTES_MAX} bytes", path.display());
+    File::open(path).with_context(cannot)?.take(limit + 1).read_to_end(&mut bytes).with_context(cannot)?;
+    if bytes.len() as u64 > limit {
+        bail!("{} is larger than {limit} bytes", path.display());
     }
     Ok(bytes)
+}
+
+/// Findings as one error, a line each.
+#[must_use]
+pub fn words(findings: &[Finding]) -> anyhow::Error {
+    anyhow!(findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+}
+
+/// Writes files, none of which may be there: all of them, or the first that cannot be written is the error.
+///
+/// # Errors
+/// A file exists, or cannot be written.
+pub fn create_all(files: &[(PathBuf, String)], overwrite: bool) -> anyhow::Result<()> {
+    if let Some((path, _)) = files.iter().find(|(path, _)| !overwrite && path.exists()) {
+        bail!("{} exists; --force replaces it", path.display());
+    }
+    for (path, text) in files {
+        let cannot = || format!("cannot write {}", path.display());
+        std::fs::create_dir_all(path.parent().unwrap_or_else(|| Path::new("."))).with_context(cannot)?;
+        std::fs::write(path, text).with_context(cannot)?;
+    }
+    Ok(())
 }
 
 /// The word under `kind`, if the text is TOML and has one.

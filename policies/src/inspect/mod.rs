@@ -26,6 +26,7 @@ use std::io::Write;
 use clap::{Args, Subcommand};
 
 pub(crate) use evidence::examine;
+pub(crate) use forms::FILE_BYTES_MAX as EVIDENCE_BYTES_MAX;
 pub(crate) use report::Verdict;
 pub(crate) use told::Examined;
 use told::Told;
