@@ -8,6 +8,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::exit::Exit;
 use crate::explain::Explain;
 use crate::inspect::Inspect;
+use crate::learn::Learn;
 use crate::lint::Lint;
 use crate::measure::Measure;
 use crate::output::Format;
@@ -36,6 +37,8 @@ pub enum Command {
     Test(Test),
     /// Explain a decision: what was asked, what was found, by which event, and what would have to change.
     Explain(Box<Explain>),
+    /// Write a policy, its reference values and its cases from golden machines' evidence, or from image files.
+    Learn(Box<Learn>),
     /// Verify raw evidence files, offline.
     Inspect(Inspect),
     /// Compute what firmware, image and command line will measure to, before they run.
@@ -84,6 +87,7 @@ pub fn run(cli: &Cli, out: &mut dyn Write) -> anyhow::Result<Exit> {
         Command::Lint(lint) => lint.run(cli.output, out),
         Command::Test(test) => test.run(cli.output, out),
         Command::Explain(explain) => explain.run(cli.output, out),
+        Command::Learn(learn) => learn.run(cli.output, out),
         Command::Inspect(inspect) => inspect.run(cli.output, out),
         Command::Measure(measure) => measure.run(cli.output, out),
         Command::Schema(schema) => schema.run(out),

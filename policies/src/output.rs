@@ -41,6 +41,13 @@ pub fn ascii(json: &str) -> String {
     ascii
 }
 
+/// Text of a stranger for a terminal, a comment or a report: one line of printable ASCII, all else as escapes.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    let printed = |c: char| if (' '..='~').contains(&c) { c.to_string() } else { c.escape_default().to_string() };
+    text.chars().map(printed).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -31,9 +31,9 @@ pub(super) struct Check {
 
 /// A code and its words, of whatever error.
 #[derive(Clone, Debug)]
-pub(super) struct Refusal {
-    pub(super) code: &'static str,
-    pub(super) detail: String,
+pub(crate) struct Refusal {
+    pub(crate) code: &'static str,
+    pub(crate) detail: String,
 }
 
 macro_rules! refusal_from {
@@ -127,7 +127,7 @@ impl Checks {
 /// What came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// Everything that evidence must show was asked and passed.
     Verified,
     /// Some check failed.

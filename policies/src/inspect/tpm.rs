@@ -1,6 +1,5 @@
 //! `inspect tpm`: the checks of a quote one by one, on files.
 
-use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -14,10 +13,10 @@ use holdfast_evidence::tpm::{EkIdentity, PcrIndex, PcrSelection, Unverified, che
 
 use super::forms::{self, AnyPublic, Nonce};
 use super::report::{Checks, Report, Verdict, shown_events, shown_pcrs};
+use super::told::Told;
 use super::{certificates, facts};
 use crate::exit::Exit;
 use crate::moment::{self, Moment};
-use crate::output::Format;
 
 /// Every check, in the order in which they are made.
 const CHECKS: [&str; 18] = [
@@ -172,7 +171,7 @@ impl Findings {
 }
 
 impl InspectTpm {
-    pub(super) fn run(&self, format: Format, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    pub(super) fn run(&self, told: &mut Told<'_>) -> anyhow::Result<Exit> {
         let inputs = self.read()?;
         let policy = self.policy.as_deref().map(facts::policy).transpose()?;
         let mut checks = Checks::new(&CHECKS);
@@ -212,7 +211,7 @@ impl InspectTpm {
             report.bank = Some(bank.as_str());
             report.events = shown_events(&log, bank);
         }
-        report.write(format, out)?;
+        told.tell(&report, facts.as_ref(), findings.signed.as_ref())?;
         let tolerated = verdict == Verdict::Incomplete && self.allow_incomplete;
         Ok(if tolerated { Exit::Yes } else { verdict.exit() })
     }

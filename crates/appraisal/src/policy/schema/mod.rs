@@ -193,8 +193,12 @@ documents! {
         ownership: Option<OwnershipEntry>,
         expect: ExpectEntry,
     }
-    /// Evidence whose facts are taken as proven.
+    /// A firmware log whose facts are taken as proven, or evidence to be verified: a kind, and the flags of
+    /// `holdfast-policy inspect KIND` as keys, with `_` for `-`, files beside the case.
+    #[schemars(extend("additionalProperties" = true))]
     EvidenceEntry {
+        #[schemars(extend("enum" = ["tpm", "snp", "tdx", "nitro", "nitrotpm", "azure", "gcp"]))]
+        kind: Option<String>,
         /// A firmware log, as the kernel's binary_bios_measurements, beside the case.
         event_log: Option<String>,
         #[schemars(extend("enum" = ["sha256", "sha384", "sha512"]))]
