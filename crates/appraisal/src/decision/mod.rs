@@ -13,6 +13,7 @@ mod pairing;
 mod rejection;
 mod remedy;
 mod tree;
+mod waived;
 
 use std::fmt;
 
@@ -23,6 +24,7 @@ pub use node::{AppraisedNode, Grant};
 pub use ownership::{Approval, InventoryAnswer, Listing, MachineRecord, Ownership};
 pub use rejection::{Considered, Difference, EventFound, Rejection, ValueDifference};
 use serde::Serialize;
+pub use waived::WaiverUsed;
 
 /// Which policy decided: its name, and the digest of its text and of all files that it names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
