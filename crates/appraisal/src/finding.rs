@@ -80,6 +80,11 @@ pub enum Kind {
     UnpinnedParavisor,
     OwnedInPart,
     AzureLaunch,
+    WaiverExpired,
+    WaiverTooLong,
+    WaiverOfEverything,
+    WaiverUseless,
+    WaiverForbidden,
     BadPattern,
     PatternTooWide,
     EventUnproven,
@@ -132,6 +137,11 @@ impl Kind {
             Self::UnpinnedParavisor => "policy.lint.unpinned_paravisor",
             Self::OwnedInPart => "policy.lint.owned_in_part",
             Self::AzureLaunch => "policy.lint.azure_launch",
+            Self::WaiverExpired => "policy.lint.waiver_expired",
+            Self::WaiverTooLong => "policy.lint.waiver_too_long",
+            Self::WaiverOfEverything => "policy.lint.waiver_of_everything",
+            Self::WaiverUseless => "policy.lint.waiver_useless",
+            Self::WaiverForbidden => "policy.lint.waiver_forbidden",
             Self::EventUnproven => "policy.lint.event_unproven",
             Self::PatternTooWide => "policy.lint.pattern_too_wide",
             Self::BadPattern => "policy.lint.bad_pattern",
@@ -151,6 +161,8 @@ impl Kind {
             | Self::BarePcr
             | Self::LowProvenance
             | Self::OwnedInPart
+            | Self::WaiverTooLong
+            | Self::WaiverExpired
             | Self::AzureLaunch => Severity::Warning,
             Self::Syntax
             | Self::TooLarge
@@ -186,6 +198,9 @@ impl Kind {
             | Self::BadPattern
             | Self::PatternTooWide
             | Self::EventUnproven
+            | Self::WaiverForbidden
+            | Self::WaiverUseless
+            | Self::WaiverOfEverything
             | Self::ReferenceFileMissing => Severity::Error,
         }
     }

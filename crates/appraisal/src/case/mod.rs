@@ -46,7 +46,7 @@ pub(crate) const KEYS: &[&str] = &[
 pub(crate) const FACTS_KEYS: &[&str] = &["api_version", "kind", "description", "facts", "unexplained_pcrs"];
 const LOG_KEYS: &[&str] = &["event_log", "pcr_bank"];
 const OWNERSHIP_KEYS: &[&str] = &["inventory", "launch", "approval"];
-const EXPECT_KEYS: &[&str] = &["decision", "code", "because", "rule", "alternative", "node_id", "selectors"];
+const EXPECT_KEYS: &[&str] = &["decision", "code", "because", "rule", "alternative", "node_id", "selectors", "waivers"];
 const DECISIONS: &[&str] = &["admitted", "awaits-approval", "refused"];
 
 /// The files that a case names, as it spells them: relative to the case.
@@ -85,6 +85,7 @@ struct Expectation {
     alternative: Option<String>,
     node_id: Option<String>,
     selectors: Option<BTreeSet<String>>,
+    waivers: Option<BTreeSet<String>>,
 }
 
 impl Case {
@@ -219,6 +220,10 @@ impl Case {
         if let Some(expected) = &expect.selectors {
             let is = grant.into_iter().flat_map(|g| &g.selectors).map(ToString::to_string).collect();
             same("selectors", expected, &is, &mut found);
+        }
+        if let Some(expected) = &expect.waivers {
+            let is = grant.into_iter().flat_map(|g| &g.waivers).map(|waiver| waiver.name.clone()).collect();
+            same("waivers", expected, &is, &mut found);
         }
         found
     }
@@ -384,9 +389,15 @@ fn expectation(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<Expectation> 
         listed.map(|listed| listed.into_iter().map(|(text, _)| text.to_owned()).collect())
     };
     let (because, selectors) = (texts("because"), texts("selectors"));
+    let waivers = table.get("waivers").map(|node| {
+        // None at all may be what is expected.
+        let none = node.get_ref().as_array().is_some_and(|array| array.is_empty());
+        let listed = if none { Vec::new() } else { reader.strings(node, "waivers") };
+        listed.into_iter().map(|(text, _)| text.to_owned()).collect()
+    });
     if decision == "refused" && code.is_none() {
         let message = "a refusal is expected for a reason".to_owned();
         reader.add(node.span(), Kind::MissingKey, message, Some("write: code = \"policy.no_rule_matched\"".to_owned()));
     }
-    Some(Expectation { decision, code, because, rule, alternative, node_id, selectors })
+    Some(Expectation { decision, code, because, rule, alternative, node_id, selectors, waivers })
 }

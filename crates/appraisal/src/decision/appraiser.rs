@@ -16,6 +16,7 @@ use super::ownership::{Approval, Ownership};
 use super::rejection::Rejection;
 use super::retraced::RetracedDecision;
 use super::tree::{self, Asked};
+use super::waived;
 use super::{Decision, Verdict};
 use crate::facts::{FactId, Facts, HeldFacts};
 use crate::policy::{Alternative, Policy, Rule, Segment};
@@ -209,6 +210,15 @@ impl Appraiser {
                 Ok(grant) => Verdict::Admit(grant),
                 Err(rejection) => Verdict::Refuse(*rejection),
             },
+            Outcome::Waived(rule, way) => match self.grant(policy, rule, way.alternative, facts, now) {
+                Ok(mut grant) => {
+                    grant.waivers = way.used();
+                    // What holds by a waiver holds no longer than the waiver.
+                    grant.evidence_expires = way.ends().map_or(now, |ends| ends.min(grant.evidence_expires));
+                    Verdict::Admit(grant)
+                }
+                Err(rejection) => Verdict::Refuse(*rejection),
+            },
             Outcome::Awaits(rule, alternative) => Verdict::AwaitsApproval(explain::awaited(policy, rule, alternative)),
             Outcome::Denied(deny, decided) => Verdict::Refuse(explain::denial(policy, deny, decided, facts)),
             Outcome::Nothing => Verdict::Refuse(explain::refusal(policy, facts, ownership, now)),
@@ -256,6 +266,7 @@ impl Appraiser {
             alternative: alternative.map(|alternative| alternative.name.clone()),
             ownership: rule.ownership.iter().map(|factor| factor.as_str()).collect(),
             ownership_reason: rule.ownership_reason.clone(),
+            waivers: Vec::new(),
             spiffe_id,
             selectors,
             selectors_left_out,
@@ -266,24 +277,7 @@ impl Appraiser {
 
     /// Fills the template. A value with a character that SPIFFE does not have is refused, never rewritten.
     fn node_id(&self, template: &[Segment], facts: &Facts) -> Result<SpiffeId, String> {
-        let mut path = String::from("/holdfast/node");
-        for segment in template {
-            path.push('/');
-            match segment {
-                Segment::Literal(text) => path.push_str(text),
-                Segment::Fact(id) => match facts.get(*id).map(|fact| fact.values.as_slice()) {
-                    Some([value]) => {
-                        let text = value.to_string();
-                        if text.contains('/') {
-                            return Err(format!("{id} is {text:?}, which is not one segment"));
-                        }
-                        path.push_str(&text);
-                    }
-                    Some(_) => return Err(format!("{id} does not have one value")),
-                    None => return Err(format!("{id} is not proven")),
-                },
-            }
-        }
+        let path = waived::node_path(template, facts)?;
         self.trust_domain.with_path(&path).map_err(|error| error.to_string())
     }
 }

@@ -5,8 +5,9 @@ use holdfast_evidence::{EvidenceKind, TrustClass};
 use holdfast_identity::UnixTime;
 
 use super::ownership::{Approval, Listing, Ownership};
+use super::waived::{self, WaivedWay};
 use crate::facts::{Fact, FactId, Facts, Ownable, owner_marks};
-use crate::policy::{Alternative, Condition, Deny, Factor, Policy, Rule, Test};
+use crate::policy::{Alternative, Condition, Deny, Factor, Policy, Rule, Test, Waiver};
 use crate::value::Value;
 
 /// Whether one condition holds.
@@ -30,6 +31,8 @@ pub(super) enum Ours {
 /// What the rules say of the facts.
 pub(super) enum Outcome<'p> {
     Satisfied(&'p Rule, Option<&'p Alternative>),
+    /// With waivers or change windows.
+    Waived(&'p Rule, WaivedWay<'p>),
     Awaits(&'p Rule, Option<&'p Alternative>),
     Denied(&'p Deny, Holds),
     Nothing,
@@ -54,7 +57,46 @@ pub(super) fn evaluate<'p>(policy: &'p Policy, facts: &Facts, ownership: &Owners
             Ours::Awaited | Ours::No => awaits = Some((rule, alternative)),
         }
     }
+    match awaits {
+        // Only where no rule holds as it stands is anything waived.
+        None => with_waivers(policy, facts, ownership, now),
+        Some((rule, alternative)) => match with_waivers(policy, facts, ownership, now) {
+            waived @ Outcome::Waived(..) => waived,
+            _ => Outcome::Awaits(rule, alternative),
+        },
+    }
+}
+
+/// What the rules say together with the waivers and change windows that count for the machine now.
+fn with_waivers<'p>(policy: &'p Policy, facts: &Facts, ownership: &Ownership, now: UnixTime) -> Outcome<'p> {
+    let mut awaits = None;
+    if policy.waivers.is_empty() {
+        return Outcome::Nothing;
+    }
+    for rule in &policy.rules {
+        let ours = ours(rule, facts, ownership);
+        if ours == Ours::No || (ours == Ours::Awaited && awaits.is_some()) || !class_admitted(rule, facts) {
+            continue;
+        }
+        let waivers = waived::in_force(policy, rule, facts, now);
+        if waivers.is_empty() {
+            continue;
+        }
+        let Some(way) = waived::satisfied(rule, facts, now, &waivers) else { continue };
+        match ours {
+            Ours::Yes => return Outcome::Waived(rule, way),
+            Ours::Awaited | Ours::No => awaits = Some((rule, way.alternative)),
+        }
+    }
     awaits.map_or(Outcome::Nothing, |(rule, alternative)| Outcome::Awaits(rule, alternative))
+}
+
+/// The conditions of one way to satisfy the rule.
+pub(super) fn conditions_of<'r>(
+    rule: &'r Rule,
+    alternative: Option<&'r Alternative>,
+) -> impl Iterator<Item = &'r Condition> {
+    rule.require.iter().chain(alternative.into_iter().flat_map(|alternative| &alternative.require))
 }
 
 /// `Some` if the rule's conditions hold: with the alternative that does, where there are any.
@@ -64,12 +106,12 @@ fn satisfied<'p>(rule: &'p Rule, facts: &Facts, now: UnixTime) -> Option<Option<
         return None;
     }
     if rule.alternatives.is_empty() {
-        return unexplained(rule, None, facts).next().is_none().then_some(None);
+        return unexplained(rule, None, facts, &[]).next().is_none().then_some(None);
     }
     let found = rule.alternatives.iter().find(|alternative| {
         counts(alternative, now)
             && all(&alternative.require)
-            && unexplained(rule, Some(alternative), facts).next().is_none()
+            && unexplained(rule, Some(alternative), facts, &[]).next().is_none()
     });
     found.map(Some)
 }
@@ -79,15 +121,21 @@ pub(super) fn counts(alternative: &Alternative, now: UnixTime) -> bool {
     alternative.valid_from.is_none_or(|from| from <= now) && alternative.valid_until.is_none_or(|until| now < until)
 }
 
-/// Quoted PCRs that were extended, that no event explains, and whose value the policy does not give.
+/// Quoted PCRs that were extended, that no event explains, and whose value the policy does not give. A value that is
+/// waived is not given, but by what the waiver wants in its place.
 pub(super) fn unexplained<'f>(
     rule: &'f Rule,
     alternative: Option<&'f Alternative>,
     facts: &'f Facts,
+    waivers: &'f [&Waiver],
 ) -> impl Iterator<Item = u8> + 'f {
     facts.unexplained_pcrs().iter().copied().filter(move |pcr| {
-        let in_alternative = alternative.is_some_and(|alternative| Rule::gives_pcr(&alternative.require, *pcr));
-        !in_alternative && !Rule::gives_pcr(&rule.require, *pcr)
+        let gives = |condition: &&Condition| condition.fact == FactId::Pcr(*pcr) && condition.test.gives_the_value();
+        let mut given = conditions_of(rule, alternative).filter(gives);
+        !given.any(|condition| match waived::waiver_of(condition, facts, waivers) {
+            Some(waiver) => waiver.instead.iter().any(|instead| gives(&instead)),
+            None => true,
+        })
     })
 }
 

@@ -7,6 +7,7 @@ use super::engine::{self, Holds, Ours};
 use super::ownership::{Approval, Ownership};
 use super::pairing;
 use super::rejection::{Considered, Difference, Rejection};
+use super::waived;
 use crate::facts::{FactId, Facts, Ownable};
 use crate::policy::{Alternative, Condition, Deny, Factor, Policy, Rule, Test, moment};
 use crate::value::Value;
@@ -31,9 +32,11 @@ pub(super) fn refusal(policy: &Policy, facts: &Facts, ownership: &Ownership, now
     let mut ways: Vec<Way<'_>> = Vec::new();
     for rule in &policy.rules {
         if rule.alternatives.is_empty() {
-            ways.push(way(rule, None, facts, ownership, now));
+            ways.push(way(policy, rule, None, facts, ownership, now));
         }
-        ways.extend(rule.alternatives.iter().map(|alternative| way(rule, Some(alternative), facts, ownership, now)));
+        ways.extend(
+            rule.alternatives.iter().map(|alternative| way(policy, rule, Some(alternative), facts, ownership, now)),
+        );
     }
     let nearest = ways.iter().enumerate().min_by_key(|(_, way)| way.weight).map_or(0, |(at, _)| at);
     let others = ways.iter().enumerate().filter(|(at, _)| *at != nearest).take(OTHERS_SHOWN);
@@ -127,6 +130,7 @@ pub(super) fn bare(reason: Reason, line: usize, expected: impl Into<String>, fou
 }
 
 fn way<'p>(
+    policy: &'p Policy,
     rule: &'p Rule,
     alternative: Option<&'p Alternative>,
     facts: &Facts,
@@ -150,9 +154,11 @@ fn way<'p>(
     let foreign = differences.len();
     let late = alternative.filter(|alternative| !engine::counts(alternative, now));
     differences.extend(late.map(|alternative| out_of_date(alternative, now)));
-    let conditions = rule.require.iter().chain(alternative.into_iter().flat_map(|alternative| &alternative.require));
+    let waivers = waived::in_force(policy, rule, facts, now);
+    let conditions = engine::conditions_of(rule, alternative);
+    let conditions = conditions.filter(|condition| waived::waiver_of(condition, facts, &waivers).is_none());
     differences.extend(conditions.filter_map(|condition| difference(condition, facts)));
-    differences.extend(engine::unexplained(rule, alternative, facts).map(|pcr| unexplained(pcr, facts)));
+    differences.extend(engine::unexplained(rule, alternative, facts, &waivers).map(|pcr| unexplained(pcr, facts)));
     let late = usize::from(late.is_some());
     let weight = (foreign, differences.len() - foreign - late, late);
     Way { rule, alternative, differences, weight }

@@ -28,6 +28,9 @@ pub struct Explanation {
     /// The deny lists' entries that were consulted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub denies: Vec<DenyEntry>,
+    /// The waivers and change windows that count for the machine now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waivers: Vec<WaiverEntry>,
     /// The rules, in the order of the policy; of an admission the one that was satisfied.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<RuleEntry>,
@@ -53,6 +56,8 @@ pub enum Answer {
     Holds,
     /// It is not.
     Differs,
+    /// It is not, and a waiver or change window says that it need not be.
+    Waived,
     /// Nothing in the evidence proves it.
     NotProven,
 }
@@ -95,6 +100,9 @@ pub struct ConditionEntry {
     /// Names of the sets and files that the good values come from; see [`Explanation::origins`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub origins: Vec<String>,
+    /// The waiver or change window that says it may differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waived_by: Option<String>,
     /// Indices of the events that prove what was found, where it holds.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<u32>,
@@ -161,6 +169,26 @@ pub struct DenyEntry {
     /// Its conditions, where it refuses.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<ConditionEntry>,
+}
+
+/// A waiver or change window that counts for the machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaiverEntry {
+    /// `waiver` or `change-window`.
+    pub kind: Word,
+    /// Its name.
+    pub name: String,
+    /// Who answers for it.
+    pub owner: String,
+    /// Why it is there.
+    pub reason: String,
+    /// First moment at which it counts, seconds since the epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid_from: Option<i64>,
+    /// First moment at which it does not count any more.
+    pub valid_until: i64,
+    /// The facts that may differ.
+    pub facts: Vec<String>,
 }
 
 /// One rule.
@@ -242,6 +270,7 @@ impl Answer {
         match self {
             Self::Holds => "[yes]",
             Self::Differs => "[NO]",
+            Self::Waived => "[waived]",
             Self::NotProven => "[?]",
         }
     }
@@ -251,7 +280,13 @@ impl Answer {
         match (self, other) {
             (Self::Differs, _) | (_, Self::Differs) => Self::Differs,
             (Self::NotProven, _) | (_, Self::NotProven) => Self::NotProven,
+            (Self::Waived, _) | (_, Self::Waived) => Self::Waived,
             (Self::Holds, Self::Holds) => Self::Holds,
         }
+    }
+
+    /// Whether nothing is in the way.
+    pub(super) const fn is_good(self) -> bool {
+        matches!(self, Self::Holds | Self::Waived)
     }
 }

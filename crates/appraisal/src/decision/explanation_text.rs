@@ -7,7 +7,7 @@ use holdfast_identity::UnixTime;
 
 use super::explanation::{
     AlternativeEntry, Answer, Check, ConditionEntry, DenyEntry, EventEntry, Explanation, Origin, Proven, RuleEntry,
-    ValueEntry,
+    ValueEntry, WaiverEntry,
 };
 use crate::finding::escaped;
 use crate::policy::moment;
@@ -29,6 +29,9 @@ impl fmt::Display for Explanation {
         }
         for deny in &self.denies {
             deny.line(f)?;
+        }
+        for waiver in &self.waivers {
+            write!(f, "\n  {waiver}")?;
         }
         for rule in &self.rules {
             let nearest = self.nearest.as_ref().filter(|nearest| nearest.rule == rule.name);
@@ -90,7 +93,7 @@ impl DenyEntry {
     fn line(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (name, reason) = (escaped(&self.name), escaped(&self.reason));
         match self.answer {
-            Answer::Differs => write!(f, "\n  {:5} deny list {name}: does not apply", "[no]")?,
+            Answer::Differs | Answer::Waived => write!(f, "\n  {:5} deny list {name}: does not apply", "[no]")?,
             Answer::Holds => write!(f, "\n  {:5} deny list {name}: refuses the machine: {reason}", "[YES]")?,
             Answer::NotProven => write!(f, "\n  {:5} deny list {name}: cannot be ruled out: {reason}", "[?]")?,
         }
@@ -141,6 +144,9 @@ impl ConditionEntry {
             let names: Vec<String> = self.origins.iter().map(|name| format!("@{}", escaped(name))).collect();
             write!(f, "  (good values: {})", names.join(", "))?;
         }
+        if let Some(waiver) = &self.waived_by {
+            write!(f, "  (waived by {})", escaped(waiver))?;
+        }
         if !self.events.is_empty() {
             let events: Vec<String> = self.events.iter().map(u32::to_string).collect();
             write!(f, "  (proven by event {})", events.join(", "))?;
@@ -182,6 +188,15 @@ impl fmt::Display for EventEntry {
             Some(hint) => write!(f, " {:?}", escaped(hint)),
             None => Ok(()),
         }
+    }
+}
+
+impl fmt::Display for WaiverEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, name, owner) = (escaped(&self.kind), escaped(&self.name), escaped(&self.owner));
+        let until = moment::format(UnixTime(self.valid_until));
+        let facts = escaped(&self.facts.join(", "));
+        write!(f, "{kind} {name} of {owner} until {until}: {facts} may differ: {}", escaped(&self.reason))
     }
 }
 

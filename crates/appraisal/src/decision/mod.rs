@@ -14,6 +14,7 @@ mod rejection;
 mod remedy;
 mod retraced;
 mod tree;
+mod waived;
 
 use std::fmt;
 
@@ -25,6 +26,7 @@ pub use ownership::{Approval, InventoryAnswer, Listing, MachineRecord, Ownership
 pub use rejection::{Considered, Difference, EventFound, Rejection, ValueDifference};
 pub use retraced::RetracedDecision;
 use serde::Serialize;
+pub use waived::WaiverUsed;
 
 /// Which policy decided: its name, and the digest of its text and of all files that it names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -4,6 +4,7 @@
 mod bundle;
 mod condition;
 mod events;
+mod exceptions;
 mod implication;
 mod issue;
 pub(crate) mod moment;
@@ -15,6 +16,7 @@ mod rule;
 pub mod schema;
 mod set;
 mod survey;
+mod waiver;
 
 pub use bundle::{Bundle, BundleFile, referenced_files};
 pub(crate) use condition::{Condition, Test};
@@ -25,6 +27,7 @@ pub(crate) use issue::Segment;
 pub(crate) use rule::{Alternative, Deny, Factor, Rule};
 pub(crate) use set::Set;
 use std::collections::BTreeSet;
+pub(crate) use waiver::Waiver;
 
 use crate::decision::PolicyVersion;
 use crate::document::Document;
@@ -42,6 +45,7 @@ pub struct Policy {
     pub(crate) bank: Bank,
     pub(crate) denies: Vec<Deny>,
     pub(crate) rules: Vec<Rule>,
+    pub(crate) waivers: Vec<Waiver>,
     required: PcrSet,
     file: String,
     warnings: Vec<Finding>,
@@ -85,7 +89,9 @@ impl Policy {
     pub fn facts(&self) -> BTreeSet<FactId> {
         let denied = self.denies.iter().flat_map(|deny| &deny.when);
         let required = self.rules.iter().flat_map(Rule::conditions);
-        let mut facts: BTreeSet<FactId> = denied.chain(required).map(|condition| condition.fact).collect();
+        let waived = self.waivers.iter().flat_map(|waiver| waiver.when.iter().chain(&waiver.instead));
+        let mut facts: BTreeSet<FactId> =
+            denied.chain(required).chain(waived).map(|condition| condition.fact).collect();
         facts.extend(self.rules.iter().flat_map(|rule| rule.issue.selectors.iter().copied()));
         facts
     }
@@ -107,9 +113,12 @@ impl Policy {
         &self.warnings
     }
 
-    /// What is wrong with the policy at `now`: alternatives past their date, rules of which none is left.
+    /// What is wrong with the policy at `now`: alternatives, waivers and windows past their date, rules of which no
+    /// alternative is left.
     #[must_use]
     pub fn findings_at(&self, now: UnixTime) -> Vec<Finding> {
-        survey::dates(&self.file, &self.rules, now)
+        let mut findings = survey::dates(&self.file, &self.rules, now);
+        findings.extend(exceptions::dates(&self.file, &self.waivers, now));
+        findings
     }
 }

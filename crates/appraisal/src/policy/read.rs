@@ -6,7 +6,8 @@ use toml::de::DeTable;
 use super::issue::Partial;
 use super::names::Names;
 use super::rule::{Rule, RuleReader, tables, unique};
-use super::{Deny, Policy, bundle, survey};
+use super::waiver::{Waiver, WaiverKind};
+use super::{Deny, Policy, bundle, exceptions, survey};
 use crate::decision::PolicyVersion;
 use crate::document::{Document, Reader};
 use crate::facts::FactId;
@@ -15,8 +16,20 @@ use crate::finding::{Finding, Kind, Severity};
 /// The bank where the policy names none.
 const DEFAULT_BANK: Bank = Bank::Sha256;
 
-pub(crate) const KEYS: &[&str] =
-    &["api_version", "kind", "name", "description", "pcr_bank", "reference_values", "sets", "deny", "rule", "issue"];
+pub(crate) const KEYS: &[&str] = &[
+    "api_version",
+    "kind",
+    "name",
+    "description",
+    "pcr_bank",
+    "reference_values",
+    "sets",
+    "deny",
+    "rule",
+    "waiver",
+    "change_window",
+    "issue",
+];
 
 pub(super) fn policy(document: Document<'_>, references: &[Document<'_>]) -> Result<Policy, Vec<Finding>> {
     let mut reader = Reader::new(document);
@@ -32,6 +45,7 @@ pub(super) fn policy(document: Document<'_>, references: &[Document<'_>]) -> Res
         reader.findings.extend(survey::paravisors(document.name, &policy.rules));
         reader.findings.extend(survey::composites(document.name, &policy.rules));
         reader.findings.extend(survey::azure_launches(document.name, &policy.rules));
+        reader.findings.extend(exceptions::useless(document.name, policy));
     }
     let mut findings = reader.findings;
     findings.extend(foreign);
@@ -87,6 +101,16 @@ fn read(
             rules.push(rule);
         }
     }
+    let mut waivers: Vec<Waiver> = Vec::new();
+    for (key, kind) in [("waiver", WaiverKind::Waiver), ("change_window", WaiverKind::ChangeWindow)] {
+        for node in tables(reader, table.get_key_value(key)) {
+            if let Some(waiver) = rule_reader.waiver(reader, node, kind) {
+                let others = waivers.iter().map(|other| other.name.as_str());
+                unique(reader, node, &waiver.name, others, "waivers or change windows");
+                waivers.push(waiver);
+            }
+        }
+    }
     if !reader.has_errors() && foreign.is_empty() {
         names.unused(reader);
     }
@@ -96,6 +120,7 @@ fn read(
         bank,
         denies,
         rules,
+        waivers,
         required: PcrSet::FIRMWARE,
         file: String::new(),
         warnings: Vec::new(),

@@ -11,7 +11,6 @@ use super::issue::{Issue, Partial};
 use super::moment;
 use super::names::Names;
 use crate::document::{Key, Node, Reader};
-use crate::facts::FactId;
 use crate::finding::{Kind, nearest};
 
 /// Most rules of a policy, and most alternatives of a rule.
@@ -99,11 +98,6 @@ impl Rule {
     /// Conditions of the rule and of all its alternatives.
     pub(crate) fn conditions(&self) -> impl Iterator<Item = &Condition> {
         self.require.iter().chain(self.alternatives.iter().flat_map(|alternative| &alternative.require))
-    }
-
-    /// PCRs whose bare value `conditions` give.
-    pub(crate) fn gives_pcr(conditions: &[Condition], pcr: u8) -> bool {
-        conditions.iter().any(|condition| condition.fact == FactId::Pcr(pcr) && condition.test.gives_the_value())
     }
 }
 

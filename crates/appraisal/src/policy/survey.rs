@@ -212,7 +212,14 @@ pub(super) fn dates(file: &str, rules: &[Rule], now: UnixTime) -> Vec<Finding> {
     findings
 }
 
-fn finding(file: &str, line: usize, column: usize, kind: Kind, message: String, suggestion: Option<String>) -> Finding {
+pub(super) fn finding(
+    file: &str,
+    line: usize,
+    column: usize,
+    kind: Kind,
+    message: String,
+    suggestion: Option<String>,
+) -> Finding {
     let (severity, code) = (kind.severity(), kind.code());
     Finding { file: file.to_owned(), line, column, severity, code, message, suggestion }
 }

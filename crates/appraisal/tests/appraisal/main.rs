@@ -18,3 +18,4 @@ mod never_panics;
 mod nitro;
 mod sets;
 mod texts_and_events;
+mod waivers;

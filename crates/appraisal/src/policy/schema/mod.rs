@@ -78,6 +78,12 @@ documents! {
         /// The admitting rules; the first that is satisfied counts.
         #[schemars(length(min = 1))]
         rule: Vec<RuleEntry>,
+        /// Exceptions that somebody answers for.
+        #[schemars(length(min = 1))]
+        waiver: Option<Vec<WaiverRow>>,
+        /// Announced changes, during which facts may differ.
+        #[schemars(length(min = 1))]
+        change_window: Option<Vec<ChangeWindowRow>>,
         /// What rules issue that do not say otherwise.
         issue: Option<IssueEntry>,
     }
@@ -142,6 +148,48 @@ documents! {
         /// Why, for whoever is refused.
         reason: String,
         when: Conditions,
+    }
+    /// Facts that may differ from what one rule requires, for a time, on one node or where conditions hold.
+    WaiverRow {
+        name: Name,
+        /// Why, for whoever reads a decision in a year.
+        reason: String,
+        /// Who answers for it.
+        owner: String,
+        #[schemars(extend("format" = "date-time"))]
+        valid_from: Option<String>,
+        #[schemars(extend("format" = "date-time"))]
+        valid_until: String,
+        /// The node's path, /holdfast/node/…, or the value of the fact that names the machine.
+        node: Option<String>,
+        when: Option<Conditions>,
+        /// The rule whose conditions are waived.
+        rule: String,
+        /// The facts that may differ.
+        facts: Texts,
+        /// What must hold of these facts in their place.
+        instead: Option<Conditions>,
+    }
+    /// Facts that may differ during an announced change.
+    ChangeWindowRow {
+        name: Name,
+        /// What is being changed.
+        reason: String,
+        /// Who answers for it.
+        owner: String,
+        #[schemars(extend("format" = "date-time"))]
+        valid_from: String,
+        #[schemars(extend("format" = "date-time"))]
+        valid_until: String,
+        /// The nodes' paths, /holdfast/node/…, or the values of the fact that names each machine.
+        nodes: Option<Texts>,
+        when: Option<Conditions>,
+        /// The rules whose conditions are waived; all of them if it is silent.
+        rules: Option<Texts>,
+        /// The facts that may differ.
+        facts: Texts,
+        /// What must hold of these facts in their place.
+        instead: Option<Conditions>,
     }
     /// What is issued.
     IssueEntry {
@@ -225,6 +273,8 @@ documents! {
         alternative: Option<String>,
         node_id: Option<String>,
         selectors: Option<Texts>,
+        /// Names of the waivers and change windows that it took.
+        waivers: Option<Vec<String>>,
     }
     /// Facts that several cases share.
     #[schemars(title = "Holdfast facts for cases, version 1")]
@@ -256,7 +306,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::policy::{events, issue, read, rule};
+    use crate::policy::{events, issue, read, rule, waiver};
 
     fn keys(schema: &Value) -> BTreeSet<&str> {
         schema["properties"].as_object().unwrap().keys().map(String::as_str).collect()
@@ -272,6 +322,8 @@ mod tests {
             (&defs["AlternativeEntry"], rule::ALTERNATIVE_KEYS),
             (&defs["DenyEntry"], rule::DENY_KEYS),
             (&defs["EventEntry"], events::KEYS),
+            (&defs["WaiverRow"], waiver::WAIVER_KEYS),
+            (&defs["ChangeWindowRow"], waiver::WINDOW_KEYS),
             (&defs["IssueEntry"], issue::KEYS),
             (&schema(Subject::ReferenceValues), crate::reference::KEYS),
             (&schema(Subject::Case), crate::case::KEYS),

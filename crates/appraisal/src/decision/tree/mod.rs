@@ -1,32 +1,36 @@
 //! Makes the explanation of a decision: of an admission the way that was satisfied, of a refusal everything that was
 //! asked. Bounded, whatever the policy and the machine say; decides nothing.
 
+mod checks;
+mod entries;
+
 use std::sync::Arc;
 
 use holdfast_identity::UnixTime;
 
-use super::Verdict;
-use super::code::Reason;
-use super::engine::{self, Holds, Ours};
-use super::explain;
-use super::explanation::{
-    AlternativeEntry, Answer, Check, ConditionEntry, DenyEntry, EventEntry, Explanation, Nearest, Origin, Proven,
-    RuleEntry, ValueEntry,
+use self::entries::{all, changed, cleared, problem, short, value_entry, waiver_entry};
+use crate::decision::Verdict;
+use crate::decision::code::Reason;
+use crate::decision::engine::{self, Holds};
+use crate::decision::explain;
+use crate::decision::explanation::{
+    AlternativeEntry, Answer, Check, ConditionEntry, Explanation, Nearest, Origin, RuleEntry, ValueEntry,
 };
-use super::ownership::{Approval, Ownership};
-use super::pairing;
-use super::rejection::{Difference, Rejection, ValueDifference};
-use super::remedy;
-use crate::facts::{FactId, Facts, Ownable};
-use crate::policy::{Alternative, Condition, Factor, Policy, Rule};
+use crate::decision::ownership::Ownership;
+use crate::decision::pairing;
+use crate::decision::rejection::{Rejection, ValueDifference};
+use crate::decision::remedy;
+use crate::decision::waived;
+use crate::facts::Facts;
+use crate::policy::{Alternative, Condition, Policy, Rule, Waiver};
 use crate::value::Value;
 
 /// Most conditions, checks and values of one explanation; those of the nearest way go first.
 const ENTRIES_MAX: usize = 300;
 /// Most events named for a condition that holds.
 const EVENTS_MAX: usize = 8;
-/// Longest text that is shown whole, in bytes.
-const TEXT_MAX: usize = 400;
+/// Most waivers told.
+const WAIVERS_MAX: usize = 32;
 
 /// Everything that an explanation is made of.
 #[derive(Clone, Copy)]
@@ -39,7 +43,15 @@ pub(super) struct Asked<'a> {
 
 /// Explains what `verdict` says of the facts.
 pub(super) fn explanation(asked: Asked<'_>, verdict: &Verdict) -> Explanation {
-    let mut tree = Tree { asked, room: ENTRIES_MAX, left_out: 0, origins: Vec::new(), changes: None };
+    let mut tree = Tree {
+        asked,
+        room: ENTRIES_MAX,
+        left_out: 0,
+        origins: Vec::new(),
+        waivers: Vec::new(),
+        in_force: Vec::new(),
+        changes: None,
+    };
     let mut made = empty(asked.policy, asked.now);
     match verdict {
         Verdict::Admit(grant) => {
@@ -60,6 +72,7 @@ pub(super) fn explanation(asked: Asked<'_>, verdict: &Verdict) -> Explanation {
         }
     }
     made.origins = tree.origins.iter().map(|origin| Origin::clone(origin)).collect();
+    made.waivers = tree.in_force.iter().map(|waiver| waiver_entry(waiver)).collect();
     made.left_out = tree.left_out;
     made
 }
@@ -89,6 +102,10 @@ struct Tree<'a> {
     room: usize,
     left_out: usize,
     origins: Vec<&'a Arc<Origin>>,
+    /// The waivers that count for the machine, by the rule that is being built.
+    waivers: Vec<&'a Waiver>,
+    /// Every waiver that counted for any of the rules.
+    in_force: Vec<&'a Waiver>,
     /// Sentences about the nearest way, while it is being built.
     changes: Option<Vec<String>>,
 }
@@ -104,6 +121,7 @@ impl<'a> Tree<'a> {
 
     fn refusing(&mut self, made: &mut Explanation, rejection: &Rejection) {
         let Asked { policy, facts, .. } = self.asked;
+        self.waivers.clear();
         for deny in &policy.denies {
             let answer = match engine::denied(deny, facts) {
                 Holds::No => Answer::Differs,
@@ -162,7 +180,7 @@ impl<'a> Tree<'a> {
         }
         self.changes = changes;
         if !rule.alternatives.is_empty() {
-            let one_holds = entry.alternatives.iter().any(|one| one.answer == Answer::Holds);
+            let one_holds = entry.alternatives.iter().any(|one| one.answer.is_good());
             entry.answer = entry.answer.and(if one_holds { Answer::Holds } else { Answer::Differs });
         }
         entry
@@ -170,6 +188,13 @@ impl<'a> Tree<'a> {
 
     /// A rule without its alternatives.
     fn rule(&mut self, rule: &'a Rule) -> RuleEntry {
+        let Asked { policy, facts, now, .. } = self.asked;
+        self.waivers = waived::in_force(policy, rule, facts, now);
+        for waiver in &self.waivers {
+            if self.in_force.len() < WAIVERS_MAX && !self.in_force.iter().any(|other| other.name == waiver.name) {
+                self.in_force.push(waiver);
+            }
+        }
         let mut checks: Vec<Check> = rule.ownership.iter().map(|factor| self.ownership(*factor, rule)).collect();
         checks.extend(self.evidence(rule));
         let conditions: Vec<ConditionEntry> = rule.require.iter().filter_map(|one| self.condition(one)).collect();
@@ -200,90 +225,10 @@ impl<'a> Tree<'a> {
         }
     }
 
-    fn ownership(&mut self, factor: Factor, rule: &Rule) -> Check {
-        let Asked { facts, ownership, .. } = self.asked;
-        let (subject, reason, expected, found) = match factor {
-            Factor::Inventory => {
-                let found = explain::listable(facts, Ownable::Inventory);
-                (
-                    "ownership inventory",
-                    Reason::NotInInventory,
-                    "a key, chip or instance that the inventory lists",
-                    found,
-                )
-            }
-            Factor::Launch => {
-                let found = explain::listable(facts, Ownable::Launch);
-                ("ownership launch", Reason::NotALaunch, "a launch that was registered beforehand", found)
-            }
-            Factor::Approval => {
-                let (reason, found) = match ownership.approval {
-                    Approval::Given => (Reason::ApprovalAwaited, "given"),
-                    Approval::NotGiven => (Reason::ApprovalAwaited, "none yet"),
-                    Approval::Denied => (Reason::ApprovalDenied, "turned down"),
-                };
-                ("ownership approval", reason, "an operator's approval of this machine", found.to_owned())
-            }
-            Factor::AnyGenuineDevice => {
-                let reason = rule.ownership_reason.clone().unwrap_or_default();
-                let found = format!("any genuine device is admitted, ours or not: {reason}");
-                ("ownership any-genuine-device", Reason::NoRuleMatched, "a genuine device", found)
-            }
-        };
-        let holds = engine::factor_holds(factor, facts, ownership) == Ours::Yes;
-        let (answer, code) = if holds { (Answer::Holds, None) } else { (Answer::Differs, Some(reason.code().into())) };
-        self.noted(Check { subject: subject.into(), answer, code, expected: expected.to_owned(), found: short(found) })
-    }
-
-    fn evidence(&mut self, rule: &Rule) -> Vec<Check> {
-        let facts = self.asked.facts;
-        let mut checks = Vec::new();
-        let came: Vec<&str> = facts.kinds().map(|kind| kind.as_str()).collect();
-        let came = if came.is_empty() { "none".to_owned() } else { came.join(", ") };
-        let lacking: Vec<&str> = engine::lacking(rule, facts).map(|kind| kind.as_str()).collect();
-        let needed: Vec<&str> = rule.evidence.iter().map(|kind| kind.as_str()).collect();
-        let (answer, code) = match lacking.is_empty() {
-            true => (Answer::Holds, None),
-            false => (Answer::NotProven, Some(Reason::EvidenceMissing.code().into())),
-        };
-        let expected = format!("evidence of kind {}", needed.join(", "));
-        checks.push(self.noted(Check { subject: "evidence".into(), answer, code, expected, found: came }));
-        let admitted: Vec<&str> = rule.trust_classes.iter().map(|class| class.as_str()).collect();
-        let foreign: Vec<_> = engine::foreign(rule, facts).collect();
-        for kind in facts.kinds() {
-            let id = FactId::class_of(kind);
-            let found = facts.get(id).map_or_else(|| "none".to_owned(), |fact| explain::shown(fact.values.iter()));
-            let (answer, code) = match foreign.contains(&kind) {
-                false => (Answer::Holds, None),
-                true => (Answer::Differs, Some(Reason::TrustClass.code().into())),
-            };
-            let expected = format!("only {}", admitted.join(", "));
-            checks.push(self.noted(Check {
-                subject: id.to_string().into(),
-                answer,
-                code,
-                expected,
-                found: short(found),
-            }));
-        }
-        checks
-    }
-
-    fn unexplained(&mut self, rule: &Rule, alternative: Option<&Alternative>) -> Vec<Check> {
-        let facts = self.asked.facts;
-        let pcrs: Vec<u8> = engine::unexplained(rule, alternative, facts).collect();
-        let checks = pcrs.into_iter().map(|pcr| {
-            let difference = explain::unexplained(pcr, facts);
-            let subject = difference.fact.clone().unwrap_or_default().into();
-            self.noted(Check { subject, answer: Answer::NotProven, ..problem(&difference) })
-        });
-        checks.collect()
-    }
-
     /// The check, with its sentence where the nearest way is being built.
     fn noted(&mut self, check: Check) -> Check {
         self.room = self.room.saturating_sub(1);
-        if let Some(changes) = self.changes.as_mut().filter(|_| check.answer != Answer::Holds) {
+        if let Some(changes) = self.changes.as_mut().filter(|_| !check.answer.is_good()) {
             changes.push(changed(&check));
         }
         check
@@ -296,8 +241,10 @@ impl<'a> Tree<'a> {
         self.room -= 1;
         let facts = self.asked.facts;
         let fact = facts.get(condition.fact);
+        let waiver = waived::waiver_of(condition, facts, &self.waivers);
         let answer = match engine::holds(condition, facts) {
             Holds::Yes => Answer::Holds,
+            Holds::No if waiver.is_some() => Answer::Waived,
             Holds::No => Answer::Differs,
             Holds::Unknown => Answer::NotProven,
         };
@@ -309,6 +256,7 @@ impl<'a> Tree<'a> {
             expected: short(explain::wanted(&condition.test)),
             found: fact.map_or_else(|| "not proven".to_owned(), |fact| short(explain::shown(fact.values.iter()))),
             provenance: fact.map(|fact| fact.provenance.as_str().into()),
+            waived_by: waiver.map(|waiver| waiver.name.clone()),
             origins: condition.origins.iter().map(|origin| origin.name.clone()).collect(),
             events: Vec::new(),
             values: Vec::new(),
@@ -330,7 +278,7 @@ impl<'a> Tree<'a> {
                 self.origins.push(origin);
             }
         }
-        if let Some(changes) = self.changes.as_mut().filter(|_| answer != Answer::Holds) {
+        if let Some(changes) = self.changes.as_mut().filter(|_| !answer.is_good()) {
             changes.push(short(remedy::condition(condition, &entry)));
         }
         Some(entry)
@@ -348,69 +296,4 @@ impl<'a> Tree<'a> {
         self.left_out += usize::from(!room);
         room
     }
-}
-
-fn value_entry(value: ValueDifference, found: &[Value]) -> ValueEntry {
-    let event = value.event.map(|event| {
-        // A fact that is the event's own digest is proven by nothing but the digest.
-        let of = |value: &Value| match value {
-            Value::Digest(digest) => digest.to_string() == event.digest,
-            Value::Labelled(labelled) => labelled.digest.to_string() == event.digest,
-            Value::Bool(_) | Value::Integer(_) | Value::Bits(_) | Value::Version(_) | Value::Text(_) => false,
-        };
-        let proven = if found.iter().any(of) { Proven::Digest } else { Proven::Contents };
-        EventEntry {
-            index: event.index,
-            pcr: event.pcr,
-            kind: short(event.kind),
-            digest: event.digest,
-            proven,
-            hint: event.hint.map(short),
-        }
-    });
-    ValueEntry {
-        expected: value.expected.map(short),
-        note: value.expected_note.map(short),
-        found: value.found.map(short),
-        event,
-    }
-}
-
-fn cleared(deny: &crate::policy::Deny) -> DenyEntry {
-    let (name, reason) = (deny.name.clone(), deny.reason.clone());
-    DenyEntry { name, reason, answer: Answer::Differs, conditions: Vec::new() }
-}
-
-fn problem(difference: &Difference) -> Check {
-    Check {
-        subject: difference.fact.clone().map_or("evidence".into(), Into::into),
-        answer: Answer::Differs,
-        code: Some(difference.code.into()),
-        expected: short(difference.expected.clone()),
-        found: short(difference.found.clone()),
-    }
-}
-
-fn changed(check: &Check) -> String {
-    let code = check.code.as_deref().unwrap_or_default();
-    short(remedy::check(code, &check.subject, &check.expected, &check.found))
-}
-
-fn all(checks: &[Check], conditions: &[ConditionEntry]) -> Answer {
-    let answers = checks.iter().map(|check| check.answer).chain(conditions.iter().map(|one| one.answer));
-    answers.fold(Answer::Holds, Answer::and)
-}
-
-/// The text, cut where it is too long: a command line may have 16 kB.
-fn short(mut text: String) -> String {
-    if text.len() > TEXT_MAX {
-        let mut at = TEXT_MAX;
-        while !text.is_char_boundary(at) {
-            at -= 1;
-        }
-        let rest = text.len() - at;
-        text.truncate(at);
-        text.push_str(&format!("… ({rest} more bytes)"));
-    }
-    text
 }
