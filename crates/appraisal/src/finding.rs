@@ -80,6 +80,8 @@ pub enum Kind {
     UnpinnedParavisor,
     OwnedInPart,
     AzureLaunch,
+    ImaDigests,
+    ImaKeys,
 }
 
 impl Kind {
@@ -129,6 +131,8 @@ impl Kind {
             Self::UnpinnedParavisor => "policy.lint.unpinned_paravisor",
             Self::OwnedInPart => "policy.lint.owned_in_part",
             Self::AzureLaunch => "policy.lint.azure_launch",
+            Self::ImaDigests => "policy.lint.ima_digests",
+            Self::ImaKeys => "policy.lint.ima_keys",
         }
     }
 
@@ -177,6 +181,8 @@ impl Kind {
             | Self::EvidenceLacks
             | Self::UnpinnedIdKey
             | Self::UnpinnedParavisor
+            | Self::ImaDigests
+            | Self::ImaKeys
             | Self::ReferenceFileMissing => Severity::Error,
         }
     }

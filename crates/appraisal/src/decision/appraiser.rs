@@ -16,6 +16,7 @@ use super::ownership::{Approval, Ownership};
 use super::rejection::Rejection;
 use super::{Decision, Verdict};
 use crate::facts::{FactId, Facts};
+use crate::ima::{self, ImaSeen};
 use crate::policy::{Alternative, Policy, Rule, Segment};
 
 /// Most selectors of a node; beyond it they are left out, and the grant says so.
@@ -47,10 +48,25 @@ impl Appraiser {
         ownership: &Ownership,
         now: UnixTime,
     ) -> Decision {
-        let facts = match self.joined(policy, items, ownership) {
+        self.appraise_measured(policy, items, None, ownership, now)
+    }
+
+    /// As [`appraise`](Self::appraise), with what came of the machine's list of measured files; it counts if it is of the
+    /// PCR 10 that the evidence proves, and was judged by this very policy.
+    #[must_use]
+    pub fn appraise_measured(
+        &self,
+        policy: &Policy,
+        items: &[VerifiedItem<'_>],
+        seen: Option<&ImaSeen>,
+        ownership: &Ownership,
+        now: UnixTime,
+    ) -> Decision {
+        let mut facts = match self.joined(policy, items, ownership) {
             Ok(facts) => facts,
             Err(rejection) => return Decision::Refused(*rejection),
         };
+        ima::attach(&mut facts, policy, seen);
         let node_key_spki = items.first().map(|item| item.node_key_spki().to_vec()).unwrap_or_default();
         match self.judge(policy, &facts, ownership, now) {
             Verdict::Admit(mut grant) => {

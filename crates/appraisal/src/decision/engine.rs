@@ -6,6 +6,7 @@ use holdfast_identity::UnixTime;
 
 use super::ownership::{Approval, Listing, Ownership};
 use crate::facts::{Fact, FactId, Facts, Ownable, owner_marks};
+use crate::ima;
 use crate::policy::{Alternative, Condition, Deny, Factor, Policy, Rule, Test};
 use crate::value::Value;
 
@@ -60,7 +61,7 @@ pub(super) fn evaluate<'p>(policy: &'p Policy, facts: &Facts, ownership: &Owners
 /// `Some` if the rule's conditions hold: with the alternative that does, where there are any.
 fn satisfied<'p>(rule: &'p Rule, facts: &Facts, now: UnixTime) -> Option<Option<&'p Alternative>> {
     let all = |conditions: &[Condition]| conditions.iter().all(|condition| holds(condition, facts) == Holds::Yes);
-    if !all(&rule.require) {
+    if !all(&rule.require) || !ima::admits(rule, facts) {
         return None;
     }
     if rule.alternatives.is_empty() {

@@ -8,6 +8,7 @@ use super::ownership::{Approval, Ownership};
 use super::pairing;
 use super::rejection::{Considered, Difference, Rejection};
 use crate::facts::{FactId, Facts, Ownable};
+use crate::ima;
 use crate::policy::{Alternative, Condition, Deny, Factor, Policy, Rule, Test, moment};
 use crate::value::Value;
 
@@ -152,6 +153,7 @@ fn way<'p>(
     differences.extend(late.map(|alternative| out_of_date(alternative, now)));
     let conditions = rule.require.iter().chain(alternative.into_iter().flat_map(|alternative| &alternative.require));
     differences.extend(conditions.filter_map(|condition| difference(condition, facts)));
+    differences.extend(ima::differences(rule, facts));
     differences.extend(engine::unexplained(rule, alternative, facts).map(|pcr| unexplained(pcr, facts)));
     let late = usize::from(late.is_some());
     let weight = (foreign, differences.len() - foreign - late, late);

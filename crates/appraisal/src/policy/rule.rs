@@ -9,9 +9,10 @@ use super::condition::{Condition, conditions};
 use super::issue::{Issue, Partial};
 use super::moment;
 use super::names::Names;
-use crate::document::{Key, Node, Reader};
+use crate::document::{Document, Key, Node, Reader};
 use crate::facts::FactId;
-use crate::finding::{Kind, nearest};
+use crate::finding::{Finding, Kind, nearest};
+use crate::ima::{ImaFiles, ImaRule};
 
 /// Most rules of a policy, and most alternatives of a rule.
 pub(crate) const RULES_MAX: usize = 1_000;
@@ -24,6 +25,7 @@ pub(crate) const RULE_KEYS: &[&str] = &[
     "ownership_reason",
     "trust_classes",
     "require",
+    "ima",
     "alternative",
     "issue",
 ];
@@ -52,6 +54,8 @@ pub(crate) struct Rule {
     pub(crate) ownership_reason: Option<String>,
     pub(crate) trust_classes: Vec<TrustClass>,
     pub(crate) require: Vec<Condition>,
+    /// What is said of measured files; must hold beside `require`.
+    pub(crate) ima: Option<ImaRule>,
     /// If there are any, one must hold beside `require`.
     pub(crate) alternatives: Vec<Alternative>,
     pub(crate) issue: Issue,
@@ -107,6 +111,9 @@ pub(crate) struct RuleReader<'n, 't, 'i> {
     pub(crate) names: &'n mut Names<'t, 'i>,
     pub(crate) bank: Bank,
     pub(crate) issue: &'n Partial,
+    pub(crate) documents: &'n [Document<'n>],
+    pub(crate) ima_files: ImaFiles,
+    pub(crate) foreign: &'n mut Vec<Finding>,
 }
 
 impl RuleReader<'_, '_, '_> {
@@ -124,6 +131,9 @@ impl RuleReader<'_, '_, '_> {
             Some(node) => conditions(reader, self.names, self.bank, node, "require"),
             None => Vec::new(),
         };
+        let ima = table
+            .get("ima")
+            .and_then(|node| ImaRule::read(reader, node, self.documents, &mut self.ima_files, self.foreign));
         let alternatives = table.get("alternative").map(|node| self.alternatives(reader, node)).unwrap_or_default();
         let own = table.get("issue").and_then(|node| reader.subtable(node, "issue")).cloned();
         let own = own.map(|table| Partial::read(reader, &table)).unwrap_or_default();
@@ -138,6 +148,7 @@ impl RuleReader<'_, '_, '_> {
             ownership_reason,
             trust_classes,
             require,
+            ima,
             alternatives,
             issue: issue?,
         })

@@ -15,7 +15,7 @@ pub use measured::{FileDigest, Measured};
 pub use refused::{Counters, ImaRefused};
 pub use replay::{LOG_BYTES_MAX, Quoted, Replayed, replay};
 pub use resume::{Hashing, Resume};
-pub use signature::{ImaKeys, SIGNATURE_HEADER_BYTES, SignatureRefused};
+pub use signature::{ImaKeys, SIGNATURE_HEADER_BYTES, SignatureRefused, keys_of_pem};
 
 use super::pcr::PcrIndex;
 

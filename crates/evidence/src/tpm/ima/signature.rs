@@ -1,9 +1,10 @@
 //! Signatures of files as `evmctl` writes them into `security.ima`, version 2, over the digest that was measured.
 //! Which keys count is for the policy to say.
 
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
 use crate::crypto::{HashAlg, PrehashKey, PublicKey};
-use crate::error::Malformed;
-use crate::error::Structure;
+use crate::error::{Defect, Malformed, Structure};
 use crate::reader::Reader;
 
 use super::measured::FileDigest;
@@ -77,6 +78,30 @@ impl ImaKeys {
         let made_by = |(_, key): &(PublicKey, PrehashKey)| key.verify(hash, digest, signature).is_ok();
         if self.keys.iter().any(made_by) { Ok(()) } else { Err(SignatureRefused::Key) }
     }
+}
+
+/// The public keys of PEM text: of certificates, and bare ones. Certificates are taken at their key alone: whoever puts
+/// them into a policy trusts them, whatever their dates and issuers are.
+///
+/// # Errors
+/// [`Malformed`] for text without a key, another kind of block, or a key that is none of RSA, P-256 and P-384.
+pub fn keys_of_pem(text: &[u8]) -> Result<Vec<PublicKey>, Malformed> {
+    let malformed = |field, defect| Malformed { structure: Structure::Spki, field, defect };
+    let blocks = pem::parse_many(text).map_err(|_| malformed("pem", Defect::Encoding))?;
+    if blocks.is_empty() {
+        return Err(malformed("pem", Defect::Missing));
+    }
+    let key = |block: &pem::Pem| match block.tag() {
+        "PUBLIC KEY" => PublicKey::from_spki(block.contents()),
+        "CERTIFICATE" => {
+            let parsed = X509Certificate::from_der(block.contents()).ok().filter(|(rest, _)| rest.is_empty());
+            let (_, certificate) = parsed.ok_or(malformed("certificate", Defect::Encoding))?;
+            let key = PublicKey::from_parsed(certificate.public_key());
+            key.ok_or(malformed("certificate.subjectPublicKeyInfo", Defect::Encoding))
+        }
+        _ => Err(malformed("pem", Defect::Unknown)),
+    };
+    blocks.iter().map(key).collect()
 }
 
 /// Hash and signature of the attribute.
