@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
 use holdfast_appraisal::case::Case;
+use holdfast_appraisal::ima::DIGESTS_BYTES_MAX;
 use holdfast_appraisal::policy::{Bundle, BundleFile, referenced_files};
 use holdfast_appraisal::{DOCUMENT_BYTES_MAX, Document, Finding};
+use holdfast_evidence::tpm::ima::LOG_BYTES_MAX;
 
 /// Deepest folder below the one that was named; links may form a circle.
 const DEPTH_MAX: usize = 16;
@@ -20,14 +22,32 @@ pub fn text(path: &Path) -> anyhow::Result<String> {
     String::from_utf8(bytes(path)?).map_err(|_| anyhow!("{} is not UTF-8", path.display()))
 }
 
+/// Reads a file that a policy names: reference values, or digests by the million.
+fn companion(path: &Path) -> anyhow::Result<String> {
+    let is_toml = path.extension().is_some_and(|extension| extension == "toml");
+    let limit = if is_toml { DOCUMENT_BYTES_MAX } else { DIGESTS_BYTES_MAX };
+    String::from_utf8(up_to(path, limit)?).map_err(|_| anyhow!("{} is not UTF-8", path.display()))
+}
+
+/// Reads a kernel's list of measured files.
+///
+/// # Errors
+/// It cannot be opened, or is larger than is read at once.
+pub fn measurements(path: &Path) -> anyhow::Result<Vec<u8>> {
+    up_to(path, LOG_BYTES_MAX)
+}
+
 /// Reads a file of bounded size.
 fn bytes(path: &Path) -> anyhow::Result<Vec<u8>> {
+    up_to(path, DOCUMENT_BYTES_MAX)
+}
+
+fn up_to(path: &Path, limit: usize) -> anyhow::Result<Vec<u8>> {
     let cannot = || format!("cannot read {}", path.display());
     let mut bytes = Vec::new();
-    let limit = DOCUMENT_BYTES_MAX as u64 + 1;
-    File::open(path).with_context(cannot)?.take(limit).read_to_end(&mut bytes).with_context(cannot)?;
-    if bytes.len() > DOCUMENT_BYTES_MAX {
-        bail!("{} is larger than {DOCUMENT_BYTES_MAX} bytes", path.display());
+    File::open(path).with_context(cannot)?.take(limit as u64 + 1).read_to_end(&mut bytes).with_context(cannot)?;
+    if bytes.len() > limit {
+        bail!("{} is larger than {limit} bytes", path.display());
     }
     Ok(bytes)
 }
@@ -49,7 +69,7 @@ pub fn bundle(path: &Path) -> anyhow::Result<Bundle> {
     let mut references = Vec::with_capacity(named.len());
     for name in named {
         let beside = beside(path, &name);
-        let text = text(&beside).with_context(|| format!("named in {}", path.display()))?;
+        let text = companion(&beside).with_context(|| format!("named in {}", path.display()))?;
         references.push(BundleFile { name, text });
     }
     Ok(Bundle { policy, references })
