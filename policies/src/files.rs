@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
 use holdfast_appraisal::case::{Case, Evidence};
+use holdfast_appraisal::ima::DIGESTS_BYTES_MAX;
 use holdfast_appraisal::policy::{Bundle, BundleFile, referenced_files};
 use holdfast_appraisal::{DOCUMENT_BYTES_MAX, Document, Finding};
+use holdfast_evidence::tpm::ima::LOG_BYTES_MAX;
 
 use crate::inspect::{self, Examined, Verdict};
 
@@ -20,6 +22,21 @@ const DEPTH_MAX: usize = 16;
 /// It cannot be opened, is larger than [`DOCUMENT_BYTES_MAX`], or is not UTF-8.
 pub fn text(path: &Path) -> anyhow::Result<String> {
     String::from_utf8(bytes(path)?).map_err(|_| anyhow!("{} is not UTF-8", path.display()))
+}
+
+/// Reads a file that a policy names: reference values, or digests by the million.
+fn companion(path: &Path) -> anyhow::Result<String> {
+    let is_toml = path.extension().is_some_and(|extension| extension == "toml");
+    let limit = if is_toml { DOCUMENT_BYTES_MAX } else { DIGESTS_BYTES_MAX };
+    String::from_utf8(limited(path, limit as u64)?).map_err(|_| anyhow!("{} is not UTF-8", path.display()))
+}
+
+/// Reads a kernel's list of measured files.
+///
+/// # Errors
+/// It cannot be opened, or is larger than is read at once.
+pub fn measurements(path: &Path) -> anyhow::Result<Vec<u8>> {
+    limited(path, LOG_BYTES_MAX as u64)
 }
 
 /// Reads a file of the size of a document.
@@ -80,7 +97,7 @@ pub fn bundle(path: &Path) -> anyhow::Result<Bundle> {
     let mut references = Vec::with_capacity(named.len());
     for name in named {
         let beside = beside(path, &name);
-        let text = text(&beside).with_context(|| format!("named in {}", path.display()))?;
+        let text = companion(&beside).with_context(|| format!("named in {}", path.display()))?;
         references.push(BundleFile { name, text });
     }
     Ok(Bundle { policy, references })

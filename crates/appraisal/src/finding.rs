@@ -88,6 +88,8 @@ pub enum Kind {
     BadPattern,
     PatternTooWide,
     EventUnproven,
+    ImaDigests,
+    ImaKeys,
 }
 
 impl Kind {
@@ -145,6 +147,8 @@ impl Kind {
             Self::EventUnproven => "policy.lint.event_unproven",
             Self::PatternTooWide => "policy.lint.pattern_too_wide",
             Self::BadPattern => "policy.lint.bad_pattern",
+            Self::ImaDigests => "policy.lint.ima_digests",
+            Self::ImaKeys => "policy.lint.ima_keys",
         }
     }
 
@@ -201,6 +205,8 @@ impl Kind {
             | Self::WaiverForbidden
             | Self::WaiverUseless
             | Self::WaiverOfEverything
+            | Self::ImaDigests
+            | Self::ImaKeys
             | Self::ReferenceFileMissing => Severity::Error,
         }
     }

@@ -11,6 +11,7 @@ mod facts;
 mod flags;
 mod forms;
 mod gcp;
+mod ima;
 mod nitro;
 mod quote;
 mod report;

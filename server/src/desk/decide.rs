@@ -207,7 +207,7 @@ impl Desk {
         attempt.policy = Some(enforced.digest);
         let ownership = Machine::ownership(held);
         let items = machine.items();
-        let appraise = |policy: &Policy| self.appraiser.appraise_explained(policy, &items, &ownership, now);
+        let appraise = |policy: &Policy| self.appraiser.appraise_explained(policy, &items, None, &ownership, now);
         let decided = appraise(&enforced.policy);
         let observed = rules.observed.as_ref().map(|observed| appraise(&observed.policy));
         attempt.decision = explain::decision(&decided, observed.as_ref(), machine);

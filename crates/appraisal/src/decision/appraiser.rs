@@ -19,6 +19,7 @@ use super::tree::{self, Asked};
 use super::waived;
 use super::{Decision, Verdict};
 use crate::facts::{FactId, Facts, HeldFacts};
+use crate::ima::{self, ImaSeen};
 use crate::policy::{Alternative, Policy, Rule, Segment};
 
 /// Most selectors of a node; beyond it they are left out, and the grant says so.
@@ -53,24 +54,39 @@ impl Appraiser {
         ownership: &Ownership,
         now: UnixTime,
     ) -> Decision {
+        self.appraise_measured(policy, items, None, ownership, now)
+    }
+
+    /// As [`appraise`](Self::appraise), with what came of the machine's list of measured files; it counts if it is of the
+    /// PCR 10 that the evidence proves, and was judged by this very policy.
+    #[must_use]
+    pub fn appraise_measured(
+        &self,
+        policy: &Policy,
+        items: &[VerifiedItem<'_>],
+        seen: Option<&ImaSeen>,
+        ownership: &Ownership,
+        now: UnixTime,
+    ) -> Decision {
         let said: Vec<Said<'_>> = items.iter().map(VerifiedItem::said).collect();
-        match self.joined(policy, &said, ownership) {
+        match self.shown(policy, &said, seen, ownership) {
             Ok(facts) => Self::decided(&said, self.judged(policy, &said, &facts, ownership, now)),
             Err(rejection) => Decision::Refused(*rejection),
         }
     }
 
-    /// As [`Appraiser::appraise`], with the explanation of the decision.
+    /// As [`appraise_measured`](Self::appraise_measured), with the explanation of the decision.
     #[must_use]
     pub fn appraise_explained(
         &self,
         policy: &Policy,
         items: &[VerifiedItem<'_>],
+        seen: Option<&ImaSeen>,
         ownership: &Ownership,
         now: UnixTime,
     ) -> (Decision, Explanation) {
         let said: Vec<Said<'_>> = items.iter().map(VerifiedItem::said).collect();
-        let (verdict, explanation) = self.decide(policy, &said, ownership, now);
+        let (verdict, explanation) = self.decide(policy, &said, seen, ownership, now);
         (Self::decided(&said, verdict), explanation)
     }
 
@@ -93,11 +109,12 @@ impl Appraiser {
         &self,
         policy: &Policy,
         items: &[ReplayedItem<'_>],
+        seen: Option<&ImaSeen>,
         ownership: &Ownership,
         then: UnixTime,
     ) -> (RetracedDecision, Explanation) {
         let said: Vec<Said<'_>> = items.iter().map(ReplayedItem::said).collect();
-        let (verdict, explanation) = self.decide(policy, &said, ownership, then);
+        let (verdict, explanation) = self.decide(policy, &said, seen, ownership, then);
         (RetracedDecision::new(verdict, node_key_spki(&said)), explanation)
     }
 
@@ -105,10 +122,11 @@ impl Appraiser {
         &self,
         policy: &Policy,
         said: &[Said<'_>],
+        seen: Option<&ImaSeen>,
         ownership: &Ownership,
         now: UnixTime,
     ) -> (Verdict, Explanation) {
-        match self.joined(policy, said, ownership) {
+        match self.shown(policy, said, seen, ownership) {
             Ok(facts) => {
                 let verdict = self.judged(policy, said, &facts, ownership, now);
                 let explanation = tree::explanation(Asked { policy, facts: &facts, ownership, now }, &verdict);
@@ -119,6 +137,19 @@ impl Appraiser {
                 (Verdict::Refuse(*rejection), explanation)
             }
         }
+    }
+
+    /// The facts of all items, and those of the list of measured files.
+    fn shown(
+        &self,
+        policy: &Policy,
+        said: &[Said<'_>],
+        seen: Option<&ImaSeen>,
+        ownership: &Ownership,
+    ) -> Result<Facts, Box<Rejection>> {
+        let mut facts = self.joined(policy, said, ownership)?;
+        ima::attach(&mut facts, policy, seen);
+        Ok(facts)
     }
 
     fn judged(

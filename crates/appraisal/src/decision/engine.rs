@@ -7,6 +7,7 @@ use holdfast_identity::UnixTime;
 use super::ownership::{Approval, Listing, Ownership};
 use super::waived::{self, WaivedWay};
 use crate::facts::{Fact, FactId, Facts, Ownable, owner_marks};
+use crate::ima;
 use crate::policy::{Alternative, Condition, Deny, Factor, Policy, Rule, Test, Waiver};
 use crate::value::Value;
 
@@ -102,7 +103,7 @@ pub(super) fn conditions_of<'r>(
 /// `Some` if the rule's conditions hold: with the alternative that does, where there are any.
 fn satisfied<'p>(rule: &'p Rule, facts: &Facts, now: UnixTime) -> Option<Option<&'p Alternative>> {
     let all = |conditions: &[Condition]| conditions.iter().all(|condition| holds(condition, facts) == Holds::Yes);
-    if !all(&rule.require) {
+    if !all(&rule.require) || !ima::admits(rule, facts) {
         return None;
     }
     if rule.alternatives.is_empty() {

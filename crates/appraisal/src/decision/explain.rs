@@ -9,6 +9,7 @@ use super::pairing;
 use super::rejection::{Considered, Difference, Rejection};
 use super::waived;
 use crate::facts::{FactId, Facts, Ownable};
+use crate::ima;
 use crate::policy::{Alternative, Condition, Deny, Factor, Policy, Rule, Test, moment};
 use crate::value::Value;
 
@@ -158,6 +159,7 @@ fn way<'p>(
     let conditions = engine::conditions_of(rule, alternative);
     let conditions = conditions.filter(|condition| waived::waiver_of(condition, facts, &waivers).is_none());
     differences.extend(conditions.filter_map(|condition| difference(condition, facts)));
+    differences.extend(ima::differences(rule, facts));
     differences.extend(engine::unexplained(rule, alternative, facts, &waivers).map(|pcr| unexplained(pcr, facts)));
     let late = usize::from(late.is_some());
     let weight = (foreign, differences.len() - foreign - late, late);

@@ -36,6 +36,7 @@ pub use stored::{HeldFacts, NotStored, STORED_BYTES_MAX};
 pub use tdx::{TdxFact, tdx, tdx_quote};
 pub use tpm::{TpmSources, tpm};
 
+use crate::ima::ImaSeen;
 use crate::value::Value;
 
 /// One event of a log, for explanations: its place, type and digest.
@@ -78,6 +79,7 @@ pub struct Facts {
     log: Arc<LogFacts>,
     unexplained: Vec<u8>,
     quoted: Vec<u8>,
+    ima: Option<Arc<ImaSeen>>,
 }
 
 impl Fact {
@@ -145,6 +147,21 @@ impl Facts {
             Explained::ByEvents | Explained::NeverExtended => {}
             Explained::Not => self.unexplained.push(pcr),
         }
+    }
+
+    /// Says that what a log of the running system proves explains `pcr`.
+    pub(crate) fn explained_pcr(&mut self, pcr: u8) {
+        self.unexplained.retain(|other| *other != pcr);
+    }
+
+    /// What came of the machine's list of measured files.
+    #[must_use]
+    pub fn ima(&self) -> Option<&ImaSeen> {
+        self.ima.as_deref()
+    }
+
+    pub(crate) fn set_ima(&mut self, seen: Arc<ImaSeen>) {
+        self.ima = Some(seen);
     }
 
     /// Adds the facts of another item of evidence about the same machine. Kinds of evidence have no fact in common.

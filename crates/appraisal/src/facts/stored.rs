@@ -112,7 +112,7 @@ impl HeldFacts {
         };
         let bank = form.bank.map(|bank| bank.parse().map_err(|_| NotStored::Unknown { what: "bank" })).transpose()?;
         let (quoted, unexplained) = (pcrs(form.quoted)?, pcrs(form.unexplained)?);
-        Ok(Self { facts: Facts { own: read_facts(form.facts)?, log, unexplained, quoted }, bank })
+        Ok(Self { facts: Facts { own: read_facts(form.facts)?, log, unexplained, quoted, ima: None }, bank })
     }
 }
 

@@ -13,7 +13,13 @@ pub(super) fn shadows(earlier: &Rule, later: &Rule) -> bool {
     let classes = later.trust_classes.iter().all(|class| earlier.trust_classes.contains(class));
     // Evidence that the later rule does not need may be lacking, and then the earlier one admits nothing.
     let evidence = earlier.evidence.iter().all(|kind| later.evidence.contains(kind));
-    ownership && classes && evidence && ways(later).iter().all(|way| ways(earlier).iter().any(|wide| wide.covers(way)))
+    // Whatever the earlier rule says of measured files, it admits less for it.
+    let measured = earlier.ima.is_none();
+    ownership
+        && classes
+        && evidence
+        && measured
+        && ways(later).iter().all(|way| ways(earlier).iter().any(|wide| wide.covers(way)))
 }
 
 /// Whether `earlier` holds wherever and whenever `later` does, both of one rule.

@@ -33,6 +33,7 @@ use crate::decision::PolicyVersion;
 use crate::document::Document;
 use crate::facts::FactId;
 use crate::finding::Finding;
+use crate::ima::ImaRule;
 
 /// The word under `kind` in a policy.
 pub const KIND: &str = "policy";
@@ -100,6 +101,27 @@ impl Policy {
     #[must_use]
     pub fn evidence_kinds(&self) -> BTreeSet<EvidenceKind> {
         self.rules.iter().flat_map(|rule| rule.evidence.iter().copied()).collect()
+    }
+
+    /// What each rule that speaks of measured files says of them, by its name.
+    pub(crate) fn ima_rules(&self) -> impl Iterator<Item = (&str, &ImaRule)> {
+        self.rules.iter().filter_map(|rule| Some((rule.name.as_str(), rule.ima.as_ref()?)))
+    }
+
+    pub(crate) fn ima_rule(&self, name: &str) -> Option<&ImaRule> {
+        self.ima_rules().find(|(rule, _)| *rule == name).map(|(_, ima)| ima)
+    }
+
+    /// Whether any rule, deny list or selector rests on the kernel's list of measured files.
+    #[must_use]
+    pub fn needs_ima(&self) -> bool {
+        let is_ima = |fact: &FactId| {
+            matches!(
+                fact,
+                FactId::ImaEntries | FactId::ImaViolations | FactId::ImaBootAggregates | FactId::ImaTemplateHash
+            )
+        };
+        self.ima_rules().next().is_some() || self.facts().iter().any(is_ima)
     }
 
     /// Names of the rules, in order.

@@ -12,6 +12,7 @@ use crate::decision::PolicyVersion;
 use crate::document::{Document, Reader};
 use crate::facts::FactId;
 use crate::finding::{Finding, Kind, Severity};
+use crate::ima::{self, ImaFiles};
 
 /// The bank where the policy names none.
 const DEFAULT_BANK: Bank = Bank::Sha256;
@@ -46,6 +47,7 @@ pub(super) fn policy(document: Document<'_>, references: &[Document<'_>]) -> Res
         reader.findings.extend(survey::composites(document.name, &policy.rules));
         reader.findings.extend(survey::azure_launches(document.name, &policy.rules));
         reader.findings.extend(exceptions::useless(document.name, policy));
+        reader.findings.extend(survey::measured_files(document.name, &policy.rules));
     }
     let mut findings = reader.findings;
     findings.extend(foreign);
@@ -57,6 +59,9 @@ pub(super) fn policy(document: Document<'_>, references: &[Document<'_>]) -> Res
             let needed = policy.facts().into_iter().flat_map(FactId::pcrs);
             let needed = needed.filter_map(|pcr| PcrIndex::new(u32::from(pcr)));
             policy.required = needed.fold(PcrSet::FIRMWARE, PcrSet::with);
+            if policy.needs_ima() {
+                policy.required = policy.required.union(ima::pcrs());
+            }
             policy.file = document.name.to_owned();
             policy.version.digest = bundle::digest(&policy.version.name, document, references);
             policy.warnings = findings;
@@ -81,7 +86,9 @@ fn read(
     let mut names = Names::read(reader, table, references, foreign, bank);
     let issue = table.get("issue").and_then(|node| reader.subtable(node, "issue"));
     let issue = issue.map(|table| Partial::read(reader, table)).unwrap_or_default();
-    let mut rule_reader = RuleReader { names: &mut names, bank, issue: &issue };
+    let ima_files = ImaFiles::default();
+    let mut rule_reader =
+        RuleReader { names: &mut names, bank, issue: &issue, documents: references, ima_files, foreign: &mut *foreign };
 
     let mut denies: Vec<Deny> = Vec::new();
     for node in tables(reader, table.get_key_value("deny")) {

@@ -10,8 +10,9 @@ use super::events::events;
 use super::issue::{Issue, Partial};
 use super::moment;
 use super::names::Names;
-use crate::document::{Key, Node, Reader};
-use crate::finding::{Kind, nearest};
+use crate::document::{Document, Key, Node, Reader};
+use crate::finding::{Finding, Kind, nearest};
+use crate::ima::{ImaFiles, ImaRule};
 
 /// Most rules of a policy, and most alternatives of a rule.
 pub(crate) const RULES_MAX: usize = 1_000;
@@ -26,6 +27,7 @@ pub(crate) const RULE_KEYS: &[&str] = &[
     "require",
     "required_events",
     "forbidden_events",
+    "ima",
     "alternative",
     "issue",
 ];
@@ -55,6 +57,8 @@ pub(crate) struct Rule {
     pub(crate) ownership_reason: Option<String>,
     pub(crate) trust_classes: Vec<TrustClass>,
     pub(crate) require: Vec<Condition>,
+    /// What is said of measured files; must hold beside `require`.
+    pub(crate) ima: Option<ImaRule>,
     /// If there are any, one must hold beside `require`.
     pub(crate) alternatives: Vec<Alternative>,
     pub(crate) issue: Issue,
@@ -105,6 +109,9 @@ pub(crate) struct RuleReader<'n, 't, 'i> {
     pub(crate) names: &'n mut Names<'t, 'i>,
     pub(crate) bank: Bank,
     pub(crate) issue: &'n Partial,
+    pub(crate) documents: &'n [Document<'n>],
+    pub(crate) ima_files: ImaFiles,
+    pub(crate) foreign: &'n mut Vec<Finding>,
 }
 
 impl RuleReader<'_, '_, '_> {
@@ -119,6 +126,9 @@ impl RuleReader<'_, '_, '_> {
         let ownership_reason = ownership_reason(reader, table, &ownership);
         let trust_classes = trust_classes(reader, table, node);
         let require = self.required(reader, table);
+        let ima = table
+            .get("ima")
+            .and_then(|node| ImaRule::read(reader, node, self.documents, &mut self.ima_files, self.foreign));
         let alternatives = table.get("alternative").map(|node| self.alternatives(reader, node)).unwrap_or_default();
         let own = table.get("issue").and_then(|node| reader.subtable(node, "issue")).cloned();
         let own = own.map(|table| Partial::read(reader, &table)).unwrap_or_default();
@@ -133,6 +143,7 @@ impl RuleReader<'_, '_, '_> {
             ownership_reason,
             trust_classes,
             require,
+            ima,
             alternatives,
             issue: issue?,
         })

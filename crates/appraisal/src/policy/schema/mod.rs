@@ -106,10 +106,30 @@ documents! {
         /// Events that must not be there.
         #[schemars(length(min = 1))]
         forbidden_events: Option<Vec<EventEntry>>,
+        /// What is said of the files that the kernel measured.
+        ima: Option<ImaEntry>,
         /// Of several, one must hold beside `require`.
         #[schemars(length(min = 1))]
         alternative: Option<Vec<AlternativeEntry>>,
         issue: Option<IssueEntry>,
+    }
+    /// Which measured files a rule admits; needs `digests` or `keys`.
+    ImaEntry {
+        /// Files of digests beside the policy, with lines as sha256sum prints them.
+        digests: Option<Texts>,
+        /// Files of PEM beside the policy: certificates or public keys that sign files.
+        keys: Option<Texts>,
+        /// Paths that are left to themselves: exact, or everything below a folder with "/**".
+        exclude: Option<Texts>,
+        #[schemars(extend("enum" = ["refused", "tolerated"]))]
+        violations: Option<String>,
+        /// Whether a bank counts that the kernel extends with SHA-1 hashes.
+        #[schemars(extend("enum" = ["refused", "accepted"]))]
+        sha1_template_hashes: Option<String>,
+        /// Buffers of the kernel that are admitted whatever is in them.
+        buffer_names: Option<Texts>,
+        /// Digests of buffers that are admitted.
+        buffer_digests: Option<Texts>,
     }
     /// One of several states that a rule admits.
     AlternativeEntry {
@@ -324,6 +344,7 @@ mod tests {
             (&defs["EventEntry"], events::KEYS),
             (&defs["WaiverRow"], waiver::WAIVER_KEYS),
             (&defs["ChangeWindowRow"], waiver::WINDOW_KEYS),
+            (&defs["ImaEntry"], crate::ima::IMA_KEYS),
             (&defs["IssueEntry"], issue::KEYS),
             (&schema(Subject::ReferenceValues), crate::reference::KEYS),
             (&schema(Subject::Case), crate::case::KEYS),
