@@ -11,6 +11,7 @@ use crate::learn::Learn;
 use crate::lint::Lint;
 use crate::measure::Measure;
 use crate::output::Format;
+use crate::reference::Reference;
 use crate::schema::Schema;
 use crate::test::Test;
 
@@ -36,6 +37,8 @@ pub enum Command {
     Test(Test),
     /// Write a policy, its reference values and its cases from golden machines' evidence, or from image files.
     Learn(Box<Learn>),
+    /// Import reference values: from golden evidence, images, systemd's signed PCR policies, CoRIM files.
+    Reference(Box<Reference>),
     /// Verify raw evidence files, offline.
     Inspect(Inspect),
     /// Compute what firmware, image and command line will measure to, before they run.
@@ -84,6 +87,7 @@ pub fn run(cli: &Cli, out: &mut dyn Write) -> anyhow::Result<Exit> {
         Command::Lint(lint) => lint.run(cli.output, out),
         Command::Test(test) => test.run(cli.output, out),
         Command::Learn(learn) => learn.run(cli.output, out),
+        Command::Reference(reference) => reference.run(cli.output, out),
         Command::Inspect(inspect) => inspect.run(cli.output, out),
         Command::Measure(measure) => measure.run(cli.output, out),
         Command::Schema(schema) => schema.run(out),

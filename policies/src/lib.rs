@@ -15,6 +15,7 @@ mod lint;
 mod measure;
 pub mod moment;
 pub mod output;
+mod reference;
 mod schema;
 pub mod test;
 mod toml_text;
