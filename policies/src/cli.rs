@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::diff::Diff;
 use crate::exit::Exit;
 use crate::inspect::Inspect;
 use crate::learn::Learn;
@@ -35,6 +36,8 @@ pub enum Command {
     Lint(Lint),
     /// Run cases: facts of a machine, and the decision that a policy must make of them.
     Test(Test),
+    /// Say what two versions of a policy accept differently, in words and over stored cases and evidence.
+    Diff(Diff),
     /// Write a policy, its reference values and its cases from golden machines' evidence, or from image files.
     Learn(Box<Learn>),
     /// Import reference values: from golden evidence, images, systemd's signed PCR policies, CoRIM files.
@@ -86,6 +89,7 @@ pub fn run(cli: &Cli, out: &mut dyn Write) -> anyhow::Result<Exit> {
     match &cli.command {
         Command::Lint(lint) => lint.run(cli.output, out),
         Command::Test(test) => test.run(cli.output, out),
+        Command::Diff(diff) => diff.run(cli.output, out),
         Command::Learn(learn) => learn.run(cli.output, out),
         Command::Reference(reference) => reference.run(cli.output, out),
         Command::Inspect(inspect) => inspect.run(cli.output, out),

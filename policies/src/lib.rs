@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
+mod diff;
 pub mod exit;
 pub mod files;
 mod inspect;

@@ -57,6 +57,18 @@ pub(super) fn policy(path: &Path) -> anyhow::Result<Policy> {
     }
 }
 
+/// The decision on a machine that is taken as listed, registered and approved.
+pub(super) fn verdict(policy: &Policy, facts: &Facts, quoted: Option<&PcrSelection>, now: UnixTime) -> Option<Verdict> {
+    let inventory = owner_marks(facts).map(|mark| InventoryAnswer { digest: mark.digest, listing: Listing::Listed });
+    let ownership =
+        Ownership { inventory: inventory.collect(), approval: Approval::Given, machine: MachineRecord::New };
+    let appraiser = Appraiser::new("inspect.invalid".parse::<TrustDomain>().ok()?);
+    Some(match quoted {
+        Some(quoted) => appraiser.judge_quote(policy, facts, quoted, &ownership, now),
+        None => appraiser.judge(policy, facts, &ownership, now),
+    })
+}
+
 /// What `policy` makes of the facts; of those of a quote, by the PCRs that it asks for, all of which must be `quoted`.
 /// Whose machine it is no file can say: it is taken as listed, registered and approved.
 ///
@@ -68,17 +80,9 @@ pub(super) fn judge(
     quoted: Option<&PcrSelection>,
     now: UnixTime,
 ) -> (serde_json::Value, Result<(), Refusal>) {
-    let inventory = owner_marks(facts).map(|mark| InventoryAnswer { digest: mark.digest, listing: Listing::Listed });
-    let ownership =
-        Ownership { inventory: inventory.collect(), approval: Approval::Given, machine: MachineRecord::New };
-    let Ok(trust_domain) = "inspect.invalid".parse::<TrustDomain>() else {
+    let Some(verdict) = verdict(policy, facts, quoted, now) else {
         let detail = "no trust domain to judge in".to_owned();
         return (serde_json::Value::Null, Err(Refusal { code: "policy.no_rule_matched", detail }));
-    };
-    let appraiser = Appraiser::new(trust_domain);
-    let verdict = match quoted {
-        Some(quoted) => appraiser.judge_quote(policy, facts, quoted, &ownership, now),
-        None => appraiser.judge(policy, facts, &ownership, now),
     };
     let result = match &verdict {
         Verdict::Admit(_) => Ok(()),
