@@ -3,13 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use holdfast_appraisal::{FactId, Value};
+use holdfast_appraisal::Value;
 use serde::Serialize;
 
 use super::outline::{Conditions, Entry, Noted, Outline, Rule};
-
-/// Most values that one change shows.
-const SHOWN_MAX: usize = 12;
+use super::spelt::{bare, noted, number, seconds, spelt, values};
 
 /// Which way a change goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -362,44 +360,4 @@ fn later(was: &str, is: &str) -> Direction {
         }
         _ => Direction::Changed,
     }
-}
-
-fn bare(values: &[String]) -> Vec<Noted> {
-    values.iter().map(|value| (value.clone(), None)).collect()
-}
-
-fn noted((value, note): &Noted) -> String {
-    match note {
-        Some(note) => format!("{value} ({note})"),
-        None => value.clone(),
-    }
-}
-
-fn values(values: &[Noted]) -> String {
-    let shown: Vec<String> = values.iter().take(SHOWN_MAX).map(noted).collect();
-    let more = values.len().saturating_sub(SHOWN_MAX);
-    if more > 0 { format!("[{}, and {more} more]", shown.join(", ")) } else { shown.join(", ") }
-}
-
-fn spelt(conditions: &Conditions) -> String {
-    let all = conditions.iter().map(|((fact, operator), operands)| format!("{fact} {operator} {}", values(operands)));
-    all.collect::<Vec<_>>().join("; ")
-}
-
-fn number(fact: &str, values: &[Noted]) -> Option<Value> {
-    let [(text, _)] = values else { return None };
-    Value::parse(FactId::parse(fact)?.definition().value_type, text)
-}
-
-fn seconds(values: &[String]) -> Option<u64> {
-    let [text] = values else { return None };
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let unit = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3_600,
-        "d" => 86_400,
-        _ => return None,
-    };
-    digits.parse::<u64>().ok()?.checked_mul(unit)
 }

@@ -3,6 +3,7 @@
 mod change;
 mod flips;
 mod outline;
+mod spelt;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
