@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use holdfast_appraisal::ima::ImaSeen;
 use holdfast_appraisal::{AppraisedNode, Decision};
 use holdfast_evidence::ItemState;
 use holdfast_identity::UnixTime;
@@ -10,7 +11,8 @@ use tracing::{error, info};
 
 use super::complete::Examined;
 use super::evidence::{EvidenceRefused, Machine, Root, tpm};
-use super::rules::Rules;
+use super::measured_files::MeasuredFiles;
+use super::rules::{CompiledPolicy, Rules};
 use super::{Admitted, CallerRefused, Completed, Desk, Failure, explain};
 use crate::authority::{Draft, Issuer};
 use crate::clock;
@@ -66,7 +68,16 @@ impl Desk {
         let owned = Owned { marks, held };
         for _ in 0..APPRAISALS_MAX {
             let rules = self.rules.get();
-            let ready = self.judge(connection, &examined, subject.clone(), &owned.held, &rules)?;
+            let node = match &subject {
+                Subject::Known(number) => Some(*number),
+                Subject::Proven(_) => None,
+            };
+            let files = self.judge_measured_files(&examined, &rules, node).await?;
+            if files.wants_the_whole_list {
+                self.undecided(connection, &examined);
+                return Ok(Completed::NeedMore { all_pcr_values: false, firmware_log: false, measured_files: true });
+            }
+            let ready = self.judge(connection, &examined, subject.clone(), &owned.held, &rules, &files)?;
             match self.store.record_attempt(ready.attempt).await? {
                 Outcome::PolicyMoved => self.rules.refresh(self.store.as_ref()).await?,
                 Outcome::ChallengeTaken => return Err(Failure::ChallengeTaken),
@@ -137,6 +148,7 @@ impl Desk {
         subject: Subject,
         held: &Ownership,
         rules: &Rules,
+        files: &MeasuredFiles,
     ) -> Result<Ready, Failure> {
         let now = clock::now();
         let enforced = rules.enforced.as_ref().ok_or(CallerRefused::NoPolicy)?;
@@ -154,6 +166,7 @@ impl Desk {
             verdict: Verdict::Refuse { code: String::new(), genuine: false },
             decision: String::new(),
             firmware_log: None,
+            measured_files: files.kept.clone(),
         };
         let machine = match &examined.result {
             Ok(machine) => machine,
@@ -185,9 +198,11 @@ impl Desk {
         attempt.policy = Some(enforced.digest);
         let ownership = Machine::ownership(held);
         let items = machine.items();
-        let decision = self.appraiser.appraise(&enforced.policy, &items, &ownership, now);
-        let observed =
-            rules.observed.as_ref().map(|observed| self.appraiser.appraise(&observed.policy, &items, &ownership, now));
+        let appraise = |policy: &CompiledPolicy, seen: &Option<ImaSeen>| {
+            self.appraiser.appraise_measured(&policy.policy, &items, seen.as_ref(), &ownership, now)
+        };
+        let decision = appraise(enforced, &files.enforced);
+        let observed = rules.observed.as_ref().map(|observed| appraise(observed, &files.observed));
         attempt.decision = explain::decision(&decision, observed.as_ref(), machine);
         let draft;
         (attempt.verdict, draft) = match decision {

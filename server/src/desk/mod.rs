@@ -9,6 +9,7 @@ mod evidence;
 mod explain;
 mod failure;
 mod logs;
+mod measured_files;
 mod rules;
 mod seal_key;
 mod strangers;

@@ -1,12 +1,12 @@
 //! The recording transaction: challenge, node, verdict, decision and issuance, all of it or nothing.
 
 use super::super::attempts::{
-    Admission, Attempt, AttemptFilter, AttemptId, AttemptRecord, Attempts, Candidate, Outcome, Subject, Verdict,
+    Admission, Attempt, AttemptFilter, AttemptId, AttemptRecord, Attempts, Candidate, Outcome, Subject, Verdict, Way,
 };
 use super::super::changes::{NodeEvent, Notice};
 use super::super::issuances::Recorded;
 use super::super::ledger::Actor;
-use super::super::nodes::{NodeTarget, Remark, Standing};
+use super::super::nodes::{NodeNumber, NodeTarget, Remark, Standing};
 use super::super::{Held, Sha256, StoreFault};
 use super::judge::{Judged, Judgement, judge};
 use super::node_rows::{self, Kept};
@@ -37,6 +37,10 @@ impl Attempts for SqliteStore {
                 .await
                 .map_err(fault("read a firmware log"))
         })
+    }
+
+    fn measured_files(&self, node: NodeNumber) -> Held<'_, Option<String>> {
+        Box::pin(async move { attempt_rows::measured_files(&mut *self.reader().await?, node).await })
     }
 }
 
@@ -110,6 +114,14 @@ async fn write(
                     let index = tx.append(&Leaf::issuance(&issuance, attempt.at));
                     Recorded::new(issuance, index)
                 });
+                match (&attempt.measured_files, attempt.way) {
+                    // Who enrols begins anew: its TPM may have been cleared.
+                    (Some(_), _) | (None, Way::Enrol) => {
+                        let state = attempt.measured_files.as_deref();
+                        attempt_rows::keep_measured_files(tx, kept.node.number, state).await?;
+                    }
+                    (None, Way::Return | Way::Renew) => {}
+                }
                 admit(tx, kept, attempt, admission).await?
             }
             (Judged::Refuse { ends: true, .. }, _) if node.standing == Standing::Admitted => {
