@@ -10,6 +10,7 @@ mod explain;
 mod failure;
 mod keeping;
 mod logs;
+mod measured_files;
 mod offers;
 mod rules;
 mod seal_key;
