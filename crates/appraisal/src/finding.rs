@@ -80,6 +80,9 @@ pub enum Kind {
     UnpinnedParavisor,
     OwnedInPart,
     AzureLaunch,
+    TemplateShared,
+    NameOverstates,
+    NeverHolds,
     WaiverExpired,
     WaiverTooLong,
     WaiverOfEverything,
@@ -139,6 +142,9 @@ impl Kind {
             Self::UnpinnedParavisor => "policy.lint.unpinned_paravisor",
             Self::OwnedInPart => "policy.lint.owned_in_part",
             Self::AzureLaunch => "policy.lint.azure_launch",
+            Self::TemplateShared => "policy.lint.template_shared",
+            Self::NameOverstates => "policy.lint.name_overstates",
+            Self::NeverHolds => "policy.lint.never_holds",
             Self::WaiverExpired => "policy.lint.waiver_expired",
             Self::WaiverTooLong => "policy.lint.waiver_too_long",
             Self::WaiverOfEverything => "policy.lint.waiver_of_everything",
@@ -167,6 +173,8 @@ impl Kind {
             | Self::OwnedInPart
             | Self::WaiverTooLong
             | Self::WaiverExpired
+            | Self::NameOverstates
+            | Self::TemplateShared
             | Self::AzureLaunch => Severity::Warning,
             Self::Syntax
             | Self::TooLarge
@@ -207,6 +215,7 @@ impl Kind {
             | Self::WaiverOfEverything
             | Self::ImaDigests
             | Self::ImaKeys
+            | Self::NeverHolds
             | Self::ReferenceFileMissing => Severity::Error,
         }
     }

@@ -64,7 +64,54 @@ impl Way<'_> {
     }
 }
 
-fn implies(strong: &Condition, weak: &Condition) -> bool {
+/// Whether no machine can satisfy both. Errs on the side of "no".
+pub(super) fn contradict(a: &Condition, b: &Condition) -> bool {
+    a.fact == b.fact && (excludes(&a.test, &b.test) || excludes(&b.test, &a.test))
+}
+
+/// Whether each of the values that `given` leaves fails `other`.
+fn excludes(given: &Test, other: &Test) -> bool {
+    match (given, other) {
+        (Test::Equals(value), _) if is_of_one_value(other) => !value_passes(&value.value, other),
+        (Test::OneOf(values), _) if is_of_one_value(other) => {
+            !values.values().iter().any(|noted| value_passes(&noted.value, other))
+        }
+        (Test::AtLeast(least), Test::AtMost(most)) => least > most,
+        (Test::Exactly(values), Test::Sequence(wanted)) => {
+            Set::new(wanted.clone()).is_some_and(|wanted| &wanted != values)
+        }
+        (Test::Exactly(values), other) if is_of_sets(other) => !set_passes(values, other),
+        (Test::Sequence(values), Test::Sequence(wanted)) => values != wanted,
+        (Test::Sequence(values), other) if is_of_sets(other) => {
+            Set::new(values.clone()).is_some_and(|set| !set_passes(&set, other))
+        }
+        (Test::SupersetOf(least), Test::SubsetOf(allowed)) => !least.is_subset_of(allowed),
+        (Test::SupersetOf(least), Test::NoneOf(denied)) => !disjoint(least, denied),
+        (Test::SubsetOf(allowed), Test::AnyOf(wanted)) => disjoint(allowed, wanted),
+        _ => false,
+    }
+}
+
+const fn is_of_one_value(test: &Test) -> bool {
+    matches!(
+        test,
+        Test::Equals(_)
+            | Test::OneOf(_)
+            | Test::NoneOf(_)
+            | Test::AtLeast(_)
+            | Test::AtMost(_)
+            | Test::EachAtLeast(_)
+            | Test::AllBits(_)
+    )
+}
+
+/// Tests that what a log holds as a digest alone passes as its text does.
+const fn is_of_sets(test: &Test) -> bool {
+    matches!(test, Test::Exactly(_) | Test::SubsetOf(_) | Test::SupersetOf(_) | Test::AnyOf(_) | Test::NoneOf(_))
+}
+
+/// Whether the first of two conditions holds only where the second does.
+pub(super) fn implies(strong: &Condition, weak: &Condition) -> bool {
     strong.fact == weak.fact && test_implies(&strong.test, &weak.test)
 }
 

@@ -10,6 +10,7 @@ mod issue;
 pub(crate) mod moment;
 mod names;
 mod pattern;
+mod promises;
 mod read;
 mod rule;
 

@@ -7,7 +7,7 @@ use super::issue::Partial;
 use super::names::Names;
 use super::rule::{Rule, RuleReader, tables, unique};
 use super::waiver::{Waiver, WaiverKind};
-use super::{Deny, Policy, bundle, exceptions, survey};
+use super::{Deny, Policy, bundle, exceptions, promises, survey};
 use crate::decision::PolicyVersion;
 use crate::document::{Document, Reader};
 use crate::facts::FactId;
@@ -46,6 +46,9 @@ pub(super) fn policy(document: Document<'_>, references: &[Document<'_>]) -> Res
         reader.findings.extend(survey::paravisors(document.name, &policy.rules));
         reader.findings.extend(survey::composites(document.name, &policy.rules));
         reader.findings.extend(survey::azure_launches(document.name, &policy.rules));
+        reader.findings.extend(promises::never_holding(document.name, policy));
+        reader.findings.extend(promises::names(document.name, &policy.rules));
+        reader.findings.extend(promises::templates(document.name, &policy.rules));
         reader.findings.extend(exceptions::useless(document.name, policy));
         reader.findings.extend(survey::measured_files(document.name, &policy.rules));
     }

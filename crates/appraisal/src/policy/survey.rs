@@ -187,7 +187,7 @@ fn lower_than_its_name(fact: FactId, sayers: &[EvidenceKind]) -> Option<(&'stati
 }
 
 /// Whether evidence of this kind can prove the fact.
-fn says(kind: EvidenceKind, fact: FactId) -> bool {
+pub(super) fn says(kind: EvidenceKind, fact: FactId) -> bool {
     let of_a_quote = matches!(fact.definition().subject, Subject::State) || fact == FactId::FirmwareVersion;
     match kind {
         EvidenceKind::Azure => {

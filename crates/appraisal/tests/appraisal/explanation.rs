@@ -114,8 +114,8 @@ fn what_a_machine_says_is_escaped_and_cut() {
 
 #[test]
 fn an_explanation_is_bounded_and_says_what_it_left_out() {
-    let digests: Vec<String> = (0..=255).map(hex).collect();
-    let many: String = (0..200)
+    let digests: Vec<String> = (0..=63).map(hex).collect();
+    let many: String = (0..40)
         .map(|at| {
             format!(
                 "[[rule.alternative]]\nname = \"a{at}\"\nrequire.tpm.pcr.1 = {:?}\n\

@@ -16,6 +16,7 @@ mod language;
 mod machine;
 mod never_panics;
 mod nitro;
+mod promises;
 mod sets;
 mod texts_and_events;
 mod waivers;
