@@ -80,6 +80,8 @@ pub enum Kind {
     UnpinnedParavisor,
     OwnedInPart,
     AzureLaunch,
+    CelAlone,
+    BadCel,
     TemplateShared,
     NameOverstates,
     NeverHolds,
@@ -142,6 +144,8 @@ impl Kind {
             Self::UnpinnedParavisor => "policy.lint.unpinned_paravisor",
             Self::OwnedInPart => "policy.lint.owned_in_part",
             Self::AzureLaunch => "policy.lint.azure_launch",
+            Self::CelAlone => "policy.lint.cel_alone",
+            Self::BadCel => "policy.lint.bad_cel",
             Self::TemplateShared => "policy.lint.template_shared",
             Self::NameOverstates => "policy.lint.name_overstates",
             Self::NeverHolds => "policy.lint.never_holds",
@@ -216,6 +220,8 @@ impl Kind {
             | Self::ImaDigests
             | Self::ImaKeys
             | Self::NeverHolds
+            | Self::BadCel
+            | Self::CelAlone
             | Self::ReferenceFileMissing => Severity::Error,
         }
     }

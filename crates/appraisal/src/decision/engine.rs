@@ -8,6 +8,7 @@ use super::ownership::{Approval, Listing, Ownership};
 use super::waived::{self, WaivedWay};
 use crate::facts::{Fact, FactId, Facts, Ownable, owner_marks};
 use crate::ima;
+use crate::policy::site::Site;
 use crate::policy::{Alternative, Condition, Deny, Factor, Policy, Rule, Test, Waiver};
 use crate::value::Value;
 
@@ -92,6 +93,11 @@ fn with_waivers<'p>(policy: &'p Policy, facts: &Facts, ownership: &Ownership, no
     awaits.map_or(Outcome::Nothing, |(rule, alternative)| Outcome::Awaits(rule, alternative))
 }
 
+/// The site conditions of one way to satisfy the rule.
+pub(super) fn sites_of<'r>(rule: &'r Rule, alternative: Option<&'r Alternative>) -> impl Iterator<Item = &'r Site> {
+    rule.sites.iter().chain(alternative.into_iter().flat_map(|alternative| &alternative.sites))
+}
+
 /// The conditions of one way to satisfy the rule.
 pub(super) fn conditions_of<'r>(
     rule: &'r Rule,
@@ -104,6 +110,8 @@ pub(super) fn conditions_of<'r>(
 fn satisfied<'p>(rule: &'p Rule, facts: &Facts, now: UnixTime) -> Option<Option<&'p Alternative>> {
     let all = |conditions: &[Condition]| conditions.iter().all(|condition| holds(condition, facts) == Holds::Yes);
     if !all(&rule.require) || !ima::admits(rule, facts) {
+    let agrees = |sites: &[Site]| sites.iter().all(|site| site.holds(facts).is_ok());
+    if !all(&rule.require) || !agrees(&rule.sites) {
         return None;
     }
     if rule.alternatives.is_empty() {
@@ -112,6 +120,7 @@ fn satisfied<'p>(rule: &'p Rule, facts: &Facts, now: UnixTime) -> Option<Option<
     let found = rule.alternatives.iter().find(|alternative| {
         counts(alternative, now)
             && all(&alternative.require)
+            && agrees(&alternative.sites)
             && unexplained(rule, Some(alternative), facts, &[]).next().is_none()
     });
     found.map(Some)

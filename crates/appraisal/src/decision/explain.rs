@@ -10,6 +10,7 @@ use super::rejection::{Considered, Difference, Rejection};
 use super::waived;
 use crate::facts::{FactId, Facts, Ownable};
 use crate::ima;
+use crate::policy::site::{Site, SiteProblem};
 use crate::policy::{Alternative, Condition, Deny, Factor, Policy, Rule, Test, moment};
 use crate::value::Value;
 
@@ -160,6 +161,7 @@ fn way<'p>(
     let conditions = conditions.filter(|condition| waived::waiver_of(condition, facts, &waivers).is_none());
     differences.extend(conditions.filter_map(|condition| difference(condition, facts)));
     differences.extend(ima::differences(rule, facts));
+    differences.extend(engine::sites_of(rule, alternative).filter_map(|site| site_difference(site, facts)));
     differences.extend(engine::unexplained(rule, alternative, facts, &waivers).map(|pcr| unexplained(pcr, facts)));
     let late = usize::from(late.is_some());
     let weight = (foreign, differences.len() - foreign - late, late);
@@ -221,6 +223,17 @@ pub(super) fn unexplained(pcr: u8, facts: &Facts) -> Difference {
         fact: Some(id.to_string()),
         ..bare(Reason::PcrUnexplained, 0, expected, format!("{found}, no events"))
     }
+}
+
+/// What is wrong with one site condition, if it does not hold.
+pub(super) fn site_difference(site: &Site, facts: &Facts) -> Option<Difference> {
+    let (reason, found) = match site.holds(facts) {
+        Ok(()) => return None,
+        Err(SiteProblem::NotProven(fact)) => (Reason::SiteNotProven, format!("{fact} is not proven")),
+        Err(SiteProblem::False) => (Reason::SiteDiffers, "false".to_owned()),
+        Err(SiteProblem::Failed(problem)) => (Reason::SiteDiffers, problem),
+    };
+    Some(bare(reason, site.line, format!("cel {}", site.source), found))
 }
 
 /// What is wrong with one condition, if it does not hold.

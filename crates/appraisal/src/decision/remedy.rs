@@ -64,6 +64,10 @@ pub(super) fn check(code: &str, subject: &Word, expected: &str, found: &str) -> 
         "policy.trust_class" => format!("the rule admits {subject} {found}, or the machine is another: {expected}"),
         "policy.alternative.not_yet_valid" => format!("time passes, or valid_from is earlier: {expected}"),
         "policy.alternative.not_valid_any_more" => format!("valid_until is later: {expected}"),
+        "policy.site.differs" => {
+            format!("the site's condition is true or is written otherwise: {expected}; found {found}")
+        }
+        "policy.site.not_proven" => format!("the evidence proves what the site's condition asks: {found}"),
         "policy.pcr.unexplained" => {
             format!("the log explains {subject} ({found}); or the policy gives the value: {subject} = \"…\"")
         }

@@ -113,6 +113,10 @@ pub(super) fn satisfied<'p>(
                 waived.push(condition.fact);
             }
         }
+        // No waiver is about a site condition.
+        if engine::sites_of(rule, alternative).any(|site| site.holds(facts).is_err()) {
+            return None;
+        }
         let explained = engine::unexplained(rule, alternative, facts, waivers).next().is_none();
         explained.then_some(WaivedWay { alternative, used })
     };

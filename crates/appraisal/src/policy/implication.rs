@@ -2,6 +2,7 @@
 //! "no": what it calls unreachable is.
 
 use super::rule::{Factor, Rule};
+use super::site::Site;
 use super::{Alternative, Condition, Set, Test};
 use crate::facts::FactId;
 use crate::value::Value;
@@ -24,25 +25,34 @@ pub(super) fn shadows(earlier: &Rule, later: &Rule) -> bool {
 
 /// Whether `earlier` holds wherever and whenever `later` does, both of one rule.
 pub(super) fn alternative_shadows(earlier: &Alternative, later: &Alternative) -> bool {
-    Way { alternative: Some(earlier), require: &[] }.covers(&Way { alternative: Some(later), require: &[] })
+    let way = |alternative| Way { alternative: Some(alternative), require: &[], sites: &[] };
+    way(earlier).covers(&way(later))
 }
 
 /// One way to satisfy a rule.
 struct Way<'r> {
     require: &'r [Condition],
+    sites: &'r [Site],
     alternative: Option<&'r Alternative>,
 }
 
 fn ways(rule: &Rule) -> Vec<Way<'_>> {
     if rule.alternatives.is_empty() {
-        return vec![Way { require: &rule.require, alternative: None }];
+        return vec![Way { require: &rule.require, sites: &rule.sites, alternative: None }];
     }
-    rule.alternatives.iter().map(|alternative| Way { require: &rule.require, alternative: Some(alternative) }).collect()
+    rule.alternatives
+        .iter()
+        .map(|alternative| Way { require: &rule.require, sites: &rule.sites, alternative: Some(alternative) })
+        .collect()
 }
 
 impl Way<'_> {
     fn conditions(&self) -> impl Iterator<Item = &Condition> {
         self.require.iter().chain(self.alternative.into_iter().flat_map(|alternative| &alternative.require))
+    }
+
+    fn sites(&self) -> impl Iterator<Item = &Site> {
+        self.sites.iter().chain(self.alternative.into_iter().flat_map(|alternative| &alternative.sites))
     }
 
     fn covers(&self, other: &Self) -> bool {
@@ -60,6 +70,8 @@ impl Way<'_> {
         begins
             && ends
             && explains
+            // What a site condition asks nobody but its own words can say.
+            && self.sites().all(|site| other.sites().any(|same| same.source == site.source))
             && self.conditions().all(|weak| other.conditions().any(|strong| implies(strong, weak)))
     }
 }

@@ -16,6 +16,7 @@ mod rule;
 
 pub mod schema;
 mod set;
+pub(crate) mod site;
 mod survey;
 mod waiver;
 
@@ -94,6 +95,7 @@ impl Policy {
         let waived = self.waivers.iter().flat_map(|waiver| waiver.when.iter().chain(&waiver.instead));
         let mut facts: BTreeSet<FactId> =
             denied.chain(required).chain(waived).map(|condition| condition.fact).collect();
+        facts.extend(self.rules.iter().flat_map(Rule::sites).flat_map(|site| &site.facts));
         facts.extend(self.rules.iter().flat_map(|rule| rule.issue.selectors.iter().copied()));
         facts
     }

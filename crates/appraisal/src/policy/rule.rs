@@ -13,6 +13,9 @@ use super::names::Names;
 use crate::document::{Document, Key, Node, Reader};
 use crate::finding::{Finding, Kind, nearest};
 use crate::ima::{ImaFiles, ImaRule};
+use super::site::{Site, sites};
+use crate::document::{Key, Node, Reader};
+use crate::finding::{Kind, nearest};
 
 /// Most rules of a policy, and most alternatives of a rule.
 pub(crate) const RULES_MAX: usize = 1_000;
@@ -28,11 +31,12 @@ pub(crate) const RULE_KEYS: &[&str] = &[
     "required_events",
     "forbidden_events",
     "ima",
+    "cel",
     "alternative",
     "issue",
 ];
 pub(crate) const ALTERNATIVE_KEYS: &[&str] =
-    &["name", "description", "valid_from", "valid_until", "require", "required_events", "forbidden_events"];
+    &["name", "description", "valid_from", "valid_until", "require", "required_events", "forbidden_events", "cel"];
 pub(crate) const DENY_KEYS: &[&str] = &["name", "reason", "when"];
 
 /// Why a machine counts as ours.
@@ -59,6 +63,8 @@ pub(crate) struct Rule {
     pub(crate) require: Vec<Condition>,
     /// What is said of measured files; must hold beside `require`.
     pub(crate) ima: Option<ImaRule>,
+    /// What must hold beside `require`; never the only guard.
+    pub(crate) sites: Vec<Site>,
     /// If there are any, one must hold beside `require`.
     pub(crate) alternatives: Vec<Alternative>,
     pub(crate) issue: Issue,
@@ -75,6 +81,8 @@ pub(crate) struct Alternative {
     /// First second at which it does not count any more.
     pub(crate) valid_until: Option<UnixTime>,
     pub(crate) require: Vec<Condition>,
+    /// What must hold beside `require`.
+    pub(crate) sites: Vec<Site>,
 }
 
 /// What is refused whatever the rules say.
@@ -103,6 +111,11 @@ impl Rule {
     pub(crate) fn conditions(&self) -> impl Iterator<Item = &Condition> {
         self.require.iter().chain(self.alternatives.iter().flat_map(|alternative| &alternative.require))
     }
+
+    /// Site conditions of the rule and of all its alternatives.
+    pub(crate) fn sites(&self) -> impl Iterator<Item = &Site> {
+        self.sites.iter().chain(self.alternatives.iter().flat_map(|alternative| &alternative.sites))
+    }
 }
 
 pub(crate) struct RuleReader<'n, 't, 'i> {
@@ -129,6 +142,15 @@ impl RuleReader<'_, '_, '_> {
         let ima = table
             .get("ima")
             .and_then(|node| ImaRule::read(reader, node, self.documents, &mut self.ima_files, self.foreign));
+        let sites = table.get("cel").map(|node| sites(reader, node)).unwrap_or_default();
+        if let Some(node) = table.get("cel")
+            && require.is_empty()
+            && !table.contains_key("alternative")
+        {
+            let message = "site conditions are the only guard of the rule".to_owned();
+            let suggestion = "write under [rule.require] what the machine must have booted".to_owned();
+            reader.add(node.span(), Kind::CelAlone, message, Some(suggestion));
+        }
         let alternatives = table.get("alternative").map(|node| self.alternatives(reader, node)).unwrap_or_default();
         let own = table.get("issue").and_then(|node| reader.subtable(node, "issue")).cloned();
         let own = own.map(|table| Partial::read(reader, &table)).unwrap_or_default();
@@ -144,6 +166,7 @@ impl RuleReader<'_, '_, '_> {
             trust_classes,
             require,
             ima,
+            sites,
             alternatives,
             issue: issue?,
         })
@@ -179,8 +202,9 @@ impl RuleReader<'_, '_, '_> {
             reader.required(table, "require", node.span(), "an alternative without conditions admits everything")?;
         }
         let require = self.required(reader, table);
+        let sites = table.get("cel").map(|node| sites(reader, node)).unwrap_or_default();
         let (line, column) = place(reader, table, node);
-        Some(Alternative { name: name?, line, column, valid_from, valid_until, require })
+        Some(Alternative { name: name?, line, column, valid_from, valid_until, require, sites })
     }
 
     /// The conditions under `require`, and those that the named events become.

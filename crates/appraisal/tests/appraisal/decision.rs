@@ -335,7 +335,9 @@ fn what_a_deny_list_speaks_of_cannot_be_withheld() {
 
 #[test]
 fn a_rule_that_needs_other_evidence_than_came_is_not_satisfied() {
-    for evidence in ["[\"tpm\", \"snp\"]", "\"nitro\"\n[rule.issue]\nnode_id = \"/holdfast/node/nitro/{nitro.module_id}\""] {
+    for evidence in
+        ["[\"tpm\", \"snp\"]", "\"nitro\"\n[rule.issue]\nnode_id = \"/holdfast/node/nitro/{nitro.module_id}\""]
+    {
         refused(&format!("evidence = {evidence}"), &machine(), "policy.evidence.missing");
     }
     admitted("evidence = [\"tpm\"]", &machine());

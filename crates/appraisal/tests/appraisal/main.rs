@@ -18,5 +18,6 @@ mod never_panics;
 mod nitro;
 mod promises;
 mod sets;
+mod site_conditions;
 mod texts_and_events;
 mod waivers;

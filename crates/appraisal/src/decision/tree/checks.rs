@@ -8,6 +8,7 @@ use crate::decision::explain;
 use crate::decision::explanation::{Answer, Check};
 use crate::decision::ownership::Approval;
 use crate::facts::{FactId, Ownable};
+use crate::policy::site::Site;
 use crate::policy::{Alternative, Factor, Rule};
 
 impl Tree<'_> {
@@ -78,6 +79,26 @@ impl Tree<'_> {
             }));
         }
         checks
+    }
+
+    /// The site conditions, of a rule or of an alternative.
+    pub(super) fn sites(&mut self, sites: &[Site]) -> Vec<Check> {
+        let facts = self.asked.facts;
+        let check = |site: &Site| match explain::site_difference(site, facts) {
+            None => Check {
+                subject: "cel".into(),
+                answer: Answer::Holds,
+                code: None,
+                expected: "true".to_owned(),
+                found: short(format!("{} is true", site.source)),
+            },
+            Some(difference) => {
+                let unproven = difference.code == Reason::SiteNotProven.code();
+                let answer = if unproven { Answer::NotProven } else { Answer::Differs };
+                Check { subject: "cel".into(), answer, ..problem(&difference) }
+            }
+        };
+        sites.iter().map(check).map(|check| self.noted(check)).collect()
     }
 
     pub(super) fn unexplained(&mut self, rule: &Rule, alternative: Option<&Alternative>) -> Vec<Check> {

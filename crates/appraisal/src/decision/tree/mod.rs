@@ -197,6 +197,7 @@ impl<'a> Tree<'a> {
         }
         let mut checks: Vec<Check> = rule.ownership.iter().map(|factor| self.ownership(*factor, rule)).collect();
         checks.extend(self.evidence(rule));
+        checks.extend(self.sites(&rule.sites));
         let conditions: Vec<ConditionEntry> = rule.require.iter().filter_map(|one| self.condition(one)).collect();
         if rule.alternatives.is_empty() {
             checks.extend(self.unexplained(rule, None));
@@ -213,6 +214,7 @@ impl<'a> Tree<'a> {
         }
         let conditions: Vec<ConditionEntry> =
             alternative.require.iter().filter_map(|one| self.condition(one)).collect();
+        checks.extend(self.sites(&alternative.sites));
         checks.extend(self.unexplained(rule, Some(alternative)));
         AlternativeEntry {
             name: alternative.name.clone(),

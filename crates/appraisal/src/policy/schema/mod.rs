@@ -108,6 +108,8 @@ documents! {
         forbidden_events: Option<Vec<EventEntry>>,
         /// What is said of the files that the kernel measured.
         ima: Option<ImaEntry>,
+        /// Site conditions in CEL over facts["…"]; never the only guard.
+        cel: Option<Sites>,
         /// Of several, one must hold beside `require`.
         #[schemars(length(min = 1))]
         alternative: Option<Vec<AlternativeEntry>>,
@@ -148,6 +150,8 @@ documents! {
         /// Events that must not be there.
         #[schemars(length(min = 1))]
         forbidden_events: Option<Vec<EventEntry>>,
+        /// Site conditions in CEL over facts["…"].
+        cel: Option<Sites>,
     }
     /// An event by what a digest proves of it: one of digest, action, separator.
     EventEntry {
@@ -314,6 +318,18 @@ documents! {
 #[schemars(transparent)]
 #[expect(dead_code, reason = "read by schemars alone")]
 struct Name(#[schemars(regex(pattern = "^[a-z0-9][a-z0-9._-]{0,63}$"))] String);
+
+/// Expressions, each true or false.
+#[derive(JsonSchema)]
+#[schemars(transparent)]
+#[expect(dead_code, reason = "read by schemars alone")]
+struct Sites(#[schemars(length(min = 1, max = super::site::SITES_MAX))] Vec<Expression>);
+
+/// An expression of CEL.
+#[derive(JsonSchema)]
+#[schemars(transparent)]
+#[expect(dead_code, reason = "read by schemars alone")]
+struct Expression(#[schemars(length(min = 1, max = super::site::SOURCE_BYTES_MAX))] String);
 
 /// A whole number and s, m, h or d.
 #[derive(JsonSchema)]
