@@ -109,9 +109,8 @@ pub(super) fn conditions_of<'r>(
 /// `Some` if the rule's conditions hold: with the alternative that does, where there are any.
 fn satisfied<'p>(rule: &'p Rule, facts: &Facts, now: UnixTime) -> Option<Option<&'p Alternative>> {
     let all = |conditions: &[Condition]| conditions.iter().all(|condition| holds(condition, facts) == Holds::Yes);
-    if !all(&rule.require) || !ima::admits(rule, facts) {
     let agrees = |sites: &[Site]| sites.iter().all(|site| site.holds(facts).is_ok());
-    if !all(&rule.require) || !agrees(&rule.sites) {
+    if !all(&rule.require) || !agrees(&rule.sites) || !ima::admits(rule, facts) {
         return None;
     }
     if rule.alternatives.is_empty() {

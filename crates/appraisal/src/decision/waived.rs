@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::engine::{self, Holds};
 use crate::facts::{FactId, Facts, Shape, Subject};
+use crate::ima;
 use crate::policy::{Alternative, Condition, Policy, Rule, Segment, Waiver};
 
 /// A waiver or change window without which the machine would not have been admitted.
@@ -101,6 +102,10 @@ pub(super) fn satisfied<'p>(
     now: UnixTime,
     waivers: &[&'p Waiver],
 ) -> Option<WaivedWay<'p>> {
+    // Measured files are no fact that could be named.
+    if !ima::admits(rule, facts) {
+        return None;
+    }
     let way = |alternative: Option<&'p Alternative>| {
         let mut used = BTreeMap::new();
         for condition in engine::conditions_of(rule, alternative) {

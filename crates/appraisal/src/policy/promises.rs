@@ -86,7 +86,7 @@ pub(super) fn names(file: &str, rules: &[Rule]) -> Vec<Finding> {
             ways(rule).iter().all(|(_, conditions)| conditions.iter().any(|condition| is(condition.fact)))
         };
         let of_state = |fact: FactId| fact.definition().subject == Subject::State;
-        if let Some(word) = says_one_of(&OF_A_MEASURED_BOOT).filter(|_| !holds(&of_state)) {
+        if let Some(word) = says_one_of(&OF_A_MEASURED_BOOT).filter(|_| rule.ima.is_none() && !holds(&of_state)) {
             let message = format!("rule {:?} says {word:?} and asks nothing about what was booted", rule.name);
             note(message, "write under [rule.require] what must have been booted, or give it another name");
         }

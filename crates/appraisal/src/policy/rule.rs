@@ -10,12 +10,10 @@ use super::events::events;
 use super::issue::{Issue, Partial};
 use super::moment;
 use super::names::Names;
+use super::site::{Site, sites};
 use crate::document::{Document, Key, Node, Reader};
 use crate::finding::{Finding, Kind, nearest};
 use crate::ima::{ImaFiles, ImaRule};
-use super::site::{Site, sites};
-use crate::document::{Key, Node, Reader};
-use crate::finding::{Kind, nearest};
 
 /// Most rules of a policy, and most alternatives of a rule.
 pub(crate) const RULES_MAX: usize = 1_000;
@@ -145,6 +143,7 @@ impl RuleReader<'_, '_, '_> {
         let sites = table.get("cel").map(|node| sites(reader, node)).unwrap_or_default();
         if let Some(node) = table.get("cel")
             && require.is_empty()
+            && ima.is_none()
             && !table.contains_key("alternative")
         {
             let message = "site conditions are the only guard of the rule".to_owned();

@@ -244,3 +244,19 @@ fn what_was_counted_becomes_facts() {
     }
     assert!(facts.unexplained_pcrs().is_empty());
 }
+
+#[test]
+fn no_waiver_lets_an_unlisted_file_pass() {
+    let bad = with(Written::ng(&[9; 32], "/usr/bin/evil"));
+    let policy = policy(&format!(
+        "[rule.require]\ntpm.pcr.10 = \"{}\"\n[[waiver]]\nname = \"w\"\nreason = \"x\"\nowner = \"x\"\n\
+         valid_until = 2026-07-01T00:00:00Z\nwhen.tpm.class = {{ any_of = [\"firmware\"] }}\nrule = \"rack\"\n\
+         facts = [\"tpm.pcr.10\"]\ninstead.tpm.pcr.10 = {{ one_of = [\"{}\", \"{}\"] }}\n",
+        "00".repeat(32),
+        quoted(&good()).pcr,
+        quoted(&bad).pcr
+    ));
+    let Verdict::Admit(grant) = verdict(&policy, &good()) else { panic!("refused") };
+    assert_eq!(grant.waivers.len(), 1);
+    assert_eq!(codes(&policy, &bad), ["policy.ima.not_allowed"]);
+}

@@ -8,6 +8,7 @@ use crate::decision::explain;
 use crate::decision::explanation::{Answer, Check};
 use crate::decision::ownership::Approval;
 use crate::facts::{FactId, Ownable};
+use crate::ima;
 use crate::policy::site::Site;
 use crate::policy::{Alternative, Factor, Rule};
 
@@ -99,6 +100,22 @@ impl Tree<'_> {
             }
         };
         sites.iter().map(check).map(|check| self.noted(check)).collect()
+    }
+
+    /// What is said of measured files, where the rule says anything.
+    pub(super) fn measured_files(&mut self, rule: &Rule) -> Vec<Check> {
+        if rule.ima.is_none() {
+            return Vec::new();
+        }
+        let differences = ima::differences(rule, self.asked.facts);
+        if differences.is_empty() {
+            let found = "every file that the kernel measured is allowed".to_owned();
+            let subject = "measured files".into();
+            let check = Check { subject, answer: Answer::Holds, code: None, expected: String::new(), found };
+            return vec![self.noted(check)];
+        }
+        let check = |difference| Check { subject: "measured files".into(), ..problem(difference) };
+        differences.iter().map(check).map(|check| self.noted(check)).collect()
     }
 
     pub(super) fn unexplained(&mut self, rule: &Rule, alternative: Option<&Alternative>) -> Vec<Check> {

@@ -197,6 +197,7 @@ impl<'a> Tree<'a> {
         }
         let mut checks: Vec<Check> = rule.ownership.iter().map(|factor| self.ownership(*factor, rule)).collect();
         checks.extend(self.evidence(rule));
+        checks.extend(self.measured_files(rule));
         checks.extend(self.sites(&rule.sites));
         let conditions: Vec<ConditionEntry> = rule.require.iter().filter_map(|one| self.condition(one)).collect();
         if rule.alternatives.is_empty() {
