@@ -39,7 +39,7 @@ pub(super) struct Change {
 
 /// Collects changes.
 #[derive(Default)]
-struct Changes(Vec<Change>);
+pub(super) struct Changes(Vec<Change>);
 
 /// Everything that differs, in the order of the new policy.
 pub(super) fn changes(old: &Outline, new: &Outline) -> Vec<Change> {
@@ -55,13 +55,13 @@ pub(super) fn changes(old: &Outline, new: &Outline) -> Vec<Change> {
 }
 
 impl Changes {
-    fn note(&mut self, place: &str, direction: Direction, dangerous: bool, what: impl Into<String>) {
+    pub(super) fn note(&mut self, place: &str, direction: Direction, dangerous: bool, what: impl Into<String>) {
         let (place, what) = (place.to_owned(), what.into());
         self.0.push(Change { place, direction, dangerous, what, added: Vec::new(), removed: Vec::new() });
     }
 
     /// Keys whose meaning is not known here are compared as text.
-    fn texts(&mut self, place: &str, old: &BTreeMap<String, String>, new: &BTreeMap<String, String>) {
+    pub(super) fn texts(&mut self, place: &str, old: &BTreeMap<String, String>, new: &BTreeMap<String, String>) {
         for key in old.keys().chain(new.keys()).collect::<BTreeSet<_>>() {
             let (was, is) = (old.get(key), new.get(key));
             if was == is {
@@ -183,45 +183,9 @@ impl Changes {
             true,
         );
         self.set(place, "evidence", &bare(&old.evidence), &bare(&new.evidence), Direction::Tightened, true);
-        self.conditions(place, &old.require, &new.require);
-        self.alternatives(place, &old.alternatives, &new.alternatives);
+        self.ways(place, old, new);
         self.issue(place, &old.issue, &new.issue);
         self.texts(place, &old.others, &new.others);
-    }
-
-    fn alternatives(&mut self, place: &str, old: &[Entry], new: &[Entry]) {
-        match (old, new) {
-            ([], [_, ..]) => self.note(place, Direction::Tightened, false, "now demands one of its alternatives"),
-            ([_, ..], []) => {
-                return self.note(
-                    place,
-                    Direction::Loosened,
-                    true,
-                    "demands no alternative any more: any of them, and none",
-                );
-            }
-            _ => {}
-        }
-        for was in old.iter().filter(|was| new.iter().all(|is| is.name != was.name)) {
-            let renamed = new.iter().find(|is| is.conditions == was.conditions && is.others == was.others);
-            let (direction, what) = match renamed {
-                Some(is) => (Direction::Changed, format!("renamed to {}", is.name)),
-                None => (Direction::Tightened, "removed".to_owned()),
-            };
-            self.note(&format!("{place}, alternative {}", was.name), direction, false, what);
-        }
-        for is in new {
-            let place = format!("{place}, alternative {}", is.name);
-            match old.iter().find(|was| was.name == is.name) {
-                Some(was) => {
-                    self.texts(&place, &was.others, &is.others);
-                    self.conditions(&place, &was.conditions, &is.conditions);
-                }
-                None if old.iter().any(|was| was.conditions == is.conditions && was.others == is.others) => {}
-                None if old.is_empty() => {}
-                None => self.note(&place, Direction::Loosened, false, format!("added: {}", spelt(&is.conditions))),
-            }
-        }
     }
 
     fn issue(&mut self, place: &str, old: &BTreeMap<String, Vec<String>>, new: &BTreeMap<String, Vec<String>>) {
@@ -251,7 +215,7 @@ impl Changes {
         }
     }
 
-    fn conditions(&mut self, place: &str, old: &Conditions, new: &Conditions) {
+    pub(super) fn conditions(&mut self, place: &str, old: &Conditions, new: &Conditions) {
         for key in old.keys().chain(new.keys()).collect::<BTreeSet<_>>() {
             let (fact, operator) = key;
             let place = format!("{place}, {fact}");
@@ -329,7 +293,7 @@ impl Changes {
 }
 
 impl Direction {
-    const fn opposite(self) -> Self {
+    pub(super) const fn opposite(self) -> Self {
         match self {
             Self::Loosened => Self::Tightened,
             Self::Tightened => Self::Loosened,

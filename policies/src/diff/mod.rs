@@ -1,5 +1,6 @@
 //! `diff`: what two versions of a policy accept differently, in words, and over stored cases and evidence.
 
+mod alternatives;
 mod change;
 mod flips;
 mod outline;

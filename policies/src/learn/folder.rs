@@ -10,16 +10,22 @@ use crate::files;
 use crate::inspect::EVIDENCE_BYTES_MAX;
 
 /// Attestation key, quote and signature, by tool.
-const QUOTES: [[&str; 3]; 3] = [
+const QUOTES: [[&str; 3]; 4] = [
+    ["ak.pub", "quote.attest", "quote.sig"],
     ["ak.pub", "quote.msg", "quote.sig"],
     ["ak-rsa.tpm2b_public", "quote-rsa.msg", "quote-rsa.sig"],
     ["ak-ecc.tpm2b_public", "quote-ecc.msg", "quote-ecc.sig"],
 ];
 /// EK certificate and public area.
-const KEYS: [[&str; 2]; 2] = [["ek.der", "ek.pub"], ["nv-0x1c00002.bin", "ek-rsa.tpm2b_public"]];
-const LOGS: [&str; 3] = ["binary_bios_measurements", "eventlog.bin", "ccel.bin"];
+const KEYS: [[&str; 2]; 4] = [
+    ["ek-01c00002.der", "ek-01c00002.pub"],
+    ["ek-01c0000a.der", "ek-01c0000a.pub"],
+    ["ek.der", "ek.pub"],
+    ["nv-0x1c00002.bin", "ek-rsa.tpm2b_public"],
+];
+const LOGS: [&str; 3] = ["firmware.log", "binary_bios_measurements", "eventlog.bin"];
 const ROOTS: [&str; 3] = ["roots.pem", "roots", "swtpm-localca-rootca-cert.pem"];
-const CHAINS: [&str; 2] = ["chain.pem", "issuercert.pem"];
+const CHAINS: [&str; 5] = ["chain.pem", "chain.der", "ek-chain-0.der", "ek-chain-1.der", "issuercert.pem"];
 /// Texts that may be the command line which the log holds as a digest.
 const COMMAND_LINES: [&str; 3] = ["cmdline", "cmdline.txt", "qemu-append.txt"];
 
@@ -66,7 +72,8 @@ pub(super) fn recognise(folder: &Path) -> anyhow::Result<Found> {
             for (key, name) in [("ek_certificate", *certificate), ("ek_public", *public), ("roots", roots)] {
                 evidence.insert(key.to_owned(), name.into());
             }
-            if let Some(chain) = first(&CHAINS) {
+            let chain: Vec<Value> = CHAINS.iter().filter(|name| has(name)).map(|name| (*name).into()).collect();
+            if !chain.is_empty() {
                 evidence.insert("chain".to_owned(), chain.into());
             }
         }

@@ -121,6 +121,7 @@ impl Learned {
     /// What was booted: samples with the same images, sections and files are one state.
     fn chain(&mut self, samples: &[Sample]) {
         const KEY: [FactId; 3] = [FactId::BootApplications, FactId::UkiSections, FactId::LoadedFiles];
+        self.unproven_chain(samples);
         let key = |sample: &Sample| KEY.map(|id| sample.values(id).map(<[Value]>::to_vec));
         let mut groups: Vec<(_, Vec<&Sample>)> = Vec::new();
         for sample in samples {
@@ -148,6 +149,24 @@ impl Learned {
             let name = members.first().map_or_else(|| "boot".to_owned(), |sample| sample.name.clone());
             let samples = members.iter().map(|sample| sample.name.clone()).collect();
             self.states.push(State { name, samples, conditions });
+        }
+    }
+
+    /// Says which part of a boot the evidence does not prove: whoever reads the policy must not think that it is pinned.
+    fn unproven_chain(&mut self, samples: &[Sample]) {
+        let has_log = |sample: &&Sample| sample.values(FactId::SecureBootEnabled).is_some();
+        for id in [FactId::BootApplications, FactId::LoadedFiles, FactId::CommandLines] {
+            let missing: Vec<&str> = samples
+                .iter()
+                .filter(has_log)
+                .filter(|sample| sample.values(id).is_none())
+                .map(|sample| sample.name.as_str())
+                .collect();
+            if !missing.is_empty() {
+                let pcrs: Vec<String> = id.pcrs().iter().map(u8::to_string).collect();
+                let (missing, pcrs) = (missing.join(", "), pcrs.join(", "));
+                self.leave(id, format!("NOT PINNED: not proven in {missing}; quote PCR {pcrs} of the golden machines"));
+            }
         }
     }
 

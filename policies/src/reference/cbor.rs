@@ -3,7 +3,7 @@
 
 use ciborium::Value;
 
-use super::Refused;
+use super::{Reason, Refused};
 
 /// Deepest nesting: CoRIM has some ten levels.
 const DEPTH_MAX: usize = 32;
@@ -17,7 +17,7 @@ pub(super) fn parse(bytes: &[u8], what: &str) -> Result<Value, Refused> {
 }
 
 pub(super) fn malformed(what: &str, why: &str) -> Refused {
-    Refused::new("reference.corim.malformed", format!("{what}: {why}"))
+    Refused::new(Reason::CorimMalformed, format!("{what}: {why}"))
 }
 
 /// What a tag is around, whatever stands around that tag.

@@ -12,7 +12,7 @@ use holdfast_evidence::crypto::{HashAlg, PublicKey, SignatureAlg, SignatureValue
 
 use super::cbor::{Map, array, bytes, malformed, parse, untagged};
 use super::draft::{Draft, Made};
-use super::{Destination, Refused, corim_snp, key};
+use super::{Destination, Reason, Refused, corim_snp, key};
 use crate::files;
 use crate::moment;
 
@@ -66,7 +66,7 @@ impl FromCorim {
         let name = files::file_name(&self.file);
         let (content, signature) = match (untagged(outer, UNSIGNED), untagged(outer, SIGN1), key) {
             (Some(_), _, Some(_)) => {
-                return Err(Refused::new("reference.corim.unsigned", "a key was given, and the file is not signed"));
+                return Err(Refused::new(Reason::CorimUnsigned, "a key was given, and the file is not signed"));
             }
             (Some(map), _, None) => (map.clone(), "unsigned".to_owned()),
             (None, Some(sign1), key) => opened(sign1, key)?,
@@ -76,7 +76,7 @@ impl FromCorim {
         let profile = corim.get(3).and_then(|profile| untagged(profile, 32)).and_then(Value::as_text);
         if profile != Some(SNP_PROFILE) {
             let found = profile.unwrap_or("none that is a URI");
-            return Err(Refused::new("reference.corim.profile", format!("profile {found}, expected {SNP_PROFILE}")));
+            return Err(Refused::new(Reason::CorimProfile, format!("profile {found}, expected {SNP_PROFILE}")));
         }
         validity(&corim, now)?;
         let id = corim.required(0, "the CoRIM")?;
@@ -132,7 +132,7 @@ fn opened(sign1: &Value, key: Option<&PublicKey>) -> Result<(Value, String), Ref
     let Some(key) = key else {
         return Ok((content, "signed, the signature NOT verified (no key was given)".to_owned()));
     };
-    let bad = |why: &str| Refused::new("reference.corim.signature", why.to_owned());
+    let bad = |why: &str| Refused::new(Reason::CorimSignature, why.to_owned());
     let Some(RegisteredLabelWithPrivate::Assigned(algorithm)) = &sign1.protected.header.alg else {
         return Err(bad("the protected header names no algorithm"));
     };
@@ -168,7 +168,7 @@ fn validity(corim: &Map<'_>, now: i64) -> Result<(), Refused> {
     };
     let (from, until) = (seconds(0)?, seconds(1)?);
     if from.is_some_and(|from| now < from) || until.is_some_and(|until| now > until) {
-        return Err(Refused::new("reference.corim.validity", "the file's own dates do not include this moment"));
+        return Err(Refused::new(Reason::CorimValidity, "the file's own dates do not include this moment"));
     }
     Ok(())
 }

@@ -4,10 +4,10 @@
 use ciborium::Value as Cbor;
 use holdfast_appraisal::{FactId, Value, Version, digest_of};
 
-use super::Refused;
 use super::cbor::{Map, array, bytes, malformed, untagged};
 use super::corim::Product;
 use super::draft::Draft;
+use super::{Reason, Refused};
 
 /// 1.3.6.1.4.1.3704, AMD, as an OID's contents.
 const AMD: [u8; 8] = [0x2b, 0x06, 0x01, 0x04, 0x01, 0x9c, 0x78, 0x03];
@@ -19,7 +19,7 @@ const RAW: u64 = 560;
 const SHA384: i64 = 7;
 
 fn wrong(what: impl Into<String>) -> Refused {
-    Refused::new("reference.corim.environment", what)
+    Refused::new(Reason::CorimEnvironment, what)
 }
 
 /// The environment of reference values: AMD's class.
@@ -48,10 +48,10 @@ pub(super) fn anchor(environment: &Cbor) -> Result<(), Refused> {
 /// One measurement, by its number.
 pub(super) fn measurement(measurement: &Map<'_>, product: Option<Product>, draft: &mut Draft) -> Result<(), Refused> {
     let key = measurement.get(0).ok_or_else(|| {
-        Refused::new("reference.corim.measurement_key", "a measurement without key: nobody can say what it is of")
+        Refused::new(Reason::CorimMeasurementKey, "a measurement without key: nobody can say what it is of")
     })?;
     let key = key.as_integer().and_then(|key| u64::try_from(key).ok()).ok_or_else(|| {
-        Refused::new("reference.corim.measurement_key", "a measurement's key is no number, as the profile demands")
+        Refused::new(Reason::CorimMeasurementKey, "a measurement's key is no number, as the profile demands")
     })?;
     let value = Map::of(measurement.required(1, "measurement")?, "measurement")?;
     let left_out = |draft: &mut Draft, why: &str| draft.remarks.push(format!("measurement {key} was left out: {why}"));

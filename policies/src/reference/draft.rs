@@ -167,7 +167,7 @@ fn refuse(refused: &Refused, format: Format, out: &mut dyn Write) -> anyhow::Res
         Format::Json => json(
             out,
             &Report {
-                code: Some(refused.code),
+                code: Some(refused.reason.code()),
                 detail: Some(&detail),
                 written: None,
                 source: "",
@@ -175,7 +175,7 @@ fn refuse(refused: &Refused, format: Format, out: &mut dyn Write) -> anyhow::Res
                 remarks: &[],
             },
         )?,
-        Format::Text => writeln!(out, "refused\ncode    {}\ndetail  {detail}", refused.code)?,
+        Format::Text => writeln!(out, "refused\ncode    {}\ndetail  {detail}", refused.reason.code())?,
     }
     Ok(Exit::Refused)
 }

@@ -6,6 +6,7 @@ mod corim;
 mod corim_snp;
 mod draft;
 mod machine;
+mod reason;
 mod signed_pcrs;
 
 use std::io::Write;
@@ -20,6 +21,7 @@ use crate::exit::Exit;
 use crate::files;
 use crate::moment::{self, Moment};
 use crate::output::Format;
+use reason::Reason;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -76,13 +78,13 @@ struct Destination {
 /// An import that does not come about because of what was given: a code and its words.
 #[derive(Clone, Debug)]
 struct Refused {
-    code: &'static str,
+    reason: Reason,
     detail: String,
 }
 
 impl Refused {
-    fn new(code: &'static str, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into() }
+    fn new(reason: Reason, detail: impl Into<String>) -> Self {
+        Self { reason, detail: detail.into() }
     }
 }
 

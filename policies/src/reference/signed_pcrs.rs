@@ -20,7 +20,7 @@ use holdfast_measurement::uki::{PHASES, Uki};
 use serde::Deserialize;
 
 use super::draft::Made;
-use super::{Destination, Refused, key, machine};
+use super::{Destination, Reason, Refused, key, machine};
 use crate::files;
 use crate::learn::{self, Images};
 
@@ -94,7 +94,7 @@ impl FromSystemd {
         }
         if vouched.is_empty() {
             let detail = format!("none of the {} signed policies fits PCR 11 of this image", approved.len());
-            return Ok(Err(Refused::new("reference.systemd.not_this_image", detail)));
+            return Ok(Err(Refused::new(Reason::SystemdNotThisImage, detail)));
         }
         let mut draft = machine::of(&samples);
         let phase = self.phase.as_deref().filter(|phase| vouched.contains(phase));
@@ -120,12 +120,12 @@ impl FromSystemd {
 
 /// The policy digests in `json` that `key` signed, over PCR 11 of this bank.
 fn approved(json: &str, key: &PublicKey, bank: Bank) -> Result<Vec<[u8; 32]>, Refused> {
-    let malformed = |what: &str| Refused::new("reference.systemd.malformed", what.to_owned());
+    let malformed = |what: &str| Refused::new(Reason::SystemdMalformed, what.to_owned());
     let table: serde_json::Map<String, serde_json::Value> =
         serde_json::from_str(json).map_err(|error| malformed(&format!("no JSON object: {error}")))?;
     let listed = table
         .get(bank.as_str())
-        .ok_or_else(|| Refused::new("reference.systemd.bank", format!("nothing is signed for the bank {bank}")))?;
+        .ok_or_else(|| Refused::new(Reason::SystemdBank, format!("nothing is signed for the bank {bank}")))?;
     let listed: Vec<Signed> =
         serde_json::from_value(listed.clone()).map_err(|error| malformed(&format!("bank {bank}: {error}")))?;
     if listed.len() > SIGNATURES_MAX {
@@ -140,15 +140,12 @@ fn approved(json: &str, key: &PublicKey, bank: Bank) -> Result<Vec<[u8; 32]>, Re
         let signature = STANDARD.decode(&signed.sig).map_err(|_| malformed("sig is no base64"))?;
         let value = SignatureValue::Rsa(&signature);
         verify(key, SignatureAlg::Rsassa, bank, &policy, value).map_err(|_| {
-            Refused::new("reference.systemd.signature", "a signature does not verify under the key that was given")
+            Refused::new(Reason::SystemdSignature, "a signature does not verify under the key that was given")
         })?;
         approved.push(policy);
     }
     if approved.is_empty() {
-        return Err(Refused::new(
-            "reference.systemd.nothing_signed",
-            format!("nothing is signed over PCR 11 of {bank}"),
-        ));
+        return Err(Refused::new(Reason::SystemdNothingSigned, format!("nothing is signed over PCR 11 of {bank}")));
     }
     Ok(approved)
 }

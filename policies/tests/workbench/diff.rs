@@ -130,6 +130,33 @@ fn machines_that_flip_are_named_in_both_directions() {
 }
 
 #[test]
+fn a_second_kernel_beside_the_first_loosens_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = "tpm.boot.command_lines = { subset_of = \"@lines\" }\n";
+    let alternative = |name: &str, text: &str| {
+        format!(
+            "[[rule.alternative]]\nname = \"{name}\"\nrequire.tpm.boot.command_lines = {{ subset_of = [\"{text}\"] }}\n"
+        )
+    };
+    let new = POLICY.replace(line, "").replace("[sets]\nlines = [\"quiet\"]\n", "");
+    let new = format!("{new}{}{}", alternative("old", "quiet"), alternative("next", "debug"));
+    let (old, new) = (written(folder.path(), "old.toml", POLICY), written(folder.path(), "new.toml", &new));
+    let (_, report) = json(&["diff", &old, &new]);
+    let said = |report: &Value| -> Vec<String> {
+        let changes = report["changes"].as_array().unwrap();
+        assert!(changes.iter().all(|change| change["dangerous"] == false), "{report}");
+        let said =
+            |change: &Value| format!("{} {}", change["direction"].as_str().unwrap(), change["what"].as_str().unwrap());
+        changes.iter().map(said).collect()
+    };
+    let added = "loosened added: tpm.boot.command_lines subset_of debug";
+    assert_eq!(said(&report), ["changed demands what the rule itself demanded", added]);
+    let (_, back) = json(&["diff", &new, &old]);
+    let removed = "tightened removed: tpm.boot.command_lines subset_of debug";
+    assert_eq!(said(&back), ["changed the rule itself demands what it demanded", removed]);
+}
+
+#[test]
 fn stored_evidence_is_judged_by_both() {
     let Some(golden) = machine("uki-nosb") else { return };
     let changed = golden.parent().unwrap().join("uki-nosb-cmdline-changed");
