@@ -18,6 +18,7 @@ use holdfast_identity::TrustDomain;
 use crate::budget::Rate;
 use crate::endorse::{EndorseSettings, UpdateChannel};
 use crate::listen::ListenLimits;
+use crate::record::Pace;
 
 pub(crate) use duration::seconds;
 pub use keys::{KEYS, Key};
@@ -49,6 +50,8 @@ pub struct Config {
     pub database: PathBuf,
     /// The key that seals challenges: 32 bytes, made if it is not there; all servers of a trust domain share it.
     pub challenge_key: PathBuf,
+    /// How the record is signed and shown.
+    pub record: RecordSettings,
     /// Where vendors' endorsements come from.
     pub endorse: EndorseSettings,
     /// How long things live where no policy or entry says otherwise.
@@ -66,6 +69,19 @@ pub enum Simulated {
     Refused,
     /// They are believed, and every fact below them says so.
     Allowed,
+}
+
+/// How the record is signed and shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordSettings {
+    /// The key that signs checkpoints, made if it is not there; the last checkpoint is kept beside it.
+    pub key: PathBuf,
+    /// The log's name, where it is not left to chance.
+    pub origin: Option<String>,
+    /// When checkpoints are signed.
+    pub pace: Pace,
+    /// Where tiles are served over plain HTTP; `None` for nowhere.
+    pub listen: Option<SocketAddr>,
 }
 
 /// Lifetimes in seconds.
@@ -182,6 +198,7 @@ impl Config {
         let simulated = reader.flag("allow_simulated");
         let database = reader.optional("database", str::parse::<PathBuf>);
         let challenge_key = reader.optional("challenge_key", str::parse::<PathBuf>);
+        let record = record(&mut reader);
         let endorse = endorse(&mut reader);
         let challenge = reader.seconds("lifetimes.challenge", 10..=600);
         let node_svid = reader.seconds("lifetimes.node_svid", 60..=86_400);
@@ -211,6 +228,7 @@ impl Config {
                 simulated: if simulated? { Simulated::Allowed } else { Simulated::Refused },
                 database: database.unwrap_or_else(|| data_dir.join("holdfast.sqlite")),
                 challenge_key: challenge_key.unwrap_or_else(|| data_dir.join("challenge.key")),
+                record: record(&data_dir)?,
                 data_dir,
                 endorse: endorse?,
                 lifetimes: Lifetimes { challenge: challenge?, node_svid: node_svid?, x509_svid: x509_svid? },
@@ -232,6 +250,26 @@ impl Config {
             })
         };
         config().ok_or_else(|| vec![Problem { key: String::new(), problem: "has a value that does not fit".into() }])
+    }
+}
+
+/// How the record is signed and shown, once it is known where this server's state is.
+fn record(reader: &mut Reader) -> impl FnOnce(&Path) -> Option<RecordSettings> + use<> {
+    let key = reader.optional("record.key", str::parse::<PathBuf>);
+    let origin = reader.optional("record.origin", |text| match holdfast_record::note::is_name(text) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("expected a name without spaces and '+', of 1 to 255 bytes, found {text:?}")),
+    });
+    let interval = reader.seconds("record.checkpoint_interval", 1..=86_400);
+    let entries = reader.number("record.checkpoint_entries", 1..=1_000_000_000);
+    let listen = reader.optional("record.listen", str::parse::<SocketAddr>);
+    move |data_dir| {
+        Some(RecordSettings {
+            key: key.unwrap_or_else(|| data_dir.join("record.key")),
+            origin,
+            pace: Pace { interval: Duration::from_secs(u64::try_from(interval?).ok()?), entries: entries? },
+            listen,
+        })
     }
 }
 

@@ -3,12 +3,14 @@
 mod attempt_rows;
 mod attempts;
 mod authorities;
+mod carry;
 #[cfg(test)]
 mod durability;
 mod endorsements;
 mod entries;
 mod entry_reads;
 mod entry_rows;
+mod growth;
 mod inventory;
 mod issuances;
 mod judge;
@@ -19,6 +21,7 @@ mod nodes;
 mod open;
 mod policies;
 mod prune;
+mod tiles;
 mod writer;
 
 use super::changes::{Changes, Notice, Revision, Subscription};
