@@ -4,12 +4,14 @@ mod attempt_rows;
 mod attempts;
 mod authorities;
 mod bodies;
+mod carry;
 #[cfg(test)]
 mod durability;
 mod endorsements;
 mod entries;
 mod entry_reads;
 mod entry_rows;
+mod growth;
 mod inventory;
 mod issuances;
 mod judge;
@@ -20,6 +22,7 @@ mod nodes;
 mod open;
 mod policies;
 mod prune;
+mod tiles;
 mod writer;
 
 use super::bodies::Retention;
