@@ -138,7 +138,7 @@ mod tests {
         let settings = SpaceSettings { free_percent_min: 10, reserve: 1 << 20, reserve_file: reserve_file.clone() };
         let space = Space::default();
         let keeper = SpaceKeeper::new(Box::new(Said(room.clone())), settings, space.clone(), store.clone());
-        let say = |free| room.lock().unwrap().free = free << 20;
+        let say = |free: u64| room.lock().unwrap().free = free << 20;
         keeper.look().await;
         assert!(!space.is_low());
         assert_eq!(reserve_file.metadata().unwrap().len(), 1 << 20);
