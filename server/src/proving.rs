@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 
 use holdfast_appraisal::policy::{Bundle, BundleFile};
 use holdfast_proof::{
-    Bodies as BodyTable, Blob, Digest, Manifest, PROOF_BODIES_MAX, PROOF_MEDIA_TYPE, ProofBody, ProofBundle, TrustDocument,
+    Blob, Bodies as BodyTable, Digest, Manifest, PROOF_BODIES_MAX, PROOF_MEDIA_TYPE, ProofBody, ProofBundle,
+    TrustDocument,
 };
 use holdfast_record::{InclusionProof, SignedCheckpoint};
 
@@ -88,8 +89,7 @@ impl Kept {
         }
         read(store, named.iter().copied().take(PROOF_BODIES_MAX), &mut table).await?;
         let found = named.iter().filter_map(|digest| Some((*digest, table.get(digest)?)));
-        self.bodies =
-            found.map(|(sha256, bytes)| ProofBody { sha256, content: Blob(bytes.to_vec()) }).collect();
+        self.bodies = found.map(|(sha256, bytes)| ProofBody { sha256, content: Blob(bytes.to_vec()) }).collect();
         Ok(())
     }
 }
@@ -110,6 +110,7 @@ async fn read(
 
 /// A version as policies are carried; `None` for one without documents, which compiles nowhere.
 fn bundle(version: PolicyVersion) -> Option<Bundle> {
-    let mut files = version.documents.into_iter().map(|document| BundleFile { name: document.name, text: document.text });
+    let mut files =
+        version.documents.into_iter().map(|document| BundleFile { name: document.name, text: document.text });
     Some(Bundle { policy: files.next()?, references: files.collect() })
 }

@@ -1,7 +1,7 @@
 //! What the reader of a proof brings: the log's key, and the roots that he trusts. Believes whatever files he names.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, anyhow, bail};
 use holdfast_proof::Digest;
@@ -26,7 +26,7 @@ pub(super) fn log_key(text: &str) -> anyhow::Result<VerifierKey> {
 }
 
 /// SHA-256 of every certificate, PEM or DER, in the files of a folder.
-pub(super) fn roots(folder: &PathBuf) -> anyhow::Result<BTreeSet<Digest>> {
+pub(super) fn roots(folder: &Path) -> anyhow::Result<BTreeSet<Digest>> {
     let cannot = || format!("cannot read {}", folder.display());
     let mut roots = BTreeSet::new();
     for entry in std::fs::read_dir(folder).with_context(cannot)?.take(FILES_MAX) {
@@ -46,7 +46,12 @@ pub(super) fn roots(folder: &PathBuf) -> anyhow::Result<BTreeSet<Digest>> {
 fn certificates(bytes: &[u8]) -> Vec<Vec<u8>> {
     use x509_parser::prelude::{FromDer as _, Pem, X509Certificate};
     if bytes.first() == Some(&0x30) {
-        return X509Certificate::from_der(bytes).ok().filter(|(rest, _)| rest.is_empty()).map(|_| bytes.to_vec()).into_iter().collect();
+        return X509Certificate::from_der(bytes)
+            .ok()
+            .filter(|(rest, _)| rest.is_empty())
+            .map(|_| bytes.to_vec())
+            .into_iter()
+            .collect();
     }
     let blocks = Pem::iter_from_buffer(bytes).filter_map(Result::ok);
     blocks.filter(|block| block.label == "CERTIFICATE").map(|block| block.contents).collect()

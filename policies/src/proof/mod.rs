@@ -5,7 +5,7 @@ mod show;
 mod verify;
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, bail};
 use clap::Subcommand;
@@ -46,7 +46,7 @@ fn read(path: &Path, limit: usize) -> anyhow::Result<Vec<u8>> {
 }
 
 /// The proof's bytes.
-fn proof(path: &PathBuf) -> anyhow::Result<Vec<u8>> {
+fn proof(path: &Path) -> anyhow::Result<Vec<u8>> {
     read(path, PROOF_BYTES_MAX)
 }
 

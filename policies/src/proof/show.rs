@@ -47,7 +47,13 @@ impl Show {
         writeln!(out, "way      {}, evidence {}", escaped(&entry.way), escaped(&entry.kinds))?;
         writeln!(out, "node     {}", escaped(entry.spiffe_id.as_deref().unwrap_or("none")))?;
         writeln!(out, "verdict  {} {}", escaped(&entry.verdict), escaped(&entry.code))?;
-        writeln!(out, "entry    {} of log {}, {} entries", bundle.inclusion.index, escaped(&claimed.origin), claimed.size)?;
+        writeln!(
+            out,
+            "entry    {} of log {}, {} entries",
+            bundle.inclusion.index,
+            escaped(&claimed.origin),
+            claimed.size
+        )?;
         for policy in &bundle.policies {
             writeln!(out, "policy   {}", escaped(&policy.policy.name))?;
         }

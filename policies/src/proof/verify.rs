@@ -43,7 +43,7 @@ struct Unreadable {
 impl Verify {
     pub(crate) fn run(&self, format: Format, out: &mut dyn Write) -> anyhow::Result<Exit> {
         let key = keys::log_key(&self.vkey)?;
-        let roots = self.roots.as_ref().map(keys::roots).transpose()?;
+        let roots = self.roots.as_deref().map(keys::roots).transpose()?;
         let bundle = match ProofBundle::parse(&super::proof(&self.file)?) {
             Ok(bundle) => bundle,
             Err(malformed) => {
@@ -72,7 +72,14 @@ fn print(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let who = report.spiffe_id.as_deref().unwrap_or("a machine without a name");
     let code = if report.code.is_empty() { String::new() } else { format!(" ({})", report.code) };
     writeln!(out, "attempt {} of {}", escaped(&report.attempt), super::moment(report.at))?;
-    writeln!(out, "{} was {}{} on its way to {}", escaped(who), escaped(&report.verdict), escaped(&code), escaped(&report.way))?;
+    writeln!(
+        out,
+        "{} was {}{} on its way to {}",
+        escaped(who),
+        escaped(&report.verdict),
+        escaped(&code),
+        escaped(&report.way)
+    )?;
     writeln!(out, "by policy {}", escaped(report.policy.as_deref().unwrap_or("none")))?;
     writeln!(out, "log {}\n", escaped(&report.log))?;
     for step in report.steps.iter().filter(|step| step.state != State::Vouched) {
@@ -91,7 +98,13 @@ fn print(report: &Report, out: &mut dyn Write) -> io::Result<()> {
             Some(false) => "NOT YOURS",
             None => "not compared",
         };
-        writeln!(out, "  root   {} ({}, {known})\n         {}", escaped(&seen.root.name), escaped(&seen.root.class), seen.root.sha256)?;
+        writeln!(
+            out,
+            "  root   {} ({}, {known})\n         {}",
+            escaped(&seen.root.name),
+            escaped(&seen.root.class),
+            seen.root.sha256
+        )?;
     }
     let mut vouched = report.steps.iter().filter(|step| step.state == State::Vouched).peekable();
     if vouched.peek().is_some() {

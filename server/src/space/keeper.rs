@@ -94,11 +94,13 @@ impl SpaceKeeper {
                 Ok(()) => warn!(bytes = reserve, "the reserve is given up, so that the record can be written"),
                 Err(error) => error!(%error, "the reserve could not be given up"),
             }
-        } else if !is_low && !is_there && room.free > reserve.saturating_mul(2) {
-            if let Err(error) = self.lay_by() {
-                let _ = fs::remove_file(reserve_file);
-                warn!(%error, "the reserve could not be laid by");
-            }
+        } else if !is_low
+            && !is_there
+            && room.free > reserve.saturating_mul(2)
+            && let Err(error) = self.lay_by()
+        {
+            let _ = fs::remove_file(reserve_file);
+            warn!(%error, "the reserve could not be laid by");
         }
     }
 

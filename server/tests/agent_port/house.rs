@@ -101,7 +101,8 @@ impl House {
         let root = server.authority().bundle().get().authorities()[0].clone();
         let stop = CancellationToken::new();
         tokio::spawn(server.serve(stop.clone()));
-        let house = Self { _directory: directory, store, address, root, vendor, boot: Boot::of("shim-grub"), space, stop };
+        let house =
+            Self { _directory: directory, store, address, root, vendor, boot: Boot::of("shim-grub"), space, stop };
         house.apply(POLICY).await;
         house
     }
