@@ -16,6 +16,7 @@ mod check;
 mod enrolment;
 mod entry;
 mod manifest;
+mod measured_files;
 mod pieces;
 mod replay;
 mod report;
@@ -29,10 +30,10 @@ pub use check::{Reader, check};
 pub use enrolment::{Endorsed, endorsed};
 pub use entry::AttemptEntry;
 pub use manifest::{
-    ApprovalRecord, ItemRecord, MANIFEST_BYTES_MAX, MANIFEST_VERSION, MalformedManifest, Manifest, NodeKey, Offered,
-    OwnershipRecord, VerifiedWith,
+    ApprovalRecord, ItemRecord, MANIFEST_BYTES_MAX, MANIFEST_VERSION, MalformedManifest, Manifest, MeasuredFilesRecord,
+    NodeKey, Offered, OwnershipRecord, VerifiedWith,
 };
-pub use pieces::{Cut, Piece, cut_challenge, cut_item, join, whole};
+pub use pieces::{Cut, Piece, cut_challenge, cut_item, cut_measured_files, join, whole};
 pub use replay::{RecordedFacts, RefusedEvidence, Replay, ReplayedEvidence, Unreplayable, replay};
 pub use report::{Conclusion, Report, RootSeen, State, Step};
 pub use trust::{TrustDocument, TrustUnread, TrustedRoot};

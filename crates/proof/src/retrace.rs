@@ -14,6 +14,7 @@ use crate::check::Policies;
 use crate::enrolment::{Endorsed, endorsed};
 use crate::entry::{AttemptEntry, without_notes};
 use crate::manifest::Manifest;
+use crate::measured_files;
 use crate::replay::{RecordedFacts, RefusedEvidence, ReplayedEvidence, Unreplayable, replay};
 use crate::report::{Flaw, Steps};
 use crate::trust::TrustedRoot;
@@ -139,11 +140,22 @@ fn appraise_again(
         of_the_server(entry, Harsher::ThanRefused, steps);
         return format!("refused by {} before any policy was asked", entry.code);
     };
+    let list = match measured_files::List::of(given.manifest, items, given.bodies) {
+        Ok(list) => list,
+        Err(missing) => {
+            steps.gone("measured files", missing.to_string());
+            return String::new();
+        }
+    };
+    if list.as_ref().is_some_and(measured_files::List::goes_on) {
+        steps.vouched("server", "what the list of measured files held before the part that came with this attestation");
+    }
     let items: Vec<ReplayedItem<'_>> = items.iter().map(ReplayedEvidence::item).collect();
     let appraise = |policy: &Policy| {
         let ownership = given.manifest.ownership.ownership();
         let then = UnixTime(given.manifest.judged_at);
-        Appraiser::new(facts.trust_domain.clone()).retrace(policy, &items, &ownership, then)
+        let seen = list.as_ref().and_then(|list| list.seen(policy));
+        Appraiser::new(facts.trust_domain.clone()).retrace(policy, &items, seen.as_ref(), &ownership, then).0
     };
     let decision = appraise(policy);
     if let Some(recorded) = recorded {

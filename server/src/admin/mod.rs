@@ -29,7 +29,8 @@ use tonic::transport::Server;
 use crate::admin_stubs::{
     attempts_server::AttemptsServer, bundles_server::BundlesServer, endorsements_server::EndorsementsServer,
     entries_server::EntriesServer, fleets_server::FleetsServer, nodes_server::NodesServer,
-    policies_server::PoliciesServer, proofs_server::ProofsServer, record_server::RecordServer, server_server::ServerServer,
+    policies_server::PoliciesServer, proofs_server::ProofsServer, record_server::RecordServer,
+    server_server::ServerServer,
 };
 use crate::config::Simulated;
 use crate::endorse::Endorser;

@@ -120,4 +120,3 @@ fn text(usage: &Usage) -> String {
         usage.stored, usage.attempts_a_day, usage.nodes_a_day, usage.stored_per_node_and_day
     )
 }
-

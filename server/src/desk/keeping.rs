@@ -11,14 +11,15 @@ use holdfast_evidence::x509::Roots;
 use holdfast_evidence::{Challenge, EvidenceKind};
 use holdfast_identity::UnixTime;
 use holdfast_proof::{
-    Body, BodyKind, Cut, Digest, ItemRecord, MANIFEST_VERSION, Manifest, NodeKey, Offered, OwnershipRecord,
-    TrustDocument, VerifiedWith, cut_challenge, cut_item, whole,
+    Body, BodyKind, Cut, Digest, ItemRecord, MANIFEST_VERSION, Manifest, MeasuredFilesRecord, NodeKey, Offered,
+    OwnershipRecord, TrustDocument, VerifiedWith, cut_challenge, cut_item, cut_measured_files, whole,
 };
 
 use super::Desk;
 use super::allowance::Whose;
 use super::complete::Examined;
 use super::evidence::Machine;
+use super::measured_files::MeasuredFiles;
 use super::offers::Offer;
 use super::rules::Rules;
 use crate::store::{Attempt, Evidence, KeptBody, Ownership, Sha256, Subject};
@@ -134,9 +135,11 @@ impl Desk {
         attempt: &Attempt,
         held: &Ownership,
         rules: &Rules,
+        files: &MeasuredFiles,
     ) -> Evidence {
         let ownership = Machine::ownership(held);
-        let mut evidence = evidence(&examined.gathered, attempt, &ownership, rules, &self.trusts);
+        let list = examined.measured_files.as_ref().map(|(offset, list)| (*offset, list.as_ref(), files));
+        let mut evidence = evidence(&examined.gathered, attempt, &ownership, rules, &self.trusts, list);
         if let Some(reason) = self.may_not_keep(&evidence, examined, attempt, held) {
             // The entry says by what it was judged; the room that is left is for entries.
             metrics::counter!("holdfast_evidence_not_kept_total", "reason" => reason).increment(1);
@@ -175,6 +178,7 @@ fn evidence(
     ownership: &holdfast_appraisal::Ownership,
     rules: &Rules,
     trusts: &KnownTrust,
+    list: Option<(u64, &[u8], &MeasuredFiles)>,
 ) -> Evidence {
     let mut bodies: Vec<KeptBody> = gathered.challenge.bodies.iter().cloned().map(kept).collect();
     let mut named = |cut: Cut| {
@@ -190,6 +194,11 @@ fn evidence(
         let pieces = named(cut_item(item.kind, &item.bytes));
         items.push(ItemRecord { kind: item.kind.as_str().to_owned(), pieces, verified: None });
     }
+    let measured_files = list.map(|(offset, list, files)| MeasuredFilesRecord {
+        offset,
+        list: named(cut_measured_files(list)),
+        before: files.before.clone(),
+    });
     for (record, item) in items.iter_mut().zip(&gathered.items) {
         record.verified = item.with.as_ref().map(|with| verified_with(with, trusts, &mut bodies));
     }
@@ -210,6 +219,7 @@ fn evidence(
         node_key,
         offered,
         items,
+        measured_files,
         ownership: OwnershipRecord::of(ownership),
         policy: attempt.policy.map(|digest| Digest(digest.0)),
         observed: observed.map(|observed| Digest(observed.digest.0)),
