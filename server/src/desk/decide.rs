@@ -155,8 +155,7 @@ impl Desk {
         files: &MeasuredFiles,
     ) -> Result<Ready, Failure> {
         let mut ready = self.reach(connection, examined, subject, held, rules, files)?;
-        let evidence = self.keep_evidence(examined, &ready.attempt, held, rules, files);
-        ready.attempt.evidence = Some(evidence);
+        ready.attempt.evidence = Some(self.keep_evidence(examined, &ready.attempt, held, rules, files));
         Ok(ready)
     }
 
