@@ -13,6 +13,7 @@ use crate::learn::Learn;
 use crate::lint::Lint;
 use crate::measure::Measure;
 use crate::output::Format;
+use crate::proof::Proof;
 use crate::reference::Reference;
 use crate::schema::Schema;
 use crate::test::Test;
@@ -49,6 +50,9 @@ pub enum Command {
     Inspect(Inspect),
     /// Compute what firmware, image and command line will measure to, before they run.
     Measure(Measure),
+    /// Check a file that proves a decision of a server, offline: a year later, by its log's key alone.
+    #[command(subcommand)]
+    Proof(Proof),
     /// Print the JSON Schema of policies, reference-value files or cases.
     Schema(Schema),
     /// Print the completion script of a shell.
@@ -98,6 +102,7 @@ pub fn run(cli: &Cli, out: &mut dyn Write) -> anyhow::Result<Exit> {
         Command::Reference(reference) => reference.run(cli.output, out),
         Command::Inspect(inspect) => inspect.run(cli.output, out),
         Command::Measure(measure) => measure.run(cli.output, out),
+        Command::Proof(proof) => proof.run(cli.output, out),
         Command::Schema(schema) => schema.run(out),
         Command::Completion { shell } => {
             clap_complete::generate(*shell, &mut Cli::command(), "holdfast-policy", out);

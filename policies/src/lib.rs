@@ -17,6 +17,7 @@ mod lint;
 mod measure;
 pub mod moment;
 pub mod output;
+mod proof;
 mod reference;
 mod schema;
 pub mod test;

@@ -18,6 +18,7 @@ pub mod live;
 pub mod logging;
 pub mod metrics;
 pub mod program;
+pub mod proving;
 pub mod record;
 pub mod serve;
 pub mod space;

@@ -5,6 +5,7 @@ mod agent;
 mod guests;
 mod machines;
 mod process;
+pub mod proof;
 mod server;
 mod work;
 

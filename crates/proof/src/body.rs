@@ -16,6 +16,8 @@ pub enum BodyKind {
     Evidence,
     /// A firmware or CC event log: machines of one build share it.
     EventLog,
+    /// A part of the kernel's list of measured files.
+    MeasuredFiles,
     /// Certificates that came along with evidence, or certify the key that signed it.
     Certificates,
     /// What a TPM offered when it enrolled: its endorsement certificates.
@@ -34,10 +36,11 @@ pub enum BodyKind {
 
 impl BodyKind {
     /// Every kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Manifest,
         Self::Evidence,
         Self::EventLog,
+        Self::MeasuredFiles,
         Self::Certificates,
         Self::Material,
         Self::Keys,
@@ -54,6 +57,7 @@ impl BodyKind {
             Self::Manifest => "manifest",
             Self::Evidence => "evidence",
             Self::EventLog => "event-log",
+            Self::MeasuredFiles => "measured-files",
             Self::Certificates => "certificates",
             Self::Material => "material",
             Self::Keys => "keys",

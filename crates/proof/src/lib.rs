@@ -10,20 +10,30 @@
 #![forbid(unsafe_code)]
 
 mod body;
+mod bundle;
 mod bytes;
+mod check;
 mod enrolment;
+mod entry;
 mod manifest;
+mod measured_files;
 mod pieces;
 mod replay;
+mod report;
+mod retrace;
 mod trust;
 
 pub use body::{BODY_BYTES_MAX, Bodies, Body, BodyKind, BodyMissing};
+pub use bundle::{MalformedProof, PROOF_BODIES_MAX, PROOF_BYTES_MAX, PROOF_MEDIA_TYPE, ProofBody, ProofBundle};
 pub use bytes::{Blob, Digest};
+pub use check::{Reader, check};
 pub use enrolment::{Endorsed, endorsed};
+pub use entry::AttemptEntry;
 pub use manifest::{
-    ApprovalRecord, ItemRecord, MANIFEST_BYTES_MAX, MANIFEST_VERSION, MalformedManifest, Manifest, NodeKey, Offered,
-    OwnershipRecord, VerifiedWith,
+    ApprovalRecord, ItemRecord, MANIFEST_BYTES_MAX, MANIFEST_VERSION, MalformedManifest, Manifest, MeasuredFilesRecord,
+    NodeKey, Offered, OwnershipRecord, VerifiedWith,
 };
-pub use pieces::{Cut, Piece, cut_challenge, cut_item, join, whole};
+pub use pieces::{Cut, Piece, cut_challenge, cut_item, cut_measured_files, join, whole};
 pub use replay::{RecordedFacts, RefusedEvidence, Replay, ReplayedEvidence, Unreplayable, replay};
+pub use report::{Conclusion, Report, RootSeen, State, Step};
 pub use trust::{TrustDocument, TrustUnread, TrustedRoot};

@@ -35,6 +35,9 @@ pub struct Manifest {
     pub offered: Option<Offered>,
     /// The items, in order.
     pub items: Vec<ItemRecord>,
+    /// The kernel's list of measured files, where it came along.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub measured_files: Option<MeasuredFilesRecord>,
     /// What the operator's records said at that moment.
     pub ownership: OwnershipRecord,
     /// The policy that decided; absent where the verdict was reached before any was asked.
@@ -102,6 +105,18 @@ pub struct VerifiedWith {
     pub collateral: Option<Digest>,
 }
 
+/// The kernel's list of measured files, and where it was gone on from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MeasuredFilesRecord {
+    /// The byte of the whole list that this part begins at.
+    pub offset: u64,
+    /// The part, as received.
+    pub list: Vec<Piece>,
+    /// What was kept of the part before it, one state a policy; empty for a list from its first entry.
+    pub before: Vec<String>,
+}
+
 /// The answers of the operator's records.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -158,7 +173,8 @@ impl Manifest {
         }
         let certificates = manifest.items.iter().filter_map(|item| item.verified.as_ref());
         let longest = certificates.map(|with| with.certificates.len()).max().unwrap_or(0);
-        let pieces = manifest.items.iter().map(|item| item.pieces.len()).chain([manifest.challenge.len()]);
+        let list = manifest.measured_files.iter().map(|files| files.list.len().max(files.before.len()));
+        let pieces = manifest.items.iter().map(|item| item.pieces.len()).chain([manifest.challenge.len()]).chain(list);
         if manifest.items.len().max(longest) > LIST_MAX || pieces.max() > Some(PIECES_MAX) {
             return Err(malformed("a list is longer than any that is written".to_owned()));
         }
@@ -171,7 +187,9 @@ impl Manifest {
         let key = match &self.node_key {
             NodeKey::Request(pieces) | NodeKey::PublicKey(pieces) => pieces,
         };
-        let pieces = self.challenge.iter().chain(key).chain(self.items.iter().flat_map(|item| &item.pieces));
+        let list = self.measured_files.iter().flat_map(|files| &files.list);
+        let pieces =
+            self.challenge.iter().chain(key).chain(self.items.iter().flat_map(|item| &item.pieces)).chain(list);
         let mut names: Vec<Digest> = pieces
             .filter_map(|piece| match piece {
                 Piece::Body(digest) => Some(*digest),

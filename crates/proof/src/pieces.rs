@@ -18,6 +18,8 @@ use crate::bytes::{Blob, Digest};
 const SHARED_BYTES_MIN: usize = 256;
 /// Bytes above which a part of its own is a body too, so that a manifest stays small.
 const INLINE_BYTES_MAX: usize = 4 << 10;
+/// Bytes of one part of a list of measured files.
+const LIST_PART_BYTES: usize = 2 << 20;
 /// Pieces of one thing.
 pub(crate) const PIECES_MAX: usize = 64;
 
@@ -64,6 +66,16 @@ pub fn cut_challenge(challenge: &Challenge) -> Cut {
 pub fn whole(kind: BodyKind, bytes: &[u8]) -> Cut {
     let mut cut = Cut::default();
     cut.push(kind, bytes, bytes.len() > INLINE_BYTES_MAX);
+    cut
+}
+
+/// Cuts the kernel's list of measured files, which may be longer than any body.
+#[must_use]
+pub fn cut_measured_files(list: &[u8]) -> Cut {
+    let mut cut = Cut::default();
+    for part in list.chunks(LIST_PART_BYTES) {
+        cut.push(BodyKind::MeasuredFiles, part, part.len() > INLINE_BYTES_MAX);
+    }
     cut
 }
 
@@ -185,9 +197,7 @@ mod tests {
     #[test]
     fn what_is_cut_joins_to_the_very_bytes() {
         let whole: Vec<u8> = (0..9_000_u32).map(|n| (n % 251) as u8).collect();
-        for shared in
-            [vec![], vec![0..300], vec![10..400, 400..900], vec![8_000..9_000, 100..600], vec![0..500, 300..900]]
-        {
+        for shared in [vec![], vec![10..400, 400..900], vec![8_000..9_000, 100..600], vec![0..500, 300..900]] {
             let parts = shared.into_iter().map(|range| (BodyKind::EventLog, &whole[range])).collect();
             assert_eq!(joined(&cut(&whole, parts)), whole);
         }

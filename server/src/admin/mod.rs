@@ -11,6 +11,7 @@ mod fleet_tests;
 mod fleets;
 mod nodes;
 mod policies;
+mod proofs;
 mod record;
 pub(crate) mod refusal;
 mod server;
@@ -28,7 +29,8 @@ use tonic::transport::Server;
 use crate::admin_stubs::{
     attempts_server::AttemptsServer, bundles_server::BundlesServer, endorsements_server::EndorsementsServer,
     entries_server::EntriesServer, fleets_server::FleetsServer, nodes_server::NodesServer,
-    policies_server::PoliciesServer, record_server::RecordServer, server_server::ServerServer,
+    policies_server::PoliciesServer, proofs_server::ProofsServer, record_server::RecordServer,
+    server_server::ServerServer,
 };
 use crate::config::Simulated;
 use crate::endorse::Endorser;
@@ -92,6 +94,7 @@ impl Admin {
             .add_service(service!(BundlesServer))
             .add_service(service!(EndorsementsServer))
             .add_service(service!(RecordServer))
+            .add_service(service!(ProofsServer))
             .add_service(service!(FleetsServer))
             .serve_with_incoming_shutdown(socket.incoming(), stop.cancelled_owned())
             .await

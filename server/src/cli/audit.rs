@@ -38,6 +38,9 @@ pub(super) enum Command {
     /// issuances without an entry
     #[command(after_help = EXAMPLES)]
     Verify(Verify),
+    /// Write one file that proves an attempt's decision: the entry, what it was judged by, and the policy; reading it is
+    /// recorded
+    Prove(super::proofs::Prove),
 }
 
 /// What to audit, and by what
@@ -65,7 +68,10 @@ pub(super) struct Verify {
 
 /// Runs `audit`.
 pub(super) async fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
-    let Command::Verify(asked) = command;
+    let asked = match command {
+        Command::Verify(asked) => asked,
+        Command::Prove(prove) => return super::proofs::prove(prove, context).await,
+    };
     let mut held = Held { log: asked.vkey, earlier: Vec::new() };
     for file in asked.checkpoint {
         let name = file.display().to_string();

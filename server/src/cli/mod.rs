@@ -16,6 +16,7 @@ mod listed_fact;
 mod nodes;
 mod output;
 mod policies;
+mod proofs;
 mod record;
 mod show;
 mod trust;

@@ -30,6 +30,9 @@ pub(super) enum Command {
         /// The directory
         directory: PathBuf,
     },
+    /// How much is kept beside the entries, by kind, and what a node adds in a day
+    #[command(after_help = "Example:\n  holdfast-server record usage")]
+    Usage,
 }
 
 #[derive(Serialize)]
@@ -43,6 +46,7 @@ pub(super) async fn run(command: Command, context: &Context) -> anyhow::Result<O
     let mut client = RecordClient::new(connect(context).await?);
     let (sign, print): (bool, fn(&Signed) -> String) = match command {
         Command::Checkpoint { last } => (!last, |signed| signed.checkpoint.clone()),
+        Command::Usage => return super::proofs::usage(context).await,
         Command::Vkey => (false, |signed| signed.vkey.clone()),
         Command::Publish { directory } => {
             let published = publish(&mut Source::Server(client), &directory).await?;

@@ -13,7 +13,7 @@ use super::complete::Examined;
 use super::evidence::{EvidenceRefused, Machine, Root, tpm};
 use super::measured_files::MeasuredFiles;
 use super::rules::{CompiledPolicy, Rules};
-use super::{Admitted, CallerRefused, Completed, Desk, Failure, explain, keeping};
+use super::{Admitted, CallerRefused, Completed, Desk, Failure, explain};
 use crate::authority::{Draft, Issuer};
 use crate::clock;
 use crate::listen::Connection;
@@ -155,13 +155,7 @@ impl Desk {
         files: &MeasuredFiles,
     ) -> Result<Ready, Failure> {
         let mut ready = self.reach(connection, examined, subject, held, rules, files)?;
-        let ownership = Machine::ownership(held);
-        let mut evidence = keeping::evidence(&examined.gathered, &ready.attempt, &ownership, rules, &self.trusts);
-        if self.space.is_low() {
-            // The entry says by what it was judged; the room that is left is for entries.
-            evidence.bodies.clear();
-        }
-        ready.attempt.evidence = Some(evidence);
+        ready.attempt.evidence = Some(self.keep_evidence(examined, &ready.attempt, held, rules, files));
         Ok(ready)
     }
 

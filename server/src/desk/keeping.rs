@@ -11,13 +11,18 @@ use holdfast_evidence::x509::Roots;
 use holdfast_evidence::{Challenge, EvidenceKind};
 use holdfast_identity::UnixTime;
 use holdfast_proof::{
-    Body, BodyKind, Cut, Digest, ItemRecord, MANIFEST_VERSION, Manifest, NodeKey, Offered, OwnershipRecord,
-    TrustDocument, VerifiedWith, cut_challenge, cut_item, whole,
+    Body, BodyKind, Cut, Digest, ItemRecord, MANIFEST_VERSION, Manifest, MeasuredFilesRecord, NodeKey, Offered,
+    OwnershipRecord, TrustDocument, VerifiedWith, cut_challenge, cut_item, cut_measured_files, whole,
 };
 
+use super::Desk;
+use super::allowance::Whose;
+use super::complete::Examined;
+use super::evidence::Machine;
+use super::measured_files::MeasuredFiles;
 use super::offers::Offer;
 use super::rules::Rules;
-use crate::store::{Attempt, Evidence, KeptBody, Sha256};
+use crate::store::{Attempt, Evidence, KeptBody, Ownership, Sha256, Subject};
 
 /// Sets of roots whose documents are kept ready: one a kind of evidence, and those of before the last change.
 const TRUSTS_KEPT: usize = 24;
@@ -122,13 +127,58 @@ impl KnownTrust {
     }
 }
 
+impl Desk {
+    /// What is kept of an attempt that is judged: its manifest, and what that names, as far as there is room.
+    pub(super) fn keep_evidence(
+        &self,
+        examined: &Examined,
+        attempt: &Attempt,
+        held: &Ownership,
+        rules: &Rules,
+        files: &MeasuredFiles,
+    ) -> Evidence {
+        let ownership = Machine::ownership(held);
+        let list = examined.measured_files.as_ref().map(|(offset, list)| (*offset, list.as_ref(), files));
+        let mut evidence = evidence(&examined.gathered, attempt, &ownership, rules, &self.trusts, list);
+        if let Some(reason) = self.may_not_keep(&evidence, examined, attempt, held) {
+            // The entry says by what it was judged; the room that is left is for entries.
+            metrics::counter!("holdfast_evidence_not_kept_total", "reason" => reason).increment(1);
+            evidence.bodies.clear();
+        }
+        evidence
+    }
+
+    fn may_not_keep(
+        &self,
+        evidence: &Evidence,
+        examined: &Examined,
+        attempt: &Attempt,
+        held: &Ownership,
+    ) -> Option<&'static str> {
+        if self.space.is_low() {
+            return Some("storage_low");
+        }
+        let proven = match &attempt.subject {
+            Subject::Proven(marks) => marks.first(),
+            Subject::Known(_) => None,
+        };
+        let mark = proven.or_else(|| held.node.as_ref()?.marks.first()).map(|mark| mark.digest);
+        // Who has no mark at all is whoever renews on that connection.
+        let machine = mark.unwrap_or_else(|| Sha256::of(format!("{:?}", examined.renewing).as_bytes()));
+        let whose = if held.node.is_some() { Whose::Node } else { Whose::Unknown };
+        let is_kept = self.allowance.take(machine, whose, machines_own(evidence), attempt.at);
+        (!is_kept).then_some("allowance")
+    }
+}
+
 /// Writes the manifest of an attempt, with all that it names.
-pub(super) fn evidence(
+fn evidence(
     gathered: &Gathered,
     attempt: &Attempt,
     ownership: &holdfast_appraisal::Ownership,
     rules: &Rules,
     trusts: &KnownTrust,
+    list: Option<(u64, &[u8], &MeasuredFiles)>,
 ) -> Evidence {
     let mut bodies: Vec<KeptBody> = gathered.challenge.bodies.iter().cloned().map(kept).collect();
     let mut named = |cut: Cut| {
@@ -144,6 +194,11 @@ pub(super) fn evidence(
         let pieces = named(cut_item(item.kind, &item.bytes));
         items.push(ItemRecord { kind: item.kind.as_str().to_owned(), pieces, verified: None });
     }
+    let measured_files = list.map(|(offset, list, files)| MeasuredFilesRecord {
+        offset,
+        list: named(cut_measured_files(list)),
+        before: files.before.clone(),
+    });
     for (record, item) in items.iter_mut().zip(&gathered.items) {
         record.verified = item.with.as_ref().map(|with| verified_with(with, trusts, &mut bodies));
     }
@@ -164,6 +219,7 @@ pub(super) fn evidence(
         node_key,
         offered,
         items,
+        measured_files,
         ownership: OwnershipRecord::of(ownership),
         policy: attempt.policy.map(|digest| Digest(digest.0)),
         observed: observed.map(|observed| Digest(observed.digest.0)),
@@ -173,6 +229,13 @@ pub(super) fn evidence(
     let digest = manifest.digest;
     bodies.push(manifest);
     Evidence { manifest: digest, bodies }
+}
+
+/// Bytes that the machine itself brought, or that are about this attempt alone; what vendors and operators say is shared.
+fn machines_own(evidence: &Evidence) -> u64 {
+    let shared = [BodyKind::Trust, BodyKind::Authority, BodyKind::RevocationList, BodyKind::Collateral];
+    let own = evidence.bodies.iter().filter(|body| shared.iter().all(|kind| kind.as_str() != body.kind));
+    own.filter_map(|body| body.bytes.as_ref()).map(|bytes| bytes.len() as u64).sum()
 }
 
 fn verified_with(with: &With, trusts: &KnownTrust, bodies: &mut Vec<KeptBody>) -> VerifiedWith {

@@ -29,6 +29,8 @@ pub(super) struct MeasuredFiles {
     pub(super) observed: Option<ImaSeen>,
     /// What the record keeps.
     pub(super) kept: Option<String>,
+    /// From what it went on: what the record had kept.
+    pub(super) before: Vec<String>,
     /// Nothing can be said without the list from its first entry.
     pub(super) wants_the_whole_list: bool,
 }
@@ -102,6 +104,7 @@ impl Desk {
             (Some(node), Way::Return | Way::Renew) if *offset > 0 => self.held_states(node).await?,
             _ => HeldStates::default(),
         };
+        let before: Vec<String> = held.0.iter().map(ImaState::encode).collect();
         let (offset, list, pcrs) = (*offset, list.clone(), claims.pcrs.clone());
         let (enforced, observed) = (rules.enforced.clone(), rules.observed.clone());
         let large = list.len() > INLINE_BYTES_MAX;
@@ -121,7 +124,7 @@ impl Desk {
                 }
             }
             let kept = (!states.is_empty()).then(|| serde_json::json!(states).to_string());
-            Ok(MeasuredFiles { enforced, observed, kept, wants_the_whole_list })
+            Ok(MeasuredFiles { enforced, observed, kept, before, wants_the_whole_list })
         })
         .await
     }

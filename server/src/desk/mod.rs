@@ -2,6 +2,7 @@
 //!
 //! Decodes no message and opens no socket: `api` and `listen` do.
 
+mod allowance;
 mod begin;
 mod complete;
 mod decide;
@@ -17,6 +18,7 @@ mod seal_key;
 mod strangers;
 mod workload;
 
+use allowance::Allowance;
 pub use begin::{Begun, Material};
 pub use complete::{Admitted, Answer, Completed, Opened};
 pub use evidence::EvidenceRefused;
@@ -87,6 +89,7 @@ pub struct Desk {
     logs: KnownLogs,
     chains: KeptChains,
     offers: Offers,
+    allowance: Allowance,
     trusts: KnownTrust,
     endorser: Endorser,
     strangers: Strangers,
@@ -140,6 +143,7 @@ impl Desk {
             logs: KnownLogs::default(),
             chains: KeptChains::default(),
             offers: Offers::default(),
+            allowance: Allowance::default(),
             trusts: KnownTrust::default(),
             endorser: parts.endorser,
             strangers: Strangers::default(),

@@ -22,7 +22,8 @@ impl Space {
         self.0.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn set_low(&self, low: bool) {
+    /// Says that room is low, or back.
+    pub fn set_low(&self, low: bool) {
         self.0.store(low, Ordering::Relaxed);
     }
 }

@@ -16,6 +16,7 @@ mod client;
 mod enrolment;
 mod house;
 mod limits;
+mod proofs;
 mod refusals;
 mod standing;
 mod two_machines;

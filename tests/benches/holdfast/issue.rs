@@ -45,7 +45,12 @@ impl Place {
         let now = clock::now();
         init(&InitOptions::new(domain.clone(), data.clone(), directory.path().join("root.pem"), now))?;
         let issuer = Issuer::load(&domain, &AuthorityFiles::below(&data), now)?;
-        let store = SqliteStore::open(&data.join("bench.sqlite"), domain, StoreLimits { entries_max: 1000 }).await?;
+        let store = SqliteStore::open(
+            &data.join("bench.sqlite"),
+            domain,
+            StoreLimits { entries_max: 1000, ..StoreLimits::default() },
+        )
+        .await?;
         let key = rcgen::KeyPair::generate()?;
         let csr = rcgen::CertificateParams::new(Vec::new())?.serialize_request(&key)?.der().to_vec();
         Ok(Self { _directory: directory, issuer, store, csr })

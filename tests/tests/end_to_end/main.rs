@@ -12,5 +12,6 @@
 mod enrolment;
 mod misuse;
 mod operators;
+mod proofs;
 mod survival;
 mod world;

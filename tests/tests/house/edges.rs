@@ -9,14 +9,32 @@ const EDGES: &[(&str, &[&str])] = &[
     ("crates/measurement", &["holdfast-evidence"]),
     ("crates/appraisal", &["holdfast-identity", "holdfast-evidence"]),
     ("crates/record", &["holdfast-identity", "holdfast-evidence"]),
+    ("crates/proof", &["holdfast-identity", "holdfast-evidence", "holdfast-appraisal", "holdfast-record"]),
     ("crates/protocol", &[]),
     (
         "server",
-        &["holdfast-identity", "holdfast-evidence", "holdfast-appraisal", "holdfast-record", "holdfast-protocol"],
+        &[
+            "holdfast-identity",
+            "holdfast-evidence",
+            "holdfast-appraisal",
+            "holdfast-record",
+            "holdfast-proof",
+            "holdfast-protocol",
+        ],
     ),
     ("node-agent", &["holdfast-identity", "holdfast-evidence", "holdfast-protocol"]),
     ("tpm-sim", &["holdfast-identity"]),
-    ("policies", &["holdfast-identity", "holdfast-evidence", "holdfast-measurement", "holdfast-appraisal"]),
+    (
+        "policies",
+        &[
+            "holdfast-identity",
+            "holdfast-evidence",
+            "holdfast-measurement",
+            "holdfast-appraisal",
+            "holdfast-record",
+            "holdfast-proof",
+        ],
+    ),
 ];
 
 /// Crates that only the named members may use, with the reason.

@@ -22,6 +22,7 @@ const MEMBERS: &[&str] = &[
     "crates/measurement",
     "crates/appraisal",
     "crates/record",
+    "crates/proof",
     "crates/protocol",
     "server",
     "node-agent",

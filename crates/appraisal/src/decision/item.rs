@@ -37,7 +37,18 @@ pub enum VerifiedItem<'a> {
     NitroTpm(&'a Verified<NitroTpmClaims>),
 }
 
-/// One item whose checks were made again from a record. A policy can be asked about it, and nothing is issued for it.
+/// One item whose checks were made again from a record. A policy can be asked about it, and nothing is issued for it: it is
+/// no [`VerifiedItem`], and cannot be made one.
+///
+/// ```compile_fail
+/// use holdfast_appraisal::decision::VerifiedItem;
+/// use holdfast_evidence::Replayed;
+/// use holdfast_evidence::tpm::TpmClaims;
+///
+/// fn as_if_it_were_today(replayed: &Replayed<TpmClaims>) -> VerifiedItem<'_> {
+///     VerifiedItem::Tpm(replayed)
+/// }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub enum ReplayedItem<'a> {
     /// Of a TPM.

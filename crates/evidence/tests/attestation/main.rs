@@ -23,5 +23,6 @@ mod flips;
 mod oracle;
 mod quote;
 mod real_quotes;
+mod recorded;
 mod stage;
 mod ways_in;

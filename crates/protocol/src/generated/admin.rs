@@ -772,6 +772,45 @@ pub struct ProvenEntry {
     #[prost(string, tag = "6")]
     pub vkey: ::prost::alloc::string::String,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProveRequest {
+    /// The attempt's name, 32 hexadecimal digits.
+    #[prost(string, tag = "1")]
+    pub attempt: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProofPart {
+    #[prost(bytes = "vec", tag = "1")]
+    pub content: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UsageRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UsageResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub kinds: ::prost::alloc::vec::Vec<KindUsage>,
+    /// Attempts of the last 24 hours, and the nodes that made them.
+    #[prost(uint64, tag = "2")]
+    pub attempts_a_day: u64,
+    #[prost(uint64, tag = "3")]
+    pub nodes_a_day: u64,
+}
+/// What is kept of one kind.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KindUsage {
+    #[prost(string, tag = "1")]
+    pub kind: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub bodies: u64,
+    /// Bytes as they were, and as they are kept.
+    #[prost(uint64, tag = "3")]
+    pub size: u64,
+    #[prost(uint64, tag = "4")]
+    pub stored: u64,
+    /// Of these, bytes that are kept since yesterday began.
+    #[prost(uint64, tag = "5")]
+    pub stored_lately: u64,
+}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum NodeAction {

@@ -1,6 +1,7 @@
 //! What every store must do, as sentences; each runs on each store. The file that opens a store is one line below.
 
 mod attempts;
+mod bodies;
 mod endorsements;
 mod entries;
 mod ledger;
@@ -30,7 +31,8 @@ pub(super) use on_each_store;
 
 pub(super) const NOW: UnixTime = UnixTime(1_700_000_000);
 
-const LIMITS: StoreLimits = StoreLimits { entries_max: 30 };
+const LIMITS: StoreLimits =
+    StoreLimits { entries_max: 30, retention: Retention { evidence: 400 * 86_400, renewals: 90 * 86_400 } };
 
 pub(super) async fn sqlite(directory: &std::path::Path) -> Arc<dyn Store> {
     Arc::new(SqliteStore::open(&directory.join("store.sqlite"), "td".parse().unwrap(), LIMITS).await.unwrap())
@@ -52,6 +54,13 @@ static DRAWN: AtomicU64 = AtomicU64::new(1);
 
 pub(super) fn draw() -> [u8; 16] {
     u128::from(DRAWN.fetch_add(1, Ordering::Relaxed)).to_be_bytes()
+}
+
+/// A fresh store in a directory that lives as long as its first part.
+pub(crate) async fn open() -> (tempfile::TempDir, Arc<dyn Store>) {
+    let directory = tempfile::tempdir().unwrap();
+    let store = sqlite(directory.path()).await;
+    (directory, store)
 }
 
 /// The marks of the endorsement key that `n` stands for.
@@ -111,8 +120,8 @@ pub(crate) fn enrolment(n: u8) -> Attempt {
             issuance: Some(issuance(&spiffe_id, Origin::Node { attempt })),
         })),
         decision: "{\"rule\":\"known-machines\"}".to_owned(),
-        firmware_log: None,
         measured_files: None,
+        evidence: None,
     }
 }
 

@@ -88,9 +88,11 @@ pub(super) async fn keep(tx: &mut Tx, evidence: &Evidence, at: UnixTime, until: 
                     .await
                     .map_err(fault("keep a body longer"))?;
             }
-            (None, Some(bytes)) => insert(tx, body, bytes, at, until.saturating_add(SLACK)).await?,
-            // Gone since it was looked at. The attempt stands; its proof will say what is missing.
-            (None, None) => {}
+            (None, Some(bytes)) if bytes.len() <= BODY_BYTES_MAX => {
+                insert(tx, body, bytes, at, until.saturating_add(SLACK)).await?;
+            }
+            // Gone since it was looked at, or larger than any may be. The attempt stands; its proof says what is missing.
+            (None, _) => {}
         }
         // One attempt may name the same twice.
         held.insert(body.digest, i64::MAX);

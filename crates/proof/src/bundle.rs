@@ -1,0 +1,94 @@
+//! The file that proves one decision: the entry and its place in the record, the manifest, every body, the policies and
+//! the decision. One JSON document that needs nothing beside it but the log's key.
+
+use holdfast_appraisal::policy::Bundle;
+use holdfast_record::{InclusionProof, SignedCheckpoint};
+use serde::{Deserialize, Serialize};
+
+use crate::bytes::{Blob, Digest};
+
+/// What such a file is.
+pub const PROOF_MEDIA_TYPE: &str = "application/vnd.holdfast.proof.v1+json";
+/// Bytes of a file that is read.
+pub const PROOF_BYTES_MAX: usize = 64 << 20;
+/// Bodies of one file.
+pub const PROOF_BODIES_MAX: usize = 8_192;
+/// Policies of one file: the one that decided, and the one that was observed.
+const POLICIES_MAX: usize = 2;
+
+/// The document.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProofBundle {
+    /// [`PROOF_MEDIA_TYPE`].
+    pub media_type: String,
+    /// The attempt's entry, byte for byte as it is in the record.
+    pub entry: Blob,
+    /// That the entry is in the tree of the checkpoint.
+    pub inclusion: InclusionProof,
+    /// What the log's operator said of the tree, signed.
+    pub checkpoint: SignedCheckpoint,
+    /// The decision's JSON; absent once its retention has passed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decision: Option<String>,
+    /// The manifest; absent once its retention has passed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<Blob>,
+    /// The policies that the manifest names.
+    pub policies: Vec<Bundle>,
+    /// Every body that the manifest and its trust documents name, as far as they are kept.
+    pub bodies: Vec<ProofBody>,
+}
+
+/// One body.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProofBody {
+    /// Its name: SHA-256.
+    pub sha256: Digest,
+    /// Its bytes.
+    pub content: Blob,
+}
+
+/// Why bytes are no proof.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("file is no proof: {reason}")]
+pub struct MalformedProof {
+    /// What is wrong.
+    pub reason: String,
+}
+
+impl MalformedProof {
+    /// Stable code for operators and programs.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        "proof.form"
+    }
+}
+
+impl ProofBundle {
+    /// Its bytes: JSON without blanks.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// Reads one, within its limits.
+    ///
+    /// # Errors
+    /// [`MalformedProof`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, MalformedProof> {
+        let malformed = |reason: String| MalformedProof { reason };
+        if bytes.len() > PROOF_BYTES_MAX {
+            return Err(malformed(format!("{} bytes, limit {PROOF_BYTES_MAX}", bytes.len())));
+        }
+        let bundle: Self = serde_json::from_slice(bytes).map_err(|error| malformed(error.to_string()))?;
+        if bundle.media_type != PROOF_MEDIA_TYPE {
+            return Err(malformed(format!("media type {:?}, this reads {PROOF_MEDIA_TYPE}", bundle.media_type)));
+        }
+        if bundle.bodies.len() > PROOF_BODIES_MAX || bundle.policies.len() > POLICIES_MAX {
+            return Err(malformed("more bodies or policies than any proof has".to_owned()));
+        }
+        Ok(bundle)
+    }
+}

@@ -1,0 +1,67 @@
+//! The entry of an attempt in the record, as far as a proof needs it.
+
+use holdfast_record::Leaf;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::bytes::Digest;
+
+/// What the entry says.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct AttemptEntry {
+    /// When the verdict was reached, seconds since 1970.
+    pub at: i64,
+    /// The attempt's name.
+    pub attempt: String,
+    /// `enrol`, `return` or `renew`.
+    pub way: String,
+    /// Kinds of evidence, joined by commas.
+    pub kinds: String,
+    /// The node's name, if it has one.
+    #[serde(default)]
+    pub spiffe_id: Option<String>,
+    /// `admitted`, `awaits_approval` or `refused`.
+    pub verdict: String,
+    /// Why it was refused, or nothing.
+    pub code: String,
+    /// The policy that decided.
+    #[serde(default)]
+    pub policy: Option<Digest>,
+    /// SHA-256 of the decision's JSON.
+    pub decision: Digest,
+    /// SHA-256 of the manifest; absent in entries of before manifests were kept.
+    #[serde(default)]
+    pub manifest: Option<Digest>,
+}
+
+impl AttemptEntry {
+    /// Reads the entry of an attempt.
+    ///
+    /// # Errors
+    /// What else it is.
+    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+        match Leaf::parse(bytes) {
+            Ok(Leaf::Attempt(value)) => Self::deserialize(&value).map_err(|error: serde_json::Error| error.to_string()),
+            Ok(Leaf::Issuance { .. }) => Err("it is the entry of an issuance".to_owned()),
+            Ok(Leaf::Act(_)) => Err("it is the entry of an act".to_owned()),
+            Err(malformed) => Err(malformed.to_string()),
+        }
+    }
+}
+
+/// The parts of a decision's JSON that explain it, beside those that are the decision.
+pub(crate) const NOTES: [&str; 4] = ["machine", "firmware_log", "observed", "explanation"];
+
+/// The decision without its notes.
+pub(crate) fn without_notes(decision: &Value) -> Value {
+    match decision {
+        Value::Object(fields) => Value::Object(
+            fields
+                .iter()
+                .filter(|(name, _)| !NOTES.contains(&name.as_str()))
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
+        ),
+        other => other.clone(),
+    }
+}

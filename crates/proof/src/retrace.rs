@@ -1,0 +1,287 @@
+//! Makes the decision again and compares it with the one that was recorded.
+
+use std::collections::BTreeSet;
+
+use holdfast_appraisal::decision::{ReplayedItem, RetracedDecision};
+use holdfast_appraisal::{Appraiser, Policy};
+use holdfast_evidence::{EvidenceKind, TrustClass};
+use holdfast_identity::UnixTime;
+use serde_json::{Value, json};
+
+use crate::body::Bodies;
+use crate::bytes::Digest;
+use crate::check::Policies;
+use crate::enrolment::{Endorsed, endorsed};
+use crate::entry::{AttemptEntry, without_notes};
+use crate::manifest::Manifest;
+use crate::measured_files;
+use crate::replay::{RecordedFacts, RefusedEvidence, ReplayedEvidence, Unreplayable, replay};
+use crate::report::{Flaw, Steps};
+use crate::trust::TrustedRoot;
+
+/// Codes by which the server refuses beyond what evidence and policy say; it alone knows why.
+const OF_THE_SERVER: [&str; 3] = ["node.", "tpm.ek.root_withdrawn", "evidence.root_withdrawn"];
+
+/// Everything that a decision is made again from.
+pub(crate) struct Retraced<'a> {
+    pub(crate) manifest: &'a Manifest,
+    pub(crate) entry: &'a AttemptEntry,
+    pub(crate) bodies: &'a Bodies,
+    pub(crate) policies: &'a Policies,
+}
+
+/// Verifies and appraises again; the decision in words.
+pub(crate) fn retrace(given: &Retraced<'_>, recorded: Option<&str>, steps: &mut Steps) -> String {
+    let replayed = match replay(given.manifest, given.bodies) {
+        Ok(replayed) => replayed,
+        Err(Unreplayable::Missing(missing)) => {
+            steps.gone("evidence", missing.to_string());
+            return String::new();
+        }
+        Err(malformed) => {
+            steps.fails("evidence", Flaw::Evidence, malformed.to_string());
+            return String::new();
+        }
+    };
+    let facts = &replayed.challenge;
+    asked_is_recorded(given, facts, steps);
+    endorsement_keys(given, facts, steps);
+    if facts.way == "renew" {
+        steps.vouched("server", "that the connection was opened with the node key");
+    }
+    let recorded = recorded.and_then(|text| serde_json::from_str::<Value>(text).ok());
+    match &replayed.items {
+        Err(refused) => refused_again(given, refused, recorded.as_ref(), steps),
+        Ok(items) => {
+            let kinds: Vec<&str> = items.iter().map(|item| item.item().kind().as_str()).collect();
+            let detail = format!("the evidence ({}) verifies again, at the moment of then", kinds.join(", "));
+            steps.holds("evidence", detail);
+            for detail in items.iter().flat_map(ReplayedEvidence::vouched) {
+                steps.vouched("server", detail);
+            }
+            appraise_again(given, facts, items, recorded.as_ref(), steps)
+        }
+    }
+}
+
+/// The entry's way and kinds are those of the challenge, and so are the manifest's items.
+fn asked_is_recorded(given: &Retraced<'_>, facts: &RecordedFacts, steps: &mut Steps) {
+    let kinds: Vec<&str> = facts.kinds.iter().map(|kind| kind.as_str()).collect();
+    let items = given.manifest.items.iter().map(|item| item.kind.as_str());
+    // The entry has them in the order of the alphabet.
+    let entry: BTreeSet<&str> = given.entry.kinds.split(',').collect();
+    let same = given.entry.way == facts.way && items.eq(kinds.iter().copied());
+    if !same || entry != kinds.iter().copied().collect() {
+        steps.fails("challenge", Flaw::Evidence, "the challenge asked for something else than the entry says");
+    }
+}
+
+fn endorsement_keys(given: &Retraced<'_>, facts: &RecordedFacts, steps: &mut Steps) {
+    let has_tpm = facts.kinds.contains(&EvidenceKind::Tpm);
+    match &given.manifest.offered {
+        None if has_tpm && facts.way == "enrol" => {
+            steps.vouched("server", "that the endorsement certificates verified: the server did not keep them");
+        }
+        None => {}
+        Some(offered) => match endorsed(offered, &facts.eks, given.bodies) {
+            Ok(Endorsed::Holds) => {
+                let detail = "the endorsement certificates verify again, and are those of the challenge";
+                steps.holds("endorsement keys", detail);
+            }
+            Ok(Endorsed::Differs { reason }) => steps.fails("endorsement keys", Flaw::EndorsementKeys, reason),
+            Err(Unreplayable::Missing(missing)) => steps.gone("endorsement keys", missing.to_string()),
+            Err(malformed) => steps.fails("endorsement keys", Flaw::EndorsementKeys, malformed.to_string()),
+        },
+    }
+}
+
+/// The evidence is refused again: for the same reasons?
+fn refused_again(
+    given: &Retraced<'_>,
+    refused: &RefusedEvidence,
+    recorded: Option<&Value>,
+    steps: &mut Steps,
+) -> String {
+    let again = json!({ "verdict": "refused", "code": refused.code, "errors": refused.errors });
+    let words = refused.errors.join(": ");
+    match recorded {
+        Some(recorded) if *recorded == again && given.entry.verdict == "refused" => {
+            steps.holds("evidence", format!("the evidence is refused again, by {}: {words}", refused.code));
+            the_same_code(given, refused.code, steps);
+        }
+        Some(_) => {
+            let detail = format!("the evidence is refused by {}: {words}; that is not what was recorded", refused.code);
+            steps.fails("evidence", Flaw::Evidence, detail);
+        }
+        None => the_same_code(given, refused.code, steps),
+    }
+    format!("refused by {}: {words}", refused.code)
+}
+
+fn the_same_code(given: &Retraced<'_>, code: &str, steps: &mut Steps) {
+    let entry = given.entry;
+    if entry.code == code && entry.verdict == "refused" {
+        steps.holds("verdict", "the verdict is the one that was recorded");
+    } else {
+        of_the_server(entry, Harsher::ThanRefused, steps);
+    }
+}
+
+fn appraise_again(
+    given: &Retraced<'_>,
+    facts: &RecordedFacts,
+    items: &[ReplayedEvidence],
+    recorded: Option<&Value>,
+    steps: &mut Steps,
+) -> String {
+    let entry = given.entry;
+    let Some(policy) = &given.policies.enforced else {
+        // Verified, and refused before any policy was asked: a root withdrawn meanwhile, or another machine's node.
+        of_the_server(entry, Harsher::ThanRefused, steps);
+        return format!("refused by {} before any policy was asked", entry.code);
+    };
+    let list = match measured_files::List::of(given.manifest, items, given.bodies) {
+        Ok(list) => list,
+        Err(missing) => {
+            steps.gone("measured files", missing.to_string());
+            return String::new();
+        }
+    };
+    if list.as_ref().is_some_and(measured_files::List::goes_on) {
+        steps.vouched("server", "what the list of measured files held before the part that came with this attestation");
+    }
+    let items: Vec<ReplayedItem<'_>> = items.iter().map(ReplayedEvidence::item).collect();
+    let appraise = |policy: &Policy| {
+        let ownership = given.manifest.ownership.ownership();
+        let then = UnixTime(given.manifest.judged_at);
+        let seen = list.as_ref().and_then(|list| list.seen(policy));
+        Appraiser::new(facts.trust_domain.clone()).retrace(policy, &items, seen.as_ref(), &ownership, then).0
+    };
+    let decision = appraise(policy);
+    if let Some(recorded) = recorded {
+        let again = serde_json::to_value(&decision).unwrap_or_default();
+        if without_notes(recorded) == again {
+            steps.holds("appraisal", "the policy decides the same again, in every field");
+        } else {
+            let detail = format!("the policy decides otherwise: {}", differing(recorded, &again));
+            steps.fails("appraisal", Flaw::Decision, detail);
+        }
+        observed_again(given, recorded, &appraise, steps);
+    }
+    the_same_verdict(entry, &decision, steps);
+    words(&decision)
+}
+
+/// The observed policy's decision stands beside the enforced one's.
+fn observed_again(
+    given: &Retraced<'_>,
+    recorded: &Value,
+    appraise: &dyn Fn(&Policy) -> RetracedDecision,
+    steps: &mut Steps,
+) {
+    let Policies { enforced, observed } = given.policies;
+    let observed = observed.as_ref().or(enforced.as_ref().filter(|_| given.manifest.observed.is_some()));
+    match (recorded.get("observed"), observed) {
+        (None, None) => {}
+        (Some(was), Some(policy))
+            if without_notes(was) == serde_json::to_value(appraise(policy)).unwrap_or_default() =>
+        {
+            steps.holds("observed policy", "it decides the same again");
+        }
+        (None, Some(_)) if given.manifest.observed.is_none() => {}
+        _ => steps.fails("observed policy", Flaw::Decision, "it decides otherwise than was recorded"),
+    }
+}
+
+fn the_same_verdict(entry: &AttemptEntry, decision: &RetracedDecision, steps: &mut Steps) {
+    let same = match decision {
+        RetracedDecision::Admitted { grant, .. } => {
+            entry.verdict == "admitted" && entry.spiffe_id.as_deref() == Some(grant.spiffe_id.as_str())
+        }
+        RetracedDecision::AwaitsApproval(_) => entry.verdict == "awaits_approval",
+        RetracedDecision::Refused(rejection) => entry.verdict == "refused" && entry.code == rejection.code,
+    };
+    let found = match decision {
+        RetracedDecision::Admitted { .. } => Harsher::ThanAdmitted,
+        RetracedDecision::AwaitsApproval(_) | RetracedDecision::Refused(_) => Harsher::ThanRefused,
+    };
+    if same {
+        steps.holds("verdict", "the verdict is the one that was recorded");
+    } else {
+        of_the_server(entry, found, steps);
+    }
+}
+
+/// Than what a verdict of the server's own must be harsher.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Harsher {
+    ThanAdmitted,
+    ThanRefused,
+}
+
+/// The record says otherwise than evidence and policy: it may be harsher, for reasons that the server alone knows.
+fn of_the_server(entry: &AttemptEntry, than: Harsher, steps: &mut Steps) {
+    let known = OF_THE_SERVER.iter().any(|prefix| entry.code.starts_with(prefix));
+    match entry.verdict.as_str() {
+        "refused" if known => {
+            steps.vouched("verdict", format!("that the machine was refused all the same, by {}", entry.code));
+        }
+        "awaits_approval" if than == Harsher::ThanAdmitted => {
+            steps.vouched("verdict", "that the machine had to wait for an operator all the same");
+        }
+        _ => steps.fails("verdict", Flaw::Verdict, "the record has another verdict than evidence and policy give"),
+    }
+}
+
+/// The fields in which two decisions differ.
+fn differing(recorded: &Value, again: &Value) -> String {
+    let names = |value: &Value| -> BTreeSet<String> {
+        value.as_object().map(|fields| fields.keys().cloned().collect()).unwrap_or_default()
+    };
+    let mut all = names(&without_notes(recorded));
+    all.extend(names(again));
+    let differ = all.into_iter().filter(|name| recorded.get(name) != again.get(name));
+    differ.take(5).collect::<Vec<_>>().join(", ")
+}
+
+fn words(decision: &RetracedDecision) -> String {
+    match decision {
+        RetracedDecision::Admitted { grant, .. } => {
+            let alternative = grant.alternative.as_ref().map(|name| format!(", alternative {name}"));
+            let ownership = grant.ownership.join(" and ");
+            format!(
+                "admitted as {} by policy {}, rule {}{}; ours by {ownership}",
+                grant.spiffe_id,
+                grant.policy,
+                grant.rule,
+                alternative.unwrap_or_default()
+            )
+        }
+        RetracedDecision::AwaitsApproval(rejection) | RetracedDecision::Refused(rejection) => rejection.to_string(),
+    }
+}
+
+/// The roots that the evidence rests on; `None` if it does not verify, when any may be meant.
+pub(crate) fn roots_used(manifest: &Manifest, bodies: &Bodies) -> Option<BTreeSet<TrustedRoot>> {
+    let replayed = replay(manifest, bodies).ok()?;
+    let root = |name: &str, sha256, class: TrustClass| TrustedRoot {
+        sha256: Digest(sha256),
+        name: name.to_owned(),
+        class: class.as_str().to_owned(),
+    };
+    let eks = replayed.challenge.eks.iter();
+    let mut used: BTreeSet<TrustedRoot> = eks.map(|ek| root(&ek.root_name, ek.root_sha256, ek.class)).collect();
+    for item in replayed.items.as_ref().ok()? {
+        let identity = match item {
+            ReplayedEvidence::Tpm(_) => continue,
+            ReplayedEvidence::Snp(item) => &item.claims().root,
+            ReplayedEvidence::Tdx(item) => &item.claims().root,
+            ReplayedEvidence::Nitro(item) => &item.claims().root,
+            ReplayedEvidence::NitroTpm(item) => &item.claims().root,
+            ReplayedEvidence::Gcp(item) => &item.claims().root,
+            ReplayedEvidence::Azure(item) => &item.claims().root,
+        };
+        used.insert(root(&identity.name, identity.sha256, identity.class));
+    }
+    Some(used)
+}
