@@ -11,6 +11,7 @@ use super::claims::TpmClaims;
 use super::error::{Statement, Unverified};
 use super::event_log::{EventLog, Replay};
 use super::expectation::{NodeKeyProof, TpmExpectation};
+use super::ownership::check_residency;
 use super::item::{CertifiedKey, FirmwareLog, Signed, TpmItem};
 use super::pcr::Bank;
 use super::public::Public;
@@ -120,6 +121,7 @@ impl<'a> Evidence<'a> for TpmEvidence<'a> {
         let log = log.map(|log| log.conclude(&pcrs)).transpose()?;
         let (node_key, certified_now) = self.prove_node_key(expected, &ak, binding)?;
 
+        check_residency(&expected.residency, &self.item.residency, &ak, binding)?;
         let ProvenPcrs { values, replayed, untouched } = pcrs;
         let claims = TpmClaims {
             eks: expected.eks.clone(),
@@ -135,6 +137,7 @@ impl<'a> Evidence<'a> for TpmEvidence<'a> {
             node_key,
             certified_now,
             activated_now: !expected.secrets.is_empty(),
+            ownership: expected.ownership.clone(),
         };
         Ok(Verified::new(binding, claims))
     }
