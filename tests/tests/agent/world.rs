@@ -118,7 +118,7 @@ impl World {
         let der = pem::parse(&factory().root_pem).unwrap().into_contents();
         let root = EndorsementDraft {
             role: EndorsementRole::Root,
-            serves: EvidenceKind::Tpm,
+            serves: EvidenceKind::Tpm.into(),
             content: der,
             class: "simulated".to_owned(),
             name: "simulator".to_owned(),
@@ -253,6 +253,7 @@ impl Agent {
             node_key_handle: 0x8148_4601,
             owner_auth: None,
             endorsement_auth: None,
+            ownership: Default::default(),
         };
         let domain: TrustDomain = DOMAIN.parse().unwrap();
         let tpm = Tpm::start(access, state.clone(), Patience::default(), |stall| panic!("{stall}")).unwrap();

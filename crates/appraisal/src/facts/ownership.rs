@@ -10,7 +10,7 @@ use crate::value::{Value, digest_of};
 
 kind_facts! {
     /// A fact about a TPM's machine that is not about its endorsement keys.
-    OwnershipFact, super::FactId::Owned;
+    OwnershipFact, FactId::Owned;
     PlatformId "tpm.platform.id" Text One Machine Inventory, Some("tpm:platform"),
         "the machine by manufacturer and serial number of its platform certificate, as manufacturer/serial (a slash in the manufacturer is %2F); absent if the certificate has no serial number, or one that stands for none";
     PlatformCertificate "tpm.platform.certificate_sha256" Digest One Machine Inventory, Some("tpm:platform_certificate"),
