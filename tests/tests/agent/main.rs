@@ -4,6 +4,7 @@
 
 mod enrolment;
 mod faults;
+mod ownership;
 mod refusal;
 mod workloads;
 mod world;
