@@ -116,7 +116,8 @@ fn offer(
     if open.record.endorsement.is_none() {
         // One listing for this and for what is offered beside.
         let others = access.ownership.indices();
-        let (first, last) = others.fold((LOW_RANGE.0, CHAIN.1), |(first, last), index| (first.min(index), last.max(index)));
+        let (first, last) =
+            others.fold((LOW_RANGE.0, CHAIN.1), |(first, last), index| (first.min(index), last.max(index)));
         let defined = nv::defined(&mut open.chip, first, last)?;
         open.record.endorsement = Some(read(&mut open.chip, &defined)?);
         open.record.ownership = Some(ownership::read(&mut open.chip, &access.ownership, &defined)?);

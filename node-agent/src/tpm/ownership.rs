@@ -156,7 +156,11 @@ impl Tpm {
     ///
     /// # Errors
     /// [`TpmFault`] where the chip refuses, or the handle is empty.
-    pub async fn speak(&self, roles: Vec<DeviceRole>, qualifying: [u8; 32]) -> Result<Vec<(DeviceRole, Signed)>, TpmFault> {
+    pub async fn speak(
+        &self,
+        roles: Vec<DeviceRole>,
+        qualifying: [u8; 32],
+    ) -> Result<Vec<(DeviceRole, Signed)>, TpmFault> {
         self.ask(move |machine| {
             machine.with(|open, access, _| {
                 let mut statements = Vec::with_capacity(roles.len());
@@ -247,7 +251,9 @@ fn found(
 ) -> Result<Option<String>, TpmFault> {
     match (offer, defined.contains(&index)) {
         (Offer::Off, _) | (Offer::Auto, false) => Ok(None),
-        (Offer::On, false) => Err(TpmFault::Form { what, expected: "to be at its NV index: tpm.… = \"on\" wants it" }),
+        (Offer::On, false) => {
+            Err(TpmFault::Form { what, expected: "to be at its NV index: tpm.… = \"on\" wants it" })
+        }
         (Offer::Auto | Offer::On, true) => nv::read(chip, index).map(|bytes| Some(hex::encode(bytes))),
     }
 }
@@ -269,7 +275,8 @@ fn scheme(public: &[u8]) -> Result<SignatureScheme, TpmFault> {
             SignatureScheme::RsaSsa { hash_scheme: hash }
         }
         Public::Ecc { parameters, .. }
-            if parameters.ecc_scheme().algorithm() == tss_esapi::interface_types::algorithm::EccSchemeAlgorithm::Null =>
+            if parameters.ecc_scheme().algorithm()
+                == tss_esapi::interface_types::algorithm::EccSchemeAlgorithm::Null =>
         {
             SignatureScheme::EcDsa { hash_scheme: hash }
         }

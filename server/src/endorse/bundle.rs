@@ -3,8 +3,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use holdfast_evidence::x509::manifest::known_root;
 use holdfast_evidence::TrustClass;
+use holdfast_evidence::x509::manifest::known_root;
 use holdfast_identity::{TrustDomain, UnixTime};
 use serde::{Deserialize, Serialize};
 
@@ -218,6 +218,7 @@ fn is_known(draft: &EndorsementDraft, held: &[Endorsement]) -> bool {
             && (held.draft.serves, &held.draft.class) == (draft.serves, &draft.class)
     });
     is_held
-        || known_root(&sha256.0)
-            .is_some_and(|known| known.kinds.iter().any(|kind| draft.serves == *kind) && known.class.as_str() == draft.class)
+        || known_root(&sha256.0).is_some_and(|known| {
+            known.kinds.iter().any(|kind| draft.serves == *kind) && known.class.as_str() == draft.class
+        })
 }

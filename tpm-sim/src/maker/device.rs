@@ -80,7 +80,8 @@ pub(super) fn provision(
     let certified = match (role, attack) {
         (Role::Iak, Some(MakerAttack::IakCopied)) => {
             let elsewhere = rcgen::KeyPair::generate()?;
-            let (x, y) = elsewhere.der_bytes().get(1..).and_then(|point| point.split_at_checked(32)).unwrap_or_default();
+            let (x, y) =
+                elsewhere.der_bytes().get(1..).and_then(|point| point.split_at_checked(32)).unwrap_or_default();
             EkPublic::p256(x, y)
         }
         _ => public,

@@ -36,8 +36,6 @@ pub const PLATFORM_MANUFACTURER: &str = "Holdfast Simulator";
 /// What simulated platform certificates say of the model.
 pub const PLATFORM_MODEL: &str = "simulated machine";
 
-const ROOT_NAME: &str = "Holdfast Simulator Machine Maker Root CA";
-const ISSUING_NAME: &str = "Holdfast Simulator Machine Maker Issuing CA";
 const ROOT_PEM: &str = "root.pem";
 const ISSUING_PEM: &str = "issuing.pem";
 const ISSUING_KEY: &str = "issuing.key";
@@ -72,11 +70,15 @@ impl Maker {
     /// # Errors
     /// [`SimError::Certificate`] if a key or certificate cannot be made.
     pub fn ephemeral() -> Result<Self, SimError> {
+        // Makers have different names, or a stranger's certificate would be one that a known maker did not sign.
+        let name = hex::encode(crate::vendor::random_serial().first_chunk::<4>().copied().unwrap_or_default());
+        let name = |kind: &str| format!("Holdfast Simulator Machine Maker {name} {kind} CA");
         let root_key = KeyPair::generate()?;
-        let root_params = authority(ROOT_NAME, 1, 30)?;
+        let root_params = authority(&name("Root"), 1, 30)?;
         let root = root_params.self_signed(&root_key)?;
         let issuing_key = KeyPair::generate()?;
-        let issuing = authority(ISSUING_NAME, 0, 25)?.signed_by(&issuing_key, &Issuer::new(root_params, &root_key))?;
+        let issuing =
+            authority(&name("Issuing"), 0, 25)?.signed_by(&issuing_key, &Issuer::new(root_params, &root_key))?;
         let (root_pem, issuing_pem, issuing_der) = (root.pem(), issuing.pem(), issuing.der().to_vec());
         Ok(Self { root_pem, issuing_pem, issuing_der, issuing_key })
     }
@@ -120,7 +122,7 @@ impl Maker {
     }
 
     fn issuer(&self) -> Result<Issuer<'static, &KeyPair>, SimError> {
-        Ok(Issuer::new(authority(ISSUING_NAME, 0, 25)?, &self.issuing_key))
+        Ok(Issuer::from_ca_cert_der(&self.issuing_der.as_slice().into(), &self.issuing_key)?)
     }
 
     /// DER of the issuing CA's distinguished name, as it stands in its certificate.
@@ -142,7 +144,12 @@ impl Machine {
     ///
     /// # Errors
     /// [`SimError::NotOurs`] if it has them already, or what swtpm or the disk say.
-    pub fn provision(&self, maker: &Maker, serial: &str, attack: Option<&MakerAttack>) -> Result<MakerReport, SimError> {
+    pub fn provision(
+        &self,
+        maker: &Maker,
+        serial: &str,
+        attack: Option<&MakerAttack>,
+    ) -> Result<MakerReport, SimError> {
         let endorsements = self.endorsements();
         let [rsa, ..] = endorsements.as_slice() else {
             return Err(self.not_ours("it has no endorsement certificate"));

@@ -157,9 +157,8 @@ pub(super) fn owned_by(rule: &Rule, facts: &Facts, ownership: &Ownership) -> Vec
         Ownable::Inventory => rule.ownership.contains(&Factor::Inventory),
         Ownable::Launch => rule.ownership.contains(&Factor::Launch),
     };
-    let is_listed = |digest| {
-        ownership.inventory.iter().any(|answer| answer.listing == Listing::Listed && answer.digest == digest)
-    };
+    let is_listed =
+        |digest| ownership.inventory.iter().any(|answer| answer.listing == Listing::Listed && answer.digest == digest);
     let marks = owner_marks(facts).filter(|mark| is_asked(mark.ownable) && is_listed(mark.digest));
     let mut found: Vec<String> = marks.map(|mark| mark.fact.to_string()).collect();
     found.dedup();

@@ -29,9 +29,9 @@ pub fn owner_marks(facts: &Facts) -> impl Iterator<Item = OwnerMark> {
 /// themselves; of everything else, SHA-256 of `fact=value` as policies write them.
 #[must_use]
 pub fn owner_digest(fact: FactId, value: &Value) -> [u8; 32] {
-    let is_digest =
-        matches!(fact, FactId::EkSpki | FactId::EkCertificate) || fact.definition().ownable == Ownable::Launch
-            || matches!(fact, FactId::Owned(fact) if fact.is_listed_bare());
+    let is_digest = matches!(fact, FactId::EkSpki | FactId::EkCertificate)
+        || fact.definition().ownable == Ownable::Launch
+        || matches!(fact, FactId::Owned(fact) if fact.is_listed_bare());
     match value {
         Value::Digest(digest) if is_digest => {
             digest.as_bytes().first_chunk().copied().unwrap_or_else(|| sha256(&[digest.as_bytes()]))

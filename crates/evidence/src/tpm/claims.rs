@@ -72,7 +72,8 @@ impl TpmClaims {
     /// root speaks for its platform or device keys, it is simulated.
     #[must_use]
     pub fn class(&self) -> Option<TrustClass> {
-        let simulated = self.ownership.roots().map(|(_, root)| root.class).filter(|class| *class == TrustClass::Simulated);
+        let simulated =
+            self.ownership.roots().map(|(_, root)| root.class).filter(|class| *class == TrustClass::Simulated);
         self.eks.iter().map(|ek| ek.class).chain(simulated).max()
     }
 

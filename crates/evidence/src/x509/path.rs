@@ -209,7 +209,10 @@ fn is_sha1(certificate: &X509Certificate<'_>) -> bool {
 
 /// Whether a signature by this algorithm is over SHA-1.
 pub(super) fn names_sha1(algorithm: &AlgorithmIdentifier<'_>) -> bool {
-    matches!(algorithm.algorithm.to_id_string().as_str(), "1.2.840.113549.1.1.5" | "1.3.14.3.2.29" | "1.2.840.10045.4.1")
+    matches!(
+        algorithm.algorithm.to_id_string().as_str(),
+        "1.2.840.113549.1.1.5" | "1.3.14.3.2.29" | "1.2.840.10045.4.1"
+    )
 }
 
 /// Verifies `child`'s signature, over its original bytes, under `parent`'s key.

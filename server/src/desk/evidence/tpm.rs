@@ -3,8 +3,8 @@
 use holdfast_appraisal::Value;
 use holdfast_appraisal::facts::{FactId, OwnershipFact, owner_digest, platform_id};
 use holdfast_evidence::tpm::ownership::{DeviceRole, Factor, Ownership, Unowned};
-use holdfast_evidence::x509::RootIdentity;
 use holdfast_evidence::tpm::{ClockInfo, EkIdentity, KnownTpm, TpmClaims};
+use holdfast_evidence::x509::RootIdentity;
 use serde_json::{Value as Json, json};
 
 use crate::store::{ClockReading, Mark, Node, Serves, Sha256};
@@ -33,7 +33,8 @@ pub(super) fn machine_marks(claims: &TpmClaims) -> Vec<Mark> {
     let mut found = marks(&claims.eks);
     if let Some(platform) = &claims.ownership.platform {
         found.push(mark("platform.certificate", platform.certificate_sha256));
-        let id = platform_id(platform).map(|id| owner_digest(FactId::Owned(OwnershipFact::PlatformId), &Value::text(&id)));
+        let id =
+            platform_id(platform).map(|id| owner_digest(FactId::Owned(OwnershipFact::PlatformId), &Value::text(&id)));
         found.extend(id.map(|digest| mark("platform.id", digest)));
     }
     for device in &claims.ownership.devices {

@@ -30,8 +30,8 @@ pub(super) fn verify_device_certificate(
 ) -> Result<(DeviceIdentity, Public), Unowned> {
     let factor = Factor::from(offered.role);
     let malformed = |what| Unowned::Malformed { factor, what };
-    let der =
-        certificate_in(&offered.certificate).map_err(|_| malformed("no one DER sequence, or more than padding behind it"))?;
+    let der = certificate_in(&offered.certificate)
+        .map_err(|_| malformed("no one DER sequence, or more than padding behind it"))?;
     let leaf = issuer::parse(der).ok_or(malformed("no X.509 certificate"))?;
     if !issuer::is_canonical(der, &leaf) {
         return Err(malformed("not in its one DER encoding"));
@@ -76,7 +76,8 @@ pub(super) fn verify_device_certificate(
         // It signs whatever it is given, a made-up statement too: only its maker can say where it is.
         return Err(Unowned::Residency { factor, what: "its certificate names no endorsement certificate" });
     }
-    let serial = leaf.subject().iter_attributes().find(|attribute| attribute.attr_type().to_id_string() == SERIAL_NUMBER);
+    let serial =
+        leaf.subject().iter_attributes().find(|attribute| attribute.attr_type().to_id_string() == SERIAL_NUMBER);
     let identity = DeviceIdentity {
         role: offered.role,
         spki_sha256: sha256(&[&public.key().spki()]),

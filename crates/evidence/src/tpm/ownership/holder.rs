@@ -30,7 +30,8 @@ impl<'a> Holder<'a> {
 
     /// Whether this is the certificate with exactly that issuer, by the bytes of its name, and that serial number.
     pub(super) fn is_issued_as(&self, issuer: &[u8], serial: &[u8]) -> bool {
-        self.certificate.issuer().as_raw() == issuer && without_zeros(self.certificate.raw_serial()) == without_zeros(serial)
+        self.certificate.issuer().as_raw() == issuer
+            && without_zeros(self.certificate.raw_serial()) == without_zeros(serial)
     }
 
     /// Whether the digest is that of the certificate.
@@ -53,14 +54,13 @@ impl<'a> Holder<'a> {
         match naming {
             TpmNaming::EkCertificate(digest) => hex::encode(crate::crypto::sha256(&[self.der])) == *digest,
             TpmNaming::EkSerial { authority, serial } => {
-                let authority_of = self.certificate.extensions().iter().find_map(|extension| {
-                    match extension.parsed_extension() {
+                let authority_of =
+                    self.certificate.extensions().iter().find_map(|extension| match extension.parsed_extension() {
                         ParsedExtension::AuthorityKeyIdentifier(id) => {
                             id.key_identifier.as_ref().map(|id| hex::encode(id.0))
                         }
                         _ => None,
-                    }
-                });
+                    });
                 let digits = hex::encode(without_zeros(self.certificate.raw_serial()));
                 authority_of.as_ref() == Some(authority)
                     && digits.trim_start_matches('0') == serial.trim_start_matches('0')

@@ -94,8 +94,7 @@ impl Ownership {
         let left_aside: Vec<u8> = self.left_aside.iter().map(|factor| factor_id(*factor)).collect();
         writer
             .list8(&self.devices, |writer, device| {
-                let writer =
-                    writer.u8(device.role.id()).bytes(&device.spki_sha256).bytes(&device.certificate_sha256);
+                let writer = writer.u8(device.role.id()).bytes(&device.spki_sha256).bytes(&device.certificate_sha256);
                 write_root(writer.sized16(cut(&device.serial)), &device.root)
             })
             .list8(&left_aside, |writer, factor| writer.u8(*factor))

@@ -62,17 +62,14 @@ fn check_statement(
     crypto::verify(key.key(), signature.algorithm(), hash, attest.bytes, signature.value())
         .map_err(|_| Unverified::Signature { statement })?;
     let info = checks::certify_info(&attest)?;
-    let is_ours =
-        ak.name().matches(info.name) && ak.qualified_name(AkParent::Endorsement).matches(info.qualified_name);
+    let is_ours = ak.name().matches(info.name) && ak.qualified_name(AkParent::Endorsement).matches(info.qualified_name);
     if is_ours { Ok(()) } else { Err(Unverified::ResidencyName) }
 }
 
 /// Whether the signature is by the scheme that the key is bound to, or one that a key without scheme can have.
 fn names_scheme(key: &Public, signature: &Signature<'_>) -> bool {
     match key.scheme() {
-        Scheme::Signing { algorithm, hash } => {
-            (algorithm, hash) == (signature.algorithm(), signature.hash_id())
-        }
+        Scheme::Signing { algorithm, hash } => (algorithm, hash) == (signature.algorithm(), signature.hash_id()),
         Scheme::Null => match key.key() {
             PublicKey::Rsa { .. } => signature.algorithm() != SignatureAlg::Ecdsa,
             PublicKey::Ec { .. } => signature.algorithm() == SignatureAlg::Ecdsa,
