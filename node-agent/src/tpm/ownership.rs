@@ -162,14 +162,19 @@ impl Tpm {
         qualifying: [u8; 32],
     ) -> Result<Vec<(DeviceRole, Signed)>, TpmFault> {
         self.ask(move |machine| {
-            machine.with(|open, access, _| {
+            machine.with(|open, access, state| {
                 let mut statements = Vec::with_capacity(roles.len());
                 for role in &roles {
                     let place = access.ownership.place(*role);
                     let public = open.record.ownership.as_ref().and_then(|record| record.device(*role));
                     let public = public.map(|device| recorded(&device.public)).transpose()?.unwrap_or_default();
                     let scheme = scheme(&public)?;
-                    let (key, _) = open.chip.persistent(place.handle)?.ok_or(absent(*role))?;
+                    let Some((key, _)) = open.chip.persistent(place.handle)? else {
+                        // TPM2_Clear takes it away, and leaves the certificate: next time it is not offered.
+                        open.record.ownership = None;
+                        state.write(super::identity::RECORD, &open.record)?;
+                        return Err(absent(*role));
+                    };
                     let (qualifying, ak): (Data, _) = (data(&qualifying)?, ObjectHandle::from(open.ak));
                     let password = Some(AuthSession::Password);
                     let signed = open.chip.command("Certify", |context| {

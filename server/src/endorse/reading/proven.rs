@@ -25,7 +25,7 @@ impl Reading<'_> {
             let none: [&[u8]; 0] = [];
             verify_chain(&file.content, &none, &roots, self.now).map_err(|refused| NotImported::Unproven {
                 file: file.name.clone(),
-                serves: EvidenceKind::Snp.into(),
+                serves: EvidenceKind::Snp,
                 reason: refused.to_string(),
             })?;
             self.drafts.push(vek_draft(&file.content, vek, self.source, self.fetched_at(file)));
