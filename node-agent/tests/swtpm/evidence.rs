@@ -7,8 +7,8 @@ use holdfast_evidence::challenge::{Challenge, Purpose};
 use holdfast_evidence::key::ClaimedKey;
 use holdfast_evidence::tpm::endorsement::{Anchor, ExpiredIssuers, Roots, SoftwareTpms};
 use holdfast_evidence::tpm::{
-    Ask, Bank, Endorsers, IdentityMaterial, Invitation, KnownTpm, NodeKeyProof, PcrIndex, PcrSelection, PcrSet,
-    TpmClaims, TpmEndorsements, TpmEvidence, Wanted,
+    Ask, Bank, Endorsers, IdentityMaterial, Invitation, NodeKeyProof, PcrIndex, PcrSelection, PcrSet, TpmClaims,
+    TpmEndorsements, TpmEvidence, Wanted,
 };
 use holdfast_evidence::{Evidence, EvidenceKind, Verified};
 use holdfast_evidence::{TrustClass, challenge::ItemState};

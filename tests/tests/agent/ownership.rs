@@ -93,23 +93,26 @@ async fn a_machine_whose_platform_serial_is_listed_is_admitted_although_its_ek_n
 #[tokio::test(flavor = "multi_thread")]
 async fn each_of_the_makers_names_for_a_machine_makes_it_ours() {
     let maker = Maker::ephemeral().unwrap();
-    let of: [(&str, fn(&MakerReport) -> [u8; 32]); 3] = [
-        ("tpm.platform.certificate_sha256", |report| digest(&report.platform_certificate_sha256)),
-        ("tpm.iak.spki_sha256", |report| digest(&report.iak_sha256)),
-        ("tpm.idevid.spki_sha256", |report| digest(&report.idevid_sha256)),
-    ];
+    let listed = |report: &MakerReport| {
+        [
+            ("tpm.platform.certificate_sha256", digest(&report.platform_certificate_sha256)),
+            ("tpm.iak.spki_sha256", digest(&report.iak_sha256)),
+            ("tpm.idevid.spki_sha256", digest(&report.idevid_sha256)),
+        ]
+    };
     let world = World::new().await;
     world.trust(&maker).await;
-    for (at, (fact, listed)) in of.into_iter().enumerate() {
+    for at in 0..3 {
         let (machine, report) = world.made(at % 2, &maker, SERIAL, None);
-        world.list(listed(&report)).await;
+        let (fact, mark) = listed(&report)[at];
+        world.list(mark).await;
         let mut agent = world.agent(&machine);
         agent.until_connected().await;
         agent.stop().await;
         let attempts = world.store().attempts(AttemptFilter::default()).await.unwrap();
         let decision = world.store().attempt(attempts[0].id).await.unwrap().unwrap().decision;
         assert!(decision.contains(fact), "{fact}: {decision}");
-        world.store().disallow(vec![Sha256(listed(&report))], operator(), now()).await.unwrap();
+        world.store().disallow(vec![Sha256(mark)], operator(), now()).await.unwrap();
     }
 }
 
