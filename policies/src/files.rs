@@ -5,9 +5,13 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
-use holdfast_appraisal::case::Case;
+use holdfast_appraisal::case::{Case, Evidence};
+use holdfast_appraisal::ima::DIGESTS_BYTES_MAX;
 use holdfast_appraisal::policy::{Bundle, BundleFile, referenced_files};
 use holdfast_appraisal::{DOCUMENT_BYTES_MAX, Document, Finding};
+use holdfast_evidence::tpm::ima::LOG_BYTES_MAX;
+
+use crate::inspect::{self, Examined, Verdict};
 
 /// Deepest folder below the one that was named; links may form a circle.
 const DEPTH_MAX: usize = 16;
@@ -20,16 +24,60 @@ pub fn text(path: &Path) -> anyhow::Result<String> {
     String::from_utf8(bytes(path)?).map_err(|_| anyhow!("{} is not UTF-8", path.display()))
 }
 
-/// Reads a file of bounded size.
+/// Reads a file that a policy names: reference values, or digests by the million.
+fn companion(path: &Path) -> anyhow::Result<String> {
+    let is_toml = path.extension().is_some_and(|extension| extension == "toml");
+    let limit = if is_toml { DOCUMENT_BYTES_MAX } else { DIGESTS_BYTES_MAX };
+    String::from_utf8(limited(path, limit as u64)?).map_err(|_| anyhow!("{} is not UTF-8", path.display()))
+}
+
+/// Reads a kernel's list of measured files.
+///
+/// # Errors
+/// It cannot be opened, or is larger than is read at once.
+pub fn measurements(path: &Path) -> anyhow::Result<Vec<u8>> {
+    limited(path, LOG_BYTES_MAX as u64)
+}
+
+/// Reads a file of the size of a document.
 fn bytes(path: &Path) -> anyhow::Result<Vec<u8>> {
+    limited(path, DOCUMENT_BYTES_MAX as u64)
+}
+
+/// Reads a file of at most `limit` bytes.
+///
+/// # Errors
+/// It cannot be opened, or is larger.
+pub fn limited(path: &Path, limit: u64) -> anyhow::Result<Vec<u8>> {
     let cannot = || format!("cannot read {}", path.display());
     let mut bytes = Vec::new();
-    let limit = DOCUMENT_BYTES_MAX as u64 + 1;
-    File::open(path).with_context(cannot)?.take(limit).read_to_end(&mut bytes).with_context(cannot)?;
-    if bytes.len() > DOCUMENT_BYTES_MAX {
-        bail!("{} is larger than {DOCUMENT_BYTES_MAX} bytes", path.display());
+    File::open(path).with_context(cannot)?.take(limit + 1).read_to_end(&mut bytes).with_context(cannot)?;
+    if bytes.len() as u64 > limit {
+        bail!("{} is larger than {limit} bytes", path.display());
     }
     Ok(bytes)
+}
+
+/// Findings as one error, a line each.
+#[must_use]
+pub fn words(findings: &[Finding]) -> anyhow::Error {
+    anyhow!(findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+}
+
+/// Writes files, none of which may be there: all of them, or the first that cannot be written is the error.
+///
+/// # Errors
+/// A file exists, or cannot be written.
+pub fn create_all(files: &[(PathBuf, String)], overwrite: bool) -> anyhow::Result<()> {
+    if let Some((path, _)) = files.iter().find(|(path, _)| !overwrite && path.exists()) {
+        bail!("{} exists; --force replaces it", path.display());
+    }
+    for (path, text) in files {
+        let cannot = || format!("cannot write {}", path.display());
+        std::fs::create_dir_all(path.parent().unwrap_or_else(|| Path::new("."))).with_context(cannot)?;
+        std::fs::write(path, text).with_context(cannot)?;
+    }
+    Ok(())
 }
 
 /// The word under `kind`, if the text is TOML and has one.
@@ -49,7 +97,7 @@ pub fn bundle(path: &Path) -> anyhow::Result<Bundle> {
     let mut references = Vec::with_capacity(named.len());
     for name in named {
         let beside = beside(path, &name);
-        let text = text(&beside).with_context(|| format!("named in {}", path.display()))?;
+        let text = companion(&beside).with_context(|| format!("named in {}", path.display()))?;
         references.push(BundleFile { name, text });
     }
     Ok(Bundle { policy, references })
@@ -67,7 +115,33 @@ pub fn case(path: &Path, document: Document<'_>) -> anyhow::Result<Result<(Case,
     let base = named.base.map(|name| text(&beside(path, &name)).map(|text| (name, text))).transpose()?;
     let base = base.as_ref().map(|(name, text)| Document { name, text });
     let log = named.event_log.map(|name| bytes(&beside(path, &name))).transpose()?;
-    Ok(Case::parse(document, base, log.as_deref()).map(|case| (case, beside(path, &named.policy))))
+    let evidence = match (named.evidence, &log) {
+        (Some(_), _) => verified(path, document)?,
+        (None, Some(log)) => Evidence::Log(log),
+        (None, None) => Evidence::None,
+    };
+    Ok(Case::parse(document, base, evidence).map(|case| (case, beside(path, &named.policy))))
+}
+
+/// Verifies the evidence that a document names, as of the document's own moment.
+fn verified<'a>(path: &Path, document: Document<'_>) -> anyhow::Result<Evidence<'a>> {
+    let at = || path.display().to_string();
+    let table: toml::Table = document.text.parse().with_context(at)?;
+    let evidence = table.get("evidence").and_then(toml::Value::as_table);
+    let evidence = evidence.ok_or_else(|| anyhow!("[evidence] is no table")).with_context(at)?;
+    let moment = table.get("at").map(ToString::to_string).unwrap_or_default();
+    let folder = path.parent().unwrap_or_else(|| Path::new(""));
+    let examined = inspect::examine(evidence, folder, &moment).with_context(at)?;
+    let tolerated = evidence.get("allow_incomplete").and_then(toml::Value::as_bool) == Some(true);
+    match examined {
+        Examined { refusal: Some(refusal), .. } => Ok(Evidence::Refused { code: refusal.code, detail: refusal.detail }),
+        Examined { verdict, missing, .. } if verdict != Verdict::Verified && !tolerated => {
+            let missing = missing.unwrap_or_default();
+            bail!("{}: the evidence is not complete ({missing}); allow_incomplete = true takes it all the same", at())
+        }
+        Examined { facts: Some(facts), quoted, .. } => Ok(Evidence::Verified { facts, quoted }),
+        Examined { facts: None, .. } => bail!("{}: the evidence proves no facts", at()),
+    }
 }
 
 /// The path of a file that the document at `path` names.

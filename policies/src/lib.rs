@@ -6,12 +6,18 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
+mod diff;
 pub mod exit;
+mod explain;
 pub mod files;
 mod inspect;
+mod junit;
+mod learn;
 mod lint;
 mod measure;
 pub mod moment;
 pub mod output;
+mod reference;
 mod schema;
 pub mod test;
+mod toml_text;

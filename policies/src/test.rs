@@ -4,21 +4,25 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use clap::Args;
 use holdfast_appraisal::case;
-use holdfast_appraisal::decision::Verdict;
+use holdfast_appraisal::decision::{Explanation, Verdict};
 use holdfast_appraisal::finding::escaped;
 use holdfast_appraisal::{Document, Finding, Policy};
 use serde::Serialize;
 
 use crate::exit::Exit;
 use crate::files;
+use crate::junit;
 use crate::output::{Format, json};
 
 /// Flags of `test`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  holdfast-policy test policies/shipped\n  holdfast-policy test --output json .")]
+#[command(
+    after_help = "Examples:\n  holdfast-policy test policies/shipped\n  holdfast-policy test --output json .\n  \
+                        holdfast-policy test --junit report.xml --filter kernel policies"
+)]
 pub struct Test {
     /// Folder whose cases run, with all folders below it.
     #[arg(default_value = ".", value_name = "DIR")]
@@ -26,6 +30,12 @@ pub struct Test {
     /// Explain each decision, not only those that differ.
     #[arg(long)]
     explain: bool,
+    /// Run only cases whose path or description contains this text; may be given several times.
+    #[arg(long, value_name = "TEXT")]
+    filter: Vec<String>,
+    /// Write the report as JUnit XML to this file too; one that exists is replaced.
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
 }
 
 /// How one case went.
@@ -33,6 +43,8 @@ pub struct Test {
 pub struct CaseReport {
     /// Path of the case.
     pub case: String,
+    /// Path of the policy that it tests; empty where the case cannot be read.
+    pub policy: String,
     /// What the case says of itself.
     pub description: String,
     /// Whether everything was as expected.
@@ -46,6 +58,9 @@ pub struct CaseReport {
     /// The decision, where there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decision: Option<Verdict>,
+    /// Why it was decided so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<Explanation>,
 }
 
 /// Whether a case held.
@@ -68,8 +83,22 @@ struct Report<'r> {
 }
 
 impl Test {
+    fn wants(&self, case: &CaseReport) -> bool {
+        let wanted = |text: &String| case.case.contains(text) || case.description.contains(text);
+        self.filter.is_empty() || self.filter.iter().any(wanted)
+    }
+
     pub(crate) fn run(&self, format: Format, out: &mut dyn Write) -> anyhow::Result<Exit> {
-        let cases = run_folder(&self.folder)?;
+        let mut cases = run_folder(&self.folder)?;
+        cases.retain(|case| self.wants(case));
+        if cases.is_empty() {
+            bail!("no case matches --filter");
+        }
+        if let Some(path) = &self.junit {
+            let cannot = || format!("cannot write {}", path.display());
+            let mut file = std::io::BufWriter::new(std::fs::File::create(path).with_context(cannot)?);
+            junit::write(&mut file, &cases).and_then(|()| file.flush()).with_context(cannot)?;
+        }
         let passed = cases.iter().filter(|report| report.result == CaseResult::Passed).count();
         let failed = cases.len() - passed;
         match format {
@@ -85,7 +114,7 @@ impl Test {
     }
 
     fn print(&self, report: &CaseReport, out: &mut dyn Write) -> std::io::Result<()> {
-        let CaseReport { case, description, result, differences, findings, decision } = report;
+        let CaseReport { case, description, result, differences, findings, decision, explanation, policy: _ } = report;
         let word = match result {
             CaseResult::Passed => "ok",
             CaseResult::Failed => "FAILED",
@@ -99,14 +128,12 @@ impl Test {
             writeln!(out, "  {finding}")?;
         }
         if self.explain || *result == CaseResult::Failed {
-            match decision {
-                Some(Verdict::Admit(grant)) => {
-                    writeln!(out, "  admitted as {} by rule {}", grant.spiffe_id, grant.rule)?
-                }
-                Some(Verdict::AwaitsApproval(rejection) | Verdict::Refuse(rejection)) => {
-                    writeln!(out, "  {rejection}")?
-                }
-                None => {}
+            if let Some(Verdict::Admit(grant)) = decision {
+                writeln!(out, "  admitted as {} by rule {}", grant.spiffe_id, grant.rule)?;
+            }
+            let text = explanation.as_ref().map(ToString::to_string).unwrap_or_default();
+            for line in text.lines() {
+                writeln!(out, "  {line}")?;
             }
         }
         Ok(())
@@ -139,11 +166,13 @@ fn run_case(path: &Path, text: &str, policies: &mut Policies) -> anyhow::Result<
     let document = Document { name: &name, text };
     let unreadable = |findings: Vec<Finding>, of: &Path| CaseReport {
         case: path.display().to_string(),
+        policy: String::new(),
         description: String::new(),
         result: CaseResult::Unreadable,
         differences: Vec::new(),
         findings: files::with_paths(findings, of),
         decision: None,
+        explanation: None,
     };
     let (case, policy_path) = match files::case(path, document)? {
         Ok(read) => read,
@@ -159,12 +188,15 @@ fn run_case(path: &Path, text: &str, policies: &mut Policies) -> anyhow::Result<
     };
     let verdict = case.judge(policy);
     let differences = case.differences(&verdict);
+    let explanation = case.explain(policy, &verdict);
     Ok(CaseReport {
         case: path.display().to_string(),
+        policy: policy_path.display().to_string(),
         description: case.description().to_owned(),
         result: if differences.is_empty() { CaseResult::Passed } else { CaseResult::Failed },
         differences,
         findings: Vec::new(),
         decision: Some(verdict),
+        explanation: Some(explanation),
     })
 }

@@ -20,6 +20,7 @@ pub mod metrics;
 pub mod program;
 pub mod record;
 pub mod serve;
+pub mod space;
 pub mod store;
 pub mod sync;
 pub mod upkeep;

@@ -9,6 +9,7 @@ use tracing::{info, warn};
 use crate::admin::{Admin, AdminSocket};
 use crate::config::Config;
 use crate::serve::{ServeOptions, Server};
+use crate::space::{FileSystem, Space, SpaceKeeper, SpaceSettings};
 use crate::store::Store;
 use crate::store::sqlite::{SqliteStore, StoreLimits};
 use crate::{metrics, upkeep};
@@ -24,10 +25,19 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     if let Some(address) = config.metrics_listen {
         tokio::spawn(metrics::serve(address, prometheus, stop.clone()));
     }
-    let limits = StoreLimits { entries_max: config.limits.entries_max };
+    let limits = StoreLimits { entries_max: config.limits.entries_max, retention: config.record.retention };
     let store = SqliteStore::open(&config.database, config.trust_domain.clone(), limits).await?;
     let store: Arc<dyn Store> = Arc::new(store);
-    let server = Server::build(ServeOptions::from(&config), store.clone()).await?;
+    let space = Space::default();
+    let options = ServeOptions { space: space.clone(), ..ServeOptions::from(&config) };
+    let server = Server::build(options, store.clone()).await?;
+    let directory = config.database.parent().unwrap_or(&config.data_dir);
+    let settings = SpaceSettings {
+        free_percent_min: config.record.free_percent_min,
+        reserve: config.record.reserve,
+        reserve_file: config.database.with_extension("reserve"),
+    };
+    let keeper = SpaceKeeper::new(Box::new(FileSystem(directory.to_owned())), settings, space, store.clone());
     let socket = AdminSocket::bind(&config.admin_socket, &config.admin_group)?;
     let admin = Admin {
         store: store.clone(),
@@ -38,7 +48,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let fetching = tokio::spawn(server.endorser().clone().keep(stop.clone()));
     let serving = tokio::spawn(server.serve(stop.clone()));
     let operating = tokio::spawn(admin.serve(socket, stop.clone()));
-    let keeping = tokio::spawn(upkeep::keep(store.clone(), stop.clone()));
+    let keeping = tokio::spawn(upkeep::keep(store.clone(), keeper, stop.clone()));
     info!(trust_domain = %config.trust_domain, "server is up");
     wait_for_signal().await?;
     stop.cancel();

@@ -21,6 +21,7 @@ use crate::dispatch::Dispatch;
 use crate::endorse::{EndorseSettings, Endorser};
 use crate::listen::{ListenFault, ListenLimits, Listener, TlsSettings};
 use crate::live::LiveNodes;
+use crate::space::Space;
 use crate::store::{Store, StoreFault, Subscription};
 use crate::sync::Subscribers;
 
@@ -52,6 +53,8 @@ pub struct ServeOptions {
     pub listen_limits: ListenLimits,
     /// Of attestation.
     pub desk: DeskSettings,
+    /// Whether there is room on the disk.
+    pub space: Space,
 }
 
 impl From<&Config> for ServeOptions {
@@ -71,6 +74,7 @@ impl From<&Config> for ServeOptions {
                 per_source: config.limits.begin_per_source,
                 verifications_max: config.limits.verifications_max,
             },
+            space: Space::default(),
         }
     }
 }
@@ -149,6 +153,7 @@ impl Server {
             live: live.clone(),
             seals,
             endorser: endorser.clone(),
+            space: options.space,
         };
         let desk = Arc::new(Desk::new(parts, options.desk));
         let node = NodeService {

@@ -2,6 +2,8 @@
 //! reach. A panic fails the test; so does an input that takes a second. `make fuzz` gives it longer.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "the fuzzer's own steps")]
 
+#[path = "fuzz/ima.rs"]
+mod ima;
 #[path = "fuzz/measurement.rs"]
 mod measurement;
 #[path = "fuzz/tdx.rs"]

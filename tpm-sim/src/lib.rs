@@ -30,6 +30,7 @@ mod keys;
 pub mod log;
 mod machine;
 mod maker;
+mod measuring;
 mod ports;
 mod powered;
 pub mod profile;
@@ -51,6 +52,7 @@ pub use maker::{
     IAK_HANDLE, IAK_INDEX, IDEVID_HANDLE, IDEVID_INDEX, Maker, MakerAttack, MakerReport, PLATFORM_INDEX,
     PLATFORM_MANUFACTURER, PLATFORM_MODEL,
 };
+pub use measuring::ListLie;
 pub use powered::{LoadedHandles, Powered};
 pub use profile::Profile;
 pub use reference::{ReferenceValue, ReferenceValues};

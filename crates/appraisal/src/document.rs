@@ -37,6 +37,11 @@ impl<'a> Reader<'a> {
         Self { document, findings: Vec::new() }
     }
 
+    /// The document's name.
+    pub(crate) const fn file(&self) -> &'a str {
+        self.document.name
+    }
+
     /// The document's table; a syntax error is a finding.
     pub(crate) fn table(&mut self) -> Option<Spanned<DeTable<'a>>> {
         if self.document.text.len() > DOCUMENT_BYTES_MAX {

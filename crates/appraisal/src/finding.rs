@@ -80,6 +80,16 @@ pub enum Kind {
     UnpinnedParavisor,
     OwnedInPart,
     AzureLaunch,
+    WaiverExpired,
+    WaiverTooLong,
+    WaiverOfEverything,
+    WaiverUseless,
+    WaiverForbidden,
+    BadPattern,
+    PatternTooWide,
+    EventUnproven,
+    ImaDigests,
+    ImaKeys,
 }
 
 impl Kind {
@@ -129,6 +139,16 @@ impl Kind {
             Self::UnpinnedParavisor => "policy.lint.unpinned_paravisor",
             Self::OwnedInPart => "policy.lint.owned_in_part",
             Self::AzureLaunch => "policy.lint.azure_launch",
+            Self::WaiverExpired => "policy.lint.waiver_expired",
+            Self::WaiverTooLong => "policy.lint.waiver_too_long",
+            Self::WaiverOfEverything => "policy.lint.waiver_of_everything",
+            Self::WaiverUseless => "policy.lint.waiver_useless",
+            Self::WaiverForbidden => "policy.lint.waiver_forbidden",
+            Self::EventUnproven => "policy.lint.event_unproven",
+            Self::PatternTooWide => "policy.lint.pattern_too_wide",
+            Self::BadPattern => "policy.lint.bad_pattern",
+            Self::ImaDigests => "policy.lint.ima_digests",
+            Self::ImaKeys => "policy.lint.ima_keys",
         }
     }
 
@@ -145,6 +165,8 @@ impl Kind {
             | Self::BarePcr
             | Self::LowProvenance
             | Self::OwnedInPart
+            | Self::WaiverTooLong
+            | Self::WaiverExpired
             | Self::AzureLaunch => Severity::Warning,
             Self::Syntax
             | Self::TooLarge
@@ -177,6 +199,14 @@ impl Kind {
             | Self::EvidenceLacks
             | Self::UnpinnedIdKey
             | Self::UnpinnedParavisor
+            | Self::BadPattern
+            | Self::PatternTooWide
+            | Self::EventUnproven
+            | Self::WaiverForbidden
+            | Self::WaiverUseless
+            | Self::WaiverOfEverything
+            | Self::ImaDigests
+            | Self::ImaKeys
             | Self::ReferenceFileMissing => Severity::Error,
         }
     }

@@ -10,6 +10,7 @@ pub mod decision;
 mod document;
 pub mod facts;
 pub mod finding;
+pub mod ima;
 pub mod policy;
 pub mod reference;
 mod value;

@@ -23,6 +23,10 @@ pub struct ReferenceValues {
     pub name: String,
     /// Where the values come from, in the words of whoever made the file; empty if it does not say.
     pub source: String,
+    /// When it was made, as it says itself; empty if it does not.
+    pub created: String,
+    /// What it says of itself; empty if nothing.
+    pub description: String,
     values: BTreeMap<FactId, Vec<Noted>>,
 }
 
@@ -54,7 +58,9 @@ impl ReferenceValues {
             let message = "created is not a date".to_owned();
             reader.add(node.span(), Kind::BadValue, message, Some("write: created = 2026-01-31T12:00:00Z".to_owned()));
         }
-        let source = table.get("source").and_then(|node| node.get_ref().as_str()).unwrap_or_default().to_owned();
+        let text = |key: &str| table.get(key).and_then(|node| node.get_ref().as_str()).unwrap_or_default().to_owned();
+        let (source, description) = (text("source"), text("description"));
+        let created = table.get("created").and_then(|node| node.get_ref().as_datetime()).map(ToString::to_string);
         let node = reader.required(table, "values", 0..0, "write: [values]")?;
         let listed = reader.subtable(node, "values")?;
         if listed.is_empty() {
@@ -70,7 +76,7 @@ impl ReferenceValues {
             }
             values.insert(entry.id, noted);
         }
-        Some(Self { name: name?, source, values })
+        Some(Self { name: name?, source, created: created.unwrap_or_default(), description, values })
     }
 
     /// The good values of a fact, in the order of the file.

@@ -171,6 +171,19 @@ impl Challenge {
         &self.purpose
     }
 
+    /// The trust domain that it was drawn for.
+    #[must_use]
+    pub const fn trust_domain(&self) -> &TrustDomain {
+        &self.trust_domain
+    }
+
+    /// Itself without its seal, for the record, once it is answered:
+    /// [`RecordedChallenge`](crate::recorded::RecordedChallenge) reads it. Holds digests of secrets, and no secret.
+    #[must_use]
+    pub fn to_record(&self) -> Vec<u8> {
+        self.encode()
+    }
+
     /// What each item must show, in order.
     #[must_use]
     pub fn items(&self) -> &[ItemState] {
@@ -315,7 +328,7 @@ impl Challenge {
             .finish()
     }
 
-    fn decode(content: &[u8]) -> Result<Self, Malformed> {
+    pub(crate) fn decode(content: &[u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(Structure::Seal, content);
         match reader.u8("version")? {
             VERSION => {}

@@ -90,6 +90,10 @@ pub enum Structure {
     EventLog,
     /// A UEFI structure inside an event.
     EventData,
+    /// The kernel's list of measurements, or a signature in it.
+    ImaLog,
+    /// Our place in such a list.
+    ImaResume,
     /// An endorsement-key certificate or one of its chain.
     EkCertificate,
     /// A certificate revocation list.
@@ -150,6 +154,8 @@ impl Structure {
             Self::Credential => "credential",
             Self::EventLog => "event log",
             Self::EventData => "event data",
+            Self::ImaLog => "IMA list",
+            Self::ImaResume => "place in an IMA list",
             Self::EkCertificate => "EK certificate",
             Self::Crl => "CRL",
             Self::Csr => "certificate request",
@@ -197,6 +203,8 @@ impl Malformed {
             Structure::Credential => "tpm.credential.malformed",
             Structure::EventLog => "tpm.event_log.malformed",
             Structure::EventData => "tpm.event_log.event_malformed",
+            Structure::ImaLog => "tpm.ima.malformed",
+            Structure::ImaResume => "tpm.ima.resume_malformed",
             Structure::EkCertificate => "tpm.ek.malformed",
             Structure::Crl => "tpm.ek.crl_malformed",
             Structure::Csr => "key.csr.malformed",

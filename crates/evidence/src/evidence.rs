@@ -7,8 +7,14 @@ use crate::binding::Binding;
 use crate::challenge::Commitment;
 use crate::error::Malformed;
 
+/// Keeps kinds of evidence to this crate: a stranger's kind could carry the binding of a replay out of it.
+pub(crate) mod sealed {
+    /// One of ours.
+    pub trait Sealed {}
+}
+
 /// One piece of hardware evidence, borrowed from the bytes it was read from.
-pub trait Evidence<'a>: Sized {
+pub trait Evidence<'a>: Sized + sealed::Sealed {
     /// Its kind.
     const KIND: EvidenceKind;
     /// What must be fetched before it can be verified.

@@ -8,6 +8,9 @@
 //! Evidence::parse ───────────────────────────────────────── verify(&Binding) ─▶ Verified<Claims> (ProvenKey inside)
 //! ```
 //!
+//! The same checks can be made again from what a record kept: [`RecordedChallenge`] leads to [`Replayed`], of which no
+//! identity comes.
+//!
 //! Decides nothing about admission: that is `crates/appraisal`.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests draw their own randomness and read vectors"))]
@@ -26,6 +29,7 @@ mod launch;
 pub mod nitro;
 pub mod nitrotpm;
 pub mod reader;
+pub mod recorded;
 pub mod snp;
 pub mod tdx;
 pub mod tpm;
@@ -38,3 +42,4 @@ pub use error::{Defect, Malformed, Structure};
 pub use evidence::{Evidence, Verified};
 pub use key::{ClaimedKey, ProvenKey, Unproven};
 pub use launch::{SnpLaunch, TdxLaunch};
+pub use recorded::{RecordedBinding, RecordedChallenge, Replayed};

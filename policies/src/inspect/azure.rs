@@ -1,6 +1,5 @@
 //! `inspect azure`: the checks of evidence of Azure's virtual TPM one by one, on files.
 
-use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::bail;
@@ -18,11 +17,11 @@ use holdfast_evidence::x509::Roots;
 use super::azure_hardware::{HardwareFiles, HardwareFlags};
 use super::flags::Flags;
 use super::report::{Checks, Refusal};
+use super::told::Told;
 use super::tools::AzureDocument;
 use super::vtpm::{self, Place, QuoteFiles};
 use super::{certificates, forms};
 use crate::exit::Exit;
-use crate::output::Format;
 
 /// Every check, in the order in which they are made.
 const CHECKS: [&str; 25] = [
@@ -115,7 +114,7 @@ struct Confidential {
 }
 
 impl InspectAzure {
-    pub(super) fn run(&self, format: Format, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    pub(super) fn run(&self, told: &mut Told<'_>) -> anyhow::Result<Exit> {
         let document = self.evidence.as_deref().map(forms::read).transpose()?;
         let mut checks = Checks::new(&CHECKS);
         let mut needed: Vec<&str> = vtpm::NEEDED.to_vec();
@@ -124,13 +123,13 @@ impl InspectAzure {
             None => AzureDocument::default(),
             Some(parsed) => match checks.note("evidence", parsed) {
                 Some(document) => document,
-                None => return self.flags.conclude(checks, &needed, None, format, out),
+                None => return self.flags.conclude(checks, &needed, None, told),
             },
         };
         let inputs = self.read(document)?;
         let roots = certificates::trusted(&self.flags, EvidenceKind::Azure, &inputs.offered())?;
         let (facts, quoted) = self.check(&inputs, &roots, &mut checks, &mut needed).unzip();
-        self.flags.conclude_quote(checks, &needed, facts.as_ref(), quoted.as_ref(), format, out)
+        self.flags.conclude_quote(checks, &needed, facts.as_ref(), quoted.as_ref(), told)
     }
 
     fn read(&self, document: AzureDocument) -> anyhow::Result<Inputs> {

@@ -1,6 +1,5 @@
 //! `inspect event-log`: a log without a quote. It proves nothing yet; it shows what it would prove.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,9 +10,9 @@ use holdfast_evidence::tpm::event_log::{BootFacts, EventLog, UnprovenBoot};
 use holdfast_evidence::tpm::{Bank, PcrIndex, PcrValues};
 
 use super::report::{Checks, Report, Verdict, shown_events, shown_pcrs};
+use super::told::Told;
 use super::{facts, forms};
 use crate::exit::Exit;
-use crate::output::Format;
 
 /// Flags of `inspect event-log`.
 #[derive(Debug, Args)]
@@ -31,7 +30,7 @@ pub(super) struct InspectEventLog {
 }
 
 impl InspectEventLog {
-    pub(super) fn run(&self, format: Format, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    pub(super) fn run(&self, told: &mut Told<'_>) -> anyhow::Result<Exit> {
         let bytes = forms::read(&self.log)?;
         let mut checks = Checks::new(&["parse", "replay", "boot"]);
         let log = checks.note("parse", EventLog::parse(&bytes));
@@ -63,7 +62,7 @@ impl InspectEventLog {
             let facts = holdfast_appraisal::facts::boot(boot, boot.proven, Provenance::Unauthenticated);
             report.facts = facts::shown(&Facts::with_log(Arc::new(facts)));
         }
-        report.write(format, out)?;
+        told.tell(&report, None, None)?;
         Ok(verdict.exit())
     }
 }

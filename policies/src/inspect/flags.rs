@@ -1,6 +1,5 @@
 //! Flags that the inspections of all kinds beside `tpm` share, and the end that they share: policy, verdict, report.
 
-use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::bail;
@@ -14,9 +13,9 @@ use holdfast_identity::UnixTime;
 use super::facts;
 use super::forms::{self, Nonce};
 use super::report::{Checks, Refusal, Report, Verdict};
+use super::told::Told;
 use crate::exit::Exit;
 use crate::moment::{self, Moment};
-use crate::output::Format;
 
 /// Bytes of a nonce or binding that a report must repeat: fewer can be met by chance, or by a report of another asker.
 const CALLER_DATA_BYTES_MIN: usize = 16;
@@ -101,10 +100,9 @@ impl Flags {
         checks: Checks,
         needed: &[&str],
         facts: Option<&Facts>,
-        format: Format,
-        out: &mut dyn Write,
+        told: &mut Told<'_>,
     ) -> anyhow::Result<Exit> {
-        self.conclude_quote(checks, needed, facts, None, format, out)
+        self.conclude_quote(checks, needed, facts, None, told)
     }
 
     /// The same for evidence with a quote: the policy is judged by the PCRs that it asks for, all of which must be
@@ -118,8 +116,7 @@ impl Flags {
         needed: &[&str],
         facts: Option<&Facts>,
         quoted: Option<&PcrSelection>,
-        format: Format,
-        out: &mut dyn Write,
+        told: &mut Told<'_>,
     ) -> anyhow::Result<Exit> {
         let policy = self.policy.as_deref().map(facts::policy).transpose()?;
         let facts = facts.filter(|_| checks.refusal().is_none());
@@ -140,7 +137,7 @@ impl Flags {
         if let Some(facts) = facts {
             report.facts = facts::shown(facts);
         }
-        report.write(format, out)?;
+        told.tell(&report, facts, quoted)?;
         let tolerated = verdict == Verdict::Incomplete && self.allow_incomplete;
         Ok(if tolerated { Exit::Yes } else { verdict.exit() })
     }

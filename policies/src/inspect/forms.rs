@@ -10,7 +10,7 @@ use holdfast_evidence::crypto::{HashAlg, PublicKey, SignatureAlg, SignatureValue
 use holdfast_evidence::tpm::{Bank, PcrIndex, PcrSelection, PcrSet, Public, Signature, TPM_GENERATED};
 
 /// Bytes of any input file that are read: a little more than the largest log.
-const FILE_BYTES_MAX: u64 = (1 << 20) + 1;
+pub(crate) const FILE_BYTES_MAX: u64 = (1 << 20) + 1;
 
 /// The bytes of a file.
 pub(super) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {

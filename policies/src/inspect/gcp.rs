@@ -1,6 +1,5 @@
 //! `inspect gcp`: the checks of a quote of Google Cloud's virtual TPM one by one, on files.
 
-use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::bail;
@@ -16,11 +15,11 @@ use holdfast_evidence::{EvidenceKind, Provenance, TrustClass};
 
 use super::flags::Flags;
 use super::report::{Checks, Refusal};
+use super::told::Told;
 use super::tools::GcpDocument;
 use super::vtpm::{self, Place, QuoteFiles};
 use super::{certificates, forms};
 use crate::exit::Exit;
-use crate::output::Format;
 
 /// Every check, in the order in which they are made.
 const CHECKS: [&str; 20] = [
@@ -98,7 +97,7 @@ struct Inputs {
 }
 
 impl InspectGcp {
-    pub(super) fn run(&self, format: Format, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    pub(super) fn run(&self, told: &mut Told<'_>) -> anyhow::Result<Exit> {
         let document = self.evidence.as_deref().map(forms::read).transpose()?;
         let mut checks = Checks::new(&CHECKS);
         let mut needed = [&vtpm::NEEDED[..], &NEEDED].concat();
@@ -107,13 +106,13 @@ impl InspectGcp {
             None => None,
             Some(parsed) => match checks.note("evidence", parsed) {
                 Some(document) => Some(document),
-                None => return self.flags.conclude(checks, &needed, None, format, out),
+                None => return self.flags.conclude(checks, &needed, None, told),
             },
         };
         let inputs = self.read(document)?;
         let roots = certificates::trusted(&self.flags, EvidenceKind::Gcp, &inputs.certificates)?;
         let (facts, quoted) = self.check(&inputs, &roots, &mut checks).unzip();
-        self.flags.conclude_quote(checks, &needed, facts.as_ref(), quoted.as_ref(), format, out)
+        self.flags.conclude_quote(checks, &needed, facts.as_ref(), quoted.as_ref(), told)
     }
 
     fn read(&self, document: Option<GcpDocument>) -> anyhow::Result<Inputs> {

@@ -6,15 +6,18 @@ mod azure;
 mod azure_hardware;
 mod certificates;
 mod event_log;
+mod evidence;
 mod facts;
 mod flags;
 mod forms;
 mod gcp;
+mod ima;
 mod nitro;
 mod quote;
 mod report;
 mod snp;
 mod tdx;
+mod told;
 mod tools;
 mod tpm;
 mod vtpm;
@@ -22,6 +25,14 @@ mod vtpm;
 use std::io::Write;
 
 use clap::{Args, Subcommand};
+use holdfast_appraisal::{Facts, Policy};
+use holdfast_identity::UnixTime;
+
+pub(crate) use evidence::examine;
+pub(crate) use forms::FILE_BYTES_MAX as EVIDENCE_BYTES_MAX;
+pub(crate) use report::Verdict;
+pub(crate) use told::Examined;
+use told::Told;
 
 use crate::exit::Exit;
 use crate::output::Format;
@@ -53,17 +64,28 @@ enum What {
     EventLog(event_log::InspectEventLog),
 }
 
+/// What `policy` makes of facts, of a machine that is taken as ours.
+pub(crate) fn verdict(policy: &Policy, facts: &Facts, now: UnixTime) -> Option<holdfast_appraisal::Verdict> {
+    facts::decided(policy, facts, None, now).map(|(verdict, _)| verdict)
+}
+
 impl Inspect {
     pub(crate) fn run(&self, format: Format, out: &mut dyn Write) -> anyhow::Result<Exit> {
-        match &self.what {
-            What::Tpm(tpm) => tpm.run(format, out),
-            What::Snp(snp) => snp.run(format, out),
-            What::Tdx(tdx) => tdx.run(format, out),
-            What::Nitro(nitro) => nitro.run(format, out),
-            What::Nitrotpm(nitrotpm) => nitrotpm.run(format, out),
-            What::Azure(azure) => azure.run(format, out),
-            What::Gcp(gcp) => gcp.run(format, out),
-            What::EventLog(log) => log.run(format, out),
+        self.what.run(&mut Told::new(format, out))
+    }
+}
+
+impl What {
+    fn run(&self, told: &mut Told<'_>) -> anyhow::Result<Exit> {
+        match self {
+            Self::Tpm(tpm) => tpm.run(told),
+            Self::Snp(snp) => snp.run(told),
+            Self::Tdx(tdx) => tdx.run(told),
+            Self::Nitro(nitro) => nitro.run(told),
+            Self::Nitrotpm(nitrotpm) => nitrotpm.run(told),
+            Self::Azure(azure) => azure.run(told),
+            Self::Gcp(gcp) => gcp.run(told),
+            Self::EventLog(log) => log.run(told),
         }
     }
 }

@@ -1,6 +1,5 @@
 //! `inspect nitro` and `inspect nitrotpm`: the checks of a document of the Nitro hypervisor one by one, on files.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -19,8 +18,8 @@ use super::certificates::trusted;
 use super::flags::Flags;
 use super::forms::{self, AnyPublic, Nonce};
 use super::report::{Checks, Refusal};
+use super::told::Told;
 use crate::exit::Exit;
-use crate::output::Format;
 
 /// Every check of an enclave's document, in the order in which they are made.
 const ENCLAVE: [&str; 14] = [
@@ -103,7 +102,7 @@ struct Shared<'a> {
 }
 
 impl InspectNitro {
-    pub(super) fn run(&self, format: Format, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    pub(super) fn run(&self, told: &mut Told<'_>) -> anyhow::Result<Exit> {
         let bytes = forms::read(&self.document)?;
         let mut checks = Checks::new(&ENCLAVE);
         let mut needed = [&ALWAYS[..], &["debug", "instance"]].concat();
@@ -113,12 +112,12 @@ impl InspectNitro {
             checks.note("instance", checks::instance(&shared.document.pcrs, &shared.module_id));
         }
         let facts = shared.map(|shared| facts_of(&shared, facts::nitro));
-        self.flags.conclude(checks, &needed, facts.as_ref(), format, out)
+        self.flags.conclude(checks, &needed, facts.as_ref(), told)
     }
 }
 
 impl InspectNitroTpm {
-    pub(super) fn run(&self, format: Format, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    pub(super) fn run(&self, told: &mut Told<'_>) -> anyhow::Result<Exit> {
         let bytes = forms::read(&self.document)?;
         let optional = |path: &Option<PathBuf>| path.as_deref().map(forms::read).transpose();
         let quoted = optional(&self.attest)?.zip(optional(&self.signature)?);
@@ -133,7 +132,7 @@ impl InspectNitroTpm {
             });
         }
         let facts = shared.map(|shared| facts_of(&shared, |sources| facts::nitrotpm(sources, quote.as_ref())));
-        self.flags.conclude(checks, &needed, facts.as_ref(), format, out)
+        self.flags.conclude(checks, &needed, facts.as_ref(), told)
     }
 
     /// The quote must sign the nonce that was asked for, or the one in the document.

@@ -36,6 +36,7 @@ impl InspectTpm {
             checks.note("nonce", checks::nonce(QUOTE, &attest, &nonce.0));
         }
         findings.firmware_version = Some(attest.firmware_version);
+        findings.clock = Some(attest.clock);
         let hash = self.check_signature(inputs, &ak, key.as_ref(), &attest, checks);
         if let Some(key) = &key {
             self.check_signer(&attest, key, ek, checks);

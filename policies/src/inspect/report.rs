@@ -7,6 +7,7 @@ use holdfast_evidence::tpm::event_log::{EventLog, EventView};
 use holdfast_evidence::tpm::{Bank, PcrValues};
 use serde::Serialize;
 
+use super::ima::MeasuredFiles;
 use crate::exit::Exit;
 use crate::output::{Format, ascii, json};
 
@@ -31,9 +32,9 @@ pub(super) struct Check {
 
 /// A code and its words, of whatever error.
 #[derive(Clone, Debug)]
-pub(super) struct Refusal {
-    pub(super) code: &'static str,
-    pub(super) detail: String,
+pub(crate) struct Refusal {
+    pub(crate) code: &'static str,
+    pub(crate) detail: String,
 }
 
 macro_rules! refusal_from {
@@ -48,6 +49,7 @@ macro_rules! refusal_from {
 refusal_from!(
     holdfast_evidence::Malformed,
     holdfast_evidence::tpm::Unverified,
+    holdfast_evidence::tpm::ima::ImaRefused,
     holdfast_evidence::snp::Unverified,
     holdfast_evidence::tdx::Unverified,
     holdfast_evidence::azure::Unverified,
@@ -127,7 +129,7 @@ impl Checks {
 /// What came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// Everything that evidence must show was asked and passed.
     Verified,
     /// Some check failed.
@@ -211,6 +213,9 @@ pub(super) struct Report {
     /// What the policy made of the facts, where one was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) decision: Option<serde_json::Value>,
+    /// What the kernel's list of measured files says, where one was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) measured_files: Option<MeasuredFiles>,
     /// Bank of `pcrs` and `events`.
     pub(super) bank: Option<&'static str>,
     /// Values that the quote proves, by register.
@@ -234,6 +239,7 @@ impl Report {
             remarks: checks.remarks,
             facts: serde_json::Value::Object(serde_json::Map::new()),
             decision: None,
+            measured_files: None,
             bank: None,
             pcrs: BTreeMap::new(),
             events: Vec::new(),
@@ -242,12 +248,7 @@ impl Report {
 
     pub(super) fn write(&self, format: Format, out: &mut dyn Write) -> io::Result<()> {
         match format {
-            Format::Json => {
-                // texts in here are a stranger's: nothing but ASCII reaches a terminal
-                let mut document = Vec::new();
-                json(&mut document, self)?;
-                out.write_all(ascii(&String::from_utf8_lossy(&document)).as_bytes())
-            }
+            Format::Json => json(out, self),
             Format::Text => self.write_text(out),
         }
     }
@@ -277,6 +278,13 @@ impl Report {
             writeln!(out, "\nfacts")?;
             for (name, value) in facts {
                 let value = value.get("value").unwrap_or(value);
+                writeln!(out, "  {name} = {}", ascii(&value.to_string()))?;
+            }
+        }
+        if let Some(measured) = &self.measured_files {
+            writeln!(out, "\nmeasured files")?;
+            let lines = serde_json::to_value(measured).unwrap_or_default();
+            for (name, value) in lines.as_object().into_iter().flatten() {
                 writeln!(out, "  {name} = {}", ascii(&value.to_string()))?;
             }
         }

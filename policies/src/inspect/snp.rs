@@ -1,6 +1,5 @@
 //! `inspect snp`: the checks of an SEV-SNP report one by one, on files.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,9 +14,9 @@ use holdfast_evidence::x509::Roots;
 
 use super::flags::Flags;
 use super::report::{Checks, Refusal};
+use super::told::Told;
 use super::{amd, certificates, forms};
 use crate::exit::Exit;
-use crate::output::Format;
 
 /// Every check, in the order in which they are made.
 const CHECKS: [&str; 17] = [
@@ -96,13 +95,13 @@ struct Inputs {
 }
 
 impl InspectSnp {
-    pub(super) fn run(&self, format: Format, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    pub(super) fn run(&self, told: &mut Told<'_>) -> anyhow::Result<Exit> {
         self.flags.require_caller_data(REPORT_DATA_BYTES)?;
         let inputs = self.read()?;
         let mut checks = Checks::new(&CHECKS);
         let mut needed: Vec<&str> = NEEDED.to_vec();
         let facts = self.check(&inputs, &mut checks, &mut needed);
-        self.flags.conclude(checks, &needed, facts.as_ref(), format, out)
+        self.flags.conclude(checks, &needed, facts.as_ref(), told)
     }
 
     fn read(&self) -> anyhow::Result<Inputs> {

@@ -1,6 +1,5 @@
 //! `inspect tdx`: the checks of a quote one by one, on files.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,8 +19,8 @@ use super::certificates::trusted;
 use super::flags::Flags;
 use super::forms;
 use super::report::{Checks, Refusal};
+use super::told::Told;
 use crate::exit::Exit;
-use crate::output::Format;
 
 /// Every check, in the order in which they are made.
 const CHECKS: [&str; 18] = [
@@ -99,7 +98,7 @@ pub(super) fn measurement(text: &str) -> Result<[u8; 48], String> {
 }
 
 impl InspectTdx {
-    pub(super) fn run(&self, format: Format, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    pub(super) fn run(&self, told: &mut Told<'_>) -> anyhow::Result<Exit> {
         self.flags.require_caller_data(64)?;
         let bytes = forms::read(&self.quote)?;
         let log = self.ccel.as_deref().map(forms::read).transpose()?;
@@ -107,7 +106,7 @@ impl InspectTdx {
         let mut checks = Checks::new(&CHECKS);
         let mut needed = NEEDED.to_vec();
         let facts = self.check(&bytes, log.as_deref(), &files, &mut checks, &mut needed)?;
-        self.flags.conclude(checks, &needed, facts.as_ref(), format, out)
+        self.flags.conclude(checks, &needed, facts.as_ref(), told)
     }
 
     /// All checks; the facts, if every one of the evidence passed.

@@ -1,6 +1,5 @@
 //! `inspect tpm`: the checks of a quote one by one, on files.
 
-use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -10,17 +9,18 @@ use holdfast_evidence::crypto::HashAlg;
 use holdfast_evidence::tpm::checks::ProvenPcrs;
 use holdfast_evidence::tpm::endorsement::{EkCertificate, ExpiredIssuers, Sha1Signatures, verify_chain};
 use holdfast_evidence::tpm::event_log::{BootFacts, EventLog};
-use holdfast_evidence::tpm::{EkIdentity, PcrIndex, PcrSelection, Unverified, check_endorsement_key};
+use holdfast_evidence::tpm::{ClockInfo, EkIdentity, PcrIndex, PcrSelection, Unverified, check_endorsement_key};
 
 use super::forms::{self, AnyPublic, Nonce};
 use super::report::{Checks, Report, Verdict, shown_events, shown_pcrs};
-use super::{certificates, facts};
+use super::told::Told;
+use super::{certificates, facts, ima};
 use crate::exit::Exit;
+use crate::files;
 use crate::moment::{self, Moment};
-use crate::output::Format;
 
 /// Every check, in the order in which they are made.
-const CHECKS: [&str; 18] = [
+const CHECKS: [&str; 19] = [
     "ak_public",
     "ak_attributes",
     "attest",
@@ -38,6 +38,7 @@ const CHECKS: [&str; 18] = [
     "ek_public",
     "chain",
     "ek_match",
+    "ima",
     "policy",
 ];
 /// Those without which nothing is verified.
@@ -80,6 +81,9 @@ pub(super) struct InspectTpm {
     /// Firmware event log, as the kernel's binary_bios_measurements.
     #[arg(long, value_name = "FILE")]
     pub(super) event_log: Option<PathBuf>,
+    /// The kernel's list of measured files, as its binary_runtime_measurements; replayed to the quoted PCR 10.
+    #[arg(long, value_name = "FILE")]
+    pub(super) ima_log: Option<PathBuf>,
     /// EK certificate, PEM or DER, padding allowed. Further certificates of a PEM file are taken as its chain.
     #[arg(long, value_name = "FILE", requires = "roots")]
     pub(super) ek_certificate: Option<PathBuf>,
@@ -140,6 +144,7 @@ pub(super) struct Inputs {
     pub(super) attest: Vec<u8>,
     pub(super) signature: Vec<u8>,
     pub(super) log: Option<Vec<u8>>,
+    pub(super) ima: Option<Vec<u8>>,
     pub(super) ek_certificate: Option<Vec<Vec<u8>>>,
     pub(super) ek_public: Option<Vec<u8>>,
     pub(super) chain: Vec<Vec<u8>>,
@@ -153,6 +158,7 @@ pub(super) struct Findings {
     pub(super) boot: Option<BootFacts>,
     pub(super) ek: Option<EkCertificate>,
     pub(super) firmware_version: Option<u64>,
+    pub(super) clock: Option<ClockInfo>,
 }
 
 impl Findings {
@@ -173,19 +179,23 @@ impl Findings {
 }
 
 impl InspectTpm {
-    pub(super) fn run(&self, format: Format, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    pub(super) fn run(&self, told: &mut Told<'_>) -> anyhow::Result<Exit> {
         let inputs = self.read()?;
         let policy = self.policy.as_deref().map(facts::policy).transpose()?;
         let mut checks = Checks::new(&CHECKS);
         let mut findings = Findings::default();
         let ek = self.check_endorsement(&inputs, &mut checks, &mut findings)?;
         self.check_quote(&inputs, ek.as_ref(), &mut checks, &mut findings);
+        let measured = inputs.ima.as_deref().and_then(|log| ima::check(log, &findings, &mut checks));
         let eks: Vec<EkIdentity> = findings.ek.take().map(EkIdentity::from).into_iter().collect();
         // after a failed check nothing is a fact
-        let facts = match checks.refusal() {
+        let mut facts = match checks.refusal() {
             Some(_) => None,
             None => findings.sources(&eks).as_ref().map(facts::of),
         };
+        if let (Some(log), Some(policy), Some(facts)) = (&inputs.ima, &policy, &mut facts) {
+            ima::attach(log, &findings, policy, facts);
+        }
         let now = self.at.unwrap_or_else(moment::now).0;
         let mut decision = None;
         if let (Some(policy), Some(facts)) = (&policy, &facts) {
@@ -193,7 +203,9 @@ impl InspectTpm {
             checks.note("policy", result);
             decision = Some(shown);
         }
-        let is_complete = checks.all_passed(&NEEDED) && (policy.is_none() || checks.all_passed(&["policy"]));
+        let is_complete = checks.all_passed(&NEEDED)
+            && (policy.is_none() || checks.all_passed(&["policy"]))
+            && (inputs.ima.is_none() || checks.all_passed(&["ima"]));
         let verdict = match checks.refusal() {
             Some(_) => Verdict::Refused,
             None if is_complete => Verdict::Verified,
@@ -201,6 +213,7 @@ impl InspectTpm {
         };
         let mut report = Report::new(verdict, checks, &NEEDED);
         report.decision = decision;
+        report.measured_files = measured;
         if let Some(facts) = &facts {
             report.facts = facts::shown(facts);
         }
@@ -213,7 +226,7 @@ impl InspectTpm {
             report.bank = Some(bank.as_str());
             report.events = shown_events(&log, bank);
         }
-        report.write(format, out)?;
+        told.tell(&report, facts.as_ref(), findings.signed.as_ref())?;
         let tolerated = verdict == Verdict::Incomplete && self.allow_incomplete;
         Ok(if tolerated { Exit::Yes } else { verdict.exit() })
     }
@@ -229,6 +242,7 @@ impl InspectTpm {
             attest: forms::read(&self.attest)?,
             signature: forms::read(&self.signature)?,
             log: optional(&self.event_log)?,
+            ima: self.ima_log.as_deref().map(files::measurements).transpose()?,
             ek_certificate: self.ek_certificate.as_deref().map(certificates::of_evidence).transpose()?,
             ek_public: optional(&self.ek_public)?,
             chain,

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use holdfast_measurement::Register;
 use serde::Serialize;
 
-use super::report::printable;
+use crate::output::printable;
 
 /// How live evidence differs.
 #[derive(Debug, Serialize)]

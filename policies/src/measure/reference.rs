@@ -83,5 +83,5 @@ fn document(name: &str, description: &str, report: &Report) -> String {
 
 /// A TOML string.
 fn quoted(text: &str) -> String {
-    toml::Value::String(super::report::printable(text)).to_string()
+    toml::Value::String(crate::output::printable(text)).to_string()
 }

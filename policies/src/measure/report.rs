@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::difference::Difference;
 use crate::exit::Exit;
-use crate::output::{Format, ascii, json};
+use crate::output::{Format, ascii, json, printable};
 
 /// The whole report.
 #[derive(Debug, Serialize)]
@@ -240,12 +240,6 @@ impl Report {
         }
         Ok(())
     }
-}
-
-/// Text from a file or a command line, for a terminal.
-pub(super) fn printable(text: &str) -> String {
-    let printed = |c: char| if (' '..='~').contains(&c) { c.to_string() } else { c.escape_default().to_string() };
-    text.chars().map(printed).collect()
 }
 
 /// Writes why files cannot be measured.

@@ -1,8 +1,9 @@
 //! `attempt`: who was admitted or refused, when, under which rule, and why.
 
 use clap::Subcommand;
+use holdfast_appraisal::decision::Explanation;
 use holdfast_protocol::admin;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::client::{answered, connect};
@@ -152,8 +153,23 @@ fn attempt_text(attempt: &Attempt) -> String {
     head + &decision_text(&attempt.decision)
 }
 
-/// The decision for a person: rule and alternative, then what differs, event by event.
+/// The decision for a person: its explanation, and that of the observed policy beside it.
 fn decision_text(decision: &Value) -> String {
+    let explained = |decision: &Value| {
+        let explanation = decision.get("explanation")?;
+        Explanation::deserialize(explanation).ok().map(|explanation| explanation.to_string())
+    };
+    let Some(mut text) = explained(decision) else { return unexplained_text(decision) };
+    text.push('\n');
+    if let Some(observed) = decision.get("observed").and_then(explained) {
+        text.extend(["observed beside it: ", observed.as_str(), "\n"]);
+    }
+    text
+}
+
+/// A decision without an explanation, of evidence that did not verify or of an older release: rule and alternative, then
+/// what differs, event by event.
+fn unexplained_text(decision: &Value) -> String {
     let mut text = String::new();
     let mut say = |line: String| text.extend([line.as_str(), "\n"]);
     let word = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(show::text);
@@ -199,4 +215,44 @@ fn strangers_text(strangers: &Strangers) -> String {
         table.add_row([&show::moment(line.minute), &line.source, &counts.join(", ")]);
     }
     show::rows(&table, "no strangers")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn explanation() -> Value {
+        json!({
+            "decision": "refused", "code": "policy.no_rule_matched", "policy": "rack", "policy_digest": "ab", "at": 0,
+            "rules": [{ "name": "measured", "line": 7, "answer": "differs", "checks": [], "conditions": [{
+                "fact": "tpm.boot.command_lines", "line": 9, "answer": "differs", "code": "policy.fact.differs",
+                "expected": "ro", "found": "rw \u{1b}[31m",
+            }] }],
+            "changes": ["policy line 9 lists rw"],
+        })
+    }
+
+    #[test]
+    fn an_attempt_shows_the_explanation_as_it_was_stored() {
+        let whole = Explanation::deserialize(&explanation()).unwrap();
+        let text = decision_text(&json!({ "verdict": "refused", "explanation": explanation() }));
+        assert_eq!(text, format!("{whole}\n"));
+        assert!(text.contains("\\u{1b}[31m") && !text.contains('\u{1b}'), "{text}");
+        let observed = json!({ "explanation": explanation(), "observed": { "explanation": explanation() } });
+        assert!(decision_text(&observed).contains("observed beside it: refused"));
+    }
+
+    #[test]
+    fn an_attempt_of_an_older_release_still_shows_what_differs() {
+        let difference = json!({ "code": "policy.fact.differs", "fact": "tpm.pcr.7", "expected": "aa", "found": "bb" });
+        let old = json!({ "rule": "rack", "differences": [difference] });
+        let text = decision_text(&old);
+        assert!(text.contains("rule: rack") && text.contains("differs: policy.fact.differs tpm.pcr.7"), "{text}");
+        let mut half = old;
+        half["explanation"] = json!({ "of": "another time" });
+        assert_eq!(decision_text(&half), text);
+        assert!(decision_text(&json!({ "errors": ["quote: nonce"] })).contains("quote: nonce"));
+    }
 }

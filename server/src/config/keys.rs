@@ -42,6 +42,10 @@ pub const KEYS: &[Key] = &[
     key("limits.begin_burst", Some("2000")),
     key("limits.verifications", Some("64")),
     key("limits.entries", Some("1000000")),
+    key("record.keep_evidence", Some("400d")),
+    key("record.keep_renewals", Some("90d")),
+    key("record.free_percent", Some("10")),
+    key("record.reserve_mib", Some("64")),
     key("log.level", Some("info")),
     key("log.format", Some("text")),
 ];

@@ -18,6 +18,7 @@ use holdfast_identity::TrustDomain;
 use crate::budget::Rate;
 use crate::endorse::{EndorseSettings, UpdateChannel};
 use crate::listen::ListenLimits;
+use crate::store::Retention;
 
 pub(crate) use duration::seconds;
 pub use keys::{KEYS, Key};
@@ -27,6 +28,8 @@ use reader::Reader;
 pub const DEFAULT_FILE: &str = "/etc/holdfast/server.toml";
 /// Bytes of the largest configuration file that is read.
 const FILE_BYTES_MAX: u64 = 1 << 20;
+/// Seconds of a day.
+const DAY: i64 = 86_400;
 
 /// Everything the server runs on, checked.
 #[derive(Debug, Clone)]
@@ -55,6 +58,8 @@ pub struct Config {
     pub lifetimes: Lifetimes,
     /// How much strangers and friends get.
     pub limits: Limits,
+    /// How long the record keeps what attempts were judged by, and how much room it needs.
+    pub record: Record,
     /// What is logged, and how.
     pub log: Log,
 }
@@ -90,6 +95,17 @@ pub struct Limits {
     pub verifications_max: u32,
     /// Entries in all.
     pub entries_max: u64,
+}
+
+/// What the record keeps beside its entries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// How long.
+    pub retention: Retention,
+    /// Percent of the disk that must be free for new machines to be taken in; 0 to watch nothing.
+    pub free_percent_min: u64,
+    /// Bytes laid by for the record; 0 for none.
+    pub reserve: u64,
 }
 
 /// What is logged to standard error, and how.
@@ -193,6 +209,10 @@ impl Config {
         let begin_burst = reader.number("limits.begin_burst", 1..=1_000_000);
         let verifications = reader.number("limits.verifications", 1..=10_000);
         let entries = reader.number("limits.entries", 1..=100_000_000);
+        let evidence = reader.seconds("record.keep_evidence", DAY..=3650 * DAY);
+        let renewals = reader.seconds("record.keep_renewals", 0..=3650 * DAY);
+        let free_percent = reader.number("record.free_percent", 0..=50);
+        let reserve_mib = reader.number("record.reserve_mib", 0..=65_536);
         let level = reader.text("log.level");
         let format = reader.one_of("log.format", &["text", "json"]);
         let problems = reader.finish();
@@ -227,6 +247,11 @@ impl Config {
                     },
                     verifications_max: u32::try_from(verifications?).ok()?,
                     entries_max: entries?,
+                },
+                record: Record {
+                    retention: Retention { evidence: evidence?, renewals: renewals? },
+                    free_percent_min: free_percent?,
+                    reserve: reserve_mib? << 20,
                 },
                 log: Log { level: level?, json: format? == "json" },
             })

@@ -14,6 +14,7 @@ use holdfast_identity::UnixTime;
 use ring::rand::SystemRandom;
 
 use super::evidence::{EvidenceRefused, tpm};
+use super::offers::Offer;
 use super::{CallerRefused, Desk, Failure};
 use crate::budget::Source;
 use crate::clock;
@@ -40,6 +41,8 @@ pub struct Begun {
     pub expires_at: UnixTime,
     /// One per kind: what must be answered.
     pub asks: Vec<Material>,
+    /// From which byte on the list of measured files is wanted; `None` if it is not.
+    pub measured_files: Option<u64>,
 }
 
 /// By which way a machine comes in, and what it is asked for.
@@ -47,6 +50,17 @@ struct Invited {
     purpose: Purpose,
     states: Vec<ItemState>,
     asks: Vec<Material>,
+    /// What a TPM that enrols offered.
+    offer: Option<Offer>,
+}
+
+/// A TPM that was invited.
+struct InvitedTpm {
+    purpose: Purpose,
+    invitation: Invitation,
+    /// The kinds of evidence that the machine proved before.
+    proved: BTreeSet<EvidenceKind>,
+    offer: Option<Offer>,
 }
 
 impl Invited {
@@ -68,16 +82,25 @@ impl Desk {
     ///
     /// # Errors
     /// [`Failure`]: over budget, not a machine or node that this server could admit, or a fault of ours.
-    pub async fn begin(&self, connection: &Arc<Connection>, materials: Vec<Material>) -> Result<Begun, Failure> {
+    pub async fn begin(
+        &self,
+        connection: &Arc<Connection>,
+        materials: Vec<Material>,
+        has_measured_files: bool,
+    ) -> Result<Begun, Failure> {
         match connection.peer() {
             // Whoever has a certificate of ours has a budget of his own: a rack behind one address does not share one.
             Some(peer) => self.machines.take(Sha256::of(&peer.spki).0, Instant::now())?,
             None => self.sources.take(Source::of(connection.remote().ip()), Instant::now())?,
         }
         let _place = self.cpu.enter(1).await?;
-        let Invited { purpose, states, asks } = match materials.as_slice() {
+        let Invited { purpose, states, asks, offer } = match materials.as_slice() {
             [] => self.invite_renewal(connection).await?,
             offered => self.invite_machine(connection, offered).await?,
+        };
+        let measured_files = match has_measured_files {
+            true => self.measured_files_wanted(&purpose, &states).await?,
+            false => None,
         };
         let rng = SystemRandom::new();
         let crypto = |_| Failure::Crypto { action: "draw a challenge" };
@@ -86,15 +109,18 @@ impl Desk {
         let challenge =
             Challenge::draw(self.trust_domain.clone(), purpose, states, now, lifetime, &rng).map_err(crypto)?;
         connection.note_drawn(challenge.id());
+        if let Some(offer) = offer {
+            self.offers.keep(challenge.id(), offer);
+        }
         let seal = challenge.seal(&self.seals, &rng).map_err(crypto)?;
         let (nonce, expires_at) = (challenge.nonce().to_vec(), challenge.expires_at());
-        Ok(Begun { seal, nonce, expires_at, asks })
+        Ok(Begun { seal, nonce, expires_at, asks, measured_files })
     }
 
     /// The node on its own connection, without a word about itself: all that it once proved is asked for again.
     async fn invite_renewal(&self, connection: &Connection) -> Result<Invited, Failure> {
         let (node, purpose) = self.renewing(connection).await?.ok_or(CallerRefused::NotANode)?;
-        let mut invited = Invited { purpose, states: Vec::new(), asks: Vec::new() };
+        let mut invited = Invited { purpose, states: Vec::new(), asks: Vec::new(), offer: None };
         for kind in kinds(&node) {
             if kind == EvidenceKind::Tpm {
                 // What cannot be read back is as good as forgotten: the machine enrols from the start.
@@ -129,16 +155,16 @@ impl Desk {
             Some(bytes) => Some(self.invite_tpm(connection, bytes).await?),
             None => None,
         };
-        let (purpose, mut invitation) = match (tpm, renewing) {
-            (Some((purpose, invitation, proved)), _) => {
+        let (purpose, mut invitation, offer) = match (tpm, renewing) {
+            (Some(InvitedTpm { purpose, invitation, proved, offer }), _) => {
                 needed.extend(proved);
-                (purpose, Some(invitation))
+                (purpose, Some(invitation), offer)
             }
-            (None, Some((_, purpose))) => (purpose, None),
-            (None, None) => (Purpose::Enrol, None),
+            (None, Some((_, purpose))) => (purpose, None, None),
+            (None, None) => (Purpose::Enrol, None, None),
         };
         materials.retain(|kind, _| needed.contains(kind));
-        let mut invited = Invited { purpose, states: Vec::new(), asks: Vec::new() };
+        let mut invited = Invited { purpose, states: Vec::new(), asks: Vec::new(), offer };
         for (kind, bytes) in materials {
             match (kind, invitation.take_if(|_| kind == EvidenceKind::Tpm)) {
                 (_, Some(invitation)) => invited.add_tpm(invitation),
@@ -161,11 +187,7 @@ impl Desk {
     }
 
     /// A TPM with its keys: one that we know by its attestation key, on its own connection or another, or a stranger's.
-    async fn invite_tpm(
-        &self,
-        connection: &Connection,
-        bytes: &[u8],
-    ) -> Result<(Purpose, Invitation, BTreeSet<EvidenceKind>), Failure> {
+    async fn invite_tpm(&self, connection: &Connection, bytes: &[u8]) -> Result<InvitedTpm, Failure> {
         let material = IdentityMaterial::parse(bytes).map_err(EvidenceRefused::from)?;
         let ak = material.ak().map_err(EvidenceRefused::from)?;
         if let Some(node) = self.store.node(NodeTarget::AkName(ak.name().to_vec())).await?
@@ -173,7 +195,7 @@ impl Desk {
         {
             let purpose = renewal(connection, &node).unwrap_or(Purpose::Return);
             let invitation = self.invite_known(&node, known, &purpose)?;
-            return Ok((purpose, invitation, kinds(&node)));
+            return Ok(InvitedTpm { purpose, invitation, proved: kinds(&node), offer: None });
         }
         if material.endorsement.is_empty() {
             return Err(CallerRefused::UnknownKey.into());
@@ -189,8 +211,12 @@ impl Desk {
             platforms: &platforms,
             devices: &devices,
         };
-        match Invitation::new(&material, &wanted, endorsers, clock::now(), &SystemRandom::new()) {
-            Ok(invitation) => Ok((Purpose::Enrol, invitation, BTreeSet::new())),
+        let at = clock::now();
+        match Invitation::new(&material, &wanted, endorsers, at, &SystemRandom::new()) {
+            Ok(invitation) => {
+                let offer = Some(Offer { material: bytes.to_vec(), roots, at });
+                Ok(InvitedTpm { purpose: Purpose::Enrol, invitation, proved: BTreeSet::new(), offer })
+            }
             Err(Uninvited::Evidence(unverified)) => Err(EvidenceRefused::from(unverified).into()),
             Err(Uninvited::Fault(_)) => Err(Failure::Crypto { action: "draw a secret" }),
         }

@@ -11,6 +11,7 @@ use holdfast_evidence::{
 use holdfast_identity::{SpiffeId, UnixTime};
 
 use super::evidence::{Asking, EvidenceRefused, Machine, look_at};
+use super::keeping::{Gathered, KeyAsClaimed, With};
 use super::{CallerRefused, Desk, Failure, MessageRefused};
 use crate::authority::{Bundle, IssuedSvid};
 use crate::budget::{Place, Source};
@@ -34,6 +35,8 @@ pub struct Answer {
     pub csr: Vec<u8>,
     /// Kind and length of each item.
     pub items: Vec<(String, usize)>,
+    /// Offset and length of the list of measured files, which follows the items.
+    pub measured_files: Option<(u64, usize)>,
 }
 
 /// An answer whose challenge is ours and fresh; its evidence is still on the way.
@@ -42,10 +45,13 @@ pub struct Opened {
     pub(super) attempt: AttemptId,
     pub(super) challenge: Challenge,
     pub(super) key: AnsweringKey,
+    /// The certificate request, or empty.
+    csr: Vec<u8>,
     pub(super) started: bool,
     pub(super) began: Instant,
     /// Bytes of each item, in order.
     lengths: Vec<usize>,
+    measured_files: Option<(u64, usize)>,
     memory: Option<Place>,
 }
 
@@ -60,6 +66,8 @@ pub enum Completed {
         all_pcr_values: bool,
         /// The firmware log itself.
         firmware_log: bool,
+        /// The list of measured files from its first byte.
+        measured_files: bool,
     },
 }
 
@@ -91,10 +99,14 @@ pub(super) struct Examined {
     /// What the challenge asked for, one an item: a TPM's endorsement keys as verified at `begin`, or as on record.
     pub(super) expected: Vec<ItemState>,
     pub(super) result: Result<Machine, EvidenceRefused>,
+    /// What the record keeps of it.
+    pub(super) gathered: Gathered,
     /// The log, where it came as bytes.
     pub(super) log_bytes: Option<Bytes>,
     /// Whether the values of all PCRs came along.
     pub(super) all_values: bool,
+    /// The list of measured files from that offset, where it came.
+    pub(super) measured_files: Option<(u64, Bytes)>,
 }
 
 impl Opened {
@@ -136,7 +148,8 @@ impl Desk {
         }
         let key = read_key(&answer)?;
         let lengths = answer.items.iter().map(|(_, length)| *length).collect();
-        Ok(Opened { attempt, challenge, key, started: false, began: Instant::now(), lengths, memory: None })
+        let (began, csr, measured_files) = (Instant::now(), answer.csr, answer.measured_files);
+        Ok(Opened { attempt, challenge, key, csr, started: false, began, lengths, measured_files, memory: None })
     }
 
     /// Compares the secrets at the start of the first item with those that were sent, and only then sets memory aside
@@ -149,7 +162,8 @@ impl Desk {
             let secrets = TpmItem::secrets_at_start(start).map_err(EvidenceRefused::from)?;
             expected.check_secrets(&secrets).map_err(EvidenceRefused::from)?;
         }
-        let wanted: usize = opened.lengths.iter().sum();
+        let list = opened.measured_files.map_or(0, |(_, length)| length);
+        let wanted = opened.lengths.iter().sum::<usize>() + list;
         let units = u32::try_from(wanted / MEMORY_UNIT_BYTES + 1).unwrap_or(u32::MAX);
         let memory = if connection.peer().is_some() { &self.memory } else { &self.memory_of_strangers };
         opened.memory = Some(memory.enter(units).await?);
@@ -179,7 +193,7 @@ impl Desk {
             let firmware_log = unverified.wants_firmware_log() && examined.log_bytes.is_none();
             if all_pcr_values || firmware_log {
                 self.undecided(connection, &examined);
-                return Ok(Completed::NeedMore { all_pcr_values, firmware_log });
+                return Ok(Completed::NeedMore { all_pcr_values, firmware_log, measured_files: false });
             }
         }
         self.decide(connection, examined, drawn_at).await
@@ -190,13 +204,17 @@ impl Desk {
         let large = received.len() > INLINE_BYTES_MAX;
         let looked = self.compute(large, move || first_look(opened, received)).await?;
         let Looked { mut examined, binding, items } = looked;
+        examined.gathered.offer = self.offers.take(&examined.challenge_id);
         let Some(binding) = binding else { return Ok(examined) };
         let asking =
             Asking { source: Source::of(connection.remote().ip()), is_node: connection.peer().is_some(), large };
         let binding = Arc::new(binding);
         let mut verified = Vec::with_capacity(items.len());
         for (kind, item) in items {
-            match self.verify(kind, item, &binding, &asking).await? {
+            let mut with = With::default();
+            let outcome = self.verify(kind, item, &binding, &asking, &mut with).await?;
+            examined.gathered.note(kind, with);
+            match outcome {
                 Ok(evidence) => verified.push(evidence),
                 Err(refused) => {
                     examined.result = Err(refused);
@@ -235,7 +253,7 @@ struct Looked {
 }
 
 fn first_look(opened: Opened, received: Bytes) -> Result<Looked, Failure> {
-    let Opened { attempt, challenge, key, began, lengths, .. } = opened;
+    let Opened { attempt, challenge, key, csr, began, lengths, measured_files, .. } = opened;
     let way = match challenge.purpose() {
         Purpose::Enrol => Way::Enrol,
         Purpose::Return => Way::Return,
@@ -249,7 +267,13 @@ fn first_look(opened: Opened, received: Bytes) -> Result<Looked, Failure> {
     let kinds = challenge.items().iter().map(ItemState::kind);
     let items: Vec<(EvidenceKind, Bytes)> =
         kinds.zip(lengths).map(|(kind, length)| (kind, rest.split_to(length.min(rest.len())))).collect();
+    let claimed = if csr.is_empty() {
+        KeyAsClaimed::PublicKey(key.claimed().spki().to_vec())
+    } else {
+        KeyAsClaimed::Request(csr)
+    };
     let mut examined = Examined {
+        gathered: Gathered::new(&challenge, claimed, &items),
         attempt,
         began,
         way,
@@ -260,6 +284,7 @@ fn first_look(opened: Opened, received: Bytes) -> Result<Looked, Failure> {
         result: Ok(Machine::new(Vec::new())),
         log_bytes: None,
         all_values: false,
+        measured_files: measured_files.map(|(offset, _)| (offset, rest)),
     };
     let mut commitments = Vec::with_capacity(items.len());
     for ((kind, bytes), expected) in items.iter().zip(&examined.expected) {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use holdfast_appraisal::ima::ImaSeen;
 use holdfast_appraisal::{AppraisedNode, Decision};
 use holdfast_evidence::ItemState;
 use holdfast_identity::UnixTime;
@@ -10,15 +11,16 @@ use tracing::{error, info};
 
 use super::complete::Examined;
 use super::evidence::{EvidenceRefused, Machine, Root, tpm};
-use super::rules::Rules;
-use super::{Admitted, CallerRefused, Completed, Desk, Failure, explain};
+use super::measured_files::MeasuredFiles;
+use super::rules::{CompiledPolicy, Rules};
+use super::{Admitted, CallerRefused, Completed, Desk, Failure, explain, keeping};
 use crate::authority::{Draft, Issuer};
 use crate::clock;
 use crate::listen::Connection;
 use crate::live::{Arrival, Ending, Quoted};
 use crate::store::{
-    Actor, Admission, Attempt, FirmwareLog, Mark, Node, NodeAction, NodeTarget, Outcome, Ownership, Progress, Recorded,
-    Sha256, Subject, Verdict, Way,
+    Actor, Admission, Attempt, Mark, Node, NodeAction, NodeTarget, Outcome, Ownership, Progress, Recorded, Sha256,
+    Subject, Verdict, Way,
 };
 
 /// How often a verdict is reached anew because the policy moved under it.
@@ -58,6 +60,10 @@ impl Desk {
         };
         let before = self.store.revision();
         let (marks, held) = self.whose(&examined).await?;
+        if self.space.is_low() && examined.way == Way::Enrol && held.node.is_none() {
+            // Whoever is known goes on; who is not comes back when there is room.
+            return Err(Failure::StorageLow);
+        }
         let subject = self.subject(&examined, &marks, &held).await?;
         // Only now: whoever merely knows the public keys has not come so far, and cannot use up this budget.
         for mark in marks.iter().take(1) {
@@ -66,7 +72,16 @@ impl Desk {
         let owned = Owned { marks, held };
         for _ in 0..APPRAISALS_MAX {
             let rules = self.rules.get();
-            let ready = self.judge(connection, &examined, subject.clone(), &owned.held, &rules)?;
+            let node = match &subject {
+                Subject::Known(number) => Some(*number),
+                Subject::Proven(_) => None,
+            };
+            let files = self.judge_measured_files(&examined, &rules, node).await?;
+            if files.wants_the_whole_list {
+                self.undecided(connection, &examined);
+                return Ok(Completed::NeedMore { all_pcr_values: false, firmware_log: false, measured_files: true });
+            }
+            let ready = self.judge(connection, &examined, subject.clone(), &owned.held, &rules, &files)?;
             match self.store.record_attempt(ready.attempt).await? {
                 Outcome::PolicyMoved => self.rules.refresh(self.store.as_ref()).await?,
                 Outcome::ChallengeTaken => return Err(Failure::ChallengeTaken),
@@ -137,6 +152,27 @@ impl Desk {
         subject: Subject,
         held: &Ownership,
         rules: &Rules,
+        files: &MeasuredFiles,
+    ) -> Result<Ready, Failure> {
+        let mut ready = self.reach(connection, examined, subject, held, rules, files)?;
+        let ownership = Machine::ownership(held);
+        let mut evidence = keeping::evidence(&examined.gathered, &ready.attempt, &ownership, rules, &self.trusts);
+        if self.space.is_low() {
+            // The entry says by what it was judged; the room that is left is for entries.
+            evidence.bodies.clear();
+        }
+        ready.attempt.evidence = Some(evidence);
+        Ok(ready)
+    }
+
+    fn reach(
+        &self,
+        connection: &Connection,
+        examined: &Examined,
+        subject: Subject,
+        held: &Ownership,
+        rules: &Rules,
+        files: &MeasuredFiles,
     ) -> Result<Ready, Failure> {
         let now = clock::now();
         let enforced = rules.enforced.as_ref().ok_or(CallerRefused::NoPolicy)?;
@@ -153,7 +189,8 @@ impl Desk {
             policy: None,
             verdict: Verdict::Refuse { code: String::new(), genuine: false },
             decision: String::new(),
-            firmware_log: None,
+            evidence: None,
+            measured_files: files.kept.clone(),
         };
         let machine = match &examined.result {
             Ok(machine) => machine,
@@ -164,7 +201,6 @@ impl Desk {
             }
         };
         attempt.clock = machine.clock();
-        attempt.firmware_log = self.log_to_keep(examined);
         if let Some(Root { serves, name, .. }) =
             machine.roots().into_iter().find(|root| !rules.trusts(root.serves, &root.sha256))
         {
@@ -185,10 +221,13 @@ impl Desk {
         attempt.policy = Some(enforced.digest);
         let ownership = Machine::ownership(held);
         let items = machine.items();
-        let decision = self.appraiser.appraise(&enforced.policy, &items, &ownership, now);
-        let observed =
-            rules.observed.as_ref().map(|observed| self.appraiser.appraise(&observed.policy, &items, &ownership, now));
-        attempt.decision = explain::decision(&decision, observed.as_ref(), machine);
+        let appraise = |policy: &CompiledPolicy, seen: &Option<ImaSeen>| {
+            self.appraiser.appraise_explained(&policy.policy, &items, seen.as_ref(), &ownership, now)
+        };
+        let decided = appraise(enforced, &files.enforced);
+        let observed = rules.observed.as_ref().map(|observed| appraise(observed, &files.observed));
+        attempt.decision = explain::decision(&decided, observed.as_ref(), machine);
+        let (decision, _) = decided;
         let draft;
         (attempt.verdict, draft) = match decision {
             Decision::Admitted(appraised) => {
@@ -322,14 +361,6 @@ impl Desk {
         {
             self.logs.keep(log);
         }
-    }
-
-    /// The log's bytes, unless an admitted machine brought the same before.
-    fn log_to_keep(&self, examined: &Examined) -> Option<FirmwareLog> {
-        let bytes = examined.log_bytes.as_ref()?;
-        let digest = *examined.result.as_ref().ok()?.log()?.digest();
-        let is_held = self.logs.get(&digest).is_some();
-        (!is_held).then(|| FirmwareLog { digest: Sha256(digest), bytes: bytes.to_vec() })
     }
 }
 

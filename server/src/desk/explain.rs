@@ -4,21 +4,33 @@
 use std::error::Error;
 
 use holdfast_appraisal::Decision;
+use holdfast_appraisal::decision::Explanation;
 use serde_json::{Value, json};
 
 use super::evidence::{EvidenceRefused, Machine};
 
+/// A decision with its explanation.
+pub(super) type Explained = (Decision, Explanation);
+
 /// A policy's decision, the observed policy's beside it, and whose machine it was about.
-pub(super) fn decision(decision: &Decision, observed: Option<&Decision>, machine: &Machine) -> String {
-    let mut text = serde_json::to_value(decision).unwrap_or_else(|_| json!({}));
+pub(super) fn decision(decided: &Explained, observed: Option<&Explained>, machine: &Machine) -> String {
+    let mut text = explained(decided);
     if let Value::Object(fields) = &mut text {
         fields.insert("machine".to_owned(), machine.explain());
         fields.insert("firmware_log".to_owned(), machine.log().map(|log| hex::encode(log.digest())).into());
         if let Some(observed) = observed {
-            fields.insert("observed".to_owned(), serde_json::to_value(observed).unwrap_or_default());
+            fields.insert("observed".to_owned(), explained(observed));
         }
     }
     text.to_string()
+}
+
+fn explained((decision, explanation): &Explained) -> Value {
+    let mut text = serde_json::to_value(decision).unwrap_or_else(|_| json!({}));
+    if let Value::Object(fields) = &mut text {
+        fields.insert("explanation".to_owned(), serde_json::to_value(explanation).unwrap_or_default());
+    }
+    text
 }
 
 /// Evidence that did not verify: the chain of what is wrong.

@@ -1,5 +1,7 @@
 //! Everything that can end an attempt without admission, and what the peer learns of it.
 
+use std::time::Duration;
+
 use holdfast_evidence::{ChallengeRefused, Unproven};
 
 use crate::api::Word;
@@ -9,6 +11,9 @@ use crate::endorse::EndorseFault;
 use crate::store::StoreFault;
 
 use super::evidence::EvidenceRefused;
+
+/// When a machine that finds no room is to come back: an operator has to do something first.
+const STORAGE_RETRY_AFTER: Duration = Duration::from_secs(120);
 
 /// Why an attempt ended without admission.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +57,9 @@ pub enum Failure {
     /// Too much at once.
     #[error(transparent)]
     OverBudget(#[from] OverBudget),
+    /// The disk is nearly full: the machine is not known yet, and comes back.
+    #[error("storage is low: no new machine is taken in")]
+    StorageLow,
     /// A fault of the store.
     #[error(transparent)]
     Store(#[from] StoreFault),
@@ -177,6 +185,7 @@ impl Failure {
             Self::Superseded => "attempt.superseded",
             Self::PolicyMoving => "attempt.policy_moving",
             Self::OverBudget(_) => "attempt.over_budget",
+            Self::StorageLow => "attempt.storage_low",
             Self::Store(fault) => fault.code(),
             Self::Endorsement(fault) => fault.code(),
             Self::Authority(fault) => fault.code(),
@@ -210,6 +219,7 @@ impl Failure {
             Self::AwaitsApproval => Reply::Word(Word::Approval),
             Self::Superseded => Reply::Word(Word::Attest),
             Self::OverBudget(over) => Reply::OverBudget(*over),
+            Self::StorageLow => Reply::OverBudget(OverBudget::after(STORAGE_RETRY_AFTER)),
             // No verdict on the machine: it comes back when the vendor, or our turn with it, may have.
             Self::Endorsement(fault) => Reply::OverBudget(OverBudget::after(fault.retry_after())),
             Self::PolicyMoving | Self::Store(_) | Self::Authority(_) | Self::Crypto { .. } => Reply::Unavailable,

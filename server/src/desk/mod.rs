@@ -8,7 +8,10 @@ mod decide;
 mod evidence;
 mod explain;
 mod failure;
+mod keeping;
 mod logs;
+mod measured_files;
+mod offers;
 mod rules;
 mod seal_key;
 mod strangers;
@@ -19,7 +22,9 @@ pub use complete::{Admitted, Answer, Completed, Opened};
 pub use evidence::EvidenceRefused;
 use evidence::KeptChains;
 pub use failure::{CallerRefused, Failure, MessageRefused, Reply};
+use keeping::KnownTrust;
 pub use logs::KnownLogs;
+use offers::Offers;
 pub use rules::{CompiledPolicy, CurrentRules, Rules};
 pub use seal_key::seal_ring;
 pub use strangers::Strangers;
@@ -39,6 +44,7 @@ use crate::budget::{Buckets, Gate, Rate, Source};
 use crate::endorse::Endorser;
 use crate::listen::Connection;
 use crate::live::LiveNodes;
+use crate::space::Space;
 use crate::store::{AttemptId, Store};
 
 /// Sources whose budgets are told apart.
@@ -75,10 +81,13 @@ pub struct Desk {
     authority: Arc<Authority>,
     rules: Arc<CurrentRules>,
     live: Arc<LiveNodes>,
+    space: Space,
     appraiser: Appraiser,
     seals: SealRing,
     logs: KnownLogs,
     chains: KeptChains,
+    offers: Offers,
+    trusts: KnownTrust,
     endorser: Endorser,
     strangers: Strangers,
     sources: Buckets<Source>,
@@ -103,6 +112,8 @@ pub struct DeskParts {
     pub seals: SealRing,
     /// Who finds what vendors say about hardware.
     pub endorser: Endorser,
+    /// Whether there is room on the disk.
+    pub space: Space,
 }
 
 impl Desk {
@@ -124,9 +135,12 @@ impl Desk {
             authority: parts.authority,
             rules: parts.rules,
             live: parts.live,
+            space: parts.space,
             seals: parts.seals,
             logs: KnownLogs::default(),
             chains: KeptChains::default(),
+            offers: Offers::default(),
+            trusts: KnownTrust::default(),
             endorser: parts.endorser,
             strangers: Strangers::default(),
         }

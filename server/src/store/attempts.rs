@@ -1,5 +1,6 @@
 //! Attestation attempts: taking a challenge, comparing the clock and recording the verdict, all in one transaction.
 
+use super::bodies::Evidence;
 use super::issuances::{Issuance, Recorded};
 use super::nodes::{Mark, Node, NodeNumber};
 use super::policies::PolicyDigest;
@@ -20,6 +21,8 @@ pub trait Attempts: Send + Sync {
     fn attempts(&self, filter: AttemptFilter) -> Held<'_, Vec<AttemptRecord>>;
     /// A firmware log that some recorded attempt brought, by its SHA-256.
     fn firmware_log(&self, digest: Sha256) -> Held<'_, Option<Vec<u8>>>;
+    /// How far a node's list of measured files was judged at its last admission.
+    fn measured_files(&self, node: NodeNumber) -> Held<'_, Option<String>>;
 }
 
 /// The name of one attempt: 48 bits of milliseconds, then 80 random bits. 32 hexadecimal digits in text.
@@ -166,8 +169,10 @@ pub struct Attempt {
     pub verdict: Verdict,
     /// The whole decision as JSON, for the operator: rule, alternatives, events that differ, chain of errors.
     pub decision: String,
-    /// The firmware log, if the attempt brought one that is not held yet.
-    pub firmware_log: Option<FirmwareLog>,
+    /// What it was judged by; `None` where the server has nothing to keep.
+    pub evidence: Option<Evidence>,
+    /// How far the machine's list of measured files is judged, kept for the next attempt if this one is admitted.
+    pub measured_files: Option<String>,
 }
 
 /// Whose attempt it is.
@@ -177,21 +182,6 @@ pub enum Subject {
     Proven(Vec<Mark>),
     /// A node of ours, by its attestation key on record or on its own connection.
     Known(NodeNumber),
-}
-
-/// A firmware log and its name.
-#[derive(Clone)]
-pub struct FirmwareLog {
-    /// SHA-256 of `bytes`.
-    pub digest: Sha256,
-    /// At most 1 MiB.
-    pub bytes: Vec<u8>,
-}
-
-impl fmt::Debug for FirmwareLog {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "FirmwareLog({}, {} bytes)", self.digest, self.bytes.len())
-    }
 }
 
 /// What the desk found.
@@ -302,6 +292,8 @@ pub struct AttemptRecord {
     pub policy: Option<PolicyDigest>,
     /// The decision as JSON; empty in lists, and once its retention has passed.
     pub decision: String,
+    /// SHA-256 of its manifest; `None` for attempts of before manifests were kept.
+    pub manifest: Option<Sha256>,
     /// Index of its entry in the record.
     pub index: u64,
 }

@@ -4,6 +4,7 @@
 //! entry in the record; a refusal of the domain is a value, and only a fault of ours is an error.
 
 pub mod attempts;
+pub mod bodies;
 pub mod changes;
 #[cfg(test)]
 pub(crate) mod conformance;
@@ -20,9 +21,10 @@ use futures_util::future::BoxFuture;
 use std::fmt;
 
 pub use attempts::{
-    Admission, Attempt, AttemptFilter, AttemptId, AttemptRecord, Attempts, Candidate, ClockReading, FirmwareLog,
-    Outcome, Progress, Subject, Verdict, Way,
+    Admission, Attempt, AttemptFilter, AttemptId, AttemptRecord, Attempts, Candidate, ClockReading, Outcome, Progress,
+    Subject, Verdict, Way,
 };
+pub use bodies::{BODIES_AT_ONCE, Bodies, Dropped, Evidence, KeptBody, KindUsage, Retention, Usage};
 pub use changes::{Changes, NodeEvent, Notice, Revision, Subscription};
 pub use endorsements::{
     Authority, BundleState, Endorsement, EndorsementCount, EndorsementDraft, EndorsementRole, EndorsementSource,
@@ -44,7 +46,7 @@ pub type Held<'a, T> = BoxFuture<'a, Result<T, StoreFault>>;
 
 /// Everything the server remembers. Object-safe: the program holds an `Arc<dyn Store>`.
 pub trait Store:
-    Attempts + Changes + Endorsements + Entries + Issuances + Ledger + Nodes + Policies + Send + Sync + 'static
+    Attempts + Bodies + Changes + Endorsements + Entries + Issuances + Ledger + Nodes + Policies + Send + Sync + 'static
 {
     /// Finishes what was accepted, and refuses what comes later.
     fn close(&self) -> BoxFuture<'_, ()>;

@@ -67,7 +67,7 @@ fn a_root_that_is_not_known_needs_a_class() {
     assert_eq!(read(&[ark()], &Told::default()).unwrap_err().code(), "endorsements.no_class");
     let told = Told { class: Some(TrustClass::Discrete), ..Told::default() };
     let drafts = read(&[ark()], &told).unwrap();
-    assert_eq!((drafts[0].serves, drafts[0].class.as_str()), (EvidenceKind::Tpm, "discrete"));
+    assert_eq!((drafts[0].serves, drafts[0].class.as_str()), (EvidenceKind::Tpm.into(), "discrete"));
 }
 
 #[test]

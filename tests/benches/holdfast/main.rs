@@ -28,6 +28,7 @@ mod guests;
 #[path = "../../../crates/evidence/tests/nitro/hypervisor.rs"]
 #[allow(dead_code, reason = "the tests of documents use all of it")]
 mod hypervisor;
+mod ima;
 mod issue;
 mod link;
 mod machine;
@@ -79,6 +80,7 @@ const MEASUREMENTS: &[(&[&str], Measurement)] = &[
     (&["appraise_nitrotpm", "appraise_nitrotpm_reattest"], nitro::instances),
     (&["appraise_azure", "appraise_azure_reattest"], azure::measure),
     (&["appraise_gcp", "appraise_gcp_reattest"], gcp::measure),
+    (&["ima_100k", "ima_100k_replay", "ima_unchanged", "ima_digest_bytes", "ima_digests_read"], ima::measure),
     (&["issue_x509", "issue_x509_recorded"], issue::measure),
     (&["tpm_commands_enrol", "tpm_commands_reattest", "entry_to_svid_p99", "rss_agent"], machine::measure),
     (

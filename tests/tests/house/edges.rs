@@ -8,8 +8,12 @@ const EDGES: &[(&str, &[&str])] = &[
     ("crates/evidence", &["holdfast-identity"]),
     ("crates/measurement", &["holdfast-evidence"]),
     ("crates/appraisal", &["holdfast-identity", "holdfast-evidence"]),
+    ("crates/record", &["holdfast-identity", "holdfast-evidence"]),
     ("crates/protocol", &[]),
-    ("server", &["holdfast-identity", "holdfast-evidence", "holdfast-appraisal", "holdfast-protocol"]),
+    (
+        "server",
+        &["holdfast-identity", "holdfast-evidence", "holdfast-appraisal", "holdfast-record", "holdfast-protocol"],
+    ),
     ("node-agent", &["holdfast-identity", "holdfast-evidence", "holdfast-protocol"]),
     ("tpm-sim", &["holdfast-identity"]),
     ("policies", &["holdfast-identity", "holdfast-evidence", "holdfast-measurement", "holdfast-appraisal"]),

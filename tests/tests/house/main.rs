@@ -21,6 +21,7 @@ const MEMBERS: &[&str] = &[
     "crates/evidence",
     "crates/measurement",
     "crates/appraisal",
+    "crates/record",
     "crates/protocol",
     "server",
     "node-agent",

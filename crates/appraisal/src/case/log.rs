@@ -15,8 +15,8 @@ use crate::value::Value;
 /// Why a case's log yields no facts: what the verifier would have refused.
 #[derive(Clone, Debug)]
 pub(super) struct Refused {
-    code: &'static str,
-    detail: String,
+    pub(super) code: &'static str,
+    pub(super) detail: String,
 }
 
 impl Refused {

@@ -1,17 +1,23 @@
 //! Cases: a machine's facts, the operator's records, a moment, and the decision that is expected of them. How a policy
 //! is tested. Reads text; opens no files.
 
+mod evidence;
 mod log;
 
 use std::collections::BTreeSet;
 
 use holdfast_evidence::Provenance;
-use holdfast_evidence::tpm::Bank;
+use holdfast_evidence::tpm::{Bank, PcrSelection};
 use holdfast_identity::{TrustDomain, UnixTime};
 use toml::de::DeTable;
 
+pub use evidence::Evidence;
+use log::Refused;
+
 use crate::Policy;
-use crate::decision::{Appraiser, Approval, InventoryAnswer, Listing, MachineRecord, Ownership, Rejection, Verdict};
+use crate::decision::{
+    Appraiser, Approval, Explanation, InventoryAnswer, Listing, MachineRecord, Ownership, Rejection, Verdict,
+};
 use crate::document::{Document, Node, Reader};
 use crate::facts::{Explained, Fact, FactId, Facts, Ownable, OwnerMark, PCR_COUNT, Shape, owner_marks, read};
 use crate::finding::{Finding, Kind, nearest};
@@ -38,9 +44,9 @@ pub(crate) const KEYS: &[&str] = &[
     "expect",
 ];
 pub(crate) const FACTS_KEYS: &[&str] = &["api_version", "kind", "description", "facts", "unexplained_pcrs"];
-const EVIDENCE_KEYS: &[&str] = &["event_log", "pcr_bank"];
+const LOG_KEYS: &[&str] = &["event_log", "pcr_bank"];
 const OWNERSHIP_KEYS: &[&str] = &["inventory", "launch", "approval"];
-const EXPECT_KEYS: &[&str] = &["decision", "code", "because", "rule", "alternative", "node_id", "selectors"];
+const EXPECT_KEYS: &[&str] = &["decision", "code", "because", "rule", "alternative", "node_id", "selectors", "waivers"];
 const DECISIONS: &[&str] = &["admitted", "awaits-approval", "refused"];
 
 /// The files that a case names, as it spells them: relative to the case.
@@ -52,6 +58,9 @@ pub struct CaseFiles {
     pub base: Option<String>,
     /// The firmware log (`binary_bios_measurements`) whose facts are added.
     pub event_log: Option<String>,
+    /// The kind of evidence under `[evidence]`, if the case names evidence as a whole: whoever reads the files verifies
+    /// it, and hands on [`Evidence::Verified`] or [`Evidence::Refused`].
+    pub evidence: Option<String>,
 }
 
 /// One case.
@@ -59,7 +68,8 @@ pub struct CaseFiles {
 pub struct Case {
     description: String,
     facts: Facts,
-    refused: Option<log::Refused>,
+    refused: Option<Refused>,
+    quoted: Option<PcrSelection>,
     ownership: Ownership,
     at: UnixTime,
     trust_domain: TrustDomain,
@@ -75,6 +85,7 @@ struct Expectation {
     alternative: Option<String>,
     node_id: Option<String>,
     selectors: Option<BTreeSet<String>>,
+    waivers: Option<BTreeSet<String>>,
 }
 
 impl Case {
@@ -90,17 +101,23 @@ impl Case {
         let policy = policy.and_then(|node| reader.string(node, "policy")).map(str::to_owned);
         let base = table.get("base").and_then(|node| reader.string(node, "base")).map(str::to_owned);
         let evidence = table.get("evidence").and_then(|node| reader.subtable(node, "evidence"));
-        let event_log = evidence.and_then(|table| table.get("event_log"));
-        let event_log = event_log.and_then(|node| reader.string(node, "event_log")).map(str::to_owned);
+        let mut word = |key: &str| {
+            let node = evidence.and_then(|table| table.get(key));
+            node.and_then(|node| reader.string(node, key)).map(str::to_owned)
+        };
+        let (evidence, event_log) = match word("kind") {
+            Some(kind) => (Some(kind), None),
+            None => (None, word("event_log")),
+        };
         match policy {
-            Some(policy) if !reader.has_errors() => Ok(CaseFiles { policy, base, event_log }),
+            Some(policy) if !reader.has_errors() => Ok(CaseFiles { policy, base, event_log, evidence }),
             _ => Err(reader.findings),
         }
     }
 
-    /// Reads a case, with the file of facts that it starts from and the firmware log that it names.
+    /// Reads a case, with the file of facts that it starts from and what came of the evidence that it names.
     ///
-    /// The case's own facts go before those of the log, and these before the file's. A log that is refused is no
+    /// The case's own facts go before those of the evidence, and these before the file's. Evidence that is refused is no
     /// finding: the decision is then that refusal.
     ///
     /// # Errors
@@ -108,11 +125,11 @@ impl Case {
     pub fn parse(
         document: Document<'_>,
         base: Option<Document<'_>>,
-        event_log: Option<&[u8]>,
+        evidence: Evidence<'_>,
     ) -> Result<Self, Vec<Finding>> {
         let facts = base.map(Self::parse_facts).transpose()?.unwrap_or_default();
         let mut reader = Reader::new(document);
-        let parsed = reader.table().and_then(|table| read(&mut reader, table.get_ref(), facts, event_log));
+        let parsed = reader.table().and_then(|table| read(&mut reader, table.get_ref(), facts, evidence));
         match parsed {
             Some(case) if !reader.has_errors() => Ok(case),
             _ => Err(reader.findings),
@@ -134,6 +151,15 @@ impl Case {
         if reader.has_errors() { Err(reader.findings) } else { Ok(facts) }
     }
 
+    /// The facts of a firmware log that no quote vouches for, every register taken as quoted: what a case with
+    /// `event_log` starts from.
+    ///
+    /// # Errors
+    /// Code and words of the verifier that would have refused it.
+    pub fn facts_of_log(log: &[u8], bank: Bank) -> Result<Facts, (&'static str, String)> {
+        log::facts(log, bank).map_err(|Refused { code, detail }| (code, detail))
+    }
+
     /// What the case says of itself; empty if nothing.
     #[must_use]
     pub fn description(&self) -> &str {
@@ -146,7 +172,20 @@ impl Case {
         if let Some(refused) = &self.refused {
             return Verdict::Refuse(refused.rejection(policy));
         }
-        Appraiser::new(self.trust_domain.clone()).judge(policy, &self.facts, &self.ownership, self.at)
+        let appraiser = Appraiser::new(self.trust_domain.clone());
+        match &self.quoted {
+            Some(quoted) => appraiser.judge_quote(policy, &self.facts, quoted, &self.ownership, self.at),
+            None => appraiser.judge(policy, &self.facts, &self.ownership, self.at),
+        }
+    }
+
+    /// Why the policy decides as [`Case::judge`] says it does.
+    #[must_use]
+    pub fn explain(&self, policy: &Policy, verdict: &Verdict) -> Explanation {
+        match (&self.refused, verdict) {
+            (Some(_), Verdict::Refuse(rejection)) => Explanation::of_evidence(policy, rejection, self.at),
+            _ => Appraiser::explain(policy, &self.facts, &self.ownership, self.at, verdict),
+        }
     }
 
     /// What is not as expected, in words; empty if the case holds.
@@ -182,6 +221,10 @@ impl Case {
             let is = grant.into_iter().flat_map(|g| &g.selectors).map(ToString::to_string).collect();
             same("selectors", expected, &is, &mut found);
         }
+        if let Some(expected) = &expect.waivers {
+            let is = grant.into_iter().flat_map(|g| &g.waivers).map(|waiver| waiver.name.clone()).collect();
+            same("waivers", expected, &is, &mut found);
+        }
         found
     }
 }
@@ -191,7 +234,7 @@ fn same(what: &str, expected: &BTreeSet<String>, is: &BTreeSet<String>, found: &
     found.extend(is.difference(expected).map(|strange| format!("{what}: found {strange}, which is not expected")));
 }
 
-fn read(reader: &mut Reader<'_>, table: &DeTable<'_>, mut facts: Facts, event_log: Option<&[u8]>) -> Option<Case> {
+fn read(reader: &mut Reader<'_>, table: &DeTable<'_>, mut facts: Facts, evidence: Evidence<'_>) -> Option<Case> {
     reader.header(table, KIND);
     reader.only_keys(table, "a case", KEYS);
     let description = table.get("description").and_then(|node| reader.string(node, "description")).unwrap_or_default();
@@ -199,11 +242,18 @@ fn read(reader: &mut Reader<'_>, table: &DeTable<'_>, mut facts: Facts, event_lo
     let at = at.and_then(|node| moment::date(reader, node, "at"));
     let trust_domain = trust_domain(reader, table);
     let bank = bank(reader, table);
-    let mut refused = None;
-    match event_log.map(|bytes| log::facts(bytes, bank)) {
-        Some(Ok(found)) => facts.join(found),
-        Some(Err(problem)) => refused = Some(problem),
-        None => {}
+    let (mut refused, mut quoted) = (None, None);
+    match evidence {
+        Evidence::None => {}
+        Evidence::Log(bytes) => match log::facts(bytes, bank) {
+            Ok(found) => facts.join(found),
+            Err(problem) => refused = Some(problem),
+        },
+        Evidence::Verified { facts: found, quoted: by } => {
+            facts.join(found);
+            quoted = by;
+        }
+        Evidence::Refused { code, detail } => refused = Some(Refused { code, detail }),
     }
     add_facts(reader, table, &mut facts);
     for (name, span) in table.get("without").map(|node| reader.strings(node, "without")).unwrap_or_default() {
@@ -226,6 +276,7 @@ fn read(reader: &mut Reader<'_>, table: &DeTable<'_>, mut facts: Facts, event_lo
         description: description.to_owned(),
         facts,
         refused,
+        quoted,
         ownership,
         at: at?,
         trust_domain: trust_domain?,
@@ -244,7 +295,11 @@ fn bank(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Bank {
     let Some(evidence) = table.get("evidence").and_then(|node| reader.subtable(node, "evidence")) else {
         return Bank::Sha256;
     };
-    reader.only_keys(evidence, "evidence", EVIDENCE_KEYS);
+    if evidence.contains_key("kind") {
+        // the keys are those of whoever verifies the evidence, who refuses what he does not know
+        return Bank::Sha256;
+    }
+    reader.only_keys(evidence, "evidence", LOG_KEYS);
     let known = Bank::ALL.map(Bank::as_str);
     word(reader, evidence, "pcr_bank", &known).and_then(|word| word.parse().ok()).unwrap_or(Bank::Sha256)
 }
@@ -334,9 +389,15 @@ fn expectation(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<Expectation> 
         listed.map(|listed| listed.into_iter().map(|(text, _)| text.to_owned()).collect())
     };
     let (because, selectors) = (texts("because"), texts("selectors"));
+    let waivers = table.get("waivers").map(|node| {
+        // None at all may be what is expected.
+        let none = node.get_ref().as_array().is_some_and(|array| array.is_empty());
+        let listed = if none { Vec::new() } else { reader.strings(node, "waivers") };
+        listed.into_iter().map(|(text, _)| text.to_owned()).collect()
+    });
     if decision == "refused" && code.is_none() {
         let message = "a refusal is expected for a reason".to_owned();
         reader.add(node.span(), Kind::MissingKey, message, Some("write: code = \"policy.no_rule_matched\"".to_owned()));
     }
-    Some(Expectation { decision, code, because, rule, alternative, node_id, selectors })
+    Some(Expectation { decision, code, because, rule, alternative, node_id, selectors, waivers })
 }

@@ -9,17 +9,24 @@ use holdfast_identity::{Selector, SpiffeId, TrustDomain, UnixTime};
 use super::code::Reason;
 use super::engine::{self, Outcome};
 use super::explain;
-
-use super::item::{self, KeptLogs, VerifiedItem};
+use super::explanation::Explanation;
+use super::item::{self, KeptLogs, ReplayedItem, Said, VerifiedItem};
 use super::node::{AppraisedNode, Grant};
 use super::ownership::{Approval, Ownership};
 use super::rejection::Rejection;
+use super::retraced::RetracedDecision;
+use super::tree::{self, Asked};
+use super::waived;
 use super::{Decision, Verdict};
-use crate::facts::{FactId, Facts};
+use crate::facts::{FactId, Facts, HeldFacts};
+use crate::ima::{self, ImaSeen};
 use crate::policy::{Alternative, Policy, Rule, Segment};
 
 /// Most selectors of a node; beyond it they are left out, and the grant says so.
 const SELECTORS_MAX: usize = 128;
+
+/// Why items are not of one machine: reason, what was expected, what was found.
+type Unbound = (Reason, &'static str, &'static str);
 
 /// Appraises for one trust domain. Clones share what they keep.
 #[derive(Clone, Debug)]
@@ -47,52 +54,179 @@ impl Appraiser {
         ownership: &Ownership,
         now: UnixTime,
     ) -> Decision {
-        let facts = match self.joined(policy, items, ownership) {
-            Ok(facts) => facts,
-            Err(rejection) => return Decision::Refused(*rejection),
-        };
-        let node_key_spki = items.first().map(|item| item.node_key_spki().to_vec()).unwrap_or_default();
-        match self.judge(policy, &facts, ownership, now) {
-            Verdict::Admit(mut grant) => {
-                // What vouches for the evidence may end before the evidence is old.
-                let ends = items.iter().filter_map(VerifiedItem::not_after);
-                grant.evidence_expires = ends.fold(grant.evidence_expires, UnixTime::min);
-                Decision::Admitted(AppraisedNode { grant, node_key_spki })
+        self.appraise_measured(policy, items, None, ownership, now)
+    }
+
+    /// As [`appraise`](Self::appraise), with what came of the machine's list of measured files; it counts if it is of the
+    /// PCR 10 that the evidence proves, and was judged by this very policy.
+    #[must_use]
+    pub fn appraise_measured(
+        &self,
+        policy: &Policy,
+        items: &[VerifiedItem<'_>],
+        seen: Option<&ImaSeen>,
+        ownership: &Ownership,
+        now: UnixTime,
+    ) -> Decision {
+        let said: Vec<Said<'_>> = items.iter().map(VerifiedItem::said).collect();
+        match self.shown(policy, &said, seen, ownership) {
+            Ok(facts) => Self::decided(&said, self.judged(policy, &said, &facts, ownership, now)),
+            Err(rejection) => Decision::Refused(*rejection),
+        }
+    }
+
+    /// As [`appraise_measured`](Self::appraise_measured), with the explanation of the decision.
+    #[must_use]
+    pub fn appraise_explained(
+        &self,
+        policy: &Policy,
+        items: &[VerifiedItem<'_>],
+        seen: Option<&ImaSeen>,
+        ownership: &Ownership,
+        now: UnixTime,
+    ) -> (Decision, Explanation) {
+        let said: Vec<Said<'_>> = items.iter().map(VerifiedItem::said).collect();
+        let (verdict, explanation) = self.decide(policy, &said, seen, ownership, now);
+        (Self::decided(&said, verdict), explanation)
+    }
+
+    /// Why `verdict` is what [`Appraiser::judge`] says of these facts.
+    #[must_use]
+    pub fn explain(
+        policy: &Policy,
+        facts: &Facts,
+        ownership: &Ownership,
+        now: UnixTime,
+        verdict: &Verdict,
+    ) -> Explanation {
+        tree::explanation(Asked { policy, facts, ownership, now }, verdict)
+    }
+
+    /// Decides again about evidence whose checks were made again from a record: with the ownership of then, at the moment
+    /// of then. The same rules, and no node comes of it.
+    #[must_use]
+    pub fn retrace(
+        &self,
+        policy: &Policy,
+        items: &[ReplayedItem<'_>],
+        seen: Option<&ImaSeen>,
+        ownership: &Ownership,
+        then: UnixTime,
+    ) -> (RetracedDecision, Explanation) {
+        let said: Vec<Said<'_>> = items.iter().map(ReplayedItem::said).collect();
+        let (verdict, explanation) = self.decide(policy, &said, seen, ownership, then);
+        (RetracedDecision::new(verdict, node_key_spki(&said)), explanation)
+    }
+
+    fn decide(
+        &self,
+        policy: &Policy,
+        said: &[Said<'_>],
+        seen: Option<&ImaSeen>,
+        ownership: &Ownership,
+        now: UnixTime,
+    ) -> (Verdict, Explanation) {
+        match self.shown(policy, said, seen, ownership) {
+            Ok(facts) => {
+                let verdict = self.judged(policy, said, &facts, ownership, now);
+                let explanation = tree::explanation(Asked { policy, facts: &facts, ownership, now }, &verdict);
+                (verdict, explanation)
             }
+            Err(rejection) => {
+                let explanation = Explanation::of_evidence(policy, &rejection, now);
+                (Verdict::Refuse(*rejection), explanation)
+            }
+        }
+    }
+
+    /// The facts of all items, and those of the list of measured files.
+    fn shown(
+        &self,
+        policy: &Policy,
+        said: &[Said<'_>],
+        seen: Option<&ImaSeen>,
+        ownership: &Ownership,
+    ) -> Result<Facts, Box<Rejection>> {
+        let mut facts = self.joined(policy, said, ownership)?;
+        ima::attach(&mut facts, policy, seen);
+        Ok(facts)
+    }
+
+    fn judged(
+        &self,
+        policy: &Policy,
+        said: &[Said<'_>],
+        facts: &Facts,
+        ownership: &Ownership,
+        now: UnixTime,
+    ) -> Verdict {
+        let mut verdict = self.judge(policy, facts, ownership, now);
+        if let Verdict::Admit(grant) = &mut verdict {
+            // What vouches for the evidence may end before the evidence is old.
+            let ends = said.iter().filter_map(Said::not_after);
+            grant.evidence_expires = ends.fold(grant.evidence_expires, UnixTime::min);
+        }
+        verdict
+    }
+
+    fn decided(said: &[Said<'_>], verdict: Verdict) -> Decision {
+        match verdict {
+            Verdict::Admit(grant) => Decision::Admitted(AppraisedNode { grant, node_key_spki: node_key_spki(said) }),
             Verdict::AwaitsApproval(rejection) => Decision::AwaitsApproval(rejection),
             Verdict::Refuse(rejection) => Decision::Refused(rejection),
         }
     }
 
     /// The facts of all items, if one binding joined them and they show what the policy asks for.
-    fn joined(
-        &self,
-        policy: &Policy,
-        items: &[VerifiedItem<'_>],
-        ownership: &Ownership,
-    ) -> Result<Facts, Box<Rejection>> {
+    fn joined(&self, policy: &Policy, items: &[Said<'_>], ownership: &Ownership) -> Result<Facts, Box<Rejection>> {
         let refused = |reason: Reason, expected: &str, found: &str| {
             Box::new(explain::alone(policy, reason, explain::bare(reason, 0, expected, found)))
         };
+        let facts =
+            self.bound(items, ownership).map_err(|(reason, expected, found)| refused(reason, expected, found))?;
+        match items.iter().find_map(|item| item.lacks(policy)) {
+            Some((expected, found)) => Err(refused(Reason::EvidenceNotAsked, &expected, &found)),
+            // What was quoted for another policy, observed beside this one, says nothing against the machine here.
+            None => Ok(facts.asked(policy.required_pcrs())),
+        }
+    }
+
+    /// The facts of all items, if one binding joined them.
+    fn bound(&self, items: &[Said<'_>], ownership: &Ownership) -> Result<Facts, Unbound> {
         let Some((first, others)) = items.split_first() else {
-            return Err(refused(Reason::NoEvidence, "verified evidence", "none"));
+            return Err((Reason::NoEvidence, "verified evidence", "none"));
         };
         let mut facts = first.facts(ownership, &self.logs);
         let mut words = first.words();
         for item in others {
             if item.challenge_id() != first.challenge_id() || item.node_key_spki() != first.node_key_spki() {
                 let expected = "items that answer one challenge with one key";
-                return Err(refused(Reason::EvidenceOfTwoBindings, expected, "items of different answers"));
+                return Err((Reason::EvidenceOfTwoBindings, expected, "items of different answers"));
             }
             if item.words().iter().any(|word| words.contains(word)) {
-                return Err(refused(Reason::EvidenceTwice, "one item that says each thing", item.kind().as_str()));
+                return Err((Reason::EvidenceTwice, "one item that says each thing", item.kind().as_str()));
             }
             words.extend(item.words());
             facts.join(item.facts(ownership, &self.logs));
         }
-        match items.iter().find_map(|item| item.lacks(policy)) {
-            Some((expected, found)) => Err(refused(Reason::EvidenceNotAsked, &expected, &found)),
-            None => Ok(facts),
+        Ok(facts)
+    }
+
+    /// What the evidence says, as it is kept to ask other policies about it later; nothing if no binding joins it.
+    #[must_use]
+    pub fn held(&self, items: &[VerifiedItem<'_>], ownership: &Ownership) -> Option<HeldFacts> {
+        let said: Vec<Said<'_>> = items.iter().map(VerifiedItem::said).collect();
+        let bank = said.iter().find_map(Said::selection).map(|selection| selection.bank);
+        self.bound(&said, ownership).ok().map(|facts| HeldFacts { facts, bank })
+    }
+
+    /// What facts that were kept would earn if their machine showed the same again. A policy that needs PCRs, or a bank,
+    /// that were not quoted at the time refuses with `policy.evidence.not_quoted`: nobody can know.
+    #[must_use]
+    pub fn judge_held(&self, policy: &Policy, held: &HeldFacts, ownership: &Ownership, now: UnixTime) -> Verdict {
+        match held.quoted() {
+            Some(quoted) => self.judge_quote(policy, &held.facts, &quoted, ownership, now),
+            None => self.judge(policy, &held.facts, ownership, now),
         }
     }
 
@@ -105,6 +239,15 @@ impl Appraiser {
         match engine::evaluate(policy, facts, ownership, now) {
             Outcome::Satisfied(rule, alternative) => match self.grant(policy, rule, alternative, facts, now) {
                 Ok(grant) => Verdict::Admit(Grant { owned_by: engine::owned_by(rule, facts, ownership), ..grant }),
+                Err(rejection) => Verdict::Refuse(*rejection),
+            },
+            Outcome::Waived(rule, way) => match self.grant(policy, rule, way.alternative, facts, now) {
+                Ok(mut grant) => {
+                    grant.waivers = way.used();
+                    // What holds by a waiver holds no longer than the waiver.
+                    grant.evidence_expires = way.ends().map_or(now, |ends| ends.min(grant.evidence_expires));
+                    Verdict::Admit(grant)
+                }
                 Err(rejection) => Verdict::Refuse(*rejection),
             },
             Outcome::Awaits(rule, alternative) => Verdict::AwaitsApproval(explain::awaited(policy, rule, alternative)),
@@ -155,6 +298,7 @@ impl Appraiser {
             ownership: rule.ownership.iter().map(|factor| factor.as_str()).collect(),
             owned_by: Vec::new(),
             ownership_reason: rule.ownership_reason.clone(),
+            waivers: Vec::new(),
             spiffe_id,
             selectors,
             selectors_left_out,
@@ -165,26 +309,14 @@ impl Appraiser {
 
     /// Fills the template. A value with a character that SPIFFE does not have is refused, never rewritten.
     fn node_id(&self, template: &[Segment], facts: &Facts) -> Result<SpiffeId, String> {
-        let mut path = String::from("/holdfast/node");
-        for segment in template {
-            path.push('/');
-            match segment {
-                Segment::Literal(text) => path.push_str(text),
-                Segment::Fact(id) => match facts.get(*id).map(|fact| fact.values.as_slice()) {
-                    Some([value]) => {
-                        let text = value.to_string();
-                        if text.contains('/') {
-                            return Err(format!("{id} is {text:?}, which is not one segment"));
-                        }
-                        path.push_str(&text);
-                    }
-                    Some(_) => return Err(format!("{id} does not have one value")),
-                    None => return Err(format!("{id} is not proven")),
-                },
-            }
-        }
+        let path = waived::node_path(template, facts)?;
         self.trust_domain.with_path(&path).map_err(|error| error.to_string())
     }
+}
+
+/// The key that every item was proven with.
+fn node_key_spki(said: &[Said<'_>]) -> Vec<u8> {
+    said.first().map(|item| item.node_key_spki().to_vec()).unwrap_or_default()
 }
 
 fn selectors(rule: &Rule, facts: &Facts) -> (BTreeSet<Selector>, Vec<String>) {

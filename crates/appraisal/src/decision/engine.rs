@@ -5,8 +5,10 @@ use holdfast_evidence::{EvidenceKind, TrustClass};
 use holdfast_identity::UnixTime;
 
 use super::ownership::{Approval, Listing, Ownership};
+use super::waived::{self, WaivedWay};
 use crate::facts::{Fact, FactId, Facts, Ownable, owner_marks};
-use crate::policy::{Alternative, Condition, Deny, Factor, Policy, Rule, Test};
+use crate::ima;
+use crate::policy::{Alternative, Condition, Deny, Factor, Policy, Rule, Test, Waiver};
 use crate::value::Value;
 
 /// Whether one condition holds.
@@ -30,6 +32,8 @@ pub(super) enum Ours {
 /// What the rules say of the facts.
 pub(super) enum Outcome<'p> {
     Satisfied(&'p Rule, Option<&'p Alternative>),
+    /// With waivers or change windows.
+    Waived(&'p Rule, WaivedWay<'p>),
     Awaits(&'p Rule, Option<&'p Alternative>),
     Denied(&'p Deny, Holds),
     Nothing,
@@ -54,22 +58,61 @@ pub(super) fn evaluate<'p>(policy: &'p Policy, facts: &Facts, ownership: &Owners
             Ours::Awaited | Ours::No => awaits = Some((rule, alternative)),
         }
     }
+    match awaits {
+        // Only where no rule holds as it stands is anything waived.
+        None => with_waivers(policy, facts, ownership, now),
+        Some((rule, alternative)) => match with_waivers(policy, facts, ownership, now) {
+            waived @ Outcome::Waived(..) => waived,
+            _ => Outcome::Awaits(rule, alternative),
+        },
+    }
+}
+
+/// What the rules say together with the waivers and change windows that count for the machine now.
+fn with_waivers<'p>(policy: &'p Policy, facts: &Facts, ownership: &Ownership, now: UnixTime) -> Outcome<'p> {
+    let mut awaits = None;
+    if policy.waivers.is_empty() {
+        return Outcome::Nothing;
+    }
+    for rule in &policy.rules {
+        let ours = ours(rule, facts, ownership);
+        if ours == Ours::No || (ours == Ours::Awaited && awaits.is_some()) || !class_admitted(rule, facts) {
+            continue;
+        }
+        let waivers = waived::in_force(policy, rule, facts, now);
+        if waivers.is_empty() {
+            continue;
+        }
+        let Some(way) = waived::satisfied(rule, facts, now, &waivers) else { continue };
+        match ours {
+            Ours::Yes => return Outcome::Waived(rule, way),
+            Ours::Awaited | Ours::No => awaits = Some((rule, way.alternative)),
+        }
+    }
     awaits.map_or(Outcome::Nothing, |(rule, alternative)| Outcome::Awaits(rule, alternative))
+}
+
+/// The conditions of one way to satisfy the rule.
+pub(super) fn conditions_of<'r>(
+    rule: &'r Rule,
+    alternative: Option<&'r Alternative>,
+) -> impl Iterator<Item = &'r Condition> {
+    rule.require.iter().chain(alternative.into_iter().flat_map(|alternative| &alternative.require))
 }
 
 /// `Some` if the rule's conditions hold: with the alternative that does, where there are any.
 fn satisfied<'p>(rule: &'p Rule, facts: &Facts, now: UnixTime) -> Option<Option<&'p Alternative>> {
     let all = |conditions: &[Condition]| conditions.iter().all(|condition| holds(condition, facts) == Holds::Yes);
-    if !all(&rule.require) {
+    if !all(&rule.require) || !ima::admits(rule, facts) {
         return None;
     }
     if rule.alternatives.is_empty() {
-        return unexplained(rule, None, facts).next().is_none().then_some(None);
+        return unexplained(rule, None, facts, &[]).next().is_none().then_some(None);
     }
     let found = rule.alternatives.iter().find(|alternative| {
         counts(alternative, now)
             && all(&alternative.require)
-            && unexplained(rule, Some(alternative), facts).next().is_none()
+            && unexplained(rule, Some(alternative), facts, &[]).next().is_none()
     });
     found.map(Some)
 }
@@ -79,15 +122,21 @@ pub(super) fn counts(alternative: &Alternative, now: UnixTime) -> bool {
     alternative.valid_from.is_none_or(|from| from <= now) && alternative.valid_until.is_none_or(|until| now < until)
 }
 
-/// Quoted PCRs that were extended, that no event explains, and whose value the policy does not give.
+/// Quoted PCRs that were extended, that no event explains, and whose value the policy does not give. A value that is
+/// waived is not given, but by what the waiver wants in its place.
 pub(super) fn unexplained<'f>(
     rule: &'f Rule,
     alternative: Option<&'f Alternative>,
     facts: &'f Facts,
+    waivers: &'f [&Waiver],
 ) -> impl Iterator<Item = u8> + 'f {
     facts.unexplained_pcrs().iter().copied().filter(move |pcr| {
-        let in_alternative = alternative.is_some_and(|alternative| Rule::gives_pcr(&alternative.require, *pcr));
-        !in_alternative && !Rule::gives_pcr(&rule.require, *pcr)
+        let gives = |condition: &&Condition| condition.fact == FactId::Pcr(*pcr) && condition.test.gives_the_value();
+        let mut given = conditions_of(rule, alternative).filter(gives);
+        !given.any(|condition| match waived::waiver_of(condition, facts, waivers) {
+            Some(waiver) => waiver.instead.iter().any(|instead| gives(&instead)),
+            None => true,
+        })
     })
 }
 
@@ -167,7 +216,7 @@ pub(super) fn owned_by(rule: &Rule, facts: &Facts, ownership: &Ownership) -> Vec
 
 /// Whether a deny list's entry is met. One fact that differs clears it, and so does one of a kind of evidence that the
 /// machine did not bring at all; a fact that is merely not proven does not.
-fn denied(deny: &Deny, facts: &Facts) -> Holds {
+pub(super) fn denied(deny: &Deny, facts: &Facts) -> Holds {
     let mut found = Holds::Yes;
     for condition in &deny.when {
         if !facts.speak_of(condition.fact.kind()) {
@@ -214,5 +263,9 @@ fn passes(test: &Test, fact: &Fact) -> bool {
             wanted.len() == values.len() && wanted.iter().zip(values).all(|(wanted, value)| wanted.is(value))
         }
         Test::AnyOf(wanted) => values.iter().any(|value| wanted.contains(value)),
+        Test::Matches(pattern) => {
+            !values.is_empty() && values.iter().all(|value| pattern.is_whole(value) == Some(true))
+        }
+        Test::NoneMatches(pattern) => values.iter().all(|value| pattern.is_whole(value) == Some(false)),
     }
 }

@@ -7,7 +7,9 @@ use super::engine::{self, Holds, Ours};
 use super::ownership::{Approval, Ownership};
 use super::pairing;
 use super::rejection::{Considered, Difference, Rejection};
+use super::waived;
 use crate::facts::{FactId, Facts, Ownable};
+use crate::ima;
 use crate::policy::{Alternative, Condition, Deny, Factor, Policy, Rule, Test, moment};
 use crate::value::Value;
 
@@ -31,9 +33,11 @@ pub(super) fn refusal(policy: &Policy, facts: &Facts, ownership: &Ownership, now
     let mut ways: Vec<Way<'_>> = Vec::new();
     for rule in &policy.rules {
         if rule.alternatives.is_empty() {
-            ways.push(way(rule, None, facts, ownership, now));
+            ways.push(way(policy, rule, None, facts, ownership, now));
         }
-        ways.extend(rule.alternatives.iter().map(|alternative| way(rule, Some(alternative), facts, ownership, now)));
+        ways.extend(
+            rule.alternatives.iter().map(|alternative| way(policy, rule, Some(alternative), facts, ownership, now)),
+        );
     }
     let nearest = ways.iter().enumerate().min_by_key(|(_, way)| way.weight).map_or(0, |(at, _)| at);
     let others = ways.iter().enumerate().filter(|(at, _)| *at != nearest).take(OTHERS_SHOWN);
@@ -127,6 +131,7 @@ pub(super) fn bare(reason: Reason, line: usize, expected: impl Into<String>, fou
 }
 
 fn way<'p>(
+    policy: &'p Policy,
     rule: &'p Rule,
     alternative: Option<&'p Alternative>,
     facts: &Facts,
@@ -150,9 +155,12 @@ fn way<'p>(
     let foreign = differences.len();
     let late = alternative.filter(|alternative| !engine::counts(alternative, now));
     differences.extend(late.map(|alternative| out_of_date(alternative, now)));
-    let conditions = rule.require.iter().chain(alternative.into_iter().flat_map(|alternative| &alternative.require));
+    let waivers = waived::in_force(policy, rule, facts, now);
+    let conditions = engine::conditions_of(rule, alternative);
+    let conditions = conditions.filter(|condition| waived::waiver_of(condition, facts, &waivers).is_none());
     differences.extend(conditions.filter_map(|condition| difference(condition, facts)));
-    differences.extend(engine::unexplained(rule, alternative, facts).map(|pcr| unexplained(pcr, facts)));
+    differences.extend(ima::differences(rule, facts));
+    differences.extend(engine::unexplained(rule, alternative, facts, &waivers).map(|pcr| unexplained(pcr, facts)));
     let late = usize::from(late.is_some());
     let weight = (foreign, differences.len() - foreign - late, late);
     Way { rule, alternative, differences, weight }
@@ -184,13 +192,13 @@ fn not_ours(rule: &Rule, facts: &Facts, ownership: &Ownership, differences: &mut
 }
 
 /// What the operator could list to make this machine ours.
-fn listable(facts: &Facts, ownable: Ownable) -> String {
+pub(super) fn listable(facts: &Facts, ownable: Ownable) -> String {
     let found = facts.iter().filter(|(id, _)| id.definition().ownable == ownable);
     let found: Vec<String> = found.map(|(id, fact)| format!("{id} {}", shown(fact.values.iter()))).collect();
     if found.is_empty() { "nothing that could be listed".to_owned() } else { found.join(", ") }
 }
 
-fn out_of_date(alternative: &Alternative, now: UnixTime) -> Difference {
+pub(super) fn out_of_date(alternative: &Alternative, now: UnixTime) -> Difference {
     let now_text = moment::format(now);
     match (alternative.valid_from, alternative.valid_until) {
         (Some(from), _) if now < from => {
@@ -205,7 +213,7 @@ fn out_of_date(alternative: &Alternative, now: UnixTime) -> Difference {
     }
 }
 
-fn unexplained(pcr: u8, facts: &Facts) -> Difference {
+pub(super) fn unexplained(pcr: u8, facts: &Facts) -> Difference {
     let id = FactId::Pcr(pcr);
     let found = facts.get(id).map_or_else(|| "another value".to_owned(), |fact| shown(fact.values.iter()));
     let expected = format!("events that explain PCR {pcr}, or a policy that gives its value");
@@ -217,7 +225,7 @@ fn unexplained(pcr: u8, facts: &Facts) -> Difference {
 
 /// What is wrong with one condition, if it does not hold.
 fn difference(condition: &Condition, facts: &Facts) -> Option<Difference> {
-    let Condition { fact: id, test, line } = condition;
+    let Condition { fact: id, test, line, origins: _ } = condition;
     let (reason, found, values) = match (engine::holds(condition, facts), facts.get(*id)) {
         (Holds::Yes, _) => return None,
         (_, None) => (Reason::FactNotProven, "not proven".to_owned(), pairing::all_missing(test)),
@@ -229,21 +237,23 @@ fn difference(condition: &Condition, facts: &Facts) -> Option<Difference> {
     Some(Difference { code: reason.code(), fact: Some(id.to_string()), line: *line, expected, found, values })
 }
 
-fn reason(test: &Test, found: &[Value]) -> Reason {
+pub(super) fn reason(test: &Test, found: &[Value]) -> Reason {
     match test {
         Test::Equals(_) | Test::Exactly(_) | Test::Sequence(_) => Reason::FactDiffers,
         Test::OneOf(_) | Test::SubsetOf(_) if !found.is_empty() => Reason::FactNotAllowed,
         Test::OneOf(_) | Test::SubsetOf(_) | Test::SupersetOf(_) | Test::AnyOf(_) | Test::AllBits(_) => {
             Reason::FactLacks
         }
-        Test::NoneOf(_) => Reason::FactDenied,
+        Test::Matches(_) if !found.is_empty() => Reason::FactNotAllowed,
+        Test::Matches(_) => Reason::FactLacks,
+        Test::NoneOf(_) | Test::NoneMatches(_) => Reason::FactDenied,
         Test::AtLeast(_) | Test::EachAtLeast(_) => Reason::FactBelowMinimum,
         Test::AtMost(_) => Reason::FactAboveMaximum,
     }
 }
 
 /// The condition in words.
-fn wanted(test: &Test) -> String {
+pub(super) fn wanted(test: &Test) -> String {
     let list = |word: &str| format!("{word} {}", shown(test.values()));
     match test {
         Test::Equals(noted) => noted.value.to_string(),
@@ -258,11 +268,15 @@ fn wanted(test: &Test) -> String {
         Test::Exactly(_) => list("exactly, in any order,"),
         Test::Sequence(_) => list("exactly, in this order,"),
         Test::AnyOf(_) => list("at least one of"),
+        Test::Matches(pattern) => {
+            format!("a text that matches {:?}, from its first to its last character", pattern.source())
+        }
+        Test::NoneMatches(pattern) => format!("texts of which none matches {:?}", pattern.source()),
     }
 }
 
 /// The first values, and how many more there are.
-fn shown<'v>(values: impl Iterator<Item = &'v Value>) -> String {
+pub(super) fn shown<'v>(values: impl Iterator<Item = &'v Value>) -> String {
     let texts: Vec<String> = values.map(ToString::to_string).collect();
     match texts.as_slice() {
         [] => "nothing".to_owned(),

@@ -1,4 +1,4 @@
-//! Verified items of evidence, and the facts that several of one machine have together. Joins only what one binding
+//! Verified items of evidence, those whose checks were made again from a record, and the facts that several of one machine have together. Joins only what one binding
 //! joined.
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use holdfast_evidence::nitrotpm::NitroTpmClaims;
 use holdfast_evidence::snp::SnpClaims;
 use holdfast_evidence::tdx::TdxClaims;
 use holdfast_evidence::tpm::{Bank, PcrSelection, PcrSet, ReplayedLog, TpmClaims};
-use holdfast_evidence::{EvidenceKind, Provenance, Verified};
+use holdfast_evidence::{EvidenceKind, Provenance, Replayed, Verified};
 use holdfast_identity::UnixTime;
 
 use super::ownership::Ownership;
@@ -37,6 +37,43 @@ pub enum VerifiedItem<'a> {
     NitroTpm(&'a Verified<NitroTpmClaims>),
 }
 
+/// One item whose checks were made again from a record. A policy can be asked about it, and nothing is issued for it.
+#[derive(Clone, Copy, Debug)]
+pub enum ReplayedItem<'a> {
+    /// Of a TPM.
+    Tpm(&'a Replayed<TpmClaims>),
+    /// Of an SEV-SNP guest.
+    Snp(&'a Replayed<SnpClaims>),
+    /// Of an Intel TDX guest.
+    Tdx(&'a Replayed<TdxClaims>),
+    /// Of an Azure machine with its virtual TPM.
+    Azure(&'a Replayed<AzureClaims>),
+    /// Of a Google Cloud instance with its virtual TPM.
+    Gcp(&'a Replayed<GcpClaims>),
+    /// Of a Nitro Enclave.
+    Nitro(&'a Replayed<NitroClaims>),
+    /// Of an instance with a NitroTPM.
+    NitroTpm(&'a Replayed<NitroTpmClaims>),
+}
+
+/// What an item says, verified just now or again: all that a policy is asked about.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Said<'a> {
+    challenge_id: [u8; 16],
+    claims: Claims<'a>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Claims<'a> {
+    Tpm(&'a TpmClaims),
+    Snp(&'a SnpClaims),
+    Tdx(&'a TdxClaims),
+    Azure(&'a AzureClaims),
+    Gcp(&'a GcpClaims),
+    Nitro(&'a NitroClaims),
+    NitroTpm(&'a NitroTpmClaims),
+}
+
 /// Logs whose facts are kept; each takes some ten kilobytes, and a fleet of equal machines has few.
 const LOGS_KEPT: usize = 64;
 
@@ -53,84 +90,128 @@ struct LogKey {
     provenance: Provenance,
 }
 
-impl VerifiedItem<'_> {
+impl<'a> VerifiedItem<'a> {
     /// Of which kind it is.
     #[must_use]
     pub const fn kind(&self) -> EvidenceKind {
-        match self {
-            Self::Tpm(_) => EvidenceKind::Tpm,
-            Self::Snp(_) => EvidenceKind::Snp,
-            Self::Tdx(_) => EvidenceKind::Tdx,
-            Self::Azure(_) => EvidenceKind::Azure,
-            Self::Gcp(_) => EvidenceKind::Gcp,
-            Self::Nitro(_) => EvidenceKind::Nitro,
-            Self::NitroTpm(_) => EvidenceKind::NitroTpm,
+        self.said().kind()
+    }
+
+    /// What it says, under the names that policies use: for whoever looks a machine up before it is appraised.
+    #[must_use]
+    pub fn described(&self, ownership: &Ownership) -> Facts {
+        self.said().facts(ownership, &KeptLogs::default())
+    }
+
+    pub(super) const fn said(&self) -> Said<'a> {
+        let (challenge_id, claims) = match self {
+            Self::Tpm(item) => (item.challenge_id(), Claims::Tpm(item.claims())),
+            Self::Snp(item) => (item.challenge_id(), Claims::Snp(item.claims())),
+            Self::Tdx(item) => (item.challenge_id(), Claims::Tdx(item.claims())),
+            Self::Azure(item) => (item.challenge_id(), Claims::Azure(item.claims())),
+            Self::Gcp(item) => (item.challenge_id(), Claims::Gcp(item.claims())),
+            Self::Nitro(item) => (item.challenge_id(), Claims::Nitro(item.claims())),
+            Self::NitroTpm(item) => (item.challenge_id(), Claims::NitroTpm(item.claims())),
+        };
+        Said { challenge_id, claims }
+    }
+}
+
+impl<'a> ReplayedItem<'a> {
+    /// Of which kind it is.
+    #[must_use]
+    pub const fn kind(&self) -> EvidenceKind {
+        self.said().kind()
+    }
+
+    /// What it says, under the names that policies use.
+    #[must_use]
+    pub fn described(&self, ownership: &Ownership) -> Facts {
+        self.said().facts(ownership, &KeptLogs::default())
+    }
+
+    pub(super) const fn said(&self) -> Said<'a> {
+        let (challenge_id, claims) = match self {
+            Self::Tpm(item) => (item.challenge_id(), Claims::Tpm(item.claims())),
+            Self::Snp(item) => (item.challenge_id(), Claims::Snp(item.claims())),
+            Self::Tdx(item) => (item.challenge_id(), Claims::Tdx(item.claims())),
+            Self::Azure(item) => (item.challenge_id(), Claims::Azure(item.claims())),
+            Self::Gcp(item) => (item.challenge_id(), Claims::Gcp(item.claims())),
+            Self::Nitro(item) => (item.challenge_id(), Claims::Nitro(item.claims())),
+            Self::NitroTpm(item) => (item.challenge_id(), Claims::NitroTpm(item.claims())),
+        };
+        Said { challenge_id, claims }
+    }
+}
+
+impl<'a> Said<'a> {
+    pub(super) const fn kind(&self) -> EvidenceKind {
+        match self.claims {
+            Claims::Tpm(_) => EvidenceKind::Tpm,
+            Claims::Snp(_) => EvidenceKind::Snp,
+            Claims::Tdx(_) => EvidenceKind::Tdx,
+            Claims::Azure(_) => EvidenceKind::Azure,
+            Claims::Gcp(_) => EvidenceKind::Gcp,
+            Claims::Nitro(_) => EvidenceKind::Nitro,
+            Claims::NitroTpm(_) => EvidenceKind::NitroTpm,
         }
     }
 
     /// The kinds in whose words its facts are said: two items that say the same thing of different machines would leave
     /// nobody knowing which of them is meant.
     pub(super) fn words(&self) -> Vec<EvidenceKind> {
-        match self {
-            Self::Azure(verified) => {
-                let hardware = verified.claims().machine.hardware().map(|hardware| match hardware {
+        match self.claims {
+            Claims::Azure(claims) => {
+                let hardware = claims.machine.hardware().map(|hardware| match hardware {
                     VerifiedHardware::Snp(_) => EvidenceKind::Snp,
                     VerifiedHardware::Tdx(_) => EvidenceKind::Tdx,
                 });
                 [EvidenceKind::Azure, EvidenceKind::Tpm].into_iter().chain(hardware).collect()
             }
-            Self::Gcp(_) => vec![EvidenceKind::Gcp, EvidenceKind::Tpm],
-            Self::Tpm(_) | Self::Snp(_) | Self::Tdx(_) | Self::Nitro(_) | Self::NitroTpm(_) => vec![self.kind()],
+            Claims::Gcp(_) => vec![EvidenceKind::Gcp, EvidenceKind::Tpm],
+            Claims::Tpm(_) | Claims::Snp(_) | Claims::Tdx(_) | Claims::Nitro(_) | Claims::NitroTpm(_) => {
+                vec![self.kind()]
+            }
         }
     }
 
     pub(super) const fn challenge_id(&self) -> [u8; 16] {
-        match self {
-            Self::Tpm(verified) => verified.challenge_id(),
-            Self::Snp(verified) => verified.challenge_id(),
-            Self::Tdx(verified) => verified.challenge_id(),
-            Self::Azure(verified) => verified.challenge_id(),
-            Self::Gcp(verified) => verified.challenge_id(),
-            Self::Nitro(verified) => verified.challenge_id(),
-            Self::NitroTpm(verified) => verified.challenge_id(),
-        }
+        self.challenge_id
     }
 
     /// DER of the SubjectPublicKeyInfo of the key that was proven with the item.
-    pub(super) fn node_key_spki(&self) -> &[u8] {
-        match self {
-            Self::Tpm(verified) => verified.claims().node_key.spki(),
-            Self::Snp(verified) => verified.claims().node_key.spki(),
-            Self::Tdx(verified) => verified.claims().node_key.spki(),
-            Self::Azure(verified) => verified.claims().node_key.spki(),
-            Self::Gcp(verified) => verified.claims().node_key.spki(),
-            Self::Nitro(verified) => verified.claims().node_key.spki(),
-            Self::NitroTpm(verified) => verified.claims().node_key.spki(),
+    pub(super) fn node_key_spki(&self) -> &'a [u8] {
+        match self.claims {
+            Claims::Tpm(claims) => claims.node_key.spki(),
+            Claims::Snp(claims) => claims.node_key.spki(),
+            Claims::Tdx(claims) => claims.node_key.spki(),
+            Claims::Azure(claims) => claims.node_key.spki(),
+            Claims::Gcp(claims) => claims.node_key.spki(),
+            Claims::Nitro(claims) => claims.node_key.spki(),
+            Claims::NitroTpm(claims) => claims.node_key.spki(),
         }
     }
 
     /// When a certificate or collateral that it rests on ends; `None` where its enrolment was what counted.
     pub(super) const fn not_after(&self) -> Option<UnixTime> {
-        match self {
-            Self::Tpm(_) => None,
-            Self::Snp(verified) => Some(verified.claims().not_after),
-            Self::Tdx(verified) => Some(verified.claims().not_after),
-            Self::Azure(verified) => Some(verified.claims().not_after),
-            Self::Gcp(verified) => Some(verified.claims().not_after),
-            Self::Nitro(verified) => Some(verified.claims().not_after),
-            Self::NitroTpm(verified) => Some(verified.claims().not_after),
+        match self.claims {
+            Claims::Tpm(_) => None,
+            Claims::Snp(claims) => Some(claims.not_after),
+            Claims::Tdx(claims) => Some(claims.not_after),
+            Claims::Azure(claims) => Some(claims.not_after),
+            Claims::Gcp(claims) => Some(claims.not_after),
+            Claims::Nitro(claims) => Some(claims.not_after),
+            Claims::NitroTpm(claims) => Some(claims.not_after),
         }
     }
 
     /// What was quoted, where PCRs were.
-    fn selection(&self) -> Option<PcrSelection> {
-        match self {
-            Self::Tpm(verified) => Some(verified.claims().selection),
-            Self::Azure(verified) => Some(verified.claims().boot.selection),
-            Self::Gcp(verified) => Some(verified.claims().boot.selection),
-            Self::Snp(_) => None,
-            Self::Tdx(_) => None,
-            Self::Nitro(_) | Self::NitroTpm(_) => None,
+    pub(super) const fn selection(&self) -> Option<PcrSelection> {
+        match self.claims {
+            Claims::Tpm(claims) => Some(claims.selection),
+            Claims::Azure(claims) => Some(claims.boot.selection),
+            Claims::Gcp(claims) => Some(claims.boot.selection),
+            Claims::Snp(_) | Claims::Tdx(_) | Claims::Nitro(_) | Claims::NitroTpm(_) => None,
         }
     }
 
@@ -139,27 +220,20 @@ impl VerifiedItem<'_> {
         lacks(policy, &self.selection()?)
     }
 
-    /// What it says, under the names that policies use: for whoever looks a machine up before it is appraised.
-    #[must_use]
-    pub fn described(&self, ownership: &Ownership) -> Facts {
-        self.facts(ownership, &KeptLogs::default())
-    }
-
     /// What it says, under the names that policies use. `ownership` says what a machine is called that is on record.
     pub(super) fn facts(&self, ownership: &Ownership, kept: &KeptLogs) -> Facts {
-        match self {
-            Self::Tpm(verified) => {
-                let claims = verified.claims();
+        match self.claims {
+            Claims::Tpm(claims) => {
                 let sources = TpmSources::from(claims);
                 let log = claims.log.as_deref().map(|log| kept.facts(log, &sources)).unwrap_or_default();
                 facts::tpm(&sources, ownership.machine, log)
             }
-            Self::Snp(verified) => facts::snp(&verified.claims().report),
-            Self::Tdx(verified) => facts::tdx(verified.claims(), ownership),
-            Self::Azure(verified) => facts::azure(&AzureSources::from(verified.claims())),
-            Self::Gcp(verified) => facts::gcp(verified.claims()),
-            Self::Nitro(verified) => facts::nitro(&NitroSources::from(verified.claims())),
-            Self::NitroTpm(verified) => facts::nitrotpm(&NitroSources::from(verified.claims()), None),
+            Claims::Snp(claims) => facts::snp(&claims.report),
+            Claims::Tdx(claims) => facts::tdx(claims, ownership),
+            Claims::Azure(claims) => facts::azure(&AzureSources::from(claims)),
+            Claims::Gcp(claims) => facts::gcp(claims),
+            Claims::Nitro(claims) => facts::nitro(&NitroSources::from(claims)),
+            Claims::NitroTpm(claims) => facts::nitrotpm(&NitroSources::from(claims), None),
         }
     }
 }

@@ -4,20 +4,29 @@ mod appraiser;
 mod code;
 mod engine;
 mod explain;
+pub mod explanation;
+mod explanation_text;
 mod item;
 mod node;
 mod ownership;
 mod pairing;
 mod rejection;
+mod remedy;
+mod retraced;
+mod tree;
+mod waived;
 
 use std::fmt;
 
 pub use appraiser::Appraiser;
-pub use item::VerifiedItem;
+pub use explanation::{Explanation, Origin};
+pub use item::{ReplayedItem, VerifiedItem};
 pub use node::{AppraisedNode, Grant};
 pub use ownership::{Approval, InventoryAnswer, Listing, MachineRecord, Ownership};
 pub use rejection::{Considered, Difference, EventFound, Rejection, ValueDifference};
+pub use retraced::RetracedDecision;
 use serde::Serialize;
+pub use waived::WaiverUsed;
 
 /// Which policy decided: its name, and the digest of its text and of all files that it names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -6,6 +6,7 @@ use holdfast_identity::{Selector, SpiffeId, UnixTime};
 use serde::{Serialize, Serializer};
 
 use super::PolicyVersion;
+use super::waived::WaiverUsed;
 
 /// What a policy grants to facts that satisfy it. Facts may come from anywhere: a grant is no proof, and nothing is
 /// issued for it; see [`AppraisedNode`].
@@ -26,6 +27,9 @@ pub struct Grant {
     /// The reason that the policy gives for admitting any genuine device; stands in every such decision.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ownership_reason: Option<String>,
+    /// The waivers and change windows without which the machine would not have been admitted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub waivers: Vec<WaiverUsed>,
     /// The node's identity, below `/holdfast/node/`.
     #[serde(serialize_with = "as_text")]
     pub spiffe_id: SpiffeId,
@@ -98,7 +102,7 @@ fn each_as_text<S: Serializer>(values: &BTreeSet<Selector>, serializer: S) -> Re
     serializer.collect_seq(values.iter().map(ToString::to_string))
 }
 
-fn as_hex<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn as_hex<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&hex::encode(bytes))
 }
 

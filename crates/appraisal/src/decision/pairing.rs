@@ -32,6 +32,12 @@ pub(super) fn differing(test: &Test, fact: &Fact, facts: &Facts) -> Vec<ValueDif
             missing.map(|noted| pair(Some(noted), None, None)).take(LISTED_MAX).collect()
         }
         Test::Equals(wanted) => found().map(|(position, v)| pair(Some(wanted), Some(v), at(position))).collect(),
+        Test::Matches(pattern) => {
+            found().filter(|(_, v)| pattern.is_whole(v) != Some(true)).map(stranger).take(LISTED_MAX).collect()
+        }
+        Test::NoneMatches(pattern) => {
+            found().filter(|(_, v)| pattern.is_whole(v) != Some(false)).map(stranger).take(LISTED_MAX).collect()
+        }
         Test::OneOf(_)
         | Test::AnyOf(_)
         | Test::AtLeast(_)
@@ -57,6 +63,8 @@ pub(super) fn all_missing(test: &Test) -> Vec<ValueDifference> {
         | Test::EachAtLeast(_)
         | Test::AllBits(_)
         | Test::SubsetOf(_)
+        | Test::Matches(_)
+        | Test::NoneMatches(_)
         | Test::AnyOf(_) => Vec::new(),
     }
 }

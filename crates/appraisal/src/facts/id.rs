@@ -40,6 +40,10 @@ pub enum FactId {
     LoadedFiles,
     LoaderTexts,
     UkiSections,
+    ImaEntries,
+    ImaViolations,
+    ImaBootAggregates,
+    ImaTemplateHash,
     /// All events of one PCR, 0 to 23.
     Events(u8),
     /// The bare value of one PCR, 0 to 23.

@@ -13,6 +13,7 @@ mod quoted;
 pub(crate) mod read;
 mod registry;
 mod snp;
+mod stored;
 mod tdx;
 mod tpm;
 
@@ -33,9 +34,11 @@ pub use owned::{OwnerMark, owner_digest, owner_marks};
 pub use ownership::{OwnershipFact, platform_id};
 pub use registry::{Definition, Ownable, Shape, Subject};
 pub use snp::{SnpFact, snp, snp_report};
+pub use stored::{HeldFacts, NotStored, STORED_BYTES_MAX};
 pub use tdx::{TdxFact, tdx, tdx_quote};
 pub use tpm::{TpmSources, tpm};
 
+use crate::ima::ImaSeen;
 use crate::value::Value;
 
 /// One event of a log, for explanations: its place, type and digest.
@@ -65,19 +68,20 @@ pub struct Fact {
 }
 
 /// Facts of one log, made once and shared by every appraisal that replays to the same log.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogFacts {
     facts: BTreeMap<FactId, Fact>,
     events: Vec<Event>,
 }
 
 /// All facts about one machine at one moment.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     own: BTreeMap<FactId, Fact>,
     log: Arc<LogFacts>,
     unexplained: Vec<u8>,
     quoted: Vec<u8>,
+    ima: Option<Arc<ImaSeen>>,
 }
 
 impl Fact {
@@ -145,6 +149,21 @@ impl Facts {
             Explained::ByEvents | Explained::NeverExtended => {}
             Explained::Not => self.unexplained.push(pcr),
         }
+    }
+
+    /// Says that what a log of the running system proves explains `pcr`.
+    pub(crate) fn explained_pcr(&mut self, pcr: u8) {
+        self.unexplained.retain(|other| *other != pcr);
+    }
+
+    /// What came of the machine's list of measured files.
+    #[must_use]
+    pub fn ima(&self) -> Option<&ImaSeen> {
+        self.ima.as_deref()
+    }
+
+    pub(crate) fn set_ima(&mut self, seen: Arc<ImaSeen>) {
+        self.ima = Some(seen);
     }
 
     /// Adds the facts of another item of evidence about the same machine. Kinds of evidence have no fact in common.

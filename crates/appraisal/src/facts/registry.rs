@@ -170,6 +170,14 @@ facts! {
         "everything that the boot loader says it did (GRUB's commands, the stub's texts), in order";
     "tpm.boot.uki_sections" FactId::UkiSections, Labelled List State, [11], None,
         "sections of the unified kernel image, as name:digest, in order";
+    "tpm.ima.entries" FactId::ImaEntries, Integer One State, [8, 9, 10], None,
+        "how many entries of the kernel's list of measured files the quote proves";
+    "tpm.ima.violations" FactId::ImaViolations, Integer One State, [8, 9, 10], Some("tpm:ima_violations"),
+        "how many of them are violations: files that changed while they were measured";
+    "tpm.ima.boot_aggregates" FactId::ImaBootAggregates, Integer One State, [8, 9, 10], None,
+        "how many of them are named boot_aggregate: one, and one more for each kernel that was started by kexec";
+    "tpm.ima.template_hash" FactId::ImaTemplateHash, Text One State, [8, 9, 10], Some("tpm:ima_template_hash"),
+        "by what the kernel extends the quoted bank for an entry: bank (the bank's own hash), or sha1 (SHA-1 and zeros)";
     "tpm.events.N" FactId::Events(0), Digest List State, [], None,
         "digests of all events that extended PCR N, in order: for what has no typed fact";
     "tpm.pcr.N" FactId::Pcr(0), Digest One State, [], Some("tpm:pcr"),

@@ -7,6 +7,7 @@ use super::Policy;
 use super::names::REFERENCE_FILES_MAX;
 use crate::document::{Document, Reader};
 use crate::finding::Finding;
+use crate::ima;
 
 /// First field of the digest.
 const DIGEST_DOMAIN: &str = "holdfast/policy/1";
@@ -17,7 +18,7 @@ const DIGEST_DOMAIN: &str = "holdfast/policy/1";
 pub struct Bundle {
     /// The policy itself.
     pub policy: BundleFile,
-    /// The files that it names under `reference_values`, in that order.
+    /// The files that it names, as [`referenced_files`] lists them.
     pub references: Vec<BundleFile>,
 }
 
@@ -27,7 +28,7 @@ pub struct Bundle {
 pub struct BundleFile {
     /// Name, as the policy spells it.
     pub name: String,
-    /// The TOML text.
+    /// Its text: TOML, or lines of digests, or PEM.
     pub text: String,
 }
 
@@ -50,16 +51,19 @@ impl BundleFile {
     }
 }
 
-/// The reference-value files that a policy names, in order: to be read by the caller and given to [`Policy::parse`].
+/// The files that a policy names (of reference values, and of digests and keys of measured files), in order: to be read by the caller and given to [`Policy::parse`].
 ///
 /// # Errors
 /// The findings that keep the list from being read.
 pub fn referenced_files(document: Document<'_>) -> Result<Vec<String>, Vec<Finding>> {
     let mut reader = Reader::new(document);
     let Some(table) = reader.table() else { return Err(reader.findings) };
-    let Some(node) = table.get_ref().get("reference_values") else { return Ok(Vec::new()) };
-    let files = reader.strings(node, "reference_values");
-    let names = files.into_iter().map(|(file, _)| file.to_owned()).take(REFERENCE_FILES_MAX).collect();
+    let node = table.get_ref().get("reference_values");
+    let files = node.map(|node| reader.strings(node, "reference_values")).unwrap_or_default();
+    let mut names: Vec<String> = files.into_iter().map(|(file, _)| file.to_owned()).collect();
+    let measured = ima::files(&mut reader, table.get_ref());
+    names.extend(measured);
+    names.truncate(REFERENCE_FILES_MAX);
     if reader.has_errors() { Err(reader.findings) } else { Ok(names) }
 }
 

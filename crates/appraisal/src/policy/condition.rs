@@ -1,15 +1,18 @@
 //! A condition: what one fact must be. Reads conditions; `decision` evaluates them.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use holdfast_evidence::tpm::Bank;
 use toml::de::DeTable;
 
 use super::Set;
 use super::names::Names;
+use super::pattern::{Pattern, Width};
+use crate::decision::Origin;
 use crate::document::{Node, Reader};
 use crate::facts::read::{self, Noted};
-use crate::facts::{FactId, Shape};
+use crate::facts::{FactId, NitroFact, Shape};
 use crate::finding::{Kind, nearest};
 use crate::value::{Value, ValueType, Version};
 
@@ -20,6 +23,8 @@ pub(crate) struct Condition {
     pub(crate) test: Test,
     /// Line in the policy, from 1.
     pub(crate) line: usize,
+    /// The sets and files that its values come from.
+    pub(crate) origins: Vec<Arc<Origin>>,
 }
 
 /// What a fact's values must be. A fact that is not proven passes none of them.
@@ -49,6 +54,10 @@ pub(crate) enum Test {
     Sequence(Vec<Noted>),
     /// At least one of the values is one of these.
     AnyOf(Set),
+    /// There is at least one value, and each matches.
+    Matches(Pattern),
+    /// Each value is a text, and none matches.
+    NoneMatches(Pattern),
 }
 
 const SCALAR: &[&str] = &["equals", "one_of", "none_of"];
@@ -57,6 +66,10 @@ const VERSION: &[&str] = &["equals", "one_of", "none_of", "at_least", "at_most",
 const BITS: &[&str] = &["equals", "one_of", "none_of", "all_bits"];
 const SET: &[&str] = &["exactly", "subset_of", "superset_of", "any_of", "none_of"];
 const LIST: &[&str] = &["sequence", "exactly", "subset_of", "superset_of", "any_of", "none_of"];
+const TEXT: &[&str] = &["equals", "one_of", "none_of", "matches", "none_matches"];
+const TEXT_SET: &[&str] = &["exactly", "subset_of", "superset_of", "any_of", "none_of", "matches", "none_matches"];
+const TEXT_LIST: &[&str] =
+    &["sequence", "exactly", "subset_of", "superset_of", "any_of", "none_of", "matches", "none_matches"];
 const ALL: &[&str] = &[
     "equals",
     "one_of",
@@ -70,6 +83,8 @@ const ALL: &[&str] = &[
     "subset_of",
     "superset_of",
     "any_of",
+    "matches",
+    "none_matches",
 ];
 
 /// The operators that fit a fact, as policies write them.
@@ -79,7 +94,11 @@ pub(crate) fn operators(fact: FactId) -> &'static [&'static str] {
         (Shape::One, ValueType::Integer) => ORDERED,
         (Shape::One, ValueType::Version) => VERSION,
         (Shape::One, ValueType::Bits) => BITS,
+        // Nitro measures the digest of a role's ARN alone: no text that could match.
+        (Shape::One, ValueType::Text) if fact != FactId::Nitro(NitroFact::RoleArn) => TEXT,
         (Shape::One, ValueType::Bool | ValueType::Text | ValueType::Digest | ValueType::Labelled) => SCALAR,
+        (Shape::Set, ValueType::Text) => TEXT_SET,
+        (Shape::List, ValueType::Text) => TEXT_LIST,
         (Shape::Set, _) => SET,
         (Shape::List, _) => LIST,
     }
@@ -102,19 +121,22 @@ pub(crate) fn conditions(
     let mut found = Vec::new();
     for entry in read::entries(reader, table) {
         let (line, _) = reader.position(entry.key.start);
-        for test in tests(reader, names, entry.id, entry.node) {
+        for (test, origins) in tests(reader, names, entry.id, entry.node) {
             check_digest_sizes(reader, bank, entry.id, &test, entry.node.span());
-            found.push(Condition { fact: entry.id, test, line });
+            found.push(Condition { fact: entry.id, test, line, origins });
         }
         bare_pcr(reader, entry.id, entry.key);
     }
     found
 }
 
-fn tests(reader: &mut Reader<'_>, names: &mut Names<'_, '_>, id: FactId, node: &Node<'_>) -> Vec<Test> {
+type Tests = Vec<(Test, Vec<Arc<Origin>>)>;
+
+fn tests(reader: &mut Reader<'_>, names: &mut Names<'_, '_>, id: FactId, node: &Node<'_>) -> Tests {
     let fitting = operators(id);
+    names.lately();
     let Some(table) = node.get_ref().as_table().filter(|table| !table.contains_key("value")) else {
-        return bare(reader, names, id, node).into_iter().collect();
+        return bare(reader, names, id, node).map(|test| (test, names.lately())).into_iter().collect();
     };
     if table.is_empty() {
         let suggestion = Some(format!("operators that fit: {}", fitting.join(", ")));
@@ -126,7 +148,7 @@ fn tests(reader: &mut Reader<'_>, names: &mut Names<'_, '_>, id: FactId, node: &
         if !fitting.contains(&operator) {
             misfit(reader, id, operator, key.span());
         } else if let Some(test) = test(reader, names, id, operator, operand) {
-            found.push(test);
+            found.push((test, names.lately()));
         }
     }
     check_range(reader, table, &found);
@@ -194,6 +216,8 @@ fn test(
             let values = names.values(reader, id, node, &what);
             (!values.is_empty()).then_some(Test::Sequence(values))
         }
+        "matches" => Pattern::read(reader, node, &what, Width::Narrow).map(Test::Matches),
+        "none_matches" => Pattern::read(reader, node, &what, Width::MayBeEmpty).map(Test::NoneMatches),
         "equals" => names.value(reader, id, node).map(Test::Equals),
         "at_least" => names.value(reader, id, node).map(|noted| Test::AtLeast(noted.value)),
         "at_most" => names.value(reader, id, node).map(|noted| Test::AtMost(noted.value)),
@@ -214,9 +238,9 @@ fn test(
     }
 }
 
-fn check_range(reader: &mut Reader<'_>, table: &DeTable<'_>, tests: &[Test]) {
-    let least = tests.iter().find_map(|test| if let Test::AtLeast(value) = test { Some(value) } else { None });
-    let most = tests.iter().find_map(|test| if let Test::AtMost(value) = test { Some(value) } else { None });
+fn check_range(reader: &mut Reader<'_>, table: &DeTable<'_>, tests: &Tests) {
+    let least = tests.iter().find_map(|(test, _)| if let Test::AtLeast(value) = test { Some(value) } else { None });
+    let most = tests.iter().find_map(|(test, _)| if let Test::AtMost(value) = test { Some(value) } else { None });
     if let (Some(least), Some(most), Some(node)) = (least, most, table.get("at_most"))
         && least > most
     {
@@ -256,7 +280,7 @@ impl Test {
         let (noted, single) = match self {
             Self::Equals(noted) => (std::slice::from_ref(noted), None),
             Self::AtLeast(value) | Self::AtMost(value) => (&[][..], Some(value)),
-            Self::EachAtLeast(_) | Self::AllBits(_) => (&[][..], None),
+            Self::EachAtLeast(_) | Self::AllBits(_) | Self::Matches(_) | Self::NoneMatches(_) => (&[][..], None),
             Self::Sequence(values) => (values.as_slice(), None),
             Self::OneOf(set)
             | Self::NoneOf(set)

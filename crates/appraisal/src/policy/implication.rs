@@ -13,7 +13,13 @@ pub(super) fn shadows(earlier: &Rule, later: &Rule) -> bool {
     let classes = later.trust_classes.iter().all(|class| earlier.trust_classes.contains(class));
     // Evidence that the later rule does not need may be lacking, and then the earlier one admits nothing.
     let evidence = earlier.evidence.iter().all(|kind| later.evidence.contains(kind));
-    ownership && classes && evidence && ways(later).iter().all(|way| ways(earlier).iter().any(|wide| wide.covers(way)))
+    // Whatever the earlier rule says of measured files, it admits less for it.
+    let measured = earlier.ima.is_none();
+    ownership
+        && classes
+        && evidence
+        && measured
+        && ways(later).iter().all(|way| ways(earlier).iter().any(|wide| wide.covers(way)))
 }
 
 /// Whether `earlier` holds wherever and whenever `later` does, both of one rule.
@@ -79,6 +85,7 @@ fn test_implies(strong: &Test, weak: &Test) -> bool {
         (Test::SupersetOf(values), Test::AnyOf(wanted)) => !disjoint(values, wanted),
         (Test::AnyOf(values), Test::AnyOf(wanted)) => values.is_subset_of(wanted),
         (Test::NoneOf(values), Test::NoneOf(denied)) => denied.is_subset_of(values),
+        (Test::SubsetOf(values), Test::Matches(_) | Test::NoneMatches(_)) => set_passes(values, weak),
         (Test::Exactly(values), weak) => set_passes(values, weak),
         (Test::Sequence(values), weak) => Set::new(values.clone()).is_some_and(|set| set_passes(&set, weak)),
         _ => false,
@@ -94,6 +101,8 @@ fn value_passes(value: &Value, test: &Test) -> bool {
         Test::AtMost(most) => value <= most,
         Test::EachAtLeast(least) => matches!(value, Value::Version(version) if version.each_at_least(least)),
         Test::AllBits(needed) => matches!(value, Value::Bits(bits) if bits & needed == *needed),
+        Test::Matches(pattern) => pattern.is_whole(value) == Some(true),
+        Test::NoneMatches(pattern) => pattern.is_whole(value) == Some(false),
         Test::SubsetOf(_) | Test::SupersetOf(_) | Test::Exactly(_) | Test::Sequence(_) | Test::AnyOf(_) => false,
     }
 }
@@ -105,6 +114,13 @@ fn set_passes(values: &Set, test: &Test) -> bool {
         Test::SupersetOf(least) => least.is_subset_of(values),
         Test::AnyOf(wanted) => !disjoint(values, wanted),
         Test::NoneOf(denied) => disjoint(values, denied),
+        // A text that the evidence shows as a digest alone would match nothing.
+        Test::Matches(pattern) => {
+            values.values().iter().all(|noted| noted.digest.is_none() && pattern.is_whole(&noted.value) == Some(true))
+        }
+        Test::NoneMatches(pattern) => {
+            values.values().iter().all(|noted| noted.digest.is_none() && pattern.is_whole(&noted.value) == Some(false))
+        }
         Test::Equals(_)
         | Test::OneOf(_)
         | Test::AtLeast(_)

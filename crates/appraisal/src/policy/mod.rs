@@ -3,16 +3,20 @@
 
 mod bundle;
 mod condition;
+mod events;
+mod exceptions;
 mod implication;
 mod issue;
 pub(crate) mod moment;
 mod names;
+mod pattern;
 mod read;
 mod rule;
 
 pub mod schema;
 mod set;
 mod survey;
+mod waiver;
 
 pub use bundle::{Bundle, BundleFile, referenced_files};
 pub(crate) use condition::{Condition, Test};
@@ -23,11 +27,13 @@ pub(crate) use issue::Segment;
 pub(crate) use rule::{Alternative, Deny, Factor, Rule};
 pub(crate) use set::Set;
 use std::collections::BTreeSet;
+pub(crate) use waiver::Waiver;
 
 use crate::decision::PolicyVersion;
 use crate::document::Document;
 use crate::facts::FactId;
 use crate::finding::Finding;
+use crate::ima::ImaRule;
 
 /// The word under `kind` in a policy.
 pub const KIND: &str = "policy";
@@ -40,6 +46,7 @@ pub struct Policy {
     pub(crate) bank: Bank,
     pub(crate) denies: Vec<Deny>,
     pub(crate) rules: Vec<Rule>,
+    pub(crate) waivers: Vec<Waiver>,
     required: PcrSet,
     file: String,
     warnings: Vec<Finding>,
@@ -83,7 +90,9 @@ impl Policy {
     pub fn facts(&self) -> BTreeSet<FactId> {
         let denied = self.denies.iter().flat_map(|deny| &deny.when);
         let required = self.rules.iter().flat_map(Rule::conditions);
-        let mut facts: BTreeSet<FactId> = denied.chain(required).map(|condition| condition.fact).collect();
+        let waived = self.waivers.iter().flat_map(|waiver| waiver.when.iter().chain(&waiver.instead));
+        let mut facts: BTreeSet<FactId> =
+            denied.chain(required).chain(waived).map(|condition| condition.fact).collect();
         facts.extend(self.rules.iter().flat_map(|rule| rule.issue.selectors.iter().copied()));
         facts
     }
@@ -92,6 +101,27 @@ impl Policy {
     #[must_use]
     pub fn evidence_kinds(&self) -> BTreeSet<EvidenceKind> {
         self.rules.iter().flat_map(|rule| rule.evidence.iter().copied()).collect()
+    }
+
+    /// What each rule that speaks of measured files says of them, by its name.
+    pub(crate) fn ima_rules(&self) -> impl Iterator<Item = (&str, &ImaRule)> {
+        self.rules.iter().filter_map(|rule| Some((rule.name.as_str(), rule.ima.as_ref()?)))
+    }
+
+    pub(crate) fn ima_rule(&self, name: &str) -> Option<&ImaRule> {
+        self.ima_rules().find(|(rule, _)| *rule == name).map(|(_, ima)| ima)
+    }
+
+    /// Whether any rule, deny list or selector rests on the kernel's list of measured files.
+    #[must_use]
+    pub fn needs_ima(&self) -> bool {
+        let is_ima = |fact: &FactId| {
+            matches!(
+                fact,
+                FactId::ImaEntries | FactId::ImaViolations | FactId::ImaBootAggregates | FactId::ImaTemplateHash
+            )
+        };
+        self.ima_rules().next().is_some() || self.facts().iter().any(is_ima)
     }
 
     /// Names of the rules, in order.
@@ -105,9 +135,12 @@ impl Policy {
         &self.warnings
     }
 
-    /// What is wrong with the policy at `now`: alternatives past their date, rules of which none is left.
+    /// What is wrong with the policy at `now`: alternatives, waivers and windows past their date, rules of which no
+    /// alternative is left.
     #[must_use]
     pub fn findings_at(&self, now: UnixTime) -> Vec<Finding> {
-        survey::dates(&self.file, &self.rules, now)
+        let mut findings = survey::dates(&self.file, &self.rules, now);
+        findings.extend(exceptions::dates(&self.file, &self.waivers, now));
+        findings
     }
 }

@@ -1,12 +1,14 @@
 //! What `@name` in a policy stands for: a set of the policy, or the values of a reference-value file.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use holdfast_evidence::nitro::checks::measured_text;
 use holdfast_evidence::tpm::Bank;
 use holdfast_evidence::tpm::event_log::boot::load_options_digest;
 use toml::de::{DeTable, DeValue};
 
+use crate::decision::Origin;
 use crate::document::{Document, Node, Reader, is_name};
 use crate::facts::read::{self, Noted};
 use crate::facts::{FactId, NitroFact, TdxFact};
@@ -21,7 +23,10 @@ pub(crate) const REFERENCE_FILES_MAX: usize = 256;
 pub(crate) struct Names<'t, 'i> {
     sets: BTreeMap<String, (&'t Node<'i>, std::ops::Range<usize>)>,
     references: BTreeMap<String, (ReferenceValues, std::ops::Range<usize>)>,
+    origins: BTreeMap<String, Arc<Origin>>,
     used: BTreeSet<String>,
+    /// What the condition that is being read took its values from.
+    lately: Vec<Arc<Origin>>,
     bank: Bank,
 }
 
@@ -34,7 +39,14 @@ impl<'t, 'i> Names<'t, 'i> {
         foreign: &mut Vec<Finding>,
         bank: Bank,
     ) -> Self {
-        let mut names = Self { sets: BTreeMap::new(), references: BTreeMap::new(), used: BTreeSet::new(), bank };
+        let mut names = Self {
+            sets: BTreeMap::new(),
+            references: BTreeMap::new(),
+            origins: BTreeMap::new(),
+            used: BTreeSet::new(),
+            lately: Vec::new(),
+            bank,
+        };
         if let Some(node) = table.get("reference_values") {
             for (file, span) in reader.strings(node, "reference_values").into_iter().take(REFERENCE_FILES_MAX) {
                 let Some(document) = files.iter().find(|document| document.name == file) else {
@@ -43,7 +55,7 @@ impl<'t, 'i> Names<'t, 'i> {
                     continue;
                 };
                 match ReferenceValues::parse(*document) {
-                    Ok(values) => names.add_reference(reader, values, span),
+                    Ok(values) => names.add_reference(reader, values, file, span),
                     Err(findings) => foreign.extend(findings),
                 }
             }
@@ -58,6 +70,10 @@ impl<'t, 'i> Names<'t, 'i> {
                     let message = format!("{name:?} is both a set and a reference-value file");
                     reader.add(key.span(), Kind::DuplicateName, message, None);
                 } else if reader.array(node, &format!("set {name:?}")).is_some() {
+                    let (line, _) = reader.position(key.span().start);
+                    let file = format!("{}, line {line}", reader.file());
+                    let origin = Origin { name: name.clone(), file, ..Origin::default() };
+                    names.origins.insert(name.clone(), Arc::new(origin));
                     names.sets.insert(name, (node, key.span()));
                 }
             }
@@ -65,11 +81,25 @@ impl<'t, 'i> Names<'t, 'i> {
         names
     }
 
-    fn add_reference(&mut self, reader: &mut Reader<'_>, values: ReferenceValues, span: std::ops::Range<usize>) {
+    fn add_reference(
+        &mut self,
+        reader: &mut Reader<'_>,
+        values: ReferenceValues,
+        file: &str,
+        span: std::ops::Range<usize>,
+    ) {
         if self.references.contains_key(&values.name) {
             let message = format!("two reference-value files are named {:?}", values.name);
             reader.add(span, Kind::DuplicateName, message, None);
         } else {
+            let origin = Origin {
+                name: values.name.clone(),
+                file: file.to_owned(),
+                source: values.source.clone(),
+                created: values.created.clone(),
+                description: values.description.clone(),
+            };
+            self.origins.insert(values.name.clone(), Arc::new(origin));
             self.references.insert(values.name.clone(), (values, span));
         }
     }
@@ -92,6 +122,13 @@ impl<'t, 'i> Names<'t, 'i> {
         }
         repeated(reader, node, &values, what);
         self.measured(id, values)
+    }
+
+    /// As [`Names::values`], and one value may stand alone.
+    pub(crate) fn digests(&mut self, reader: &mut Reader<'_>, id: FactId, node: &Node<'_>, what: &str) -> Vec<Noted> {
+        let several =
+            node.get_ref().is_array() || node.get_ref().as_str().is_some_and(|text| reference(text).is_some());
+        if several { self.values(reader, id, node, what) } else { self.value(reader, id, node).into_iter().collect() }
     }
 
     /// Gives each text the digest under which it is measured where the evidence holds no text: a command line by a
@@ -131,7 +168,17 @@ impl<'t, 'i> Names<'t, 'i> {
         values.pop()
     }
 
+    /// Where the values came from that were read since this was last asked.
+    pub(crate) fn lately(&mut self) -> Vec<Arc<Origin>> {
+        std::mem::take(&mut self.lately)
+    }
+
     fn resolve(&mut self, reader: &mut Reader<'_>, id: FactId, name: &str, node: &Node<'_>) -> Vec<Noted> {
+        if let Some(origin) = self.origins.get(name)
+            && !self.lately.iter().any(|other| other.name == name)
+        {
+            self.lately.push(Arc::clone(origin));
+        }
         if let Some((set, _)) = self.sets.get(name) {
             self.used.insert(name.to_owned());
             let elements = set.get_ref().as_array().map(|array| &**array).unwrap_or_default();

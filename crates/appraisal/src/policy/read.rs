@@ -6,17 +6,31 @@ use toml::de::DeTable;
 use super::issue::Partial;
 use super::names::Names;
 use super::rule::{Rule, RuleReader, tables, unique};
-use super::{Deny, Policy, bundle, survey};
+use super::waiver::{Waiver, WaiverKind};
+use super::{Deny, Policy, bundle, exceptions, survey};
 use crate::decision::PolicyVersion;
 use crate::document::{Document, Reader};
 use crate::facts::FactId;
 use crate::finding::{Finding, Kind, Severity};
+use crate::ima::{self, ImaFiles};
 
 /// The bank where the policy names none.
 const DEFAULT_BANK: Bank = Bank::Sha256;
 
-pub(crate) const KEYS: &[&str] =
-    &["api_version", "kind", "name", "description", "pcr_bank", "reference_values", "sets", "deny", "rule", "issue"];
+pub(crate) const KEYS: &[&str] = &[
+    "api_version",
+    "kind",
+    "name",
+    "description",
+    "pcr_bank",
+    "reference_values",
+    "sets",
+    "deny",
+    "rule",
+    "waiver",
+    "change_window",
+    "issue",
+];
 
 pub(super) fn policy(document: Document<'_>, references: &[Document<'_>]) -> Result<Policy, Vec<Finding>> {
     let mut reader = Reader::new(document);
@@ -32,6 +46,8 @@ pub(super) fn policy(document: Document<'_>, references: &[Document<'_>]) -> Res
         reader.findings.extend(survey::paravisors(document.name, &policy.rules));
         reader.findings.extend(survey::composites(document.name, &policy.rules));
         reader.findings.extend(survey::azure_launches(document.name, &policy.rules));
+        reader.findings.extend(exceptions::useless(document.name, policy));
+        reader.findings.extend(survey::measured_files(document.name, &policy.rules));
     }
     let mut findings = reader.findings;
     findings.extend(foreign);
@@ -43,6 +59,9 @@ pub(super) fn policy(document: Document<'_>, references: &[Document<'_>]) -> Res
             let needed = policy.facts().into_iter().flat_map(FactId::pcrs);
             let needed = needed.filter_map(|pcr| PcrIndex::new(u32::from(pcr)));
             policy.required = needed.fold(PcrSet::FIRMWARE, PcrSet::with);
+            if policy.needs_ima() {
+                policy.required = policy.required.union(ima::pcrs());
+            }
             policy.file = document.name.to_owned();
             policy.version.digest = bundle::digest(&policy.version.name, document, references);
             policy.warnings = findings;
@@ -67,7 +86,9 @@ fn read(
     let mut names = Names::read(reader, table, references, foreign, bank);
     let issue = table.get("issue").and_then(|node| reader.subtable(node, "issue"));
     let issue = issue.map(|table| Partial::read(reader, table)).unwrap_or_default();
-    let mut rule_reader = RuleReader { names: &mut names, bank, issue: &issue };
+    let ima_files = ImaFiles::default();
+    let mut rule_reader =
+        RuleReader { names: &mut names, bank, issue: &issue, documents: references, ima_files, foreign: &mut *foreign };
 
     let mut denies: Vec<Deny> = Vec::new();
     for node in tables(reader, table.get_key_value("deny")) {
@@ -87,6 +108,16 @@ fn read(
             rules.push(rule);
         }
     }
+    let mut waivers: Vec<Waiver> = Vec::new();
+    for (key, kind) in [("waiver", WaiverKind::Waiver), ("change_window", WaiverKind::ChangeWindow)] {
+        for node in tables(reader, table.get_key_value(key)) {
+            if let Some(waiver) = rule_reader.waiver(reader, node, kind) {
+                let others = waivers.iter().map(|other| other.name.as_str());
+                unique(reader, node, &waiver.name, others, "waivers or change windows");
+                waivers.push(waiver);
+            }
+        }
+    }
     if !reader.has_errors() && foreign.is_empty() {
         names.unused(reader);
     }
@@ -96,6 +127,7 @@ fn read(
         bank,
         denies,
         rules,
+        waivers,
         required: PcrSet::FIRMWARE,
         file: String::new(),
         warnings: Vec::new(),

@@ -6,12 +6,13 @@ use holdfast_identity::UnixTime;
 use toml::de::DeTable;
 
 use super::condition::{Condition, conditions};
+use super::events::events;
 use super::issue::{Issue, Partial};
 use super::moment;
 use super::names::Names;
-use crate::document::{Key, Node, Reader};
-use crate::facts::FactId;
-use crate::finding::{Kind, nearest};
+use crate::document::{Document, Key, Node, Reader};
+use crate::finding::{Finding, Kind, nearest};
+use crate::ima::{ImaFiles, ImaRule};
 
 /// Most rules of a policy, and most alternatives of a rule.
 pub(crate) const RULES_MAX: usize = 1_000;
@@ -24,10 +25,14 @@ pub(crate) const RULE_KEYS: &[&str] = &[
     "ownership_reason",
     "trust_classes",
     "require",
+    "required_events",
+    "forbidden_events",
+    "ima",
     "alternative",
     "issue",
 ];
-pub(crate) const ALTERNATIVE_KEYS: &[&str] = &["name", "description", "valid_from", "valid_until", "require"];
+pub(crate) const ALTERNATIVE_KEYS: &[&str] =
+    &["name", "description", "valid_from", "valid_until", "require", "required_events", "forbidden_events"];
 pub(crate) const DENY_KEYS: &[&str] = &["name", "reason", "when"];
 
 /// Why a machine counts as ours.
@@ -52,6 +57,8 @@ pub(crate) struct Rule {
     pub(crate) ownership_reason: Option<String>,
     pub(crate) trust_classes: Vec<TrustClass>,
     pub(crate) require: Vec<Condition>,
+    /// What is said of measured files; must hold beside `require`.
+    pub(crate) ima: Option<ImaRule>,
     /// If there are any, one must hold beside `require`.
     pub(crate) alternatives: Vec<Alternative>,
     pub(crate) issue: Issue,
@@ -96,17 +103,15 @@ impl Rule {
     pub(crate) fn conditions(&self) -> impl Iterator<Item = &Condition> {
         self.require.iter().chain(self.alternatives.iter().flat_map(|alternative| &alternative.require))
     }
-
-    /// PCRs whose bare value `conditions` give.
-    pub(crate) fn gives_pcr(conditions: &[Condition], pcr: u8) -> bool {
-        conditions.iter().any(|condition| condition.fact == FactId::Pcr(pcr) && condition.test.gives_the_value())
-    }
 }
 
 pub(crate) struct RuleReader<'n, 't, 'i> {
     pub(crate) names: &'n mut Names<'t, 'i>,
     pub(crate) bank: Bank,
     pub(crate) issue: &'n Partial,
+    pub(crate) documents: &'n [Document<'n>],
+    pub(crate) ima_files: ImaFiles,
+    pub(crate) foreign: &'n mut Vec<Finding>,
 }
 
 impl RuleReader<'_, '_, '_> {
@@ -120,10 +125,10 @@ impl RuleReader<'_, '_, '_> {
         let ownership = ownership(reader, table, node);
         let ownership_reason = ownership_reason(reader, table, &ownership);
         let trust_classes = trust_classes(reader, table, node);
-        let require = match table.get("require") {
-            Some(node) => conditions(reader, self.names, self.bank, node, "require"),
-            None => Vec::new(),
-        };
+        let require = self.required(reader, table);
+        let ima = table
+            .get("ima")
+            .and_then(|node| ImaRule::read(reader, node, self.documents, &mut self.ima_files, self.foreign));
         let alternatives = table.get("alternative").map(|node| self.alternatives(reader, node)).unwrap_or_default();
         let own = table.get("issue").and_then(|node| reader.subtable(node, "issue")).cloned();
         let own = own.map(|table| Partial::read(reader, &table)).unwrap_or_default();
@@ -138,6 +143,7 @@ impl RuleReader<'_, '_, '_> {
             ownership_reason,
             trust_classes,
             require,
+            ima,
             alternatives,
             issue: issue?,
         })
@@ -169,11 +175,22 @@ impl RuleReader<'_, '_, '_> {
             let message = "valid_until is not after valid_from: the alternative never counts".to_owned();
             reader.add(table.get("valid_until").map_or(node.span(), |n| n.span()), Kind::EmptyRange, message, None);
         }
-        let require =
-            reader.required(table, "require", node.span(), "an alternative without conditions admits everything");
-        let require = require.map(|node| conditions(reader, self.names, self.bank, node, "require"))?;
+        if !table.contains_key("required_events") {
+            reader.required(table, "require", node.span(), "an alternative without conditions admits everything")?;
+        }
+        let require = self.required(reader, table);
         let (line, column) = place(reader, table, node);
         Some(Alternative { name: name?, line, column, valid_from, valid_until, require })
+    }
+
+    /// The conditions under `require`, and those that the named events become.
+    fn required(&mut self, reader: &mut Reader<'_>, table: &DeTable<'_>) -> Vec<Condition> {
+        let mut found = match table.get("require") {
+            Some(node) => conditions(reader, self.names, self.bank, node, "require"),
+            None => Vec::new(),
+        };
+        found.extend(events(reader, self.names, self.bank, table));
+        found
     }
 
     pub(crate) fn deny(&mut self, reader: &mut Reader<'_>, node: &Node<'_>) -> Option<Deny> {

@@ -159,6 +159,18 @@ pub(super) fn azure_launches(file: &str, rules: &[Rule]) -> Vec<Finding> {
     found.collect()
 }
 
+/// Rules that speak of measured files and need no evidence that quotes PCR 10.
+pub(super) fn measured_files(file: &str, rules: &[Rule]) -> Vec<Finding> {
+    let lacking = |rule: &&Rule| !rule.evidence.contains(&EvidenceKind::Tpm);
+    let found = rules.iter().filter_map(|rule| Some((rule, rule.ima.as_ref()?))).filter(|(rule, _)| lacking(rule));
+    let found = found.map(|(rule, ima)| {
+        let message = format!("rule {:?} speaks of measured files, which only evidence of kind tpm proves", rule.name);
+        let suggestion = Some("write: evidence = [\"tpm\"]".to_owned());
+        finding(file, ima.line, 1, Kind::EvidenceLacks, message, suggestion)
+    });
+    found.collect()
+}
+
 /// Who stands behind a fact, where that is less than its name suggests.
 fn lower_than_its_name(fact: FactId, sayers: &[EvidenceKind]) -> Option<(&'static str, Provenance)> {
     match fact {
@@ -212,7 +224,14 @@ pub(super) fn dates(file: &str, rules: &[Rule], now: UnixTime) -> Vec<Finding> {
     findings
 }
 
-fn finding(file: &str, line: usize, column: usize, kind: Kind, message: String, suggestion: Option<String>) -> Finding {
+pub(super) fn finding(
+    file: &str,
+    line: usize,
+    column: usize,
+    kind: Kind,
+    message: String,
+    suggestion: Option<String>,
+) -> Finding {
     let (severity, code) = (kind.severity(), kind.code());
     Finding { file: file.to_owned(), line, column, severity, code, message, suggestion }
 }

@@ -3,13 +3,15 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use holdfast_appraisal::Appraiser;
 use holdfast_appraisal::decision::Verdict;
+use holdfast_appraisal::decision::explanation::Proven;
 use holdfast_appraisal::facts::{FactId, Facts, boot};
 use holdfast_evidence::Provenance;
 use holdfast_evidence::tpm::event_log::{BootFacts, EventLog};
 use holdfast_evidence::tpm::{Bank, PcrIndex};
 
-use crate::machine::{codes, judge, listed, policy, set};
+use crate::machine::{NOW, codes, judge, listed, policy, set};
 
 /// The logs are not part of the project: without them there is nothing to read.
 fn vectors() -> Option<PathBuf> {
@@ -125,4 +127,31 @@ fn a_register_of_unknown_history_yields_no_fact() {
         assert!(facts.get(id).is_none(), "{id}");
     }
     assert!(facts.get(FactId::Events(0)).is_some());
+}
+
+#[test]
+fn an_explanation_says_what_of_the_proving_event_is_proven() {
+    let Some(good) = facts("uki-nosb") else { return };
+    let applications = texts(&good, "tpm.boot.applications").join("\", \"");
+    let rule = format!(
+        "[rule.require]\ntpm.boot.applications = {{ sequence = [\"{applications}\"] }}\n\
+         tpm.boot.firmware_versions = {{ none_of = {:?} }}",
+        texts(&good, "tpm.boot.firmware_versions")
+    );
+    let changed = facts("uki-nosb-cmdline-changed").unwrap();
+    let policy = policy(&rule);
+    let verdict = judge(&policy, &changed, &listed());
+    let explanation = Appraiser::explain(&policy, &changed, &listed(), NOW, &verdict);
+    let events: Vec<_> = explanation.rules[0]
+        .conditions
+        .iter()
+        .map(|condition| (condition.fact.as_str(), condition.values[0].event.as_ref().unwrap()))
+        .collect();
+    let [("tpm.boot.applications", image), ("tpm.boot.firmware_versions", version)] = events.as_slice() else {
+        panic!("{events:#?}")
+    };
+    assert_eq!((image.pcr, image.proven), (4, Proven::Digest), "the path is a claim");
+    assert_eq!((version.pcr, version.proven), (0, Proven::Contents), "the text hashes to the digest");
+    let text = explanation.to_string();
+    assert!(text.contains("proven is the digest alone; it calls itself EV_EFI_BOOT_SERVICES_APPLICATION"), "{text}");
 }

@@ -10,9 +10,12 @@
 
 mod boots;
 mod decision;
+mod explanation;
 mod grants;
 mod language;
 mod machine;
 mod never_panics;
 mod nitro;
 mod sets;
+mod texts_and_events;
+mod waivers;

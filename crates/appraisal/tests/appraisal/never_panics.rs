@@ -1,6 +1,6 @@
 //! Whatever stands in a document, reading it ends in a value or in findings.
 
-use holdfast_appraisal::case::Case;
+use holdfast_appraisal::case::{Case, Evidence};
 use holdfast_appraisal::policy::referenced_files;
 use holdfast_appraisal::{Document, Policy, ReferenceValues};
 use proptest::prelude::*;
@@ -33,7 +33,7 @@ fn read(text: &str) {
     let _ = ReferenceValues::parse(document);
     let _ = referenced_files(document);
     let _ = Case::files(document);
-    let _ = Case::parse(document, Some(document), Some(text.as_bytes()));
+    let _ = Case::parse(document, Some(document), Evidence::Log(text.as_bytes()));
     if let Err(findings) = Policy::parse(document, &[]) {
         for finding in findings {
             assert!(finding.line >= 1 && finding.column >= 1, "{finding}");

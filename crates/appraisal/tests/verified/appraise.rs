@@ -3,7 +3,8 @@
 use holdfast_appraisal::decision::{
     Appraiser, Approval, Decision, InventoryAnswer, Listing, MachineRecord, Ownership, Rejection, VerifiedItem,
 };
-use holdfast_appraisal::{AppraisedNode, Document, Policy};
+use holdfast_appraisal::facts::{HeldFacts, LogFacts};
+use holdfast_appraisal::{AppraisedNode, Document, Policy, Verdict};
 use holdfast_evidence::crypto::sha256;
 use holdfast_evidence::tpm::TpmClaims;
 use holdfast_evidence::{TrustClass, Verified};
@@ -169,7 +170,46 @@ fn a_pcr_that_no_log_covers_is_refused_unless_the_policy_gives_its_value() {
     admitted(appraise(&given, &verified));
     let not_given = rule(&format!("{{ none_of = [\"{}\"] }}", "00".repeat(32)));
     assert_eq!(refused(appraise(&not_given, &verified)).because().collect::<Vec<_>>(), ["policy.pcr.unexplained"]);
-    assert_eq!(refused(appraise(&policy(""), &verified)).because().collect::<Vec<_>>(), ["policy.pcr.unexplained"]);
+}
+
+#[test]
+fn what_was_quoted_for_another_policy_refuses_nobody() {
+    let mut stage = Stage::new();
+    stage.tpm.firmware.later.push((14, b"after hand-over".to_vec()));
+    let pcr14 = stage.tpm.pcrs(holdfast_evidence::tpm::Bank::Sha256);
+    let pcr14 = pcr14.iter().find(|(pcr, _)| pcr.get() == 14).unwrap().1.as_bytes().to_vec();
+    let observed = policy(&format!("[rule.require]\ntpm.pcr.14 = {{ none_of = [\"{}\"] }}", "00".repeat(32)));
+    stage.wanted.selection.pcrs = observed.required_pcrs();
+    let verified = stage.enrol_with(|answer| answer.claims.push((14, pcr14.clone()))).unwrap();
+    assert_eq!(refused(appraise(&observed, &verified)).because().collect::<Vec<_>>(), ["policy.pcr.unexplained"]);
+    admitted(appraise(&policy(""), &verified));
+}
+
+#[test]
+fn facts_that_were_kept_earn_what_the_evidence_earned() {
+    let mut stage = Stage::new();
+    let observed = measured();
+    stage.wanted.selection.pcrs = observed.required_pcrs();
+    let verified = enrolled(&stage);
+    let (items, ownership) = ([VerifiedItem::Tpm(&verified)], listed(verified.claims()));
+    let held = appraiser().held(&items, &ownership).unwrap();
+    let log = LogFacts::read_back(&held.log().unwrap().body().unwrap()).unwrap();
+    let read = HeldFacts::read_back(&held.own_body().unwrap(), log.into()).unwrap();
+    assert_eq!(read, held);
+    for policy in [measured(), policy(""), policy("[rule.require]\ntpm.secure_boot.enabled = false")] {
+        let judged = appraiser().judge_held(&policy, &read, &ownership, NOW);
+        match (appraise(&policy, &verified), judged) {
+            (Decision::Admitted(node), Verdict::Admit(grant)) => assert_eq!(node.grant(), &grant),
+            (Decision::Refused(was), Verdict::Refuse(is)) => assert_eq!(was, is),
+            (was, is) => panic!("{was:#?} {is:#?}"),
+        }
+    }
+    let elsewhere =
+        policy("[rule.require]\ntpm.pcr.16 = { none_of = [\"00\"] }".replace("00", &"00".repeat(32)).as_str());
+    match appraiser().judge_held(&elsewhere, &read, &ownership, NOW) {
+        Verdict::Refuse(rejection) => assert_eq!(rejection.code, "policy.evidence.not_quoted"),
+        other => panic!("{other:#?}"),
+    }
 }
 
 #[test]

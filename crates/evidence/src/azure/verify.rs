@@ -220,6 +220,8 @@ impl ClaimedHardware<'_> {
     }
 }
 
+impl crate::evidence::sealed::Sealed for AzureEvidence<'_> {}
+
 impl<'a> Evidence<'a> for AzureEvidence<'a> {
     const KIND: EvidenceKind = EvidenceKind::Azure;
     type Wants = AzureWants;

@@ -2,14 +2,18 @@
 //! another provider can take their place.
 
 pub mod credential;
+mod ed25519;
 mod hash;
 mod key;
+mod prehash;
 pub mod seal;
 mod signature;
 
 pub use credential::{CryptoFault, Secret};
+pub use ed25519::{Ed25519Key, verify_ed25519};
 pub use hash::{Digest, HashAlg, Hasher};
 pub use key::{Curve, PublicKey, RSA_EXPONENT};
+pub use prehash::PrehashKey;
 pub use ring::rand::SecureRandom;
 pub use seal::SealKey;
 pub use signature::{BadSignature, SignatureAlg, SignatureValue, verify, verify_pss_sha384};
@@ -22,6 +26,15 @@ use subtle::ConstantTimeEq as _;
 #[must_use]
 pub fn equal(a: &[u8], b: &[u8]) -> bool {
     !a.is_empty() && bool::from(a.ct_eq(b))
+}
+
+/// SHA-1 over the parts in order: the template hash in the kernel's list of measurements, which banks that the kernel
+/// cannot serve are extended with. For nothing else: SHA-1 is no [`HashAlg`].
+#[must_use]
+pub(crate) fn sha1_of_template(parts: &[&[u8]]) -> [u8; 20] {
+    let mut context = ring::digest::Context::new(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY);
+    parts.iter().for_each(|part| context.update(part));
+    context.finish().as_ref().first_chunk().copied().unwrap_or_default()
 }
 
 /// SHA-256 over the parts in order.

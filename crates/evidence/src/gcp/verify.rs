@@ -52,6 +52,8 @@ impl<'a> GcpEvidence<'a> {
     }
 }
 
+impl crate::evidence::sealed::Sealed for GcpEvidence<'_> {}
+
 impl<'a> Evidence<'a> for GcpEvidence<'a> {
     const KIND: EvidenceKind = EvidenceKind::Gcp;
     type Wants = GcpWants;

@@ -60,6 +60,8 @@ impl<'a> NitroEvidence<'a> {
     }
 }
 
+impl crate::evidence::sealed::Sealed for NitroEvidence<'_> {}
+
 impl<'a> Evidence<'a> for NitroEvidence<'a> {
     const KIND: EvidenceKind = EvidenceKind::Nitro;
     type Wants = NitroWants;

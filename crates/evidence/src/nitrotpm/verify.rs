@@ -34,6 +34,8 @@ impl<'a> NitroTpmEvidence<'a> {
     }
 }
 
+impl crate::evidence::sealed::Sealed for NitroTpmEvidence<'_> {}
+
 impl<'a> Evidence<'a> for NitroTpmEvidence<'a> {
     const KIND: EvidenceKind = EvidenceKind::NitroTpm;
     type Wants = NitroTpmWants;

@@ -27,6 +27,7 @@ pub struct VerifiedVek {
     not_after: i64,
     crls: [u8; 32],
     list: Option<ListDates>,
+    certificates: [Vec<u8>; 2],
 }
 
 impl VerifiedVek {
@@ -40,6 +41,12 @@ impl VerifiedVek {
     #[must_use]
     pub const fn sha256(&self) -> &[u8; 32] {
         &self.sha256
+    }
+
+    /// Its certificate and the intermediate above it, DER: what a record keeps, so that the chain can be verified again.
+    #[must_use]
+    pub const fn certificates(&self) -> &[Vec<u8>; 2] {
+        &self.certificates
     }
 
     /// The root that its chain ends at.
@@ -115,7 +122,8 @@ pub(super) fn verify_parsed(
             Ok(Held { anchor, not_before, not_after, list }) => {
                 let (root, crls) = (anchor.identity(), roots.crls_digest(&anchor.subject));
                 let sha256 = crypto::sha256(&[leaf.der]);
-                return Ok(VerifiedVek { sha256, root, not_before, not_after, crls, list, vek });
+                let certificates = [leaf.der, intermediate.der].map(<[u8]>::to_vec);
+                return Ok(VerifiedVek { sha256, root, not_before, not_after, crls, list, certificates, vek });
             }
             Err(error) => refusal = error,
         }

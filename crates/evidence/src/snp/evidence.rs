@@ -39,6 +39,8 @@ impl SnpEvidence<'_> {
     }
 }
 
+impl crate::evidence::sealed::Sealed for SnpEvidence<'_> {}
+
 impl<'a> Evidence<'a> for SnpEvidence<'a> {
     const KIND: EvidenceKind = EvidenceKind::Snp;
     type Wants = SnpWants;

@@ -50,6 +50,8 @@ impl<'a> TdxEvidence<'a> {
     }
 }
 
+impl crate::evidence::sealed::Sealed for TdxEvidence<'_> {}
+
 impl<'a> Evidence<'a> for TdxEvidence<'a> {
     const KIND: EvidenceKind = EvidenceKind::Tdx;
     type Wants = TdxWants;

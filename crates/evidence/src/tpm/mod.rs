@@ -15,6 +15,7 @@ pub mod endorsement;
 mod error;
 pub mod event_log;
 mod expectation;
+pub mod ima;
 mod invitation;
 mod item;
 mod material;

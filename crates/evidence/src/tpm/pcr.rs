@@ -21,6 +21,9 @@ pub type Bank = HashAlg;
 pub struct PcrIndex(u8);
 
 impl PcrIndex {
+    /// PCR 10, which the kernel's Integrity Measurement Architecture extends.
+    pub const IMA: Self = Self(10);
+
     /// The PCR with this number; `None` from 24 on.
     #[must_use]
     pub const fn new(index: u32) -> Option<Self> {

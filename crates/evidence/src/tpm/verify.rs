@@ -69,6 +69,8 @@ impl<'a> TpmEvidence<'a> {
     }
 }
 
+impl crate::evidence::sealed::Sealed for TpmEvidence<'_> {}
+
 impl<'a> Evidence<'a> for TpmEvidence<'a> {
     const KIND: EvidenceKind = EvidenceKind::Tpm;
     type Wants = TpmWants;

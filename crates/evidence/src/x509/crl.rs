@@ -61,6 +61,11 @@ pub(crate) enum Verdict {
 }
 
 impl Crl {
+    /// Its DER bytes.
+    pub(crate) fn der(&self) -> &[u8] {
+        &self.der
+    }
+
     pub(super) fn parse(der: &[u8]) -> Result<Self, BadEndorsement> {
         if der.len() > CRL_BYTES_MAX {
             return Err(BadEndorsement::NotACrl);

@@ -197,6 +197,11 @@ impl Roots {
         self.intermediates.iter().map(|known| known.der.as_slice())
     }
 
+    /// The CRLs, DER, in the order they were added.
+    pub fn crls_der(&self) -> impl Iterator<Item = &[u8]> {
+        self.crls.iter().map(Crl::der)
+    }
+
     /// Whether an anchor signed this CRL, DER: for those who keep CRLs before any certificate is looked for on them.
     #[must_use]
     pub fn signed_crl(&self, der: &[u8]) -> bool {

@@ -80,6 +80,13 @@ impl Uki<'_> {
         Ok(pcr)
     }
 
+    /// The command line in the image, as the stub hands it to the kernel; `None` where the image has none.
+    #[must_use]
+    pub fn command_line(&self) -> Option<String> {
+        let section = self.section(".cmdline")?;
+        Some(mangled(&String::from_utf8_lossy(&section.in_memory())))
+    }
+
     /// PCR 9: what the kernel's own EFI stub measures, since Linux 6.1: its command line and its initrd.
     ///
     /// # Errors
@@ -87,8 +94,7 @@ impl Uki<'_> {
     pub fn pcr9(&self, hash: HashAlg) -> Predicted {
         let unknown = Unpredicted::Stub { release: self.stub.release() };
         let archived = self.stub.archived_sections().ok_or(unknown)?;
-        let line = self.section(".cmdline").ok_or(Unpredicted::NoCommandLine)?;
-        let line = mangled(&String::from_utf8_lossy(&line.in_memory()));
+        let line = self.command_line().ok_or(Unpredicted::NoCommandLine)?;
         let options: Vec<u8> = format!("{line}\0").encode_utf16().flat_map(u16::to_le_bytes).collect();
         let mut pcr = Register::new(hash);
         pcr.measure("command line", &options);

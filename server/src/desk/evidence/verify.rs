@@ -17,6 +17,7 @@ use holdfast_evidence::{Binding, Commitment, Evidence as _, EvidenceKind};
 use super::{EvidenceRefused, VerifiedEvidence, claimed};
 use crate::budget::Source;
 use crate::clock;
+use crate::desk::keeping::With;
 use crate::desk::{Desk, Failure};
 use crate::endorse::Asker;
 use crate::store::Sha256;
@@ -40,28 +41,30 @@ impl Desk {
         item: Bytes,
         binding: &Arc<Binding>,
         asking: &Asking,
-    ) -> Result<Result<VerifiedEvidence, EvidenceRefused>, Failure> {
+        with: &mut With,
+    ) -> Outcome {
         match kind {
             EvidenceKind::Tpm => {
                 let known = self.known_log(&item).await?;
                 let was_kept = matches!(known, KnownLog::Replayed(_));
-                let first = self.verify_tpm(item.clone(), known, binding, asking.large).await?;
+                with.known_log = named_log(&item);
+                let first = self.verify_tpm(item.clone(), known, binding, asking.large, with).await?;
                 // A log that was kept for other PCRs than those quoted now: replay it from the store's bytes.
                 if was_kept
                     && matches!(&first, Err(EvidenceRefused::Tpm(refused)) if **refused == Unverified::LogUnknown)
                     && let Some(digest) = named_log(&item)
                     && let Some(bytes) = self.store.firmware_log(Sha256(digest)).await?
                 {
-                    return self.verify_tpm(item, KnownLog::Bytes(bytes), binding, true).await;
+                    return self.verify_tpm(item, KnownLog::Bytes(bytes), binding, true, with).await;
                 }
                 Ok(first)
             }
-            EvidenceKind::Snp => self.verify_snp(item, binding, asking).await,
-            EvidenceKind::Tdx => self.verify_tdx(item, binding, asking).await,
-            EvidenceKind::Nitro => self.verify_nitro(item, binding).await,
-            EvidenceKind::NitroTpm => self.verify_nitrotpm(item, binding).await,
-            EvidenceKind::Gcp => self.verify_gcp(item, binding).await,
-            EvidenceKind::Azure => self.verify_azure(item, binding, asking).await,
+            EvidenceKind::Snp => self.verify_snp(item, binding, asking, with).await,
+            EvidenceKind::Tdx => self.verify_tdx(item, binding, asking, with).await,
+            EvidenceKind::Nitro => self.verify_nitro(item, binding, with).await,
+            EvidenceKind::NitroTpm => self.verify_nitrotpm(item, binding, with).await,
+            EvidenceKind::Gcp => self.verify_gcp(item, binding, with).await,
+            EvidenceKind::Azure => self.verify_azure(item, binding, asking, with).await,
         }
     }
 
@@ -74,8 +77,16 @@ impl Desk {
         Ok(self.store.firmware_log(Sha256(digest)).await?.map_or(KnownLog::None, KnownLog::Bytes))
     }
 
-    async fn verify_tpm(&self, item: Bytes, known_log: KnownLog, binding: &Arc<Binding>, large: bool) -> Outcome {
+    async fn verify_tpm(
+        &self,
+        item: Bytes,
+        known_log: KnownLog,
+        binding: &Arc<Binding>,
+        large: bool,
+        with: &mut With,
+    ) -> Outcome {
         let (binding, now) = (binding.clone(), clock::now());
+        with.at = now;
         let verify = move || {
             let endorsements = TpmEndorsements { known_log, ..TpmEndorsements::default() };
             let verified = TpmEvidence::parse(&item)?.verify(&endorsements, &binding, now)?;
@@ -84,7 +95,8 @@ impl Desk {
         self.compute(large, move || Ok(verify())).await
     }
 
-    async fn verify_snp(&self, item: Bytes, binding: &Arc<Binding>, asking: &Asking) -> Outcome {
+    async fn verify_snp(&self, item: Bytes, binding: &Arc<Binding>, asking: &Asking, with: &mut With) -> Outcome {
+        with.at = clock::now();
         let (wants, offered, claimed) = {
             let evidence = match SnpEvidence::parse(&item) {
                 Ok(evidence) => evidence,
@@ -100,6 +112,8 @@ impl Desk {
         let asker = self.asker(asking, claimed).await?;
         let endorsements = self.endorser.snp(EvidenceKind::Snp, &wants, &offered, asker).await?;
         let (binding, now) = (binding.clone(), clock::now());
+        with.at = now;
+        with.note_snp(&endorsements);
         let verified = self
             .compute(true, move || {
                 Ok(SnpEvidence::parse(&item)
@@ -113,7 +127,8 @@ impl Desk {
         Ok(verified.map(|verified| VerifiedEvidence::Snp(Box::new(verified))))
     }
 
-    async fn verify_tdx(&self, item: Bytes, binding: &Arc<Binding>, asking: &Asking) -> Outcome {
+    async fn verify_tdx(&self, item: Bytes, binding: &Arc<Binding>, asking: &Asking, with: &mut With) -> Outcome {
+        with.at = clock::now();
         let endorsements = {
             let evidence = match TdxEvidence::parse(&item) {
                 Ok(evidence) => evidence,
@@ -127,6 +142,8 @@ impl Desk {
             self.endorser.tdx(EvidenceKind::Tdx, evidence.quote(), asker).await?
         };
         let (binding, now) = (binding.clone(), clock::now());
+        with.at = now;
+        with.note_tdx(&endorsements);
         self.compute(true, move || {
             Ok(TdxEvidence::parse(&item).map_err(EvidenceRefused::from).and_then(|evidence| {
                 Ok(VerifiedEvidence::Tdx(Box::new(evidence.verify(&endorsements, &binding, now)?)))
@@ -135,13 +152,14 @@ impl Desk {
         .await
     }
 
-    async fn verify_nitro(&self, item: Bytes, binding: &Arc<Binding>) -> Outcome {
+    async fn verify_nitro(&self, item: Bytes, binding: &Arc<Binding>, with: &mut With) -> Outcome {
         let wants = NitroEvidence::parse(&item).map(|evidence| evidence.wants().chain);
         let (endorsements, id) = match wants {
             Ok(id) => (self.nitro_endorsements(EvidenceKind::Nitro, &id), id),
             Err(malformed) => return Ok(Err(malformed.into())),
         };
         let (binding, now) = (binding.clone(), clock::now());
+        (with.at, with.roots) = (now, Some(Arc::clone(&endorsements.roots)));
         let verified = self
             .compute(true, move || {
                 Ok(NitroEvidence::parse(&item)
@@ -155,13 +173,14 @@ impl Desk {
         Ok(verified.map(|verified| VerifiedEvidence::Nitro(Box::new(verified))))
     }
 
-    async fn verify_nitrotpm(&self, item: Bytes, binding: &Arc<Binding>) -> Outcome {
+    async fn verify_nitrotpm(&self, item: Bytes, binding: &Arc<Binding>, with: &mut With) -> Outcome {
         let wants = NitroTpmEvidence::parse(&item).map(|evidence| evidence.wants().chain);
         let (endorsements, id) = match wants {
             Ok(id) => (self.nitro_endorsements(EvidenceKind::NitroTpm, &id), id),
             Err(malformed) => return Ok(Err(malformed.into())),
         };
         let (binding, now) = (binding.clone(), clock::now());
+        (with.at, with.roots) = (now, Some(Arc::clone(&endorsements.roots)));
         let verified = self
             .compute(true, move || {
                 Ok(NitroTpmEvidence::parse(&item)
@@ -175,7 +194,7 @@ impl Desk {
         Ok(verified.map(|verified| VerifiedEvidence::NitroTpm(Box::new(verified))))
     }
 
-    async fn verify_gcp(&self, item: Bytes, binding: &Arc<Binding>) -> Outcome {
+    async fn verify_gcp(&self, item: Bytes, binding: &Arc<Binding>, with: &mut With) -> Outcome {
         let id = match GcpItem::parse(&item).map(|item| path_id(&item.ak_certificates)) {
             Ok(id) => id,
             Err(malformed) => return Ok(Err(malformed.into())),
@@ -183,6 +202,7 @@ impl Desk {
         let verified = self.chains.keys.get(&id).into_iter().collect();
         let endorsements = GcpEndorsements { roots: self.rules.get().roots(EvidenceKind::Gcp), verified };
         let (binding, now) = (binding.clone(), clock::now());
+        (with.at, with.roots) = (now, Some(Arc::clone(&endorsements.roots)));
         let verified = self
             .compute(true, move || {
                 Ok(GcpEvidence::parse(&item)
@@ -196,7 +216,8 @@ impl Desk {
         Ok(verified.map(|verified| VerifiedEvidence::Gcp(Box::new(verified))))
     }
 
-    async fn verify_azure(&self, item: Bytes, binding: &Arc<Binding>, asking: &Asking) -> Outcome {
+    async fn verify_azure(&self, item: Bytes, binding: &Arc<Binding>, asking: &Asking, with: &mut With) -> Outcome {
+        with.at = clock::now();
         let (endorsements, offered) = {
             let evidence = match AzureEvidence::parse(&item) {
                 Ok(evidence) => evidence,
@@ -209,6 +230,8 @@ impl Desk {
             self.azure_endorsements(&evidence, asking).await?
         };
         let (binding, now) = (binding.clone(), clock::now());
+        with.at = now;
+        with.note_azure(&endorsements);
         let verified = self
             .compute(true, move || {
                 Ok(AzureEvidence::parse(&item)
@@ -241,10 +264,13 @@ impl Desk {
         match (evidence.hardware(), evidence.wants()) {
             (Some(ClaimedHardware::Snp { certificates, .. }), AzureWants::Snp(wants)) => {
                 endorsements.snp = self.endorser.snp(kind, &wants, certificates, asker).await?;
+                // One set of roots for both, whatever an operator changes in between.
+                endorsements.roots = Arc::clone(&endorsements.snp.roots);
                 Ok((endorsements, certificates.clone()))
             }
             (Some(ClaimedHardware::Tdx { quote, .. }), _) => {
                 endorsements.tdx = self.endorser.tdx(kind, quote, asker).await?;
+                endorsements.roots = Arc::clone(&endorsements.tdx.roots);
                 Ok((endorsements, Vec::new()))
             }
             _ => Ok((endorsements, Vec::new())),

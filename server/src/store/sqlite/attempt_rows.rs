@@ -1,6 +1,6 @@
 //! Attempts, taken challenges, decisions and firmware logs as rows.
 
-use super::super::attempts::{Attempt, AttemptFilter, AttemptId, AttemptRecord, FirmwareLog};
+use super::super::attempts::{Attempt, AttemptFilter, AttemptId, AttemptRecord};
 use super::super::nodes::NodeNumber;
 use super::super::{Sha256, StoreFault};
 use super::judge::{Judged, Judgement};
@@ -25,20 +25,33 @@ pub(super) async fn take(tx: &mut Tx, id: &[u8; 16], expires: UnixTime) -> Resul
     Ok(taken.rows_affected() > 0)
 }
 
-/// Keeps a firmware log once, however many machines bring it.
-pub(super) async fn keep_firmware_log(tx: &mut Tx, log: &FirmwareLog, at: UnixTime) -> Result<(), StoreFault> {
-    sqlx::query(
-        "INSERT INTO firmware_logs (digest, bytes, last_used) VALUES ($1, $2, $3) \
-         ON CONFLICT (digest) DO UPDATE SET last_used = excluded.last_used \
-         WHERE firmware_logs.last_used < excluded.last_used - 86400",
-    )
-    .bind(log.digest.0.to_vec())
-    .bind(log.bytes.clone())
-    .bind(at.seconds())
-    .execute(&mut tx.connection)
-    .await
-    .map_err(fault("keep a firmware log"))?;
+/// Keeps how far a node's list of measured files is judged; `None` forgets it.
+pub(super) async fn keep_measured_files(tx: &mut Tx, node: NodeNumber, state: Option<&str>) -> Result<(), StoreFault> {
+    let number = i64::try_from(node.0).map_err(|_| StoreFault::Corrupt { what: "number of a node" })?;
+    let query = match state {
+        Some(state) => sqlx::query(
+            "INSERT INTO measured_files (node, state) VALUES ($1, $2) \
+             ON CONFLICT (node) DO UPDATE SET state = excluded.state WHERE measured_files.state <> excluded.state",
+        )
+        .bind(number)
+        .bind(state.to_owned()),
+        None => sqlx::query("DELETE FROM measured_files WHERE node = $1").bind(number),
+    };
+    query.execute(&mut tx.connection).await.map_err(fault("keep the state of a list of measured files"))?;
     Ok(())
+}
+
+/// What was kept.
+pub(super) async fn measured_files(
+    connection: &mut SqliteConnection,
+    node: NodeNumber,
+) -> Result<Option<String>, StoreFault> {
+    let number = i64::try_from(node.0).map_err(|_| StoreFault::Corrupt { what: "number of a node" })?;
+    sqlx::query_scalar("SELECT state FROM measured_files WHERE node = $1")
+        .bind(number)
+        .fetch_optional(connection)
+        .await
+        .map_err(fault("read the state of a list of measured files"))
 }
 
 /// Writes the attempt into the record and its row beside it.
@@ -69,7 +82,7 @@ pub(super) async fn insert(
         "code": code,
         "policy": attempt.policy.map(|digest| digest.to_string()),
         "decision": decision.to_string(),
-        "firmware_log": attempt.firmware_log.as_ref().map(|log| log.digest.to_string()),
+        "manifest": attempt.evidence.as_ref().map(|evidence| evidence.manifest.to_string()),
     })));
     // An unchanged decision (the rule at renewal after renewal) is kept once.
     sqlx::query(
@@ -84,8 +97,8 @@ pub(super) async fn insert(
     .await
     .map_err(fault("keep a decision"))?;
     sqlx::query(
-        "INSERT INTO attempts (id, at, way, kinds, source, node, spiffe_id, verdict, code, policy, decision, idx) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+        "INSERT INTO attempts (id, at, way, kinds, source, node, spiffe_id, verdict, code, policy, decision, \
+         idx, manifest) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
     )
     .bind(attempt.id.0.to_vec())
     .bind(attempt.at.seconds())
@@ -99,6 +112,7 @@ pub(super) async fn insert(
     .bind(attempt.policy.map(|digest| digest.0.to_vec()))
     .bind(decision.0.to_vec())
     .bind(index.cast_signed())
+    .bind(attempt.evidence.as_ref().map(|evidence| evidence.manifest.0.to_vec()))
     .execute(&mut tx.connection)
     .await
     .map_err(fault("write an attempt"))?;
@@ -118,6 +132,7 @@ struct AttemptRow {
     code: String,
     policy: Option<Vec<u8>>,
     idx: i64,
+    manifest: Option<Vec<u8>>,
     body: Option<String>,
 }
 
@@ -172,6 +187,7 @@ impl AttemptRow {
             code: self.code,
             policy: self.policy.map(Sha256::try_from).transpose()?,
             decision: self.body.unwrap_or_default(),
+            manifest: self.manifest.map(Sha256::try_from).transpose()?,
             index: self.idx.cast_unsigned(),
         })
     }

@@ -1,24 +1,25 @@
 //! The recording transaction: challenge, node, verdict, decision and issuance, all of it or nothing.
 
 use super::super::attempts::{
-    Admission, Attempt, AttemptFilter, AttemptId, AttemptRecord, Attempts, Candidate, Outcome, Subject, Verdict,
+    Admission, Attempt, AttemptFilter, AttemptId, AttemptRecord, Attempts, Candidate, Outcome, Subject, Verdict, Way,
 };
+use super::super::bodies::Retention;
 use super::super::changes::{NodeEvent, Notice};
 use super::super::issuances::Recorded;
 use super::super::ledger::Actor;
-use super::super::nodes::{NodeTarget, Remark, Standing};
+use super::super::nodes::{NodeNumber, NodeTarget, Remark, Standing};
 use super::super::{Held, Sha256, StoreFault};
 use super::judge::{Judged, Judgement, judge};
 use super::node_rows::{self, Kept};
-use super::writer::{Tx, Verb, fault};
-use super::{SqliteStore, attempt_rows, machines};
+use super::writer::{Tx, Verb};
+use super::{SqliteStore, attempt_rows, bodies, machines};
 use crate::record::Leaf;
 use holdfast_identity::SpiffeId;
 use serde_json::json;
 
 impl Attempts for SqliteStore {
     fn record_attempt(&self, attempt: Attempt) -> Held<'_, Outcome> {
-        Box::pin(self.queue.run(RecordAttempt(attempt)))
+        Box::pin(self.queue.run(RecordAttempt { attempt, retention: self.limits.retention }))
     }
 
     fn attempt(&self, id: AttemptId) -> Held<'_, Option<AttemptRecord>> {
@@ -30,24 +31,25 @@ impl Attempts for SqliteStore {
     }
 
     fn firmware_log(&self, digest: Sha256) -> Held<'_, Option<Vec<u8>>> {
-        Box::pin(async move {
-            sqlx::query_scalar("SELECT bytes FROM firmware_logs WHERE digest = $1")
-                .bind(digest.0.to_vec())
-                .fetch_optional(&mut *self.reader().await?)
-                .await
-                .map_err(fault("read a firmware log"))
-        })
+        Box::pin(async move { bodies::read(&mut *self.reader().await?, digest).await })
+    }
+
+    fn measured_files(&self, node: NodeNumber) -> Held<'_, Option<String>> {
+        Box::pin(async move { attempt_rows::measured_files(&mut *self.reader().await?, node).await })
     }
 }
 
-struct RecordAttempt(Attempt);
+struct RecordAttempt {
+    attempt: Attempt,
+    retention: Retention,
+}
 
 impl Verb for RecordAttempt {
     type Reply = Outcome;
     const NAME: &'static str = "record_attempt";
 
     async fn run(&self, tx: &mut Tx) -> Result<Outcome, StoreFault> {
-        let attempt = &self.0;
+        let attempt = &self.attempt;
         if attempt.policy.is_some() && attempt.policy != tx.enforced() {
             return Ok(Outcome::PolicyMoved);
         }
@@ -71,7 +73,7 @@ impl Verb for RecordAttempt {
         if kept.is_none() && !matches!(judgement.judged, Judged::Refuse { .. }) {
             kept = Some(machines::new(tx, attempt.at).await?);
         }
-        write(tx, attempt, kept, judgement).await
+        write(tx, attempt, kept, judgement, self.retention).await
     }
 }
 
@@ -89,9 +91,12 @@ async fn write(
     attempt: &Attempt,
     mut kept: Option<Kept>,
     judgement: Judgement,
+    retention: Retention,
 ) -> Result<Outcome, StoreFault> {
-    if let Some(log) = &attempt.firmware_log {
-        attempt_rows::keep_firmware_log(tx, log, attempt.at).await?;
+    if let Some(evidence) = &attempt.evidence {
+        let is_renewal = attempt.way == Way::Renew && matches!(judgement.judged, Judged::Admit);
+        let kept = if is_renewal { retention.renewals } else { retention.evidence };
+        bodies::keep(tx, evidence, attempt.at, attempt.at.plus(kept).seconds()).await?;
     }
     let spiffe_id = name(attempt, kept.as_ref());
     attempt_rows::insert(tx, attempt, kept.as_ref(), spiffe_id.as_ref(), &judgement).await?;
@@ -110,6 +115,14 @@ async fn write(
                     let index = tx.append(&Leaf::issuance(&issuance, attempt.at));
                     Recorded::new(issuance, index)
                 });
+                match (&attempt.measured_files, attempt.way) {
+                    // Who enrols begins anew: its TPM may have been cleared.
+                    (Some(_), _) | (None, Way::Enrol) => {
+                        let state = attempt.measured_files.as_deref();
+                        attempt_rows::keep_measured_files(tx, kept.node.number, state).await?;
+                    }
+                    (None, Way::Return | Way::Renew) => {}
+                }
                 admit(tx, kept, attempt, admission).await?
             }
             (Judged::Refuse { ends: true, .. }, _) if node.standing == Standing::Admitted => {

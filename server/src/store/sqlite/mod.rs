@@ -3,6 +3,7 @@
 mod attempt_rows;
 mod attempts;
 mod authorities;
+mod bodies;
 #[cfg(test)]
 mod durability;
 mod endorsements;
@@ -21,6 +22,7 @@ mod policies;
 mod prune;
 mod writer;
 
+use super::bodies::Retention;
 use super::changes::{Changes, Notice, Revision, Subscription};
 use super::{Held, Store, StoreFault};
 use futures_util::future::BoxFuture;
@@ -38,12 +40,14 @@ use writer::fault;
 pub struct StoreLimits {
     /// Registration entries in all.
     pub entries_max: u64,
+    /// How long what attempts were judged by is kept.
+    pub retention: Retention,
 }
 
 impl Default for StoreLimits {
     /// A million entries.
     fn default() -> Self {
-        Self { entries_max: 1_000_000 }
+        Self { entries_max: 1_000_000, retention: Retention::default() }
     }
 }
 

@@ -27,6 +27,8 @@ const CACHE_KIB: &str = "-2048";
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "first", include_str!("../../../migrations/sqlite/0001_first.sql")),
     (2, "endorsements", include_str!("../../../migrations/sqlite/0002_endorsements.sql")),
+    (4, "bodies", include_str!("../../../migrations/sqlite/0004_bodies.sql")),
+    (6, "ima", include_str!("../../../migrations/sqlite/0006_ima.sql")),
 ];
 
 impl SqliteStore {

@@ -15,15 +15,14 @@ pub(super) const THOROUGHLY_EVERY: i64 = 3600;
 const CHANGES_KEPT: u64 = 100_000;
 /// How long a challenge's name is kept beyond its end: the servers' clocks may differ by that.
 const CHALLENGE_GRACE: i64 = 3600;
-/// How long an unused firmware log is kept, in seconds: 30 days.
-const FIRMWARE_LOG_KEPT: i64 = 30 * 86_400;
-/// How long the text of a decision is kept after its last use, in seconds: 90 days. Its digest stays in the record.
-const DECISION_KEPT: i64 = 90 * 86_400;
 
 pub(super) struct Prune {
     pub(super) now: UnixTime,
     /// Also what costs a pass over whole tables.
     pub(super) thorough: bool,
+    /// How long the text of a decision is kept after its last use, in seconds; its digest stays in the record. A day more
+    /// than bodies: its last use is noted once a day.
+    pub(super) decisions_kept: i64,
 }
 
 impl Verb for Prune {
@@ -45,14 +44,9 @@ impl Verb for Prune {
         }
         let pruned = [
             ("DELETE FROM challenges WHERE expires < $1", now - CHALLENGE_GRACE),
-            (
-                "DELETE FROM firmware_logs WHERE last_used < $1 AND digest NOT IN \
-                 (SELECT firmware_log FROM nodes WHERE firmware_log IS NOT NULL)",
-                now - FIRMWARE_LOG_KEPT,
-            ),
-            ("DELETE FROM decisions WHERE last_used < $1", now - DECISION_KEPT),
+            ("DELETE FROM decisions WHERE last_used < $1", now - self.decisions_kept),
         ];
-        for (text, before) in pruned.into_iter().take(if self.thorough { 3 } else { 1 }) {
+        for (text, before) in pruned.into_iter().take(if self.thorough { 2 } else { 1 }) {
             let query = sqlx::query(text).bind(before);
             query.execute(&mut tx.connection).await.map_err(fault("prune"))?;
         }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::facts::{Definition, FactId, Shape, registry};
 use crate::policy::condition::operators;
+use crate::policy::pattern::PATTERN_BYTES_MAX;
 use crate::value::ValueType;
 
 /// Facts with conditions, nested or by their full names.
@@ -48,6 +49,7 @@ fn condition(generator: &mut SchemaGenerator, fact: FactId) -> Value {
         || json!({ "anyOf": [{ "type": "string", "pattern": "^@" }, { "type": "array", "minItems": 1 }] }),
     );
     let operand = |operator: &str| match operator {
+        "matches" | "none_matches" => json!({ "type": "string", "minLength": 1, "maxLength": PATTERN_BYTES_MAX }),
         "equals" | "at_least" | "at_most" | "each_at_least" | "all_bits" => one.clone(),
         _ => many.clone(),
     };

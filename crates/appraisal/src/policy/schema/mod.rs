@@ -78,6 +78,12 @@ documents! {
         /// The admitting rules; the first that is satisfied counts.
         #[schemars(length(min = 1))]
         rule: Vec<RuleEntry>,
+        /// Exceptions that somebody answers for.
+        #[schemars(length(min = 1))]
+        waiver: Option<Vec<WaiverRow>>,
+        /// Announced changes, during which facts may differ.
+        #[schemars(length(min = 1))]
+        change_window: Option<Vec<ChangeWindowRow>>,
         /// What rules issue that do not say otherwise.
         issue: Option<IssueEntry>,
     }
@@ -94,10 +100,36 @@ documents! {
         /// The classes of roots that are admitted.
         trust_classes: TrustClasses,
         require: Option<Conditions>,
+        /// Events that must be there.
+        #[schemars(length(min = 1))]
+        required_events: Option<Vec<EventEntry>>,
+        /// Events that must not be there.
+        #[schemars(length(min = 1))]
+        forbidden_events: Option<Vec<EventEntry>>,
+        /// What is said of the files that the kernel measured.
+        ima: Option<ImaEntry>,
         /// Of several, one must hold beside `require`.
         #[schemars(length(min = 1))]
         alternative: Option<Vec<AlternativeEntry>>,
         issue: Option<IssueEntry>,
+    }
+    /// Which measured files a rule admits; needs `digests` or `keys`.
+    ImaEntry {
+        /// Files of digests beside the policy, with lines as sha256sum prints them.
+        digests: Option<Texts>,
+        /// Files of PEM beside the policy: certificates or public keys that sign files.
+        keys: Option<Texts>,
+        /// Paths that are left to themselves: exact, or everything below a folder with "/**".
+        exclude: Option<Texts>,
+        #[schemars(extend("enum" = ["refused", "tolerated"]))]
+        violations: Option<String>,
+        /// Whether a bank counts that the kernel extends with SHA-1 hashes.
+        #[schemars(extend("enum" = ["refused", "accepted"]))]
+        sha1_template_hashes: Option<String>,
+        /// Buffers of the kernel that are admitted whatever is in them.
+        buffer_names: Option<Texts>,
+        /// Digests of buffers that are admitted.
+        buffer_digests: Option<Texts>,
     }
     /// One of several states that a rule admits.
     AlternativeEntry {
@@ -109,7 +141,26 @@ documents! {
         /// First moment at which it does not count any more.
         #[schemars(extend("format" = "date-time"))]
         valid_until: Option<String>,
-        require: Conditions,
+        require: Option<Conditions>,
+        /// Events that must be there.
+        #[schemars(length(min = 1))]
+        required_events: Option<Vec<EventEntry>>,
+        /// Events that must not be there.
+        #[schemars(length(min = 1))]
+        forbidden_events: Option<Vec<EventEntry>>,
+    }
+    /// An event by what a digest proves of it: one of digest, action, separator.
+    EventEntry {
+        #[schemars(range(min = 0, max = 23))]
+        pcr: u8,
+        /// Its digest, several of which one name stands for, or "@name".
+        digest: Option<Texts>,
+        /// Its text, where the text is what was measured, such as "Exit Boot Services Invocation".
+        action: Option<String>,
+        /// The separator of a normal boot: four zero bytes.
+        separator: Option<bool>,
+        /// For explanations.
+        note: Option<String>,
     }
     /// One entry of the deny list.
     DenyEntry {
@@ -117,6 +168,48 @@ documents! {
         /// Why, for whoever is refused.
         reason: String,
         when: Conditions,
+    }
+    /// Facts that may differ from what one rule requires, for a time, on one node or where conditions hold.
+    WaiverRow {
+        name: Name,
+        /// Why, for whoever reads a decision in a year.
+        reason: String,
+        /// Who answers for it.
+        owner: String,
+        #[schemars(extend("format" = "date-time"))]
+        valid_from: Option<String>,
+        #[schemars(extend("format" = "date-time"))]
+        valid_until: String,
+        /// The node's path, /holdfast/node/…, or the value of the fact that names the machine.
+        node: Option<String>,
+        when: Option<Conditions>,
+        /// The rule whose conditions are waived.
+        rule: String,
+        /// The facts that may differ.
+        facts: Texts,
+        /// What must hold of these facts in their place.
+        instead: Option<Conditions>,
+    }
+    /// Facts that may differ during an announced change.
+    ChangeWindowRow {
+        name: Name,
+        /// What is being changed.
+        reason: String,
+        /// Who answers for it.
+        owner: String,
+        #[schemars(extend("format" = "date-time"))]
+        valid_from: String,
+        #[schemars(extend("format" = "date-time"))]
+        valid_until: String,
+        /// The nodes' paths, /holdfast/node/…, or the values of the fact that names each machine.
+        nodes: Option<Texts>,
+        when: Option<Conditions>,
+        /// The rules whose conditions are waived; all of them if it is silent.
+        rules: Option<Texts>,
+        /// The facts that may differ.
+        facts: Texts,
+        /// What must hold of these facts in their place.
+        instead: Option<Conditions>,
     }
     /// What is issued.
     IssueEntry {
@@ -168,8 +261,12 @@ documents! {
         ownership: Option<OwnershipEntry>,
         expect: ExpectEntry,
     }
-    /// Evidence whose facts are taken as proven.
+    /// A firmware log whose facts are taken as proven, or evidence to be verified: a kind, and the flags of
+    /// `holdfast-policy inspect KIND` as keys, with `_` for `-`, files beside the case.
+    #[schemars(extend("additionalProperties" = true))]
     EvidenceEntry {
+        #[schemars(extend("enum" = ["tpm", "snp", "tdx", "nitro", "nitrotpm", "azure", "gcp"]))]
+        kind: Option<String>,
         /// A firmware log, as the kernel's binary_bios_measurements, beside the case.
         event_log: Option<String>,
         #[schemars(extend("enum" = ["sha256", "sha384", "sha512"]))]
@@ -196,6 +293,8 @@ documents! {
         alternative: Option<String>,
         node_id: Option<String>,
         selectors: Option<Texts>,
+        /// Names of the waivers and change windows that it took.
+        waivers: Option<Vec<String>>,
     }
     /// Facts that several cases share.
     #[schemars(title = "Holdfast facts for cases, version 1")]
@@ -227,7 +326,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::policy::{issue, read, rule};
+    use crate::policy::{events, issue, read, rule, waiver};
 
     fn keys(schema: &Value) -> BTreeSet<&str> {
         schema["properties"].as_object().unwrap().keys().map(String::as_str).collect()
@@ -242,6 +341,10 @@ mod tests {
             (&defs["RuleEntry"], rule::RULE_KEYS),
             (&defs["AlternativeEntry"], rule::ALTERNATIVE_KEYS),
             (&defs["DenyEntry"], rule::DENY_KEYS),
+            (&defs["EventEntry"], events::KEYS),
+            (&defs["WaiverRow"], waiver::WAIVER_KEYS),
+            (&defs["ChangeWindowRow"], waiver::WINDOW_KEYS),
+            (&defs["ImaEntry"], crate::ima::IMA_KEYS),
             (&defs["IssueEntry"], issue::KEYS),
             (&schema(Subject::ReferenceValues), crate::reference::KEYS),
             (&schema(Subject::Case), crate::case::KEYS),

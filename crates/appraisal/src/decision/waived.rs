@@ -1,0 +1,146 @@
+//! Applies waivers and change windows: which count for this machine and rule now, and which ways to be admitted there are
+//! with them. Loosens nothing that they do not name: not ownership, classes, deny lists, evidence or other facts.
+
+use std::collections::BTreeMap;
+
+use holdfast_identity::UnixTime;
+use serde::Serialize;
+
+use super::engine::{self, Holds};
+use crate::facts::{FactId, Facts, Shape, Subject};
+use crate::policy::{Alternative, Condition, Policy, Rule, Segment, Waiver};
+
+/// A waiver or change window without which the machine would not have been admitted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct WaiverUsed {
+    /// `waiver` or `change-window`.
+    pub kind: &'static str,
+    /// Its name.
+    pub name: String,
+    /// Who answers for it.
+    pub owner: String,
+    /// Why it is there.
+    pub reason: String,
+    /// The facts that differ, and may.
+    pub facts: Vec<String>,
+    /// When it ends, seconds since the epoch; the evidence counts no longer.
+    pub valid_until: i64,
+}
+
+/// A way to be admitted, and the waivers that it takes.
+pub(super) struct WaivedWay<'p> {
+    pub(super) alternative: Option<&'p Alternative>,
+    used: BTreeMap<&'p str, (&'p Waiver, Vec<FactId>)>,
+}
+
+impl WaivedWay<'_> {
+    /// The waivers, and what each of them waived.
+    pub(super) fn used(&self) -> Vec<WaiverUsed> {
+        let used = self.used.values().map(|(waiver, facts)| WaiverUsed {
+            kind: waiver.kind.as_str(),
+            name: waiver.name.clone(),
+            owner: waiver.owner.clone(),
+            reason: waiver.reason.clone(),
+            facts: facts.iter().map(FactId::to_string).collect(),
+            valid_until: waiver.valid_until.seconds(),
+        });
+        used.collect()
+    }
+
+    /// When the first of them ends.
+    pub(super) fn ends(&self) -> Option<UnixTime> {
+        self.used.values().map(|(waiver, _)| waiver.valid_until).min()
+    }
+}
+
+/// The waivers that count now for this machine and this rule.
+pub(super) fn in_force<'p>(policy: &'p Policy, rule: &Rule, facts: &Facts, now: UnixTime) -> Vec<&'p Waiver> {
+    let about = |waiver: &&Waiver| waiver.counts(now) && waiver.is_about(&rule.name) && is_for(waiver, rule, facts);
+    policy.waivers.iter().filter(about).collect()
+}
+
+/// Whether it is for this machine: by name, or by every condition of `when`.
+fn is_for(waiver: &Waiver, rule: &Rule, facts: &Facts) -> bool {
+    if waiver.nodes.is_empty() {
+        return !waiver.when.is_empty() && all(&waiver.when, facts);
+    }
+    let path = node_path(&rule.issue.node_id, facts).ok();
+    waiver.nodes.iter().any(|node| path.as_deref() == Some(node.as_str()) || is_named(node, &rule.issue.node_id, facts))
+}
+
+/// Whether a fact that names the machine, and that the node's ID is made of, has this value.
+fn is_named(node: &str, template: &[Segment], facts: &Facts) -> bool {
+    let named = |segment: &Segment| match segment {
+        Segment::Fact(id) => {
+            let definition = id.definition();
+            let names_one = definition.subject == Subject::Machine && definition.shape == Shape::One;
+            let value = facts.get(*id).map(|fact| fact.values.as_slice());
+            names_one && matches!(value, Some([value]) if value.to_string() == node)
+        }
+        Segment::Literal(_) => false,
+    };
+    template.iter().any(named)
+}
+
+fn all(conditions: &[Condition], facts: &Facts) -> bool {
+    conditions.iter().all(|condition| engine::holds(condition, facts) == Holds::Yes)
+}
+
+/// The waiver by which a condition that differs may. A fact that is not proven is waived by nothing.
+pub(super) fn waiver_of<'p>(condition: &Condition, facts: &Facts, waivers: &[&'p Waiver]) -> Option<&'p Waiver> {
+    if engine::holds(condition, facts) != Holds::No {
+        return None;
+    }
+    waivers.iter().copied().find(|waiver| waiver.facts.contains(&condition.fact) && all(&waiver.instead, facts))
+}
+
+/// The first way in which the rule's conditions hold or are waived.
+pub(super) fn satisfied<'p>(
+    rule: &'p Rule,
+    facts: &Facts,
+    now: UnixTime,
+    waivers: &[&'p Waiver],
+) -> Option<WaivedWay<'p>> {
+    let way = |alternative: Option<&'p Alternative>| {
+        let mut used = BTreeMap::new();
+        for condition in engine::conditions_of(rule, alternative) {
+            if engine::holds(condition, facts) == Holds::Yes {
+                continue;
+            }
+            let waiver = waiver_of(condition, facts, waivers)?;
+            let (_, waived) = used.entry(waiver.name.as_str()).or_insert_with(|| (waiver, Vec::new()));
+            if !waived.contains(&condition.fact) {
+                waived.push(condition.fact);
+            }
+        }
+        let explained = engine::unexplained(rule, alternative, facts, waivers).next().is_none();
+        explained.then_some(WaivedWay { alternative, used })
+    };
+    if rule.alternatives.is_empty() {
+        return way(None);
+    }
+    rule.alternatives.iter().filter(|alternative| engine::counts(alternative, now)).find_map(|one| way(Some(one)))
+}
+
+/// The path of the node's ID, from `/holdfast/node` on. What cannot stand in it is refused, never rewritten.
+pub(super) fn node_path(template: &[Segment], facts: &Facts) -> Result<String, String> {
+    let mut path = String::from("/holdfast/node");
+    for segment in template {
+        path.push('/');
+        match segment {
+            Segment::Literal(text) => path.push_str(text),
+            Segment::Fact(id) => match facts.get(*id).map(|fact| fact.values.as_slice()) {
+                Some([value]) => {
+                    let text = value.to_string();
+                    if text.contains('/') {
+                        return Err(format!("{id} is {text:?}, which is not one segment"));
+                    }
+                    path.push_str(&text);
+                }
+                Some(_) => return Err(format!("{id} does not have one value")),
+                None => return Err(format!("{id} is not proven")),
+            },
+        }
+    }
+    Ok(path)
+}

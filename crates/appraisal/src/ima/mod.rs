@@ -1,0 +1,19 @@
+//! What a policy says of the files that a kernel measured, and what a replayed list says to it. Replays nothing itself:
+//! that is `holdfast_evidence::tpm::ima`.
+
+mod code;
+mod digests;
+mod judge;
+mod rule;
+mod seen;
+mod tally;
+
+pub use code::ImaReason;
+pub use digests::{BadDigests, DIGESTS_BYTES_MAX, DIGESTS_MAX, DigestSet};
+pub use judge::{ImaUnusable, judge};
+#[cfg(test)]
+pub(crate) use rule::IMA_KEYS;
+pub(crate) use rule::{ImaFiles, ImaRule, files, pcrs};
+pub use seen::{ImaSeen, attach};
+pub(crate) use seen::{admits, differences};
+pub use tally::{ImaState, RefusedEntry, Tally};

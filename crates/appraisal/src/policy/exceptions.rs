@@ -1,0 +1,94 @@
+//! What is wrong with waivers and change windows: that nothing comes of them, that too much does, that they last too
+//! long.
+
+use std::collections::BTreeSet;
+
+use holdfast_identity::UnixTime;
+
+use super::rule::Rule;
+use super::survey::finding;
+use super::waiver::{Waiver, WaiverKind};
+use super::{Policy, moment};
+use crate::facts::FactId;
+use crate::finding::{Finding, Kind, nearest};
+
+/// Longest time that somebody remembers an exception, in seconds: 90 days.
+const SECONDS_MAX: i64 = 90 * 86_400;
+
+/// Rules and facts that are not there, and rules of which nothing would be left.
+pub(super) fn useless(file: &str, policy: &Policy) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for waiver in &policy.waivers {
+        let mut note = |kind: Kind, message: String, suggestion: Option<String>| {
+            findings.push(finding(file, waiver.line, waiver.column, kind, message, suggestion));
+        };
+        let what = described(waiver);
+        for name in waiver.rules.iter().filter(|name| !policy.rules().any(|rule| rule == name.as_str())) {
+            let suggestion = nearest(name, policy.rules()).map(|near| format!("did you mean {near:?}?"));
+            note(Kind::WaiverUseless, format!("{what} is about rule {name:?}, which is not there"), suggestion);
+        }
+        let about: Vec<&Rule> = policy.rules.iter().filter(|rule| waiver.is_about(&rule.name)).collect();
+        for fact in &waiver.facts {
+            let asked = about.iter().flat_map(|rule| rule.conditions()).any(|condition| condition.fact == *fact);
+            if !asked && !about.is_empty() {
+                let facts: BTreeSet<FactId> =
+                    about.iter().flat_map(|rule| rule.conditions()).map(|condition| condition.fact).collect();
+                let facts: Vec<String> = facts.iter().map(FactId::to_string).collect();
+                let message = format!("{what} waives \"{fact}\", which no rule of it asks for");
+                note(Kind::WaiverUseless, message, Some(format!("they ask for {}", facts.join(", "))));
+            }
+        }
+        for rule in about {
+            if waiver.instead.is_empty() && leaves_nothing(waiver, rule) {
+                let message = format!("{what} leaves nothing of what rule {:?} requires", rule.name);
+                let suggestion = "say under instead what must hold in its place".to_owned();
+                note(Kind::WaiverOfEverything, message, Some(suggestion));
+            }
+        }
+        if waiver.valid_from.is_some_and(|from| waiver.valid_until.since(from) > SECONDS_MAX) {
+            note(Kind::WaiverTooLong, format!("{what} lasts for more than 90 days"), shorter());
+        }
+    }
+    findings
+}
+
+/// Whether one way to satisfy the rule asks for nothing but what is waived.
+fn leaves_nothing(waiver: &Waiver, rule: &Rule) -> bool {
+    let waived = |condition: &super::Condition| waiver.facts.contains(&condition.fact);
+    let own = rule.require.iter().all(waived);
+    let asks = !rule.require.is_empty();
+    if rule.alternatives.is_empty() {
+        return asks && own;
+    }
+    own && rule.alternatives.iter().any(|alternative| alternative.require.iter().all(waived))
+}
+
+/// Those that do not count any more at `now`, and those that will still count in 90 days.
+pub(super) fn dates(file: &str, waivers: &[Waiver], now: UnixTime) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for waiver in waivers {
+        let what = described(waiver);
+        let (kind, message, suggestion) = if waiver.valid_until <= now {
+            let message = format!("{what} has not counted since {}", moment::format(waiver.valid_until));
+            (Kind::WaiverExpired, message, Some("take it out".to_owned()))
+        } else if waiver.valid_from.is_none() && waiver.valid_until.since(now) > SECONDS_MAX {
+            (Kind::WaiverTooLong, format!("{what} lasts for more than 90 days from now"), shorter())
+        } else {
+            continue;
+        };
+        findings.push(finding(file, waiver.line, waiver.column, kind, message, suggestion));
+    }
+    findings
+}
+
+fn shorter() -> Option<String> {
+    Some("end it sooner and renew it if need be, or write a rule that says what is right".to_owned())
+}
+
+fn described(waiver: &Waiver) -> String {
+    let kind = match waiver.kind {
+        WaiverKind::Waiver => "waiver",
+        WaiverKind::ChangeWindow => "change window",
+    };
+    format!("{kind} {:?}", waiver.name)
+}

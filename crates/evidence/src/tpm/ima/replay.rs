@@ -1,0 +1,212 @@
+//! Replays a list to the quoted PCR 10, exactly. What stands behind the prefix that leads there is not attested yet, and
+//! is dropped.
+
+use super::entry::{Entries, Entry, SHA1_BYTES};
+use super::refused::{Counters, ImaRefused};
+use super::resume::{Hashing, Resume};
+use crate::crypto::{Digest, HashAlg};
+use crate::tpm::clock::ClockInfo;
+use crate::tpm::pcr::{PcrSelection, PcrValues};
+
+/// Most bytes of a list that are replayed at once: some 500,000 files, or 150,000 with signatures. A list that is longer
+/// than that before its first attestation cannot be judged.
+pub const LOG_BYTES_MAX: usize = 64 << 20;
+
+/// What a verified quote says of PCR 10.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quoted {
+    /// The bank.
+    pub bank: HashAlg,
+    /// Its value.
+    pub pcr: Digest,
+    /// Resets and restarts.
+    pub counters: Counters,
+}
+
+impl Quoted {
+    /// Takes it from the claims of a verified quote.
+    ///
+    /// # Errors
+    /// [`ImaRefused::NotQuoted`] if the quote does not cover PCR 10.
+    pub fn of(selection: &PcrSelection, pcrs: &PcrValues, clock: &ClockInfo) -> Result<Self, ImaRefused> {
+        let pcr = super::PCR;
+        let value = pcrs.get(pcr).filter(|_| selection.pcrs.contains(pcr)).ok_or(ImaRefused::NotQuoted)?;
+        let counters = Counters { resets: clock.reset_count, restarts: clock.restart_count };
+        Ok(Self { bank: selection.bank, pcr: *value, counters })
+    }
+}
+
+/// Entries that the quote proves, and how to go on from there.
+#[derive(Clone, Copy, Debug)]
+pub struct Replayed<'a> {
+    proven: &'a [u8],
+    first: u64,
+    not_attested: usize,
+    resume: Resume,
+}
+
+impl<'a> Replayed<'a> {
+    /// The proven entries that were not proven before.
+    #[must_use]
+    pub const fn entries(&self) -> Entries<'a> {
+        Entries::new(self.proven, self.first)
+    }
+
+    /// From where the next replay goes on.
+    #[must_use]
+    pub const fn resume(&self) -> &Resume {
+        &self.resume
+    }
+
+    /// Bytes behind the proven prefix: not attested yet.
+    #[must_use]
+    pub const fn not_attested(&self) -> usize {
+        self.not_attested
+    }
+
+    /// Whether the first of these entries is the list's first.
+    #[must_use]
+    pub const fn is_from_the_start(&self) -> bool {
+        self.first == 0
+    }
+
+    /// How many entries were proven now.
+    #[must_use]
+    pub const fn count(&self) -> u64 {
+        self.resume.entries.saturating_sub(self.first)
+    }
+}
+
+/// Replays `log`, the list from its first entry, or from the offset of `from`.
+///
+/// # Errors
+/// [`ImaRefused`]; nothing of the list is proven then.
+pub fn replay<'a>(log: &'a [u8], from: Option<&Resume>, quoted: &Quoted) -> Result<Replayed<'a>, ImaRefused> {
+    if log.len() > LOG_BYTES_MAX {
+        return Err(ImaRefused::TooLarge { found: log.len(), limit: LOG_BYTES_MAX });
+    }
+    if let Some(from) = from {
+        from.check(quoted)?;
+        return run(log, from, quoted);
+    }
+    let start = |hashing| Resume {
+        bank: quoted.bank,
+        hashing,
+        counters: quoted.counters,
+        offset: 0,
+        entries: 0,
+        pcr: Digest::zero(quoted.bank),
+    };
+    match run(log, &start(Hashing::OfBank), quoted) {
+        // The two never meet: no entry has the same hash in both.
+        Err(refused @ ImaRefused::NoPrefix { .. }) => {
+            run(log, &start(Hashing::Sha1Padded), quoted).map_err(|other| match other {
+                ImaRefused::TemplateHash { .. }
+                    if padded_values_lead_there(log, &start(Hashing::Sha1Padded), quoted) =>
+                {
+                    other
+                }
+                _ => refused,
+            })
+        }
+        result => result,
+    }
+}
+
+fn run<'a>(log: &'a [u8], from: &Resume, quoted: &Quoted) -> Result<Replayed<'a>, ImaRefused> {
+    let mut entries = Entries::new(log, from.entries);
+    let mut chain = Chain::new(from.bank, from.pcr);
+    let mut count = from.entries;
+    while !chain.is_at(&quoted.pcr) {
+        let Some(entry) = entries.next() else {
+            return Err(ImaRefused::NoPrefix { entries: count, quoted: quoted.pcr });
+        };
+        let entry = own(entry?)?;
+        chain.extend(&entry, from.hashing)?;
+        count = count.saturating_add(1);
+    }
+    let read = entries.position();
+    let (proven, rest) = log.split_at_checked(read).unwrap_or((log, &[]));
+    let resume = Resume { offset: from.offset.saturating_add(read as u64), entries: count, pcr: quoted.pcr, ..*from };
+    Ok(Replayed { proven, first: from.entries, not_attested: rest.len(), resume })
+}
+
+/// Whether the padded column alone leads to the quoted value: then what differs from it is somebody's lie about data, and
+/// not a list of another machine.
+fn padded_values_lead_there(log: &[u8], from: &Resume, quoted: &Quoted) -> bool {
+    let mut chain = Chain::new(from.bank, from.pcr);
+    for entry in Entries::new(log, 0) {
+        let Ok(entry) = entry else { return false };
+        chain.extend_column(&entry);
+        if chain.is_at(&quoted.pcr) {
+            return true;
+        }
+    }
+    false
+}
+
+fn own(entry: Entry<'_>) -> Result<Entry<'_>, ImaRefused> {
+    match entry.pcr {
+        10 => Ok(entry),
+        found => Err(ImaRefused::OtherPcr { index: entry.index, found }),
+    }
+}
+
+/// A PCR and what it is about to be extended with, in one buffer, so that each extend is one call to the hash.
+struct Chain {
+    bank: HashAlg,
+    buffer: [u8; 128],
+}
+
+impl Chain {
+    fn new(bank: HashAlg, pcr: Digest) -> Self {
+        let mut chain = Self { bank, buffer: [0; 128] };
+        chain.put(0, pcr.as_bytes());
+        chain
+    }
+
+    fn put(&mut self, at: usize, bytes: &[u8]) {
+        if let Some(place) = self.buffer.get_mut(at..at.saturating_add(bytes.len())) {
+            place.copy_from_slice(bytes);
+        }
+    }
+
+    fn is_at(&self, value: &Digest) -> bool {
+        self.buffer.get(..self.bank.size()).is_some_and(|pcr| pcr == value.as_bytes())
+    }
+
+    fn extend(&mut self, entry: &Entry<'_>, hashing: Hashing) -> Result<(), ImaRefused> {
+        match (entry.is_violation(), hashing) {
+            (false, Hashing::OfBank) => {
+                let digest = entry.template_hash(self.bank);
+                self.put(self.bank.size(), digest.as_bytes());
+                self.extend_buffer();
+                Ok(())
+            }
+            (false, Hashing::Sha1Padded) if entry.sha1_template_hash() != *entry.column => {
+                Err(ImaRefused::TemplateHash { index: entry.index })
+            }
+            (true, _) | (false, Hashing::Sha1Padded) => {
+                self.extend_column(entry);
+                Ok(())
+            }
+        }
+    }
+
+    /// Extends with the list's column: padded with zeros, or `FF…FF` for a violation.
+    fn extend_column(&mut self, entry: &Entry<'_>) {
+        let size = self.bank.size();
+        if entry.is_violation() {
+            self.put(size, Digest::ones(self.bank).as_bytes());
+        } else {
+            self.put(size, Digest::zero(self.bank).as_bytes());
+            self.put(size, entry.column.get(..SHA1_BYTES).unwrap_or_default());
+        }
+        self.extend_buffer();
+    }
+
+    fn extend_buffer(&mut self) {
+        let extended = self.bank.digest(&[self.buffer.get(..2 * self.bank.size()).unwrap_or_default()]);
+        self.put(0, extended.as_bytes());
+    }
+}

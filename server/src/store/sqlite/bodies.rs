@@ -1,0 +1,238 @@
+//! Bodies as rows: packed where it pays, found by digest, let go a few at a time.
+
+use super::super::bodies::{BODIES_AT_ONCE, Bodies, Dropped, Evidence, KeptBody, KindUsage, Usage};
+use super::super::{Held, Sha256, StoreFault};
+use super::SqliteStore;
+use super::writer::{Tx, Verb, fault};
+use holdfast_identity::UnixTime;
+use holdfast_proof::BODY_BYTES_MAX;
+use sqlx::Row;
+use sqlx::sqlite::SqliteConnection;
+use std::collections::HashMap;
+
+/// Digests that one statement asks for.
+const ASKED_AT_ONCE: usize = 8;
+/// Bodies that one transaction lets go: some milliseconds.
+const DROPPED_AT_ONCE: u32 = 200;
+/// Seconds that a body is kept beyond what is asked, so that its row is not written anew at each use.
+const SLACK: i64 = 86_400;
+/// Bytes below which nobody packs: the header would eat what is won.
+const PACKED_BYTES_MIN: usize = 512;
+/// Fast rather than tight: event logs shrink to a fifth either way.
+const PACKING_LEVEL: u8 = 3;
+
+/// As they were.
+const PLAIN: i64 = 0;
+/// Deflate, in a zlib envelope.
+const DEFLATE: i64 = 1;
+
+impl Bodies for SqliteStore {
+    fn bodies(&self, digests: Vec<Sha256>) -> Held<'_, Vec<(Sha256, Vec<u8>)>> {
+        Box::pin(async move {
+            let mut reader = self.reader().await?;
+            let mut found = Vec::new();
+            for digest in digests.into_iter().take(BODIES_AT_ONCE) {
+                if let Some(bytes) = read(&mut reader, digest).await? {
+                    found.push((digest, bytes));
+                }
+            }
+            Ok(found)
+        })
+    }
+
+    fn body_usage(&self, now: UnixTime) -> Held<'_, Usage> {
+        Box::pin(async move { usage(&mut *self.reader().await?, now).await })
+    }
+
+    fn drop_bodies(&self, before: UnixTime) -> Held<'_, Dropped> {
+        Box::pin(self.queue.run(DropBodies(before)))
+    }
+}
+
+/// The bytes of one body.
+pub(super) async fn read(connection: &mut SqliteConnection, digest: Sha256) -> Result<Option<Vec<u8>>, StoreFault> {
+    let row = sqlx::query("SELECT size, packing, content FROM bodies WHERE digest = $1")
+        .bind(digest.0.to_vec())
+        .fetch_optional(connection)
+        .await
+        .map_err(fault("read a body"))?;
+    let Some(row) = row else { return Ok(None) };
+    let column = |error| fault("read a body")(error);
+    let (size, packing): (i64, i64) =
+        (row.try_get("size").map_err(column)?, row.try_get("packing").map_err(fault("read a body"))?);
+    let content: Vec<u8> = row.try_get("content").map_err(fault("read a body"))?;
+    let corrupt = || StoreFault::Corrupt { what: "body" };
+    let size = usize::try_from(size).ok().filter(|size| *size <= BODY_BYTES_MAX).ok_or_else(corrupt)?;
+    let bytes = match packing {
+        PLAIN => content,
+        DEFLATE => miniz_oxide::inflate::decompress_to_vec_zlib_with_limit(&content, size).map_err(|_| corrupt())?,
+        _ => return Err(corrupt()),
+    };
+    if Sha256::of(&bytes) == digest { Ok(Some(bytes)) } else { Err(corrupt()) }
+}
+
+/// Keeps what an attempt was judged by until `until`: what is new is written, and what is held is held as long.
+pub(super) async fn keep(tx: &mut Tx, evidence: &Evidence, at: UnixTime, until: i64) -> Result<(), StoreFault> {
+    let mut held: HashMap<Sha256, i64> = HashMap::with_capacity(evidence.bodies.len());
+    for part in evidence.bodies.chunks(ASKED_AT_ONCE) {
+        held.extend(kept_until(&mut tx.connection, part).await?);
+    }
+    for body in &evidence.bodies {
+        match (held.get(&body.digest), &body.bytes) {
+            (Some(kept), _) if *kept >= until => {}
+            (Some(_), _) => {
+                sqlx::query("UPDATE bodies SET kept_until = $1 WHERE digest = $2")
+                    .bind(until.saturating_add(SLACK))
+                    .bind(body.digest.0.to_vec())
+                    .execute(&mut tx.connection)
+                    .await
+                    .map_err(fault("keep a body longer"))?;
+            }
+            (None, Some(bytes)) => insert(tx, body, bytes, at, until.saturating_add(SLACK)).await?,
+            // Gone since it was looked at. The attempt stands; its proof will say what is missing.
+            (None, None) => {}
+        }
+        // One attempt may name the same twice.
+        held.insert(body.digest, i64::MAX);
+    }
+    Ok(())
+}
+
+async fn kept_until(connection: &mut SqliteConnection, part: &[KeptBody]) -> Result<Vec<(Sha256, i64)>, StoreFault> {
+    let mut query =
+        sqlx::query("SELECT digest, kept_until FROM bodies WHERE digest IN ($1, $2, $3, $4, $5, $6, $7, $8)");
+    for place in 0..ASKED_AT_ONCE {
+        query = query.bind(part.get(place).map(|body| body.digest.0.to_vec()));
+    }
+    let rows = query.fetch_all(connection).await.map_err(fault("look for bodies"))?;
+    rows.into_iter()
+        .map(|row| {
+            let digest: Vec<u8> = row.try_get("digest").map_err(fault("look for bodies"))?;
+            Ok((Sha256::try_from(digest)?, row.try_get("kept_until").map_err(fault("look for bodies"))?))
+        })
+        .collect()
+}
+
+async fn insert(tx: &mut Tx, body: &KeptBody, bytes: &[u8], at: UnixTime, until: i64) -> Result<(), StoreFault> {
+    let packed = (bytes.len() >= PACKED_BYTES_MIN)
+        .then(|| miniz_oxide::deflate::compress_to_vec_zlib(bytes, PACKING_LEVEL))
+        .filter(|packed| packed.len() < bytes.len() - bytes.len() / 8);
+    let (packing, content) = packed.map_or_else(|| (PLAIN, bytes.to_vec()), |packed| (DEFLATE, packed));
+    let (size, stored) = (count(bytes.len()), count(content.len()));
+    let day = at.seconds().div_euclid(86_400);
+    sqlx::query(
+        "INSERT INTO bodies (digest, kind, size, stored, packing, day, kept_until, content) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+    )
+    .bind(body.digest.0.to_vec())
+    .bind(body.kind)
+    .bind(size)
+    .bind(stored)
+    .bind(packing)
+    .bind(day)
+    .bind(until)
+    .bind(content)
+    .execute(&mut tx.connection)
+    .await
+    .map_err(fault("keep a body"))?;
+    sqlx::query(
+        "INSERT INTO body_usage (day, kind, bodies, size, stored) VALUES ($1, $2, 1, $3, $4) \
+         ON CONFLICT (day, kind) DO UPDATE SET bodies = bodies + 1, size = size + excluded.size, \
+         stored = stored + excluded.stored",
+    )
+    .bind(day)
+    .bind(body.kind)
+    .bind(size)
+    .bind(stored)
+    .execute(&mut tx.connection)
+    .await
+    .map_err(fault("account for a body"))?;
+    Ok(())
+}
+
+struct DropBodies(UnixTime);
+
+impl Verb for DropBodies {
+    type Reply = Dropped;
+    const NAME: &'static str = "drop_bodies";
+
+    async fn run(&self, tx: &mut Tx) -> Result<Dropped, StoreFault> {
+        // A log that a node booted with stays as long as the node: it need not be sent again.
+        let rows = sqlx::query(
+            "DELETE FROM bodies WHERE number IN (SELECT number FROM bodies WHERE kept_until < $1 AND NOT \
+             (kind = 'event-log' AND digest IN (SELECT firmware_log FROM nodes WHERE firmware_log IS NOT NULL)) \
+             ORDER BY kept_until LIMIT $2) RETURNING day, kind, size, stored",
+        )
+        .bind(self.0.seconds())
+        .bind(DROPPED_AT_ONCE)
+        .fetch_all(&mut tx.connection)
+        .await
+        .map_err(fault("let bodies go"))?;
+        let mut gone: HashMap<(i64, String), (i64, i64, i64)> = HashMap::new();
+        for row in &rows {
+            let column = |name| row.try_get::<i64, _>(name).map_err(fault("let bodies go"));
+            let kind = row.try_get("kind").map_err(fault("let bodies go"))?;
+            let sum = gone.entry((column("day")?, kind)).or_default();
+            *sum = (sum.0 + 1, sum.1 + column("size")?, sum.2 + column("stored")?);
+        }
+        let mut dropped = Dropped { more: rows.len() >= DROPPED_AT_ONCE as usize, ..Dropped::default() };
+        for ((day, kind), (bodies, size, stored)) in gone {
+            dropped.bodies += bodies.cast_unsigned();
+            dropped.stored += stored.cast_unsigned();
+            sqlx::query(
+                "UPDATE body_usage SET bodies = bodies - $1, size = size - $2, stored = stored - $3 \
+                 WHERE day = $4 AND kind = $5",
+            )
+            .bind(bodies)
+            .bind(size)
+            .bind(stored)
+            .bind(day)
+            .bind(kind)
+            .execute(&mut tx.connection)
+            .await
+            .map_err(fault("account for bodies"))?;
+        }
+        if dropped.bodies > 0 {
+            let empty = sqlx::query("DELETE FROM body_usage WHERE bodies <= 0");
+            empty.execute(&mut tx.connection).await.map_err(fault("account for bodies"))?;
+        }
+        Ok(dropped)
+    }
+}
+
+async fn usage(connection: &mut SqliteConnection, now: UnixTime) -> Result<Usage, StoreFault> {
+    let today = now.seconds().div_euclid(86_400);
+    let rows = sqlx::query(
+        "SELECT kind, SUM(bodies) AS bodies, SUM(size) AS size, SUM(stored) AS stored, \
+         SUM(CASE WHEN day >= $1 THEN stored ELSE 0 END) AS lately FROM body_usage GROUP BY kind ORDER BY kind",
+    )
+    .bind(today - 1)
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(fault("account for bodies"))?;
+    let mut kinds = Vec::with_capacity(rows.len());
+    for row in rows {
+        let number = |name| row.try_get::<i64, _>(name).map(i64::cast_unsigned).map_err(fault("account for bodies"));
+        kinds.push(KindUsage {
+            bodies: number("bodies")?,
+            size: number("size")?,
+            stored: number("stored")?,
+            stored_lately: number("lately")?,
+            kind: row.try_get("kind").map_err(fault("account for bodies"))?,
+        });
+    }
+    // Attempts are named by the millisecond they began in.
+    let since = u64::try_from((now.seconds() - 86_400).max(0)).unwrap_or(0) * 1000;
+    let first = super::super::AttemptId::new(since, [0; 10]);
+    let row = sqlx::query("SELECT COUNT(*) AS attempts, COUNT(DISTINCT node) AS nodes FROM attempts WHERE id >= $1")
+        .bind(first.0.to_vec())
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(fault("count attempts"))?;
+    let number = |name| row.try_get::<i64, _>(name).map(i64::cast_unsigned).map_err(fault("count attempts"));
+    Ok(Usage { kinds, attempts_a_day: number("attempts")?, nodes_a_day: number("nodes")? })
+}
+
+fn count(length: usize) -> i64 {
+    i64::try_from(length).unwrap_or(i64::MAX)
+}
