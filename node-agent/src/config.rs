@@ -2,6 +2,7 @@
 //! every problem is reported at once with its key.
 
 mod keys;
+mod ownership;
 mod reader;
 
 use std::net::SocketAddr;
@@ -277,12 +278,14 @@ fn access(reader: &mut Reader) -> Option<Access> {
     }
     let owner_auth = reader.optional("tpm.owner_auth_file", authorisation);
     let endorsement_auth = reader.optional("tpm.endorsement_auth_file", authorisation);
+    let ownership = ownership::read(reader);
     Some(Access {
         interface: interface?,
         ak_handle: ak_handle?,
         node_key_handle: node_key_handle?,
         owner_auth,
         endorsement_auth,
+        ownership: ownership?,
     })
 }
 

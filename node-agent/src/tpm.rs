@@ -11,6 +11,7 @@ mod identity;
 mod keys;
 mod leftovers;
 mod nv;
+mod ownership;
 mod templates;
 
 use std::path::PathBuf;
@@ -20,8 +21,10 @@ use zeroize::Zeroizing;
 pub use actor::{Patience, Stall, Tpm};
 pub use attestation::Signed;
 pub use endorsement::EndorsementKey;
+pub(crate) use endorsement::certificate::split as certificates;
 pub use fault::TpmFault;
 pub use identity::TpmIdentity;
+pub use ownership::{DeviceKey, DevicePlace, Offer, Owned, Ownership};
 pub use templates::name_of;
 
 /// TPMT_PUBLIC of the RSA endorsement key's standard template (TCG EK Credential Profile, L-1).
@@ -68,6 +71,8 @@ pub struct Access {
     pub owner_auth: Option<Zeroizing<Vec<u8>>>,
     /// The same for the endorsement hierarchy.
     pub endorsement_auth: Option<Zeroizing<Vec<u8>>>,
+    /// What is offered beside the endorsement keys, and where it is.
+    pub ownership: Ownership,
 }
 
 impl std::fmt::Display for Interface {

@@ -21,6 +21,7 @@ use holdfast_evidence::nitro::{
 use holdfast_evidence::nitrotpm::{NitroTpmItem, quoting_key};
 use holdfast_evidence::snp::{CertificateTable, SnpEndorsements, SnpEvidence, SnpItem, Vek, verify_report};
 use holdfast_evidence::tpm::event_log::{BootFacts, EventLog};
+use holdfast_evidence::tpm::ownership::{DeviceRole, OfferedDeviceKey, OfferedOwnership};
 use holdfast_evidence::tpm::{
     Attest, Attributes, Bank, ClockInfo, FirmwareLog, Hierarchy, IdentityMaterial, Name, OfferedEk, PcrIndex,
     PcrSelection, PcrSet, Public, Scheme, Signature, Signed, TpmItem,
@@ -131,7 +132,19 @@ fn structures_of_a_tpm() {
 fn what_travels() {
     let (attest, signature) = (attest(), Signature::encode_ecdsa(crypto::HashAlg::Sha256, &[3; 64]));
     let ek = OfferedEk { certificate: vec![0x30; 900], chain: vec![vec![0x30; 700]], public: public().sized() };
-    let material = IdentityMaterial { endorsement: vec![ek.clone(), ek], ak_public: public().sized() };
+    let material = IdentityMaterial {
+        endorsement: vec![ek.clone(), ek],
+        ak_public: public().sized(),
+        ownership: OfferedOwnership {
+            platform: Some(vec![0x30, 0]),
+            device_keys: vec![OfferedDeviceKey {
+                role: DeviceRole::Iak,
+                public: public().sized(),
+                certificate: vec![0x30, 0],
+                chain: vec![vec![0x30, 0]],
+            }],
+        },
+    };
     let log = log("uki");
     let item = TpmItem {
         secrets: vec![&[1; 32]],
@@ -139,6 +152,7 @@ fn what_travels() {
         certify: None,
         firmware_log: FirmwareLog::Bytes(&log),
         pcr_claims: Vec::new(),
+        residency: vec![(DeviceRole::IdevId, Signed { attest: &attest, signature: &signature })],
     };
     let ring = SealRing::new(SealKey::new([7; 32]), None);
     fuzz("travel", &[material.encode(), item.encode()], |bytes| {

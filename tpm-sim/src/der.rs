@@ -36,6 +36,51 @@ pub(crate) fn unsigned(bytes: &[u8]) -> Vec<u8> {
     element(INTEGER, &value)
 }
 
+/// What others name a certificate by.
+#[derive(Debug)]
+pub(crate) struct CertificateFields<'a> {
+    /// Contents of `serialNumber`.
+    pub(crate) serial: &'a [u8],
+    /// `issuer`, header included.
+    pub(crate) issuer: &'a [u8],
+    /// `subject`, header included.
+    pub(crate) subject: &'a [u8],
+    /// keyIdentifier of authorityKeyIdentifier; empty if there is none.
+    pub(crate) authority: &'a [u8],
+}
+
+/// Reads a certificate that this simulator made.
+pub(crate) fn certificate_fields(certificate: &[u8]) -> Option<CertificateFields<'_>> {
+    let (_, body, _) = split(certificate)?;
+    let (_, tbs, _) = split(body)?;
+    let (_, _, rest) = split(tbs)?; // version
+    let (_, serial, rest) = split(rest)?;
+    let (_, _, rest) = split(rest)?; // signature
+    let (issuer, _, rest) = split(rest)?;
+    let (_, _, rest) = split(rest)?; // validity
+    let (subject, _, rest) = split(rest)?;
+    // 2.5.29.35 in an extension that is not critical, and [0] in its sequence
+    let at = rest.windows(5).position(|bytes| bytes == [OID, 3, 0x55, 0x1d, 0x23]);
+    let authority = at.and_then(|at| {
+        let (_, octets, _) = split(rest.get(at + 5..)?)?;
+        let (_, sequence, _) = split(octets)?;
+        split(sequence).map(|(_, id, _)| id)
+    });
+    Some(CertificateFields { serial, issuer, subject, authority: authority.unwrap_or_default() })
+}
+
+/// The first element whole, its contents, and what follows.
+fn split(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let (header, length) = match bytes {
+        [_, length @ 0..=0x7f, ..] => (2, usize::from(*length)),
+        [_, 0x81, length, ..] => (3, usize::from(*length)),
+        [_, 0x82, high, low, ..] => (4, usize::from(u16::from_be_bytes([*high, *low]))),
+        _ => return None,
+    };
+    let (whole, rest) = bytes.split_at_checked(header + length)?;
+    Some((whole, whole.get(header..)?, rest))
+}
+
 /// The DER of the first PEM block.
 pub(crate) fn from_pem(text: &str) -> Option<Vec<u8>> {
     let body: String = text

@@ -29,6 +29,7 @@ pub mod guest;
 mod keys;
 pub mod log;
 mod machine;
+mod maker;
 mod measuring;
 mod ports;
 mod powered;
@@ -47,6 +48,10 @@ pub use error::SimError;
 pub use factory::Factory;
 pub use fault::{Effect, Fault};
 pub use machine::Machine;
+pub use maker::{
+    IAK_HANDLE, IAK_INDEX, IDEVID_HANDLE, IDEVID_INDEX, Maker, MakerAttack, MakerReport, PLATFORM_INDEX,
+    PLATFORM_MANUFACTURER, PLATFORM_MODEL,
+};
 pub use measuring::ListLie;
 pub use powered::{LoadedHandles, Powered};
 pub use profile::Profile;

@@ -179,7 +179,7 @@ impl PublicKeyData for EkPublic {
     }
 }
 
-fn authority(name: &str, below: u8, years: i64) -> Result<CertificateParams, SimError> {
+pub(crate) fn authority(name: &str, below: u8, years: i64) -> Result<CertificateParams, SimError> {
     let mut params = CertificateParams::new(Vec::<String>::new())?;
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::OrganizationName, "Holdfast Simulator");
@@ -195,13 +195,18 @@ fn authority(name: &str, below: u8, years: i64) -> Result<CertificateParams, Sim
 }
 
 /// Sixteen random bytes, positive.
-fn serial() -> SerialNumber {
+pub(crate) fn serial() -> SerialNumber {
+    SerialNumber::from_slice(&random_serial())
+}
+
+/// The same as bytes.
+pub(crate) fn random_serial() -> [u8; 16] {
     let mut bytes = [0u8; 16];
     let _ = SystemRandom::new().fill(&mut bytes);
     if let Some(first) = bytes.first_mut() {
         *first = (*first & 0x7f) | 0x40;
     }
-    SerialNumber::from_slice(&bytes)
+    bytes
 }
 
 /// SubjectAltName with one directoryName: manufacturer, model and version (TCG EK Credential Profile).
@@ -231,7 +236,7 @@ fn specification() -> CustomExtension {
     CustomExtension::from_oid_content(&[2, 5, 29, 9], attributes)
 }
 
-fn write(path: &Path, text: &str, mode: u32) -> Result<(), SimError> {
+pub(crate) fn write(path: &Path, text: &str, mode: u32) -> Result<(), SimError> {
     use std::io::Write;
     let mut out = fs::OpenOptions::new()
         .write(true)

@@ -1,7 +1,7 @@
 //! The endorsement certificates that a TPM offered when it enrolled, verified again: they must be those that the
 //! challenge names.
 
-use holdfast_evidence::tpm::endorsement::ExpiredIssuers;
+use holdfast_evidence::tpm::endorsement::{ExpiredIssuers, Roots};
 use holdfast_evidence::tpm::{EkIdentity, Endorsers, IdentityMaterial, verify_endorsement_key};
 use holdfast_identity::UnixTime;
 
@@ -30,7 +30,10 @@ pub fn endorsed(offered: &Offered, named: &[EkIdentity], bodies: &Bodies) -> Res
     let roots = TrustDocument::read(&offered.trust, bodies)?.roots(bodies)?;
     let material = IdentityMaterial::parse(bodies.need(&offered.material)?)
         .map_err(|error| Unreplayable::Malformed { what: "what the TPM offered", reason: error.to_string() })?;
-    let endorsers = Endorsers { roots: &roots, expired_issuers: ExpiredIssuers::Accepted };
+    // Only the endorsement certificates are verified again: what the maker said of the machine is taken as the challenge has it.
+    let none = Roots::new();
+    let endorsers =
+        Endorsers { roots: &roots, expired_issuers: ExpiredIssuers::Accepted, platforms: &none, devices: &none };
     let mut found = Vec::with_capacity(material.endorsement.len());
     for offer in &material.endorsement {
         match verify_endorsement_key(offer, endorsers, UnixTime(offered.verified_at)) {

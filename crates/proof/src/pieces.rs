@@ -7,7 +7,7 @@ use holdfast_evidence::nitro::NitroEvidence;
 use holdfast_evidence::snp::SnpItem;
 use holdfast_evidence::tdx::TdxEvidence;
 use holdfast_evidence::tdx::TdxItem;
-use holdfast_evidence::tpm::{FirmwareLog, KnownTpm, TpmItem};
+use holdfast_evidence::tpm::{FirmwareLog, KnownTpm, TpmExpectation, TpmItem};
 use holdfast_evidence::{Challenge, Evidence as _, EvidenceKind, ItemState};
 use serde::{Deserialize, Serialize};
 
@@ -53,7 +53,12 @@ pub fn cut_item(kind: EvidenceKind, bytes: &[u8]) -> Cut {
 pub fn cut_challenge(challenge: &Challenge) -> Cut {
     let bytes = challenge.to_record();
     let tpm = challenge.items().iter().find_map(ItemState::tpm);
-    let keys = tpm.map(|tpm| KnownTpm { ak: tpm.ak().clone(), eks: tpm.eks().to_vec() }.encode());
+    let known = |tpm: &TpmExpectation| KnownTpm {
+        ak: tpm.ak().clone(),
+        eks: tpm.eks().to_vec(),
+        ownership: tpm.ownership().clone(),
+    };
+    let keys = tpm.map(|tpm| known(tpm).encode());
     // Behind the version byte they stand in the challenge as they stand here.
     let keys = keys.as_deref().and_then(|keys| keys.get(1..)).filter(|keys| !keys.is_empty());
     let at = keys.and_then(|keys| bytes.windows(keys.len()).position(|window| window == keys));

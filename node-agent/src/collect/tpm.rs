@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::BoxFuture;
 use holdfast_evidence::EvidenceKind;
+use holdfast_evidence::tpm::ownership::{DeviceRole, OfferedDeviceKey, OfferedOwnership};
 use holdfast_evidence::tpm::{
     Ask, CertifiedKey, FirmwareLog, IdentityMaterial, OfferedEk, PcrIndex, PcrSet, Signed as SignedWire, TpmItem,
 };
@@ -32,7 +33,7 @@ impl TpmCollector {
     /// The attestation key, and every endorsement key unless the server is taken to know the attestation key.
     async fn offer(&self, with_endorsement: bool) -> Result<Vec<u8>, CollectFault> {
         let identity = self.tpm.identity().await?;
-        let mut material = IdentityMaterial { endorsement: Vec::new(), ak_public: identity.ak_public };
+        let mut material = IdentityMaterial { ak_public: identity.ak_public, ..IdentityMaterial::default() };
         if with_endorsement {
             let (keys, chain) = self.tpm.endorsement().await?;
             if keys.is_empty() {
@@ -42,8 +43,24 @@ impl TpmCollector {
                 .into_iter()
                 .map(|key| OfferedEk { certificate: key.certificate, chain: chain.clone(), public: key.public })
                 .collect();
+            material.ownership = self.owned().await?;
         }
         Ok(material.encode())
+    }
+
+    /// Platform certificate and maker's keys; the certificates above a key's own stand behind it, as one chain.
+    async fn owned(&self) -> Result<OfferedOwnership, CollectFault> {
+        let owned = self.tpm.ownership().await?;
+        let device_keys = owned.devices.into_iter().map(|key| {
+            let (certificate, chain) = first_certificate(&key.certificates);
+            OfferedDeviceKey {
+                role: key.role,
+                public: key.public,
+                certificate: certificate.to_vec(),
+                chain: if chain.is_empty() { Vec::new() } else { vec![chain.to_vec()] },
+            }
+        });
+        Ok(OfferedOwnership { platform: owned.platform, device_keys: device_keys.collect() })
     }
 
     async fn read(&self, ask: &[u8], extras: Extras) -> Result<Quote, CollectFault> {
@@ -142,6 +159,11 @@ impl Quote {
         let certify = if self.ask.certify { Some(self.tpm.certify_node_key(binding).await?) } else { None };
         let bank = self.ask.selection.bank.id();
         let numbers = |set: PcrSet| set.iter().map(PcrIndex::get).collect::<BTreeSet<u8>>();
+        let residency = if self.ask.residency.is_empty() {
+            Vec::new()
+        } else {
+            self.tpm.speak(self.ask.residency.clone(), binding).await?
+        };
         let mut tries = 0;
         loop {
             tries += 1;
@@ -160,7 +182,7 @@ impl Quote {
             };
             let still = before.iter().all(|(pcr, value)| values.get(pcr) == Some(value));
             if still || tries >= QUOTES_MAX {
-                return Ok(Answer { secrets, certify, quote, values });
+                return Ok(Answer { secrets, certify, quote, values, residency });
             }
         }
     }
@@ -172,6 +194,7 @@ struct Answer {
     certify: Option<tpm::Signed>,
     quote: tpm::Signed,
     values: BTreeMap<u8, Vec<u8>>,
+    residency: Vec<(DeviceRole, tpm::Signed)>,
 }
 
 impl Answer {
@@ -196,8 +219,22 @@ impl Answer {
                 .iter()
                 .filter_map(|(&index, value)| Some((PcrIndex::new(index.into())?, value.as_slice())))
                 .collect(),
+            residency: self.residency.iter().map(|(role, signed)| (*role, wire(signed))).collect(),
         }
         .encode()
+    }
+}
+
+/// The first certificate, and what stands behind it up to padding.
+fn first_certificate(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let mut split = tpm::certificates(bytes);
+    match split.next() {
+        Some(first) => {
+            let chain: usize = split.map(<[u8]>::len).sum();
+            (first, bytes.get(first.len()..first.len() + chain).unwrap_or_default())
+        }
+        // the server says what is wrong with it
+        None => (bytes, &[]),
     }
 }
 

@@ -32,6 +32,14 @@ pub const KEYS: &[Key] = &[
     key("tpm.node_key_handle", Some("0x81484601")),
     key("tpm.owner_auth_file", None),
     key("tpm.endorsement_auth_file", None),
+    key("tpm.platform_certificate", Some("auto")),
+    key("tpm.platform_certificate_index", Some("0x01c08000")),
+    key("tpm.iak", Some("auto")),
+    key("tpm.iak_handle", Some("0x81020001")),
+    key("tpm.iak_certificate_index", Some("0x01c90100")),
+    key("tpm.idevid", Some("auto")),
+    key("tpm.idevid_handle", Some("0x81020000")),
+    key("tpm.idevid_certificate_index", Some("0x01c90200")),
     key("tsm.path", Some("/sys/kernel/config/tsm/report")),
     key("snp.device", Some("/dev/sev-guest")),
     key("tdx.event_log", Some("/sys/firmware/acpi/tables/data/CCEL")),
@@ -91,6 +99,30 @@ pub struct Overrides {
     /// File with the endorsement hierarchy's authorisation value
     #[arg(long, env = "HOLDFAST_AGENT_TPM_ENDORSEMENT_AUTH_FILE", value_name = "FILE")]
     pub tpm_endorsement_auth_file: Option<String>,
+    /// Whether the platform certificate is offered: auto (where it is there), on or off
+    #[arg(long, env = "HOLDFAST_AGENT_TPM_PLATFORM_CERTIFICATE", value_name = "auto|on|off")]
+    pub tpm_platform_certificate: Option<String>,
+    /// NV index of the platform certificate
+    #[arg(long, env = "HOLDFAST_AGENT_TPM_PLATFORM_CERTIFICATE_INDEX", value_name = "INDEX")]
+    pub tpm_platform_certificate_index: Option<String>,
+    /// Whether the initial attestation key (IAK) is offered: auto, on or off
+    #[arg(long, env = "HOLDFAST_AGENT_TPM_IAK", value_name = "auto|on|off")]
+    pub tpm_iak: Option<String>,
+    /// Persistent handle of the IAK
+    #[arg(long, env = "HOLDFAST_AGENT_TPM_IAK_HANDLE", value_name = "HANDLE")]
+    pub tpm_iak_handle: Option<String>,
+    /// NV index of the IAK's certificate
+    #[arg(long, env = "HOLDFAST_AGENT_TPM_IAK_CERTIFICATE_INDEX", value_name = "INDEX")]
+    pub tpm_iak_certificate_index: Option<String>,
+    /// Whether the initial device identity (IDevID) is offered: auto, on or off
+    #[arg(long, env = "HOLDFAST_AGENT_TPM_IDEVID", value_name = "auto|on|off")]
+    pub tpm_idevid: Option<String>,
+    /// Persistent handle of the IDevID
+    #[arg(long, env = "HOLDFAST_AGENT_TPM_IDEVID_HANDLE", value_name = "HANDLE")]
+    pub tpm_idevid_handle: Option<String>,
+    /// NV index of the IDevID's certificate
+    #[arg(long, env = "HOLDFAST_AGENT_TPM_IDEVID_CERTIFICATE_INDEX", value_name = "INDEX")]
+    pub tpm_idevid_certificate_index: Option<String>,
     /// The kernel's reports for SNP and TDX
     #[arg(long, env = "HOLDFAST_AGENT_TSM_PATH", value_name = "DIR")]
     pub tsm_path: Option<String>,
@@ -139,6 +171,14 @@ impl Overrides {
             "tpm.node_key_handle" => &self.tpm_node_key_handle,
             "tpm.owner_auth_file" => &self.tpm_owner_auth_file,
             "tpm.endorsement_auth_file" => &self.tpm_endorsement_auth_file,
+            "tpm.platform_certificate" => &self.tpm_platform_certificate,
+            "tpm.platform_certificate_index" => &self.tpm_platform_certificate_index,
+            "tpm.iak" => &self.tpm_iak,
+            "tpm.iak_handle" => &self.tpm_iak_handle,
+            "tpm.iak_certificate_index" => &self.tpm_iak_certificate_index,
+            "tpm.idevid" => &self.tpm_idevid,
+            "tpm.idevid_handle" => &self.tpm_idevid_handle,
+            "tpm.idevid_certificate_index" => &self.tpm_idevid_certificate_index,
             "tsm.path" => &self.tsm_path,
             "snp.device" => &self.snp_device,
             "tdx.event_log" => &self.tdx_event_log,

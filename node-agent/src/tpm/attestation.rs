@@ -113,12 +113,12 @@ impl Tpm {
 /// Digests that one PCR_Read answers with at most (TPML_DIGEST holds eight).
 const PCRS_PER_READ: usize = 8;
 
-fn marshalled((attest, signature): (Attest, Signature)) -> Result<Signed, TpmFault> {
+pub(super) fn marshalled((attest, signature): (Attest, Signature)) -> Result<Signed, TpmFault> {
     let fault = |source| TpmFault::Command { command: "marshal", source };
     Ok(Signed { attest: attest.marshall().map_err(fault)?, signature: signature.marshall().map_err(fault)? })
 }
 
-fn data(qualifying: &[u8]) -> Result<Data, TpmFault> {
+pub(super) fn data(qualifying: &[u8]) -> Result<Data, TpmFault> {
     Data::try_from(qualifying).map_err(|_| TpmFault::Form { what: "qualifying data", expected: "at most 64 bytes" })
 }
 

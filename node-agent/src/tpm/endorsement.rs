@@ -2,7 +2,7 @@
 //! activation of credentials with them.
 
 mod activation;
-mod certificate;
+pub(super) mod certificate;
 
 use serde::{Deserialize, Serialize};
 use tss_esapi::structures::{EccParameter, EccPoint, Public, PublicKeyRsa};
@@ -13,7 +13,7 @@ use super::actor::Tpm;
 use super::chip::Chip;
 use super::identity::{Open, RECORD};
 use super::templates::{self, EkKind, Template};
-use super::{TpmFault, leftovers, nv};
+use super::{TpmFault, leftovers, nv, ownership};
 use crate::state::StateDir;
 
 /// First and last NV index where endorsement certificates, nonces and templates of the two low-range keys stand.
@@ -110,11 +110,17 @@ impl Tpm {
 
 fn offer(
     open: &mut Open,
-    _: &super::Access,
+    access: &super::Access,
     state: &StateDir,
 ) -> Result<(Vec<EndorsementKey>, Vec<Vec<u8>>), TpmFault> {
     if open.record.endorsement.is_none() {
-        open.record.endorsement = Some(read(&mut open.chip)?);
+        // One listing for this and for what is offered beside.
+        let others = access.ownership.indices();
+        let (first, last) =
+            others.fold((LOW_RANGE.0, CHAIN.1), |(first, last), index| (first.min(index), last.max(index)));
+        let defined = nv::defined(&mut open.chip, first, last)?;
+        open.record.endorsement = Some(read(&mut open.chip, &defined)?);
+        open.record.ownership = Some(ownership::read(&mut open.chip, &access.ownership, &defined)?);
         state.write(RECORD, &open.record)?;
     }
     let Some(record) = &open.record.endorsement else { return Ok((Vec::new(), Vec::new())) };
@@ -135,15 +141,14 @@ fn recorded(hexadecimal: &str) -> Result<Vec<u8>, TpmFault> {
 }
 
 /// Reads certificates, nonces, templates and chain from NV.
-fn read(chip: &mut Chip) -> Result<EndorsementRecord, TpmFault> {
-    let defined = nv::defined(chip, LOW_RANGE.0, CHAIN.1)?;
+fn read(chip: &mut Chip, defined: &[u32]) -> Result<EndorsementRecord, TpmFault> {
     let persistent = leftovers::handles(chip, PERSISTENT)?;
     let mut keys = Vec::new();
     for places in &PLACES {
         if !defined.contains(&places.certificate) {
             continue;
         }
-        match read_key(chip, places, &defined) {
+        match read_key(chip, places, defined) {
             Ok(key) => {
                 let persistent = persistent.iter().any(|&held| u32::from(held) == places.handle);
                 keys.push(KeyRecord { persistent, ..key });

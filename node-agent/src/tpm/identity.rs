@@ -9,6 +9,7 @@ use tss_esapi::handles::KeyHandle;
 use super::actor::{Pulse, Tpm};
 use super::chip::Chip;
 use super::endorsement::EndorsementRecord;
+use super::ownership::OwnershipRecord;
 use super::{Access, TpmFault, keys, leftovers, templates};
 use crate::state::StateDir;
 
@@ -43,6 +44,9 @@ pub(super) struct Record {
     pub(super) node_key_public: Option<String>,
     /// The endorsement certificates, once they have been read.
     pub(super) endorsement: Option<EndorsementRecord>,
+    /// What makes the machine somebody's, once it has been read.
+    #[serde(default)]
+    pub(super) ownership: Option<OwnershipRecord>,
 }
 
 /// What the TPM thread owns.
@@ -117,6 +121,7 @@ impl Machine {
         if before.ak_public != record.ak_public {
             // Another chip: what was read from the former one says nothing about this one.
             record.endorsement = None;
+            record.ownership = None;
         }
         if before.ak_public != record.ak_public || before.node_key_public != record.node_key_public {
             self.state.write(RECORD, &record)?;

@@ -7,8 +7,8 @@ use holdfast_evidence::challenge::{Challenge, Purpose};
 use holdfast_evidence::key::ClaimedKey;
 use holdfast_evidence::tpm::endorsement::{Anchor, ExpiredIssuers, Roots, SoftwareTpms};
 use holdfast_evidence::tpm::{
-    Ask, Bank, Endorsers, IdentityMaterial, Invitation, KnownTpm, NodeKeyProof, PcrIndex, PcrSelection, PcrSet,
-    TpmClaims, TpmEndorsements, TpmEvidence, Wanted,
+    Ask, Bank, Endorsers, IdentityMaterial, Invitation, NodeKeyProof, PcrIndex, PcrSelection, PcrSet, TpmClaims,
+    TpmEndorsements, TpmEvidence, Wanted,
 };
 use holdfast_evidence::{Evidence, EvidenceKind, Verified};
 use holdfast_evidence::{TrustClass, challenge::ItemState};
@@ -67,7 +67,12 @@ async fn enrol(bench: &Bench, collector: &Gatherer) -> (Verified<TpmClaims>, usi
     let material = IdentityMaterial::parse(&material(collector, true).await).unwrap();
     let offered = material.endorsement.len();
     let roots = roots(bench);
-    let endorsers = Endorsers { roots: &roots, expired_issuers: ExpiredIssuers::Refused };
+    let endorsers = Endorsers {
+        roots: &roots,
+        expired_issuers: ExpiredIssuers::Refused,
+        platforms: &Roots::new(),
+        devices: &Roots::new(),
+    };
     let invitation =
         Invitation::new(&material, &wanted(PcrSet::FIRMWARE), endorsers, now(), &SystemRandom::new()).unwrap();
     (answer(collector, invitation, Purpose::Enrol, Extras::default()).await.unwrap(), offered)
@@ -95,7 +100,7 @@ fn draw(purpose: Purpose, state: ItemState) -> Challenge {
 
 fn returning(verified: &Verified<TpmClaims>, pcrs: PcrSet) -> Invitation {
     let claims = verified.claims();
-    let known = KnownTpm { ak: claims.ak.clone(), eks: claims.eks.clone() };
+    let known = claims.known();
     let on_record = NodeKeyProof::OnRecord { spki_sha256: claims.node_key.spki_sha256() };
     Invitation::returning(known, &wanted(pcrs), on_record).unwrap()
 }
@@ -223,7 +228,12 @@ async fn a_credential_for_another_machine_is_not_activated_and_leaves_nothing_be
     let point = tpm.identity().await.unwrap().node_key_public[POINT_AT..].to_vec();
     material.ak_public.splice(POINT_AT.., point);
     let roots = roots(&bench);
-    let endorsers = Endorsers { roots: &roots, expired_issuers: ExpiredIssuers::Refused };
+    let endorsers = Endorsers {
+        roots: &roots,
+        expired_issuers: ExpiredIssuers::Refused,
+        platforms: &Roots::new(),
+        devices: &Roots::new(),
+    };
     let invitation =
         Invitation::new(&material, &wanted(PcrSet::FIRMWARE), endorsers, now(), &SystemRandom::new()).unwrap();
     let (ask, state) = invitation.into_parts();

@@ -72,6 +72,7 @@ impl Bench {
             node_key_handle: HANDLES.1,
             owner_auth: None,
             endorsement_auth: None,
+            ownership: Default::default(),
         };
         machine.forget_commands();
         Self { machine, profile, access, place }

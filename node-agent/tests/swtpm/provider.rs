@@ -293,6 +293,7 @@ async fn a_machine_with_a_report_and_a_tpm_binds_the_one_to_the_other_and_signs_
         selection: SELECTION,
         known_firmware_log: None,
         certify: true,
+        residency: Vec::new(),
     };
     let (_, items) = items(&assembly, &[(EvidenceKind::Tpm, ask.encode())]).await;
     let [(EvidenceKind::Snp, snp), (EvidenceKind::Tpm, tpm)] = items.as_slice() else { panic!("{items:?}") };

@@ -166,6 +166,7 @@ impl Findings {
     fn sources<'a>(&'a self, eks: &'a [EkIdentity]) -> Option<TpmSources<'a>> {
         let (pcrs, selection) = (self.pcrs.as_ref()?, self.signed?);
         Some(TpmSources {
+            ownership: None,
             eks,
             firmware_version: self.firmware_version?,
             selection,

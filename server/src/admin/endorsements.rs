@@ -1,6 +1,6 @@
 //! `holdfast.admin.v1.Endorsements`, and `Bundles`.
 
-use holdfast_evidence::{EvidenceKind, TrustClass};
+use holdfast_evidence::TrustClass;
 use holdfast_identity::UnixTime;
 use holdfast_protocol::admin;
 use tonic::{Request, Response, Status, Streaming};
@@ -14,7 +14,7 @@ use crate::admin_stubs::{bundles_server::Bundles, endorsements_server::Endorseme
 use crate::clock;
 use crate::config::Simulated;
 use crate::endorse::reading::{self, File, Told};
-use crate::store::{Actor, Endorsement, EndorsementDraft, EndorsementSource, Sha256, Which};
+use crate::store::{Actor, Endorsement, EndorsementDraft, EndorsementSource, Serves, Sha256, Which};
 
 /// Files in one request.
 const FILES_MAX: usize = 4096;
@@ -135,9 +135,9 @@ fn file(file: admin::EndorsementFile) -> Result<File, Refusal> {
     }
 }
 
-fn serves(kinds: &[String]) -> Result<Vec<EvidenceKind>, Refusal> {
-    let expected = |_| argument("serves", format!("expected some of {}", EvidenceKind::NAMES));
-    kinds.iter().map(|kind| kind.parse().map_err(expected)).collect()
+fn serves(kinds: &[String]) -> Result<Vec<Serves>, Refusal> {
+    let expected = || argument("serves", format!("expected some of {}", Serves::NAMES));
+    kinds.iter().map(|kind| Serves::parse(kind).ok_or_else(expected)).collect()
 }
 
 fn message(endorsement: Endorsement) -> admin::Endorsement {

@@ -79,7 +79,7 @@ async fn the_first_end_of_what_a_machine_rests_on_is_shown() {
     admit_milan(&operated, 3, "8").await;
     let draft = |role, about: String, end: i64| EndorsementDraft {
         role,
-        serves: EvidenceKind::Snp,
+        serves: EvidenceKind::Snp.into(),
         content: about.clone().into_bytes(),
         class: String::new(),
         name: String::new(),

@@ -18,6 +18,7 @@ const EXAMPLES: &str = "\
 Examples:
   holdfast-server endorsements import amd/ intel-sgx-root.der aws-nitro-root.pem     known by their fingerprints
   holdfast-server endorsements import --class discrete infineon/                     roots of TPM vendors
+  holdfast-server endorsements import --class discrete --for platform,device oem/    machine makers: no EK is theirs
   holdfast-server endorsements import --class simulated --for snp,azure sim/         needs allow_simulated = true
   holdfast-server endorsements list
   holdfast-server endorsements wanted                          what machines needed and nobody had
@@ -70,9 +71,10 @@ pub(super) struct Import {
     /// How far roots are trusted that the server does not know: discrete, firmware, vtpm, cloud or simulated
     #[arg(long, value_parser = ["discrete", "firmware", "vtpm", "cloud", "simulated"])]
     class: Option<String>,
-    /// Kinds of evidence that they serve, with commas between, where the server cannot tell; tpm if absent
+    /// What they serve, with commas between, where the server cannot tell: kinds of evidence, platform (platform
+    /// certificates) or device (IAK and IDevID certificates); tpm if absent
     #[arg(long = "for", value_name = "KIND", value_delimiter = ',',
-          value_parser = ["tpm", "snp", "tdx", "nitro", "nitrotpm", "azure", "gcp"])]
+          value_parser = ["tpm", "snp", "tdx", "nitro", "nitrotpm", "azure", "gcp", "platform", "device"])]
     serves: Vec<String>,
     /// Make anchors of intermediates too
     #[arg(long)]

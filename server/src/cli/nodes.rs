@@ -16,12 +16,14 @@ const EXAMPLES: &str = "\
 Examples:
   holdfast-server node allow --ek-sha256 9f86d081884c7d65… --label 'rack 7, slot 3'
   holdfast-server node allow --csv inventory.csv          columns: ek_sha256,label
+  holdfast-server node allow --fact 'tpm.platform.id=Maker Inc./SN1234' --label 'rack 8'      needs the maker's root
   holdfast-server node allow --fact gcp.project_number=123456789012 --label staging
   holdfast-server node allow --fact snp.chip_id=59790fb1c39f35c1… --label 'host 12'
   holdfast-server node list --state pending
   holdfast-server node approve spiffe://example.org/holdfast/node/tpm/9f86d0…
   holdfast-server node ban 17 --reason 'stolen'
 
+Platform certificates, IAKs and IDevIDs are listed by digest like EKs, or by tpm.platform.id=MANUFACTURER/SERIAL.
 The digest of an endorsement key (EK) is the SHA-256 of its certificate's DER, or of its SubjectPublicKeyInfo:
   openssl x509 -inform der -in ek.der -pubkey -noout | openssl pkey -pubin -outform der | sha256sum
 A NODE is its SPIFFE ID, its number, or the digest of one of its EKs.";
@@ -74,7 +76,7 @@ pub(super) struct Allow {
     /// Digest of a key; repeat for each
     #[arg(long, value_name = "SHA256", value_parser = Digest::read)]
     ek_sha256: Vec<Digest>,
-    /// Something else that is ours, as evidence says it (snp.chip_id, gcp.project_number, nitro.instance_id, …); repeat
+    /// Something else that is ours, as evidence says it (tpm.platform.id, tpm.iak.spki_sha256, snp.chip_id, gcp.project_number, nitro.instance_id, …); repeat
     /// for each
     #[arg(long, value_name = "NAME=VALUE", value_parser = listed_fact::read)]
     fact: Vec<ListedFact>,

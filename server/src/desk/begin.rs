@@ -19,7 +19,7 @@ use super::{CallerRefused, Desk, Failure};
 use crate::budget::Source;
 use crate::clock;
 use crate::listen::Connection;
-use crate::store::{Node, NodeTarget, Sha256};
+use crate::store::{Node, NodeTarget, Serves, Sha256};
 
 /// What an agent offers for one kind of evidence.
 #[derive(Clone, Debug)]
@@ -200,10 +200,17 @@ impl Desk {
         if material.endorsement.is_empty() {
             return Err(CallerRefused::UnknownKey.into());
         }
-        let roots = self.rules.get().roots(EvidenceKind::Tpm);
+        let rules = self.rules.get();
+        let roots = rules.roots(EvidenceKind::Tpm);
+        let (platforms, devices) = (rules.roots(Serves::Platforms), rules.roots(Serves::Devices));
         let wanted = Wanted { selection: self.selection()?, known_firmware_log: None };
         // A TPM outlives the intermediates that certified it, and is not certified anew.
-        let endorsers = Endorsers { roots: &roots, expired_issuers: ExpiredIssuers::Accepted };
+        let endorsers = Endorsers {
+            roots: &roots,
+            expired_issuers: ExpiredIssuers::Accepted,
+            platforms: &platforms,
+            devices: &devices,
+        };
         let at = clock::now();
         match Invitation::new(&material, &wanted, endorsers, at, &SystemRandom::new()) {
             Ok(invitation) => {
@@ -216,6 +223,10 @@ impl Desk {
     }
 
     fn invite_known(&self, node: &Node, known: KnownTpm, purpose: &Purpose) -> Result<Invitation, Failure> {
+        // What rests on a root that was withdrawn is known no more; the machine itself rests on its endorsement keys.
+        let rules = self.rules.get();
+        let ownership = known.ownership.trusted_by(|factor, root| rules.trusts(tpm::serves(factor), root));
+        let known = KnownTpm { ownership, ..known };
         let wanted =
             Wanted { selection: self.selection()?, known_firmware_log: node.firmware_log.map(|digest| digest.0) };
         let node_key = match purpose {

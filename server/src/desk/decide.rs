@@ -195,10 +195,10 @@ impl Desk {
             }
         };
         attempt.clock = machine.clock();
-        if let Some(Root { kind, name, .. }) =
-            machine.roots().into_iter().find(|root| !rules.trusts(root.kind, &root.sha256))
+        if let Some(Root { serves, name, .. }) =
+            machine.roots().into_iter().find(|root| !rules.trusts(root.serves, &root.sha256))
         {
-            let withdrawn = EvidenceRefused::RootWithdrawn { kind, root: name };
+            let withdrawn = EvidenceRefused::RootWithdrawn { serves, root: name };
             attempt.verdict = Verdict::Refuse { code: withdrawn.code().to_owned(), genuine: withdrawn.is_genuine() };
             attempt.decision = explain::unverified(&withdrawn);
             return Ok(Ready { attempt, draft: None });
@@ -331,7 +331,7 @@ impl Desk {
         let held = self.store.ownership(owned.marks.clone(), machine.listable()).await?;
         let same_listing = listed(&held) == listed(&owned.held);
         let rules = self.rules.get();
-        let trusted = machine.roots().iter().all(|root| rules.trusts(root.kind, &root.sha256));
+        let trusted = machine.roots().iter().all(|root| rules.trusts(root.serves, &root.sha256));
         let enforced = rules.enforced.as_ref().map(|policy| policy.digest);
         if enforced != node.policy || !same_listing || !trusted {
             self.live.end(node.number, Ending::AttestAgain);

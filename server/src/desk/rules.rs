@@ -10,7 +10,7 @@ use holdfast_evidence::{EvidenceKind, TrustClass};
 use tracing::{error, warn};
 
 use crate::endorse::Trust;
-use crate::store::{EndorsementRole, Mode, PolicyDigest, PolicyVersion, Store, StoreFault, Which};
+use crate::store::{EndorsementRole, Mode, PolicyDigest, PolicyVersion, Serves, Store, StoreFault, Which};
 
 /// A policy of the store, compiled.
 #[derive(Debug)]
@@ -28,21 +28,21 @@ pub struct Rules {
     pub enforced: Option<Arc<CompiledPolicy>>,
     /// Its verdict is recorded beside.
     pub observed: Option<Arc<CompiledPolicy>>,
-    /// Roots, intermediates and CRLs by the kind of evidence that they serve.
-    roots: BTreeMap<EvidenceKind, Arc<Roots>>,
+    /// Roots, intermediates and CRLs by what they serve.
+    roots: BTreeMap<Serves, Arc<Roots>>,
 }
 
 impl Rules {
-    /// Roots, intermediates and CRLs for evidence of this kind; empty if there are none, and then it is not believed.
+    /// Roots, intermediates and CRLs for this; empty if there are none, and then it is not believed.
     #[must_use]
-    pub fn roots(&self, kind: EvidenceKind) -> Arc<Roots> {
-        self.roots.get(&kind).cloned().unwrap_or_default()
+    pub fn roots(&self, serves: impl Into<Serves>) -> Arc<Roots> {
+        self.roots.get(&serves.into()).cloned().unwrap_or_default()
     }
 
-    /// Whether the root with this SHA-256 is trusted now for evidence of this kind.
+    /// Whether the root with this SHA-256 is trusted now for that.
     #[must_use]
-    pub fn trusts(&self, kind: EvidenceKind, root: &[u8; 32]) -> bool {
-        self.roots.get(&kind).is_some_and(|roots| roots.anchors().iter().any(|anchor| anchor.sha256() == root))
+    pub fn trusts(&self, serves: impl Into<Serves>, root: &[u8; 32]) -> bool {
+        self.roots.get(&serves.into()).is_some_and(|roots| roots.anchors().iter().any(|anchor| anchor.sha256() == root))
     }
 
     /// The kinds of evidence that the rules in force, and those observed, need.
@@ -88,14 +88,14 @@ impl CurrentRules {
         let rules = Rules {
             enforced: enforced.and_then(|version| compile(&version, former.enforced.as_ref())),
             observed: observed.and_then(|version| compile(&version, former.observed.as_ref())),
-            roots: roots.into_iter().map(|(kind, roots)| (kind, Arc::new(roots))).collect(),
+            roots: roots.into_iter().map(|(serves, roots)| (serves, Arc::new(roots))).collect(),
         };
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
         Ok(())
     }
 
-    async fn read_roots(&self, store: &dyn Store) -> Result<BTreeMap<EvidenceKind, Roots>, StoreFault> {
-        let mut all: BTreeMap<EvidenceKind, Roots> = BTreeMap::new();
+    async fn read_roots(&self, store: &dyn Store) -> Result<BTreeMap<Serves, Roots>, StoreFault> {
+        let mut all: BTreeMap<Serves, Roots> = BTreeMap::new();
         for endorsement in store.endorsements(Which::Trust).await? {
             let draft = endorsement.draft;
             let roots = all.entry(draft.serves).or_default();
@@ -120,8 +120,8 @@ impl CurrentRules {
             }
         }
         // One vendor's root stands above both kinds of Nitro documents.
-        if let Some(nitro) = all.get(&EvidenceKind::Nitro).cloned() {
-            all.insert(EvidenceKind::NitroTpm, nitro);
+        if let Some(nitro) = all.get(&Serves::Evidence(EvidenceKind::Nitro)).cloned() {
+            all.insert(EvidenceKind::NitroTpm.into(), nitro);
         }
         Ok(all)
     }

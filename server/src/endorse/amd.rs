@@ -116,7 +116,7 @@ pub(super) fn vek_draft(der: &[u8], vek: &Vek, source: EndorsementSource, at: Un
     let (about, kind) = (VekKey::of(vek).about(), vek.kind.as_str().to_uppercase());
     EndorsementDraft {
         role: EndorsementRole::Vek,
-        serves: EvidenceKind::Snp,
+        serves: EvidenceKind::Snp.into(),
         content: der.to_vec(),
         class: String::new(),
         name: vek.csp_id.as_ref().map_or_else(|| format!("{kind} {}", vek.product), |csp| format!("{kind} {csp}")),

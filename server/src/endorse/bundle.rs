@@ -3,13 +3,13 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use holdfast_evidence::TrustClass;
 use holdfast_evidence::x509::manifest::known_root;
-use holdfast_evidence::{EvidenceKind, TrustClass};
 use holdfast_identity::{TrustDomain, UnixTime};
 use serde::{Deserialize, Serialize};
 
 use super::reading::{self, File, NotImported, Told};
-use crate::store::{Endorsement, EndorsementDraft, EndorsementRole, EndorsementSource, Sha256};
+use crate::store::{Endorsement, EndorsementDraft, EndorsementRole, EndorsementSource, Serves, Sha256};
 
 /// Bytes of a bundle: some 50,000 VEKs.
 pub const BUNDLE_BYTES_MAX: usize = 128 << 20;
@@ -196,7 +196,7 @@ fn file(line: &[u8], number: usize, now: UnixTime) -> Result<Option<File>, BadBu
     if !role.is_trust() && line.not_after < now.seconds() {
         return Ok(None);
     }
-    let serves = line.serves.parse::<EvidenceKind>().map_err(|error| bad(error.to_string()))?;
+    let serves = Serves::parse(&line.serves).ok_or_else(|| bad(format!("serves none of {}", Serves::NAMES)))?;
     let class = match line.class.as_str() {
         "" => None,
         class => Some(class.parse::<TrustClass>().map_err(|error| bad(error.to_string()))?),
@@ -218,6 +218,7 @@ fn is_known(draft: &EndorsementDraft, held: &[Endorsement]) -> bool {
             && (held.draft.serves, &held.draft.class) == (draft.serves, &draft.class)
     });
     is_held
-        || known_root(&sha256.0)
-            .is_some_and(|known| known.kinds.contains(&draft.serves) && known.class.as_str() == draft.class)
+        || known_root(&sha256.0).is_some_and(|known| {
+            known.kinds.iter().any(|kind| draft.serves == *kind) && known.class.as_str() == draft.class
+        })
 }

@@ -97,7 +97,7 @@ pub(super) fn draft(
     let kind = collateral.kind();
     EndorsementDraft {
         role: EndorsementRole::Collateral,
-        serves: EvidenceKind::Tdx,
+        serves: EvidenceKind::Tdx.into(),
         content: collateral.encode(),
         class: String::new(),
         name: format!("FMSPC {}, evaluation {}", hex::encode(kind.fmspc), collateral.evaluation_number()),

@@ -284,7 +284,7 @@ impl Inner {
         }
         self.keep(vec![EndorsementDraft {
             role: EndorsementRole::Crl,
-            serves: EvidenceKind::Snp,
+            serves: EvidenceKind::Snp.into(),
             class: String::new(),
             name: format!("revoked under {issuer}"),
             subject: list.issuer().to_string(),

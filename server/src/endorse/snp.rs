@@ -326,7 +326,7 @@ fn issuer_draft(der: &[u8], about: String, vek: &VerifiedVek) -> EndorsementDraf
     });
     EndorsementDraft {
         role: EndorsementRole::Intermediate,
-        serves: EvidenceKind::Snp,
+        serves: EvidenceKind::Snp.into(),
         content: der.to_vec(),
         class: vek.root().class.as_str().to_owned(),
         name: subject.clone(),

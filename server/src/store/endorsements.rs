@@ -111,6 +111,60 @@ impl EndorsementRole {
     }
 }
 
+/// What an endorsement speaks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Serves {
+    /// A kind of evidence; what serves Nitro Enclaves serves the NitroTPM too.
+    Evidence(EvidenceKind),
+    /// Platform certificates: their maker is no maker of TPMs, and speaks for no endorsement key.
+    Platforms,
+    /// Device keys: IAK and IDevID.
+    Devices,
+}
+
+impl Serves {
+    /// The names, for messages.
+    pub const NAMES: &str = "snp, tdx, nitro, tpm, nitrotpm, azure, gcp, platform, device";
+
+    /// As commands print it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Evidence(kind) => kind.as_str(),
+            Self::Platforms => "platform",
+            Self::Devices => "device",
+        }
+    }
+
+    /// As commands print it, read back.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "platform" => Some(Self::Platforms),
+            "device" => Some(Self::Devices),
+            kind => kind.parse().ok().map(Self::Evidence),
+        }
+    }
+}
+
+impl From<EvidenceKind> for Serves {
+    fn from(kind: EvidenceKind) -> Self {
+        Self::Evidence(kind)
+    }
+}
+
+impl PartialEq<EvidenceKind> for Serves {
+    fn eq(&self, kind: &EvidenceKind) -> bool {
+        *self == Self::Evidence(*kind)
+    }
+}
+
+impl std::fmt::Display for Serves {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// Where an endorsement came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EndorsementSource {
@@ -154,8 +208,8 @@ impl EndorsementSource {
 pub struct EndorsementDraft {
     /// What it is for.
     pub role: EndorsementRole,
-    /// The kind of evidence that it serves; what serves Nitro Enclaves serves the NitroTPM too.
-    pub serves: EvidenceKind,
+    /// What it speaks for.
+    pub serves: Serves,
     /// DER; of collateral, JSON.
     pub content: Vec<u8>,
     /// Trust class in lower case; empty for what is no certificate of a CA.

@@ -28,7 +28,7 @@ pub use bodies::{BODIES_AT_ONCE, Bodies, Dropped, Evidence, KeptBody, KindUsage,
 pub use changes::{Changes, NodeEvent, Notice, Revision, Subscription};
 pub use endorsements::{
     Authority, BundleState, Endorsement, EndorsementCount, EndorsementDraft, EndorsementRole, EndorsementSource,
-    Endorsements, Which,
+    Endorsements, Serves, Which,
 };
 pub use entries::{
     Entries, Entry, EntryChanges, EntryDraft, EntryFilter, EntryNumber, EntryRefusal, Parent, SelectorMatch,

@@ -188,7 +188,7 @@ impl House {
 pub(crate) async fn import(store: &dyn Store, root: &[u8], class: &str) {
     let draft = EndorsementDraft {
         role: EndorsementRole::Root,
-        serves: EvidenceKind::Tpm,
+        serves: EvidenceKind::Tpm.into(),
         content: root.to_vec(),
         class: class.to_owned(),
         name: format!("vendor {class}"),

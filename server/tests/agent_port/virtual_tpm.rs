@@ -176,11 +176,11 @@ impl VirtualTpm {
 
     pub(crate) fn material(&self) -> IdentityMaterial {
         let endorsement = self.eks.iter().map(|(_, offered)| offered.clone()).collect();
-        IdentityMaterial { endorsement, ak_public: self.ak.public.sized() }
+        IdentityMaterial { endorsement, ak_public: self.ak.public.sized(), ..IdentityMaterial::default() }
     }
 
     pub(crate) fn ak_alone(&self) -> IdentityMaterial {
-        IdentityMaterial { endorsement: Vec::new(), ak_public: self.ak.public.sized() }
+        IdentityMaterial { ak_public: self.ak.public.sized(), ..IdentityMaterial::default() }
     }
 
     /// SHA-256 of each endorsement key's SubjectPublicKeyInfo.
@@ -261,6 +261,7 @@ impl VirtualTpm {
                 _ => FirmwareLog::Bytes(&log),
             },
             pcr_claims: Vec::new(),
+            residency: Vec::new(),
         }
         .encode()
     }

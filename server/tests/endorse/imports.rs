@@ -24,7 +24,7 @@ fn read(contents: &[Vec<u8>], told: &Told) -> Result<Vec<EndorsementDraft>, NotI
 
 /// Roots of class firmware for that kind.
 fn firmware(serves: EvidenceKind) -> Told {
-    Told { class: Some(TrustClass::Firmware), serves: vec![serves], pin: false }
+    Told { class: Some(TrustClass::Firmware), serves: vec![serves.into()], pin: false }
 }
 
 fn snp() -> Told {
@@ -54,10 +54,10 @@ fn what_stands_below_a_root_serves_what_the_root_serves() {
 
 #[test]
 fn one_root_may_serve_several_kinds() {
-    let told = Told { serves: vec![EvidenceKind::Snp, EvidenceKind::Azure], ..snp() };
+    let told = Told { serves: vec![EvidenceKind::Snp.into(), EvidenceKind::Azure.into()], ..snp() };
     let drafts = read(&[ark(), ask(), vcek(1)], &told).unwrap();
     assert_eq!(drafts.len(), 5, "a key serves whoever looks it up");
-    let nitro = Told { serves: vec![EvidenceKind::NitroTpm, EvidenceKind::Nitro], ..snp() };
+    let nitro = Told { serves: vec![EvidenceKind::NitroTpm.into(), EvidenceKind::Nitro.into()], ..snp() };
     let drafts = read(&[ark()], &nitro).unwrap();
     assert_eq!(drafts.iter().map(|draft| draft.serves).collect::<Vec<_>>(), [EvidenceKind::Nitro]);
 }
@@ -67,7 +67,7 @@ fn a_root_that_is_not_known_needs_a_class() {
     assert_eq!(read(&[ark()], &Told::default()).unwrap_err().code(), "endorsements.no_class");
     let told = Told { class: Some(TrustClass::Discrete), ..Told::default() };
     let drafts = read(&[ark()], &told).unwrap();
-    assert_eq!((drafts[0].serves, drafts[0].class.as_str()), (EvidenceKind::Tpm, "discrete"));
+    assert_eq!((drafts[0].serves, drafts[0].class.as_str()), (EvidenceKind::Tpm.into(), "discrete"));
 }
 
 #[test]

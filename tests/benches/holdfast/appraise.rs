@@ -84,7 +84,12 @@ impl Stage {
     }
 
     fn invite(&self) -> anyhow::Result<Invitation> {
-        let endorsers = Endorsers { roots: &self.roots, expired_issuers: ExpiredIssuers::Refused };
+        let endorsers = Endorsers {
+            roots: &self.roots,
+            expired_issuers: ExpiredIssuers::Refused,
+            platforms: &Roots::new(),
+            devices: &Roots::new(),
+        };
         Ok(Invitation::new(&self.tpm.material(), &self.wanted(None), endorsers, NOW, &self.rng)?)
     }
 

@@ -5,6 +5,7 @@
 mod enrolment;
 mod faults;
 mod measured_files;
+mod ownership;
 mod refusal;
 mod workloads;
 mod world;

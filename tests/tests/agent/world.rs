@@ -14,7 +14,7 @@ use holdfast_agent::enrol::{Exchanger, Keeper, Parts};
 use holdfast_agent::state::StateDir;
 use holdfast_agent::status::{Standing, Status};
 use holdfast_agent::svids::{SvidCache, SvidSource, SvidState};
-use holdfast_agent::tpm::{Access, Interface, Patience, Tpm};
+use holdfast_agent::tpm::{Access, Interface, Ownership, Patience, Tpm};
 use holdfast_agent::trust::Trust;
 use holdfast_evidence::EvidenceKind;
 use holdfast_identity::{Selector, TrustDomain};
@@ -118,7 +118,7 @@ impl World {
         let der = pem::parse(&factory().root_pem).unwrap().into_contents();
         let root = EndorsementDraft {
             role: EndorsementRole::Root,
-            serves: EvidenceKind::Tpm,
+            serves: EvidenceKind::Tpm.into(),
             content: der,
             class: "simulated".to_owned(),
             name: "simulator".to_owned(),
@@ -213,11 +213,16 @@ impl World {
 
     /// A copy of one of the factory's machines, booted.
     pub(crate) fn machine(&self, index: usize) -> Powered {
-        let directory = tempfile::tempdir_in(self.place.path()).unwrap().keep().join("machine");
-        let template = factory().place.path().join(index.to_string());
-        let machine = Machine::copy_of(&template, &directory).unwrap().start(&profile()).unwrap();
+        let machine = self.at_rest(index).start(&profile()).unwrap();
         machine.forget_commands();
         machine
+    }
+
+    /// The same before it is booted.
+    pub(crate) fn at_rest(&self, index: usize) -> Machine {
+        let directory = tempfile::tempdir_in(self.place.path()).unwrap().keep().join("machine");
+        let template = factory().place.path().join(index.to_string());
+        Machine::copy_of(&template, &directory).unwrap()
     }
 
     pub(crate) fn agent(&self, machine: &Powered) -> Agent {
@@ -227,6 +232,11 @@ impl World {
     pub(crate) fn bundle(&self) -> Bootstrap {
         Bootstrap::Bundle(self.options.data_dir.join("authority").join("bundle.pem"))
     }
+}
+
+/// The root of the simulator's vendor, PEM.
+pub(crate) fn vendor_root() -> &'static str {
+    &factory().root_pem
 }
 
 pub(crate) fn profile() -> Profile {
@@ -253,6 +263,24 @@ impl Agent {
     }
 
     pub(crate) fn start_at(server: ServerAddress, bootstrap: Bootstrap, machine: &Powered, directory: &Path) -> Self {
+        Self::build(server, bootstrap, machine, directory, Ownership::default())
+    }
+
+    /// One that offers something else beside its endorsement keys.
+    pub(crate) fn offering(world: &World, machine: &Powered, change: impl FnOnce(&mut Ownership)) -> Self {
+        let (address, mut ownership) = (world.address(), Ownership::default());
+        change(&mut ownership);
+        let server = ServerAddress::Tcp { host: address.ip().to_string(), port: address.port() };
+        Self::build(server, world.bundle(), machine, &machine.machine().directory().join("agent"), ownership)
+    }
+
+    fn build(
+        server: ServerAddress,
+        bootstrap: Bootstrap,
+        machine: &Powered,
+        directory: &Path,
+        ownership: Ownership,
+    ) -> Self {
         let state = StateDir::open(directory).unwrap();
         let access = Access {
             interface: Interface::Swtpm { host: "127.0.0.1".to_owned(), port: machine.port() },
@@ -260,6 +288,7 @@ impl Agent {
             node_key_handle: 0x8148_4601,
             owner_auth: None,
             endorsement_auth: None,
+            ownership,
         };
         let domain: TrustDomain = DOMAIN.parse().unwrap();
         let tpm = Tpm::start(access, state.clone(), Patience::default(), |stall| panic!("{stall}")).unwrap();

@@ -13,6 +13,7 @@ use crate::error::{SimError, file};
 use crate::factory::Factory;
 use crate::log::{self, event_type};
 use crate::machine::Machine;
+use crate::maker::{Maker, MakerAttack};
 use crate::profile::{BUILT_IN, Profile};
 use crate::reference::ReferenceValues;
 use crate::report::MachineReport;
@@ -46,6 +47,22 @@ pub(super) enum Offline {
         /// The twin's directory; start it with `boot`.
         #[arg(long)]
         to: PathBuf,
+    },
+    /// Have a maker of machines put a platform certificate, an IAK and an IDevID into a machine that is not running.
+    Provision {
+        /// The machine's directory.
+        #[arg(long)]
+        machine: PathBuf,
+        /// The maker's directory; made there if it holds none. Import its root.pem and issuing.pem for platform and device.
+        #[arg(long)]
+        maker: PathBuf,
+        /// Serial number of the platform.
+        #[arg(long)]
+        serial: String,
+        /// What shall not be as it must be: platform-holder, platform-self-signed, platform-expired, iak-copied,
+        /// iak-unrestricted, idevid-without-residency or another-maker.
+        #[arg(long)]
+        attack: Option<MakerAttack>,
     },
     /// Print the vendor's root certificate, PEM: what an operator imports as `simulated`.
     #[command(group = ArgGroup::new("whose").required(true))]
@@ -106,6 +123,18 @@ impl Manufacture {
 impl Offline {
     pub(super) fn run(self, format: Format, out: &mut dyn Write) -> Result<(), Failure> {
         match self {
+            Self::Provision { machine, maker, serial, attack } => {
+                let report = Machine::open(&machine)?.provision(&Maker::open(&maker)?, &serial, attack.as_ref())?;
+                match format {
+                    Format::Json => format.json(out, &report)?,
+                    Format::Text => writeln!(
+                        out,
+                        "platform      {}\n              certificate sha256 {}\niak           public key sha256  {}\n\
+                         idevid        public key sha256  {}",
+                        report.platform_id, report.platform_certificate_sha256, report.iak_sha256, report.idevid_sha256
+                    )?,
+                }
+            }
             Self::Snapshot { machine, to } => Machine::open(&machine)?.snapshot(&to)?,
             Self::Clone { machine, to } => {
                 format.report(out, &MachineReport::at_rest(&Machine::copy_of(&machine, &to)?))?

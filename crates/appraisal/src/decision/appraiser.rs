@@ -238,7 +238,7 @@ impl Appraiser {
         }
         match engine::evaluate(policy, facts, ownership, now) {
             Outcome::Satisfied(rule, alternative) => match self.grant(policy, rule, alternative, facts, now) {
-                Ok(grant) => Verdict::Admit(grant),
+                Ok(grant) => Verdict::Admit(Grant { owned_by: engine::owned_by(rule, facts, ownership), ..grant }),
                 Err(rejection) => Verdict::Refuse(*rejection),
             },
             Outcome::Waived(rule, way) => match self.grant(policy, rule, way.alternative, facts, now) {
@@ -296,6 +296,7 @@ impl Appraiser {
             rule: rule.name.clone(),
             alternative: alternative.map(|alternative| alternative.name.clone()),
             ownership: rule.ownership.iter().map(|factor| factor.as_str()).collect(),
+            owned_by: Vec::new(),
             ownership_reason: rule.ownership_reason.clone(),
             waivers: Vec::new(),
             spiffe_id,

@@ -207,6 +207,21 @@ fn is_listed(ownable: Ownable, facts: &Facts, ownership: &Ownership) -> bool {
         && listed.any(|digest| owner_marks(facts).any(|mark| mark.ownable == ownable && mark.digest == digest))
 }
 
+/// The facts by which the machine is ours under this rule: those whose values the operator listed.
+pub(super) fn owned_by(rule: &Rule, facts: &Facts, ownership: &Ownership) -> Vec<String> {
+    let is_asked = |ownable| match ownable {
+        Ownable::No => false,
+        Ownable::Inventory => rule.ownership.contains(&Factor::Inventory),
+        Ownable::Launch => rule.ownership.contains(&Factor::Launch),
+    };
+    let is_listed =
+        |digest| ownership.inventory.iter().any(|answer| answer.listing == Listing::Listed && answer.digest == digest);
+    let marks = owner_marks(facts).filter(|mark| is_asked(mark.ownable) && is_listed(mark.digest));
+    let mut found: Vec<String> = marks.map(|mark| mark.fact.to_string()).collect();
+    found.dedup();
+    found
+}
+
 /// Whether a deny list's entry is met. One fact that differs clears it, and so does one of a kind of evidence that the
 /// machine did not bring at all; a fact that is merely not proven does not.
 pub(super) fn denied(deny: &Deny, facts: &Facts) -> Holds {

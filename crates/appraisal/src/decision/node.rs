@@ -21,6 +21,9 @@ pub struct Grant {
     pub alternative: Option<String>,
     /// The ownership factors that held, in the words of the policy.
     pub ownership: Vec<&'static str>,
+    /// The facts whose values the operator listed or registered, where that is what made the machine ours.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub owned_by: Vec<String>,
     /// The reason that the policy gives for admitting any genuine device; stands in every such decision.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ownership_reason: Option<String>,

@@ -5,7 +5,7 @@ use std::fmt;
 use holdfast_evidence::EvidenceKind;
 
 use super::registry::{Definition, Ownable, Shape, Subject, TPM};
-use super::{AzureFact, GcpFact, NitroFact, NitroTpmFact, SnpFact, TdxFact};
+use super::{AzureFact, GcpFact, NitroFact, NitroTpmFact, OwnershipFact, SnpFact, TdxFact};
 
 /// Number of PCRs of a TPM.
 pub const PCR_COUNT: u8 = 24;
@@ -21,6 +21,8 @@ pub enum FactId {
     Manufacturer,
     Model,
     HardwareVersion,
+    /// What the maker of the machine says of it and of its keys in the TPM.
+    Owned(OwnershipFact),
     RootDigest,
     RootName,
     FirmwareVersion,
@@ -87,6 +89,7 @@ impl FactId {
             description: "",
         };
         match self {
+            Self::Owned(fact) => fact.definition(),
             Self::Snp(fact) => fact.definition(),
             Self::Tdx(fact) => fact.definition(),
             Self::Nitro(fact) => fact.definition(),
@@ -189,13 +192,14 @@ impl Definition {
 
 /// Every fact that a policy may name, in the order of the reference.
 pub fn registry() -> impl Iterator<Item = &'static Definition> {
+    let owned = OwnershipFact::ALL.iter().map(|fact| fact.definition());
     let snp = SnpFact::ALL.iter().map(|fact| fact.definition());
     let tdx = TdxFact::ALL.iter().map(|fact| fact.definition());
     let nitro = NitroFact::ALL.iter().map(|fact| fact.definition()).chain([&NITRO_PCR]);
     let nitrotpm = NitroTpmFact::ALL.iter().map(|fact| fact.definition()).chain([&NITROTPM_PCR]);
     let azure = AzureFact::ALL.iter().map(|fact| fact.definition());
     let gcp = GcpFact::ALL.iter().map(|fact| fact.definition());
-    TPM.iter().chain(snp).chain(tdx).chain(nitro).chain(nitrotpm).chain(azure).chain(gcp)
+    TPM.iter().chain(owned).chain(snp).chain(tdx).chain(nitro).chain(nitrotpm).chain(azure).chain(gcp)
 }
 
 static NITRO_PCR: Definition = Definition {

@@ -25,12 +25,13 @@ pub fn owner_marks(facts: &Facts) -> impl Iterator<Item = OwnerMark> {
     })
 }
 
-/// The digest under which a value is listed: 32 bytes that are a digest already (of an endorsement key, of a launch) are
+/// The digest under which a value is listed: 32 bytes that are a digest already (of an endorsement key, of a certificate, of a launch) are
 /// themselves; of everything else, SHA-256 of `fact=value` as policies write them.
 #[must_use]
 pub fn owner_digest(fact: FactId, value: &Value) -> [u8; 32] {
-    let is_digest =
-        matches!(fact, FactId::EkSpki | FactId::EkCertificate) || fact.definition().ownable == Ownable::Launch;
+    let is_digest = matches!(fact, FactId::EkSpki | FactId::EkCertificate)
+        || fact.definition().ownable == Ownable::Launch
+        || matches!(fact, FactId::Owned(fact) if fact.is_listed_bare());
     match value {
         Value::Digest(digest) if is_digest => {
             digest.as_bytes().first_chunk().copied().unwrap_or_else(|| sha256(&[digest.as_bytes()]))

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use holdfast_evidence::tpm::event_log::BootFacts;
+use holdfast_evidence::tpm::ownership::Ownership;
 use holdfast_evidence::tpm::{EkIdentity, PcrSelection, PcrSet, PcrValues, TpmClaims};
 use holdfast_evidence::{Provenance, TrustClass};
 
-use super::{Explained, Fact, FactId, Facts, LogFacts, boot};
+use super::{Explained, Fact, FactId, Facts, LogFacts, boot, ownership};
 use crate::decision::MachineRecord;
 use crate::value::{Value, Version, digest_of};
 
@@ -28,6 +29,8 @@ pub struct TpmSources<'a> {
     pub untouched: PcrSet,
     /// What the log proves.
     pub boot: Option<&'a BootFacts>,
+    /// What its maker says of the machine; `None` where nobody asked.
+    pub ownership: Option<&'a Ownership>,
 }
 
 impl<'a> From<&'a TpmClaims> for TpmSources<'a> {
@@ -40,6 +43,7 @@ impl<'a> From<&'a TpmClaims> for TpmSources<'a> {
             replayed: claims.replayed,
             untouched: claims.untouched,
             boot: claims.boot(),
+            ownership: Some(&claims.ownership),
         }
     }
 }
@@ -94,7 +98,13 @@ pub fn tpm(sources: &TpmSources<'_>, record: MachineRecord, log: Arc<LogFacts>) 
         MachineRecord::New => sources.eks.iter().map(|ek| ek.spki_sha256).min(),
     };
     add(FactId::Machine, identity.as_ref().and_then(digest).into_iter().collect());
-    add(FactId::Class, texts(|ek| ek.class.as_str()));
+    let mut classes = texts(|ek| ek.class.as_str());
+    let simulated = Value::text(TrustClass::Simulated.as_str());
+    let is_simulated = |ownership: &Ownership| ownership.roots().any(|(_, root)| root.class == TrustClass::Simulated);
+    if sources.ownership.is_some_and(is_simulated) && !classes.contains(&simulated) {
+        classes.push(simulated);
+    }
+    add(FactId::Class, classes);
     add(FactId::EkSpki, digests(|ek| &ek.spki_sha256));
     add(FactId::EkCertificate, digests(|ek| &ek.certificate_sha256));
     add(FactId::Manufacturer, texts(|ek| &ek.manufacturer));
@@ -105,6 +115,9 @@ pub fn tpm(sources: &TpmSources<'_>, record: MachineRecord, log: Arc<LogFacts>) 
     add(FactId::FirmwareVersion, vec![Value::Version(Version::from_u64(sources.firmware_version))]);
     for (pcr, value) in sources.pcrs.iter() {
         add(FactId::Pcr(pcr.get()), vec![Value::Digest(*value)]);
+    }
+    if let Some(found) = sources.ownership {
+        ownership::add(found, provenance, &mut facts);
     }
     for pcr in sources.selection.pcrs.iter() {
         let explained = match (sources.replayed.contains(pcr), sources.untouched.contains(pcr)) {

@@ -45,6 +45,12 @@ impl Attributes {
         .and(Self::USER_WITH_AUTH)
         .and(Self::SIGN)
         .and(Self::NO_DA);
+    /// What an initial device identity (IDevID) must have: resident, signing.
+    pub const IDEVID_REQUIRED: Self =
+        Self::FIXED_TPM.and(Self::FIXED_PARENT).and(Self::SENSITIVE_DATA_ORIGIN).and(Self::SIGN);
+    /// What it may have beside: how its use is authorised.
+    pub const IDEVID_ALLOWED: Self =
+        Self::IDEVID_REQUIRED.and(Self::USER_WITH_AUTH).and(Self::ADMIN_WITH_POLICY).and(Self::NO_DA);
     /// An endorsement key of the TCG's low range, exactly: `000300b2`.
     pub const EK_LOW_RANGE: Self = Self::FIXED_TPM
         .and(Self::FIXED_PARENT)

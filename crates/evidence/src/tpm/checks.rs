@@ -42,7 +42,7 @@ pub const fn magic(statement: Statement, attest: &Attest<'_>) -> Result<(), Unve
 pub const fn kind(statement: Statement, attest: &Attest<'_>) -> Result<(), Unverified> {
     let expected = match statement {
         Statement::Quote => TPM_ST_ATTEST_QUOTE,
-        Statement::Certify => TPM_ST_ATTEST_CERTIFY,
+        Statement::Certify | Statement::Residency => TPM_ST_ATTEST_CERTIFY,
     };
     if attest.kind == expected { Ok(()) } else { Err(Unverified::Type { statement, expected, found: attest.kind }) }
 }

@@ -7,6 +7,7 @@ use super::ek::EkIdentity;
 use super::event_log::BootFacts;
 use super::expectation::KnownTpm;
 use super::name::Name;
+use super::ownership::Ownership;
 use super::pcr::{PcrSelection, PcrSet, PcrValues};
 use super::public::Public;
 use super::replayed::ReplayedLog;
@@ -43,6 +44,8 @@ pub struct TpmClaims {
     pub certified_now: bool,
     /// Whether the endorsement keys were activated in this attestation.
     pub activated_now: bool,
+    /// Platform and device keys, as verified at this enrolment or at the one on record.
+    pub ownership: Ownership,
 }
 
 impl TpmClaims {
@@ -65,10 +68,13 @@ impl TpmClaims {
         self.selection.pcrs.without(self.replayed).without(self.untouched)
     }
 
-    /// The least trusted class among the endorsement keys' roots: a machine is what its weakest key is.
+    /// The least trusted class among the endorsement keys' roots: a machine is what its weakest key is. Where a simulated
+    /// root speaks for its platform or device keys, it is simulated.
     #[must_use]
     pub fn class(&self) -> Option<TrustClass> {
-        self.eks.iter().map(|ek| ek.class).max()
+        let simulated =
+            self.ownership.roots().map(|(_, root)| root.class).filter(|class| *class == TrustClass::Simulated);
+        self.eks.iter().map(|ek| ek.class).chain(simulated).max()
     }
 
     /// Who vouches for what is said here: hardware, or a simulator.
@@ -85,6 +91,6 @@ impl TpmClaims {
     /// What the record keeps, to draw the next challenge from.
     #[must_use]
     pub fn known(&self) -> KnownTpm {
-        KnownTpm { ak: self.ak.clone(), eks: self.eks.clone() }
+        KnownTpm { ak: self.ak.clone(), eks: self.eks.clone(), ownership: self.ownership.clone() }
     }
 }

@@ -4,17 +4,20 @@
 use super::attributes::Attributes;
 use super::endorsement::UnverifiedEk;
 use super::event_log::{MalformedLog, UnprovenBoot};
+use super::ownership::Unowned;
 use super::pcr::{PcrIndex, PcrSet};
 use crate::crypto::{CryptoFault, Digest};
 use crate::error::Malformed;
 
-/// Which of the two statements an attestation key made.
+/// Which statement a key of the TPM made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Statement {
     /// `TPM2_Quote`.
     Quote,
     /// `TPM2_Certify` of the node key.
     Certify,
+    /// `TPM2_Certify` of the attestation key, by a device key.
+    Residency,
 }
 
 impl std::fmt::Display for Statement {
@@ -22,6 +25,7 @@ impl std::fmt::Display for Statement {
         f.write_str(match self {
             Self::Quote => "quote",
             Self::Certify => "certification",
+            Self::Residency => "device key's certification",
         })
     }
 }
@@ -209,6 +213,12 @@ pub enum Unverified {
     /// The certified Qualified Name is not that of a primary in the owner or endorsement hierarchy.
     #[error("certified qualified name is not that of a primary key in the owner or endorsement hierarchy")]
     CertifyQualifiedName,
+    /// A platform certificate, IAK or IDevID does not hold.
+    #[error(transparent)]
+    Ownership(#[from] Unowned),
+    /// What a device key certified is not the attestation key in its place.
+    #[error("device key certified another object than the attestation key in the endorsement hierarchy")]
+    ResidencyName,
     /// The node key's attributes are not exactly those of a resident signing key.
     #[error("node key has attributes {found}, needs exactly {}", Attributes::NODE_KEY)]
     NodeKeyAttributes {
@@ -255,16 +265,22 @@ impl Unverified {
             Self::ActivationSecret { .. } => "tpm.activation.secret",
             Self::Magic { statement: Statement::Quote, .. } => "tpm.quote.magic",
             Self::Magic { statement: Statement::Certify, .. } => "tpm.certify.magic",
+            Self::Magic { statement: Statement::Residency, .. } => "tpm.residency.magic",
             Self::Type { statement: Statement::Quote, .. } => "tpm.quote.type",
             Self::Type { statement: Statement::Certify, .. } => "tpm.certify.type",
+            Self::Type { statement: Statement::Residency, .. } => "tpm.residency.type",
             Self::Scheme { statement: Statement::Quote } => "tpm.quote.scheme",
             Self::Scheme { statement: Statement::Certify } => "tpm.certify.scheme",
+            Self::Scheme { statement: Statement::Residency } => "tpm.residency.scheme",
             Self::Signature { statement: Statement::Quote } => "tpm.quote.signature",
             Self::Signature { statement: Statement::Certify } => "tpm.certify.signature",
+            Self::Signature { statement: Statement::Residency } => "tpm.residency.signature",
             Self::Nonce { statement: Statement::Quote, .. } => "tpm.quote.nonce",
             Self::Nonce { statement: Statement::Certify, .. } => "tpm.certify.nonce",
+            Self::Nonce { statement: Statement::Residency, .. } => "tpm.residency.nonce",
             Self::Signer { statement: Statement::Quote } => "tpm.quote.signer",
             Self::Signer { statement: Statement::Certify } => "tpm.certify.signer",
+            Self::Signer { statement: Statement::Residency } => "tpm.residency.signer",
             Self::Selection { .. } => "tpm.quote.selection",
             Self::MissingPcr { .. } => "tpm.quote.missing_pcr",
             Self::UnlistedPcr { .. } => "tpm.quote.unlisted_pcr",
@@ -279,6 +295,8 @@ impl Unverified {
             Self::CertifyMissing => "tpm.certify.missing",
             Self::CertifyName => "tpm.certify.name",
             Self::CertifyQualifiedName => "tpm.certify.qualified_name",
+            Self::Ownership(unowned) => unowned.code(),
+            Self::ResidencyName => "tpm.residency.name",
             Self::NodeKeyAttributes { .. } => "tpm.node_key.attributes",
             Self::NodeKeyKind => "tpm.node_key.kind",
             Self::NodeKeyMismatch => "tpm.node_key.mismatch",

@@ -7,10 +7,13 @@ use crate::reader::{Reader, Writer};
 
 use super::ek::{EKS_MAX, EkIdentity};
 use super::error::Unverified;
+use super::ownership::{DEVICE_KEYS_MAX, DeviceRole, Ownership};
 use super::pcr::PcrSelection;
 use super::public::{PUBLIC_BYTES_MAX, Public};
 
 const VERSION: u8 = 1;
+/// With what was proven of platform and device keys; written only where there is anything.
+const VERSION_WITH_OWNERSHIP: u8 = 2;
 
 /// How the node key is to be proven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +38,10 @@ pub struct TpmExpectation {
     pub(crate) selection: PcrSelection,
     pub(crate) known_firmware_log: Option<[u8; 32]>,
     pub(crate) node_key: NodeKeyProof,
+    /// Platform and device keys, whose certificates were verified when this was drawn up, or which the record has.
+    pub(crate) ownership: Ownership,
+    /// The device keys that must still speak.
+    pub(crate) residency: Vec<(DeviceRole, Public)>,
 }
 
 impl TpmExpectation {
@@ -68,6 +75,12 @@ impl TpmExpectation {
         self.node_key
     }
 
+    /// What is known of platform and device keys once the answer holds.
+    #[must_use]
+    pub const fn ownership(&self) -> &Ownership {
+        &self.ownership
+    }
+
     /// SHA-256 of the endorsement keys' certificates, as the binding takes them.
     #[must_use]
     pub fn ek_certificates(&self) -> Vec<[u8; 32]> {
@@ -88,7 +101,8 @@ impl TpmExpectation {
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let writer = KnownTpm::write(&self.ak, &self.eks, Writer::new().u8(VERSION))
+        let writer = KnownTpm::write(&self.ak, &self.eks, &self.ownership, Writer::new())
+            .list8(&self.residency, |writer, (role, public)| writer.u8(role.id()).sized16(public.as_bytes()))
             .list8(&self.secrets, |writer, secret| writer.bytes(secret))
             .bytes(&self.selection.encode());
         let writer = match &self.known_firmware_log {
@@ -104,8 +118,12 @@ impl TpmExpectation {
 
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(Structure::Seal, bytes);
-        version(&mut reader)?;
-        let KnownTpm { ak, eks } = KnownTpm::read(&mut reader)?;
+        let KnownTpm { ak, eks, ownership } = KnownTpm::read(&mut reader)?;
+        let mut residency = Vec::new();
+        for _ in 0..reader.count8(DEVICE_KEYS_MAX, "residency")? {
+            let role = DeviceRole::read(&mut reader)?;
+            residency.push((role, Public::parse(reader.sized16(PUBLIC_BYTES_MAX, "residency")?)?));
+        }
         let count = reader.count8(EKS_MAX, "secrets")?;
         let secrets = (0..count).map(|_| reader.array("secret")).collect::<Result<_, _>>()?;
         let selection = PcrSelection::read(&mut reader)?;
@@ -120,7 +138,7 @@ impl TpmExpectation {
             other => return Err(reader.value("nodeKey", other.into())),
         };
         reader.finish()?;
-        Ok(Self { ak, eks, secrets, selection, known_firmware_log, node_key })
+        Ok(Self { ak, eks, secrets, selection, known_firmware_log, node_key, ownership, residency })
     }
 }
 
@@ -131,13 +149,15 @@ pub struct KnownTpm {
     pub ak: Public,
     /// Its endorsement keys, as verified when it enrolled.
     pub eks: Vec<EkIdentity>,
+    /// What was proven then of its platform and device keys.
+    pub ownership: Ownership,
 }
 
 impl KnownTpm {
-    /// As the record keeps it, below 3 KiB.
+    /// As the record keeps it, below 5 KiB.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        Self::write(&self.ak, &self.eks, Writer::new().u8(VERSION)).finish()
+        Self::write(&self.ak, &self.eks, &self.ownership, Writer::new()).finish()
     }
 
     /// Reads what [`encode`](Self::encode) wrote.
@@ -146,27 +166,29 @@ impl KnownTpm {
     /// [`Malformed`] for anything else: the record is damaged.
     pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(Structure::Seal, bytes);
-        version(&mut reader)?;
         let known = Self::read(&mut reader)?;
         reader.finish()?;
         Ok(known)
     }
 
-    fn write(ak: &Public, eks: &[EkIdentity], writer: Writer) -> Writer {
-        writer.sized16(ak.as_bytes()).list8(eks, |writer, ek| ek.write(writer))
+    fn write(ak: &Public, eks: &[EkIdentity], ownership: &Ownership, writer: Writer) -> Writer {
+        let version = if ownership.is_empty() { VERSION } else { VERSION_WITH_OWNERSHIP };
+        let writer = writer.u8(version).sized16(ak.as_bytes()).list8(eks, |writer, ek| ek.write(writer));
+        if ownership.is_empty() { writer } else { ownership.write(writer) }
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let version = reader.u8("version")?;
+        if !matches!(version, VERSION | VERSION_WITH_OWNERSHIP) {
+            return Err(reader.value("version", version.into()));
+        }
         let ak = Public::parse(reader.sized16(PUBLIC_BYTES_MAX, "ak")?)?;
         let count = reader.count8(EKS_MAX, "eks")?;
         let eks = (0..count).map(|_| EkIdentity::read(reader)).collect::<Result<_, _>>()?;
-        Ok(Self { ak, eks })
-    }
-}
-
-fn version(reader: &mut Reader<'_>) -> Result<(), Malformed> {
-    match reader.u8("version")? {
-        VERSION => Ok(()),
-        other => Err(reader.value("version", other.into())),
+        let ownership = match version {
+            VERSION_WITH_OWNERSHIP => Ownership::read(reader)?,
+            _ => Ownership::default(),
+        };
+        Ok(Self { ak, eks, ownership })
     }
 }

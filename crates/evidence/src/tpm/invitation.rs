@@ -12,6 +12,7 @@ use super::endorsement::{ExpiredIssuers, Roots, verify_ek_certificate};
 use super::error::{Uninvited, Unverified};
 use super::expectation::{KnownTpm, NodeKeyProof, TpmExpectation};
 use super::material::{IdentityMaterial, OfferedEk};
+use super::ownership::{self, Examined, OwnershipEndorsers};
 use super::pcr::PcrSelection;
 use super::public::Public;
 use crate::challenge::ItemState;
@@ -34,6 +35,10 @@ pub struct Endorsers<'a> {
     pub roots: &'a Roots,
     /// Whether intermediates may have expired.
     pub expired_issuers: ExpiredIssuers,
+    /// Whose platform certificates count.
+    pub platforms: &'a Roots,
+    /// Whose certificates of device keys count.
+    pub devices: &'a Roots,
 }
 
 /// An ask and what the server must remember to judge the answer: sealed into the challenge, kept nowhere else.
@@ -72,6 +77,11 @@ impl Invitation {
             eks.push(identity);
             publics.push(public);
         }
+        let certificates = material.endorsement.iter().map(|offered| offered.certificate.as_slice());
+        let certified: Vec<_> = eks.iter().zip(certificates).collect();
+        let Endorsers { expired_issuers, platforms, devices, .. } = endorsers;
+        let whose = OwnershipEndorsers { platforms, devices, expired_issuers };
+        let Examined { ownership, due } = ownership::examine(&material.ownership, &certified, &whose, now)?;
         let mut credentials = Vec::with_capacity(publics.len());
         let mut secrets = Vec::with_capacity(publics.len());
         for ek in &publics {
@@ -86,6 +96,8 @@ impl Invitation {
             selection: wanted.selection,
             known_firmware_log: wanted.known_firmware_log,
             node_key: NodeKeyProof::Certify,
+            ownership,
+            residency: due,
         };
         Ok(Self::of(credentials, expectation))
     }
@@ -96,7 +108,7 @@ impl Invitation {
     /// # Errors
     /// [`Unverified`] if the key on record has other attributes than an attestation key's.
     pub fn returning(known: KnownTpm, wanted: &Wanted, node_key: NodeKeyProof) -> Result<Self, Unverified> {
-        let KnownTpm { ak, eks } = known;
+        let KnownTpm { ak, eks, ownership } = known;
         AttestationKey::check(&ak)?;
         let expectation = TpmExpectation {
             ak,
@@ -105,6 +117,8 @@ impl Invitation {
             selection: wanted.selection,
             known_firmware_log: wanted.known_firmware_log,
             node_key,
+            ownership,
+            residency: Vec::new(),
         };
         Ok(Self::of(Vec::new(), expectation))
     }
@@ -116,6 +130,7 @@ impl Invitation {
             selection: expectation.selection,
             known_firmware_log: expectation.known_firmware_log,
             certify: matches!(expectation.node_key, NodeKeyProof::Certify),
+            residency: expectation.residency.iter().map(|(role, _)| *role).collect(),
         };
         Self { ask, expectation }
     }
@@ -151,7 +166,7 @@ pub fn verify_endorsement_key(
     let public = Public::parse_sized(&offered.public)?;
     check_endorsement_key(&public)?;
     let chain: Vec<&[u8]> = offered.chain.iter().map(Vec::as_slice).collect();
-    let Endorsers { roots, expired_issuers } = endorsers;
+    let Endorsers { roots, expired_issuers, .. } = endorsers;
     let certificate = verify_ek_certificate(&offered.certificate, &chain, public.key(), roots, expired_issuers, now)?;
     Ok((EkIdentity::from(certificate), public))
 }

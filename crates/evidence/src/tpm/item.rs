@@ -6,11 +6,14 @@ use crate::reader::{Reader, Writer};
 use super::attest::ATTEST_BYTES_MAX;
 use super::ek::EKS_MAX;
 use super::event_log::EVENT_LOG_BYTES_MAX;
+use super::ownership::{DEVICE_KEYS_MAX, DeviceRole};
 use super::pcr::{PCR_COUNT, PcrIndex};
 use super::public::PUBLIC_BYTES_MAX;
 use super::signature::SIGNATURE_BYTES_MAX;
 
 const VERSION: u8 = 1;
+/// With statements of device keys; written only where there are any.
+const VERSION_WITH_RESIDENCY: u8 = 2;
 /// Bytes of a credential's secret: at most a digest.
 const SECRET_BYTES_MAX: usize = 64;
 
@@ -28,6 +31,8 @@ pub struct TpmItem<'a> {
     pub firmware_log: FirmwareLog<'a>,
     /// Values of PCRs, for those that no log covers, or of all when the server asked for them. Ascending.
     pub pcr_claims: Vec<(PcrIndex, &'a [u8])>,
+    /// What device keys certified, where asked: the attestation key; extraData = the binding.
+    pub residency: Vec<(DeviceRole, Signed<'a>)>,
 }
 
 /// An attestation structure and the signature over it.
@@ -63,7 +68,8 @@ impl<'a> TpmItem<'a> {
     /// The bytes that travel.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let writer = Writer::new().u8(VERSION).list8(&self.secrets, |writer, secret| writer.sized16(secret));
+        let version = if self.residency.is_empty() { VERSION } else { VERSION_WITH_RESIDENCY };
+        let writer = Writer::new().u8(version).list8(&self.secrets, |writer, secret| writer.sized16(secret));
         let writer = self.quote.write(writer);
         let writer = match &self.certify {
             None => writer.u8(0),
@@ -74,7 +80,11 @@ impl<'a> TpmItem<'a> {
             FirmwareLog::Known(digest) => writer.u8(1).bytes(&digest),
             FirmwareLog::Bytes(log) => writer.u8(2).sized32(log),
         };
-        writer.list8(&self.pcr_claims, |writer, (index, value)| writer.u8(index.get()).sized16(value)).finish()
+        let writer = writer.list8(&self.pcr_claims, |writer, (index, value)| writer.u8(index.get()).sized16(value));
+        if self.residency.is_empty() {
+            return writer.finish();
+        }
+        writer.list8(&self.residency, |writer, (role, signed)| signed.write(writer.u8(role.id()))).finish()
     }
 
     /// Reads an item, exactly. Allocates for at most 4 secrets and 24 claims.
@@ -83,7 +93,7 @@ impl<'a> TpmItem<'a> {
     /// [`Malformed`] at the first field that does not parse, for claims out of order or twice, and for trailing bytes.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(Structure::Item, bytes);
-        let secrets = read_secrets(&mut reader)?;
+        let (version, secrets) = read_secrets(&mut reader)?;
         let quote = Signed::read(&mut reader)?;
         let certify = match reader.u8("certify")? {
             0 => None,
@@ -100,8 +110,14 @@ impl<'a> TpmItem<'a> {
             other => return Err(reader.value("firmwareLog", other.into())),
         };
         let pcr_claims = read_claims(&mut reader)?;
+        let mut residency = Vec::new();
+        if version == VERSION_WITH_RESIDENCY {
+            for _ in 0..reader.count8(DEVICE_KEYS_MAX, "residency")? {
+                residency.push((DeviceRole::read(&mut reader)?, Signed::read(&mut reader)?));
+            }
+        }
         reader.finish()?;
-        Ok(Self { secrets, quote, certify, firmware_log, pcr_claims })
+        Ok(Self { secrets, quote, certify, firmware_log, pcr_claims, residency })
     }
 }
 
@@ -114,17 +130,19 @@ impl TpmItem<'_> {
     /// # Errors
     /// [`Malformed`] at the first field that does not parse.
     pub fn secrets_at_start(start: &[u8]) -> Result<Vec<&[u8]>, Malformed> {
-        read_secrets(&mut Reader::new(Structure::Item, start))
+        read_secrets(&mut Reader::new(Structure::Item, start)).map(|(_, secrets)| secrets)
     }
 }
 
-fn read_secrets<'a>(reader: &mut Reader<'a>) -> Result<Vec<&'a [u8]>, Malformed> {
-    match reader.u8("version")? {
-        VERSION => {}
-        other => return Err(reader.value("version", other.into())),
+/// The item's version, and the secrets.
+fn read_secrets<'a>(reader: &mut Reader<'a>) -> Result<(u8, Vec<&'a [u8]>), Malformed> {
+    let version = reader.u8("version")?;
+    if !matches!(version, VERSION | VERSION_WITH_RESIDENCY) {
+        return Err(reader.value("version", version.into()));
     }
     let count = reader.count8(EKS_MAX, "secrets")?;
-    (0..count).map(|_| reader.sized16(SECRET_BYTES_MAX, "secret")).collect()
+    let secrets = (0..count).map(|_| reader.sized16(SECRET_BYTES_MAX, "secret")).collect::<Result<_, _>>()?;
+    Ok((version, secrets))
 }
 
 pub(crate) fn read_claims<'a>(reader: &mut Reader<'a>) -> Result<Vec<(PcrIndex, &'a [u8])>, Malformed> {

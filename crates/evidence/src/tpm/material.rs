@@ -5,12 +5,15 @@ use crate::reader::{Reader, Writer};
 
 use super::ek::EKS_MAX;
 use super::endorsement::CERTIFICATE_BYTES_MAX;
+use super::ownership::OfferedOwnership;
 use super::public::{PUBLIC_BYTES_MAX, Public};
 
 /// Blobs of one chain, each from one NV index with one or several certificates: on-device intermediates of Intel are
 /// three certificates.
 pub const CHAIN_MAX: usize = 8;
 const VERSION: u8 = 1;
+/// With platform certificate or device keys; written only where there are any, so that former servers take the others.
+const VERSION_WITH_OWNERSHIP: u8 = 2;
 
 /// What an agent sends in `begin` as material of kind `tpm`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,6 +22,8 @@ pub struct IdentityMaterial {
     pub endorsement: Vec<OfferedEk>,
     /// `TPM2B_PUBLIC` of the attestation key.
     pub ak_public: Vec<u8>,
+    /// What makes the machine somebody's beside its endorsement keys.
+    pub ownership: OfferedOwnership,
 }
 
 /// One endorsement key, as found in the TPM.
@@ -36,16 +41,17 @@ impl IdentityMaterial {
     /// The bytes that travel.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        Writer::new()
-            .u8(VERSION)
+        let has_ownership = !self.ownership.is_empty();
+        let writer = Writer::new()
+            .u8(if has_ownership { VERSION_WITH_OWNERSHIP } else { VERSION })
             .sized16(&self.ak_public)
             .list8(&self.endorsement, |writer, ek| {
                 writer
                     .sized16(&ek.certificate)
                     .sized16(&ek.public)
                     .list8(&ek.chain, |writer, certificate| writer.sized16(certificate))
-            })
-            .finish()
+            });
+        if has_ownership { self.ownership.write(writer).finish() } else { writer.finish() }
     }
 
     /// Reads what an agent sent: at most 4 keys, and with each at most 8 blobs of certificates, each below 8 KiB.
@@ -54,9 +60,9 @@ impl IdentityMaterial {
     /// [`Malformed`] beyond these limits, at the first field that does not parse, and for trailing bytes.
     pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(Structure::Material, bytes);
-        match reader.u8("version")? {
-            VERSION => {}
-            other => return Err(reader.value("version", other.into())),
+        let version = reader.u8("version")?;
+        if !matches!(version, VERSION | VERSION_WITH_OWNERSHIP) {
+            return Err(reader.value("version", version.into()));
         }
         let ak_public = reader.sized16(PUBLIC_BYTES_MAX + 2, "akPublic")?.to_vec();
         let count = reader.count8(EKS_MAX, "endorsement")?;
@@ -70,8 +76,12 @@ impl IdentityMaterial {
                 .collect::<Result<_, _>>()?;
             endorsement.push(OfferedEk { certificate, chain, public });
         }
+        let ownership = match version {
+            VERSION_WITH_OWNERSHIP => OfferedOwnership::read(&mut reader)?,
+            _ => OfferedOwnership::default(),
+        };
         reader.finish()?;
-        Ok(Self { endorsement, ak_public })
+        Ok(Self { endorsement, ak_public, ownership })
     }
 
     /// The attestation key's public area.

@@ -20,6 +20,7 @@ mod invitation;
 mod item;
 mod material;
 mod name;
+pub mod ownership;
 mod pcr;
 mod public;
 mod replayed;

@@ -12,6 +12,7 @@ use super::error::{Statement, Unverified};
 use super::event_log::{EventLog, Replay};
 use super::expectation::{NodeKeyProof, TpmExpectation};
 use super::item::{CertifiedKey, FirmwareLog, Signed, TpmItem};
+use super::ownership::check_residency;
 use super::pcr::Bank;
 use super::public::Public;
 use super::replayed::{KnownLog, ReplayedLog};
@@ -122,6 +123,7 @@ impl<'a> Evidence<'a> for TpmEvidence<'a> {
         let log = log.map(|log| log.conclude(&pcrs)).transpose()?;
         let (node_key, certified_now) = self.prove_node_key(expected, &ak, binding)?;
 
+        check_residency(&expected.residency, &self.item.residency, &ak, binding)?;
         let ProvenPcrs { values, replayed, untouched } = pcrs;
         let claims = TpmClaims {
             eks: expected.eks.clone(),
@@ -137,6 +139,7 @@ impl<'a> Evidence<'a> for TpmEvidence<'a> {
             node_key,
             certified_now,
             activated_now: !expected.secrets.is_empty(),
+            ownership: expected.ownership.clone(),
         };
         Ok(Verified::new(binding, claims))
     }

@@ -1,7 +1,7 @@
 //! Rules that one certificate keeps on its own: its one encoding, critical extensions, CA rights, validity.
 
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::ParsedExtension;
+use x509_parser::extensions::{ParsedExtension, X509Extension};
 use x509_parser::prelude::FromDer as _;
 
 /// Critical extensions that we understand: keyUsage, basicConstraints, subjectAltName, certificatePolicies,
@@ -16,9 +16,13 @@ pub(crate) fn parse(der: &[u8]) -> Option<X509Certificate<'_>> {
 /// Whether everything around the signed part has its one encoding: the signature does not cover it, and the digest of
 /// the certificate, by which inventories name machines, must have no second form.
 pub(crate) fn is_canonical(der: &[u8], certificate: &X509Certificate<'_>) -> bool {
-    let signed = certificate.tbs_certificate.as_ref();
-    let signature = &certificate.signature_value;
-    let value = [&[0], &*signature.data].concat();
+    is_canonical_around(der, certificate.tbs_certificate.as_ref(), &certificate.signature_value.data)
+}
+
+/// The same of whatever else is signed as certificates are: `signed` is the part that the signature covers, `signature` its
+/// bits.
+pub(crate) fn is_canonical_around(der: &[u8], signed: &[u8], signature: &[u8]) -> bool {
+    let value = [&[0], signature].concat();
     let [high, low] = u16::try_from(value.len()).unwrap_or(u16::MAX).to_be_bytes();
     let header: &[u8] = match (high, low) {
         (0, 0..=0x7f) => &[0x03, low],
@@ -43,7 +47,11 @@ fn body(der: &[u8]) -> Option<&[u8]> {
 
 /// Whether every critical extension is one that we understand and could parse, and none stands twice.
 pub(crate) fn understands_extensions(certificate: &X509Certificate<'_>) -> bool {
-    let extensions = certificate.extensions();
+    understands(certificate.extensions())
+}
+
+/// The same of extensions that stand elsewhere.
+pub(crate) fn understands(extensions: &[X509Extension<'_>]) -> bool {
     let doubled = extensions
         .iter()
         .enumerate()

@@ -10,6 +10,7 @@ mod kept;
 pub mod manifest;
 mod path;
 mod roots;
+mod signer;
 
 pub use crl::Crl;
 pub(crate) use crl::{ListDates, Verdict};
@@ -18,6 +19,7 @@ pub use error::{BadEndorsement, PathRefused};
 pub use kept::{VerifiedPath, path_id, verify_path};
 pub use path::{Path, find_path};
 pub use roots::{Anchor, RootIdentity, Roots, Sha1Signatures, SoftwareTpms};
+pub(crate) use signer::{SignedByName, find_signer};
 
 /// Whether issuers may have expired. An EK certificate outlives many intermediates: TPMs are not re-issued. The leaf's
 /// own dates always count.

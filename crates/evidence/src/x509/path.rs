@@ -3,6 +3,7 @@
 
 use x509_parser::certificate::X509Certificate;
 use x509_parser::error::X509Error;
+use x509_parser::x509::AlgorithmIdentifier;
 
 use super::crl::Verdict;
 use super::issuer::{self, CaRights};
@@ -203,8 +204,15 @@ fn narrow(window: &mut (i64, i64), by: (i64, i64)) {
 }
 
 fn is_sha1(certificate: &X509Certificate<'_>) -> bool {
-    let algorithm = certificate.signature_algorithm.algorithm.to_id_string();
-    matches!(algorithm.as_str(), "1.2.840.113549.1.1.5" | "1.3.14.3.2.29" | "1.2.840.10045.4.1")
+    names_sha1(&certificate.signature_algorithm)
+}
+
+/// Whether a signature by this algorithm is over SHA-1.
+pub(super) fn names_sha1(algorithm: &AlgorithmIdentifier<'_>) -> bool {
+    matches!(
+        algorithm.algorithm.to_id_string().as_str(),
+        "1.2.840.113549.1.1.5" | "1.3.14.3.2.29" | "1.2.840.10045.4.1"
+    )
 }
 
 /// Verifies `child`'s signature, over its original bytes, under `parent`'s key.

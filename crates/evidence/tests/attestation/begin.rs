@@ -59,7 +59,12 @@ fn the_same_endorsement_key_twice_is_refused() {
     let material = stage.tpm.material();
     let twice = [material.endorsement.clone(), material.endorsement].concat();
     let material = IdentityMaterial { endorsement: twice, ..stage.tpm.material() };
-    let endorsers = holdfast_evidence::tpm::Endorsers { roots: &stage.roots, expired_issuers: Default::default() };
+    let endorsers = holdfast_evidence::tpm::Endorsers {
+        roots: &stage.roots,
+        expired_issuers: Default::default(),
+        platforms: &stage.platforms,
+        devices: &stage.devices,
+    };
     let invited = holdfast_evidence::tpm::Invitation::new(
         &material,
         &stage.wanted,

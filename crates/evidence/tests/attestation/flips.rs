@@ -60,7 +60,12 @@ fn no_byte_of_the_identity_material_may_change_and_lead_to_an_admission() {
     use holdfast_evidence::tpm::{Endorsers, Invitation};
     let stage = Stage::new();
     let material = stage.tpm.material().encode();
-    let endorsers = Endorsers { roots: &stage.roots, expired_issuers: Default::default() };
+    let endorsers = Endorsers {
+        roots: &stage.roots,
+        expired_issuers: Default::default(),
+        platforms: &stage.platforms,
+        devices: &stage.devices,
+    };
     let spki = stage.tpm.node_key.spki();
     for (n, spoilt) in spoilt(&material).enumerate() {
         let Ok(spoilt) = IdentityMaterial::parse(&spoilt) else { continue };

@@ -21,6 +21,7 @@ mod certify;
 mod credential_vectors;
 mod flips;
 mod oracle;
+mod ownership;
 mod quote;
 mod real_quotes;
 mod recorded;

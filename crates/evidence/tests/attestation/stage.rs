@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use holdfast_evidence::crypto::SealKey;
 use holdfast_evidence::tpm::endorsement::{ExpiredIssuers, Roots};
+use holdfast_evidence::tpm::ownership::OfferedOwnership;
 use holdfast_evidence::tpm::{
-    Ask, Bank, Endorsers, Invitation, KnownLog, KnownTpm, NodeKeyProof, PcrIndex, PcrSelection, PcrSet, ReplayedLog,
-    TpmClaims, TpmEndorsements, TpmEvidence, Uninvited, Unverified, Wanted,
+    Ask, Bank, Endorsers, IdentityMaterial, Invitation, KnownLog, KnownTpm, NodeKeyProof, PcrIndex, PcrSelection,
+    PcrSet, ReplayedLog, TpmClaims, TpmEndorsements, TpmEvidence, Uninvited, Unverified, Wanted,
 };
 use holdfast_evidence::{
     Challenge, ChallengeRefused, ClaimedKey, Evidence as _, ItemState, Purpose, SealRing, Verified,
@@ -23,6 +24,8 @@ pub(crate) const LIFETIME: i64 = 60;
 pub(crate) struct Stage {
     pub(crate) ca: Ca,
     pub(crate) roots: Roots,
+    pub(crate) platforms: Roots,
+    pub(crate) devices: Roots,
     pub(crate) ring: SealRing,
     pub(crate) trust_domain: TrustDomain,
     pub(crate) tpm: VirtualTpm,
@@ -45,6 +48,8 @@ impl Stage {
         let ca = Ca::root("root");
         Self {
             roots: trusting(&ca),
+            platforms: Roots::new(),
+            devices: Roots::new(),
             tpm: VirtualTpm::new(&ca),
             ca,
             ring: SealRing::new(SealKey::new([7; 32]), None),
@@ -55,8 +60,21 @@ impl Stage {
     }
 
     pub(crate) fn invite(&self) -> Result<Invitation, Uninvited> {
-        let endorsers = Endorsers { roots: &self.roots, expired_issuers: ExpiredIssuers::Refused };
-        Invitation::new(&self.tpm.material(), &self.wanted, endorsers, NOW, &SystemRandom::new())
+        self.invite_offering(OfferedOwnership::default())
+    }
+
+    /// A machine that offers more than its endorsement keys.
+    pub(crate) fn invite_offering(&self, ownership: OfferedOwnership) -> Result<Invitation, Uninvited> {
+        let endorsers = Endorsers {
+            roots: &self.roots,
+            expired_issuers: ExpiredIssuers::Refused,
+            platforms: &self.platforms,
+            devices: &self.devices,
+        };
+        let material = IdentityMaterial { ownership, ..self.tpm.material() };
+        // It travels.
+        let material = IdentityMaterial::parse(&material.encode()).unwrap();
+        Invitation::new(&material, &self.wanted, endorsers, NOW, &SystemRandom::new())
     }
 
     pub(crate) fn draw(&self, invitation: Invitation, purpose: Purpose) -> Drawn {
@@ -85,7 +103,12 @@ impl Stage {
 
     pub(crate) fn known(&self) -> KnownTpm {
         let invitation = self.invite().unwrap();
-        KnownTpm { ak: self.tpm.ak.public.clone(), eks: invitation.expectation().eks().to_vec() }
+        let expected = invitation.expectation();
+        KnownTpm {
+            ak: self.tpm.ak.public.clone(),
+            eks: expected.eks().to_vec(),
+            ownership: expected.ownership().clone(),
+        }
     }
 
     pub(crate) fn answer(&self, drawn: &Drawn) -> Answer {

@@ -8,7 +8,7 @@ use holdfast_evidence::nitro::NitroEndorsements;
 use holdfast_evidence::nitrotpm::{NitroTpmEvidence, NitroTpmItem};
 use holdfast_evidence::snp::SnpEvidence;
 use holdfast_evidence::tdx::{TdxEvidence, TdxItem};
-use holdfast_evidence::tpm::endorsement::ExpiredIssuers;
+use holdfast_evidence::tpm::endorsement::{ExpiredIssuers, Roots};
 use holdfast_evidence::tpm::{Ask, Endorsers, Invitation, TpmEndorsements, TpmEvidence, Wanted};
 use holdfast_evidence::{
     AnsweringKey, Binding, Challenge, Commitment, Evidence as _, EvidenceKind, ItemState, ProvenKey, Purpose, SealRing,
@@ -145,7 +145,12 @@ impl Tpm {
     pub(crate) fn new(ca: &Ca) -> Self {
         let tpm = VirtualTpm::new(ca);
         let roots = trusting(ca);
-        let endorsers = Endorsers { roots: &roots, expired_issuers: ExpiredIssuers::Refused };
+        let endorsers = Endorsers {
+            roots: &roots,
+            expired_issuers: ExpiredIssuers::Refused,
+            platforms: &Roots::new(),
+            devices: &Roots::new(),
+        };
         let wanted = Wanted { selection: asked(), known_firmware_log: None };
         let invitation = Invitation::new(&tpm.material(), &wanted, endorsers, NOW, &SystemRandom::new()).unwrap();
         let (ask, state) = invitation.into_parts();

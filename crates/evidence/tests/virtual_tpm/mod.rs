@@ -6,6 +6,7 @@ mod firmware;
 
 use holdfast_evidence::crypto::credential::{aes_cfb_encrypt, hmac, kdfa, kdfe};
 use holdfast_evidence::crypto::{Curve, HashAlg, PublicKey, SignatureAlg};
+use holdfast_evidence::tpm::ownership::{DeviceRole, OfferedOwnership};
 use holdfast_evidence::tpm::{
     Ask, Attest, Attributes, Bank, CertifiedKey, ClockInfo, Credential, FirmwareLog, Hierarchy, IdentityMaterial,
     OfferedEk, PcrSelection, PcrValues, Public, Scheme, Signature, Signed, TpmItem,
@@ -161,6 +162,7 @@ impl VirtualTpm {
         IdentityMaterial {
             endorsement: self.eks.iter().map(EndorsementKey::offered).collect(),
             ak_public: self.ak.public.sized(),
+            ownership: OfferedOwnership::default(),
         }
     }
 
@@ -224,6 +226,7 @@ impl VirtualTpm {
                 _ => Log::Bytes(log),
             },
             claims: Vec::new(),
+            residency: Vec::new(),
         }
     }
 }
@@ -247,6 +250,8 @@ pub(crate) struct Answer {
     pub(crate) certify: Vec<u8>,
     pub(crate) log: Log,
     pub(crate) claims: Vec<(u32, Vec<u8>)>,
+    /// What device keys state: attestation structure and signature.
+    pub(crate) residency: Vec<(DeviceRole, Vec<u8>, Vec<u8>)>,
 }
 
 impl Answer {
@@ -265,6 +270,11 @@ impl Answer {
                 Log::Absent => FirmwareLog::Absent,
             },
             pcr_claims: self.claims.iter().map(|(index, value)| (pcr(*index), value.as_slice())).collect(),
+            residency: self
+                .residency
+                .iter()
+                .map(|(role, attest, signature)| (*role, Signed { attest, signature }))
+                .collect(),
         }
     }
 

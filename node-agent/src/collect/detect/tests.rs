@@ -25,6 +25,7 @@ fn access(device: &str) -> Access {
         node_key_handle: 0x8148_4601,
         owner_auth: None,
         endorsement_auth: None,
+        ownership: crate::tpm::Ownership::default(),
     }
 }
 

@@ -14,7 +14,7 @@ pub(super) enum Key {
 }
 
 /// The certificates in concatenated DER, up to the first byte that starts none.
-pub(super) fn split(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn split(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         let (rest, _) = X509Certificate::from_der(bytes).ok()?;
         let (certificate, rest) = bytes.split_at_checked(bytes.len() - rest.len())?;

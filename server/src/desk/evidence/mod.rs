@@ -30,7 +30,7 @@ pub(super) use machine::Machine;
 pub use refused::EvidenceRefused;
 pub(super) use verify::{Asking, look_at};
 
-use crate::store::{ClockReading, Mark, Sha256};
+use crate::store::{ClockReading, Mark, Serves, Sha256};
 
 /// Facts that time changes, and no machine: they are no part of who it is, or every decision would differ from
 /// yesterday's.
@@ -52,7 +52,7 @@ pub(super) enum VerifiedEvidence {
 /// The root that vouches for an item.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Root {
-    pub(super) kind: EvidenceKind,
+    pub(super) serves: Serves,
     pub(super) sha256: [u8; 32],
     pub(super) name: String,
 }
@@ -93,7 +93,7 @@ impl VerifiedEvidence {
     /// inside the evidence says of itself names nobody: it is made anew at each boot.
     fn marks(&self, listed: &BTreeSet<Sha256>) -> Vec<Mark> {
         if let Self::Tpm(verified) = self {
-            return tpm::marks(&verified.claims().eks);
+            return tpm::machine_marks(verified.claims());
         }
         let facts = self.facts(listed);
         let naming = facts.iter().filter(|(id, _)| {
@@ -111,7 +111,7 @@ impl VerifiedEvidence {
     /// What the operator may have listed to make the machine ours.
     fn listable(&self) -> Vec<Sha256> {
         match self {
-            Self::Tpm(verified) => tpm::marks(&verified.claims().eks).iter().map(|mark| mark.digest).collect(),
+            Self::Tpm(verified) => tpm::machine_marks(verified.claims()).iter().map(|mark| mark.digest).collect(),
             other => owner_marks(&other.facts(&BTreeSet::new())).map(|mark| Sha256(mark.digest)).collect(),
         }
     }
@@ -131,15 +131,22 @@ impl VerifiedEvidence {
 
     /// The roots that vouch for it.
     fn roots(&self) -> Vec<Root> {
-        let kind = self.kind();
+        let serves = self.kind().into();
         match self {
             Self::Tpm(verified) => {
                 let eks = verified.claims().eks.iter();
-                eks.map(|ek| Root { kind, sha256: ek.root_sha256, name: ek.root_name.clone() }).collect()
+                let eks = eks.map(|ek| Root { serves, sha256: ek.root_sha256, name: ek.root_name.clone() });
+                let makers = verified.claims().ownership.roots();
+                let makers = makers.map(|(factor, root)| Root {
+                    serves: tpm::serves(factor),
+                    sha256: root.sha256,
+                    name: root.name.clone(),
+                });
+                eks.chain(makers).collect()
             }
             other => other
                 .root()
-                .map(|root| Root { kind, sha256: root.sha256, name: root.name.clone() })
+                .map(|root| Root { serves, sha256: root.sha256, name: root.name.clone() })
                 .into_iter()
                 .collect(),
         }

@@ -3,6 +3,8 @@
 
 use holdfast_evidence::{EvidenceKind, Malformed, azure, gcp, nitro, nitrotpm, snp, tdx, tpm};
 
+use crate::store::Serves;
+
 /// Why evidence is refused before any policy is asked.
 #[derive(Debug, thiserror::Error)]
 pub enum EvidenceRefused {
@@ -31,10 +33,10 @@ pub enum EvidenceRefused {
     #[error(transparent)]
     Azure(Box<azure::Unverified>),
     /// A root that vouched for the machine is not trusted any more.
-    #[error("the root {root} above evidence of kind {kind} is not trusted any more")]
+    #[error("the root {root} above evidence of kind {serves} is not trusted any more")]
     RootWithdrawn {
-        /// Of which kind.
-        kind: EvidenceKind,
+        /// What it spoke for.
+        serves: Serves,
         /// The name under which it was imported.
         root: String,
     },
@@ -95,7 +97,7 @@ impl EvidenceRefused {
             Self::NitroTpm(unverified) => unverified.code(),
             Self::Gcp(unverified) => unverified.code(),
             Self::Azure(unverified) => unverified.code(),
-            Self::RootWithdrawn { kind: EvidenceKind::Tpm, .. } => "tpm.ek.root_withdrawn",
+            Self::RootWithdrawn { serves: Serves::Evidence(EvidenceKind::Tpm), .. } => "tpm.ek.root_withdrawn",
             Self::RootWithdrawn { .. } => "evidence.root_withdrawn",
         }
     }

@@ -1,9 +1,13 @@
 //! What the desk must know of evidence of kind `tpm`: what the record keeps.
 
+use holdfast_appraisal::Value;
+use holdfast_appraisal::facts::{FactId, OwnershipFact, owner_digest, platform_id};
+use holdfast_evidence::tpm::ownership::{DeviceRole, Factor, Ownership, Unowned};
 use holdfast_evidence::tpm::{ClockInfo, EkIdentity, KnownTpm, TpmClaims};
-use serde_json::{Value, json};
+use holdfast_evidence::x509::RootIdentity;
+use serde_json::{Value as Json, json};
 
-use crate::store::{ClockReading, Mark, Node, Sha256};
+use crate::store::{ClockReading, Mark, Node, Serves, Sha256};
 
 /// Bytes of the machine's identity before its TPM in what the record keeps.
 const IDENTITY_BYTES: usize = 32;
@@ -13,6 +17,35 @@ const IDENTITY_BYTES: usize = 32;
 pub(in crate::desk) fn remembered(known: &[u8]) -> Option<KnownTpm> {
     let (_, tpm) = known.split_first_chunk::<IDENTITY_BYTES>()?;
     KnownTpm::parse(tpm).ok()
+}
+
+/// Whose roots speak for it.
+pub(in crate::desk) const fn serves(factor: Factor) -> Serves {
+    match factor {
+        Factor::Platform => Serves::Platforms,
+        Factor::Device(_) => Serves::Devices,
+    }
+}
+
+/// By what the machine is recognised: its endorsement keys, and its maker's names for it and for its keys.
+pub(super) fn machine_marks(claims: &TpmClaims) -> Vec<Mark> {
+    let mark = |kind: &str, digest| Mark { kind: kind.to_owned(), digest: Sha256(digest) };
+    let mut found = marks(&claims.eks);
+    if let Some(platform) = &claims.ownership.platform {
+        found.push(mark("platform.certificate", platform.certificate_sha256));
+        let id =
+            platform_id(platform).map(|id| owner_digest(FactId::Owned(OwnershipFact::PlatformId), &Value::text(&id)));
+        found.extend(id.map(|digest| mark("platform.id", digest)));
+    }
+    for device in &claims.ownership.devices {
+        let [certificate, spki] = match device.role {
+            DeviceRole::Iak => ["iak.certificate", "iak.spki"],
+            DeviceRole::IdevId => ["idevid.certificate", "idevid.spki"],
+        };
+        found.push(mark(certificate, device.certificate_sha256));
+        found.push(mark(spki, device.spki_sha256));
+    }
+    found
 }
 
 /// The marks of a machine with these endorsement keys.
@@ -52,8 +85,8 @@ pub(super) const fn clock(found: ClockInfo) -> ClockReading {
     }
 }
 
-/// Its endorsement keys, for the operator.
-pub(super) fn explain(claims: &TpmClaims) -> Vec<Value> {
+/// Its endorsement keys and its maker's words, for the operator.
+pub(super) fn explain(claims: &TpmClaims) -> Vec<Json> {
     let machine = |ek: &EkIdentity| {
         json!({
             "ek_certificate_sha256": hex::encode(ek.certificate_sha256),
@@ -66,5 +99,37 @@ pub(super) fn explain(claims: &TpmClaims) -> Vec<Value> {
             "root_sha256": hex::encode(ek.root_sha256),
         })
     };
-    claims.eks.iter().map(machine).collect()
+    let owned = (!claims.ownership.is_empty()).then(|| explain_ownership(&claims.ownership));
+    claims.eks.iter().map(machine).chain(owned).collect()
+}
+
+fn explain_ownership(ownership: &Ownership) -> Json {
+    let root = |root: &RootIdentity| json!({ "name": root.name, "sha256": hex::encode(root.sha256), "class": root.class.to_string() });
+    let platform = ownership.platform.as_ref().map(|platform| {
+        json!({
+            "certificate_sha256": hex::encode(platform.certificate_sha256),
+            "manufacturer": platform.manufacturer,
+            "model": platform.model,
+            "version": platform.version,
+            "serial": platform.serial,
+            "root": root(&platform.root),
+        })
+    });
+    let device = |role: DeviceRole| {
+        let device = ownership.device(role)?;
+        Some(json!({
+            "key_sha256": hex::encode(device.spki_sha256),
+            "certificate_sha256": hex::encode(device.certificate_sha256),
+            "serial": device.serial,
+            "root": root(&device.root),
+        }))
+    };
+    let left_aside: Vec<&str> =
+        ownership.left_aside.iter().map(|factor| Unowned::Untrusted { factor: *factor }.code()).collect();
+    json!({
+        "platform": platform,
+        "iak": device(DeviceRole::Iak),
+        "idevid": device(DeviceRole::IdevId),
+        "left_aside": left_aside,
+    })
 }

@@ -8,7 +8,7 @@ mod sorted;
 use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_evidence::x509::manifest::{KnownRoot, known_root};
-use holdfast_evidence::x509::{Anchor, Roots};
+use holdfast_evidence::x509::{Anchor, BadEndorsement, Roots};
 use holdfast_evidence::{EvidenceKind, TrustClass};
 use holdfast_identity::UnixTime;
 use x509_parser::certificate::X509Certificate;
@@ -17,7 +17,7 @@ use x509_parser::prelude::FromDer as _;
 pub use error::NotImported;
 use sorted::{Sorted, bad};
 
-use crate::store::{Endorsement, EndorsementDraft, EndorsementRole, EndorsementSource, Sha256};
+use crate::store::{Endorsement, EndorsementDraft, EndorsementRole, EndorsementSource, Serves, Sha256};
 
 /// One certificate or CRL in DER, or a document of collateral in JSON.
 #[derive(Clone, Debug)]
@@ -45,8 +45,8 @@ impl File {
 pub struct Told {
     /// The class of roots that are not known.
     pub class: Option<TrustClass>,
-    /// The kinds of evidence that they serve; empty where it can be told, and else TPMs.
-    pub serves: Vec<EvidenceKind>,
+    /// What they serve; empty where it can be told, and else TPMs.
+    pub serves: Vec<Serves>,
     /// Certificates that are not self-signed are anchors too.
     pub pin: bool,
 }
@@ -79,7 +79,7 @@ pub fn read(
 
 /// What stands above names, as far as it is known.
 #[derive(Default)]
-struct Issuers(BTreeMap<Vec<u8>, (BTreeSet<EvidenceKind>, Option<TrustClass>)>);
+struct Issuers(BTreeMap<Vec<u8>, (BTreeSet<Serves>, Option<TrustClass>)>);
 
 impl Issuers {
     fn learn_held(&mut self, draft: &EndorsementDraft) {
@@ -90,7 +90,7 @@ impl Issuers {
         }
     }
 
-    fn learn(&mut self, subject: &[u8], serves: &[EvidenceKind], class: Option<TrustClass>) {
+    fn learn(&mut self, subject: &[u8], serves: &[Serves], class: Option<TrustClass>) {
         let known = self.0.entry(subject.to_vec()).or_default();
         known.0.extend(serves);
         known.1 = known.1.or(class);
@@ -149,7 +149,7 @@ impl Reading<'_> {
             (None, Some(known)) => known.class,
             (None, None) => return Err(NotImported::NoClass { file: file.name.clone() }),
         };
-        let above = known.map(|known| known.kinds.iter().copied().collect()).unwrap_or_default();
+        let above = known.map(|known| known.kinds.iter().copied().map(Serves::from).collect()).unwrap_or_default();
         let serves = self.serves(file, above);
         let anchor = Anchor::new(&file.content, class).map_err(|source| bad(file, source))?;
         let name = known.map_or_else(|| anchor.name().to_owned(), |known| known.name.to_owned());
@@ -162,16 +162,20 @@ impl Reading<'_> {
         let no_class = || NotImported::NoClass { file: file.name.clone() };
         let class = self.told(file).class.or(above.1).ok_or_else(no_class)?;
         let serves = self.serves(file, above.0);
-        let anchor = Anchor::new(&file.content, class).map_err(|source| bad(file, source))?;
-        let name = anchor.name().to_owned();
+        let name = match Anchor::new(&file.content, class) {
+            Ok(anchor) => anchor.name().to_owned(),
+            // Platform certificates are signed by keys that certify nothing else.
+            Err(BadEndorsement::NotCa) if serves == [Serves::Platforms] => certificate.subject().to_string(),
+            Err(source) => return Err(bad(file, source)),
+        };
         self.push(EndorsementRole::Intermediate, file, certificate, &serves, Some(class), name);
         Ok(())
     }
 
     /// The kinds that the operator names, else what is known of it or stands above, else TPMs.
-    fn serves(&self, file: &File, above: BTreeSet<EvidenceKind>) -> Vec<EvidenceKind> {
+    fn serves(&self, file: &File, above: BTreeSet<Serves>) -> Vec<Serves> {
         match self.told(file).serves.as_slice() {
-            [] if above.is_empty() => vec![EvidenceKind::Tpm],
+            [] if above.is_empty() => vec![EvidenceKind::Tpm.into()],
             [] => above.into_iter().collect(),
             told => told.to_vec(),
         }
@@ -182,7 +186,7 @@ impl Reading<'_> {
         role: EndorsementRole,
         file: &File,
         certificate: &X509Certificate<'_>,
-        serves: &[EvidenceKind],
+        serves: &[Serves],
         class: Option<TrustClass>,
         name: String,
     ) {
@@ -227,9 +231,9 @@ impl Reading<'_> {
 }
 
 /// The kinds under which it is held: Nitro Enclaves and NitroTPM are one.
-fn held_for(serves: &[EvidenceKind]) -> BTreeSet<EvidenceKind> {
-    let one = |kind: &EvidenceKind| match kind {
-        EvidenceKind::NitroTpm => EvidenceKind::Nitro,
+fn held_for(serves: &[Serves]) -> BTreeSet<Serves> {
+    let one = |serves: &Serves| match serves {
+        Serves::Evidence(EvidenceKind::NitroTpm) => EvidenceKind::Nitro.into(),
         other => *other,
     };
     serves.iter().map(one).collect()

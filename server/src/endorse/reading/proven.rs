@@ -90,7 +90,7 @@ impl Reading<'_> {
 
     /// Roots and intermediates for a kind, or for what Azure puts around it: those held and those imported.
     fn roots_for(&self, kind: EvidenceKind, held: &[Endorsement]) -> Roots {
-        let serves = |draft: &&EndorsementDraft| [kind, EvidenceKind::Azure].contains(&draft.serves);
+        let serves = |draft: &&EndorsementDraft| [kind, EvidenceKind::Azure].iter().any(|kind| draft.serves == *kind);
         let mut roots = Roots::new();
         for draft in held.iter().map(|held| &held.draft).chain(&self.drafts).filter(serves) {
             match (draft.role, draft.class.parse::<TrustClass>()) {

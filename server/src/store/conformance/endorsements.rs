@@ -18,7 +18,7 @@ on_each_store! {
 fn draft(role: EndorsementRole, content: &[u8]) -> EndorsementDraft {
     EndorsementDraft {
         role,
-        serves: EvidenceKind::Snp,
+        serves: EvidenceKind::Snp.into(),
         content: content.to_vec(),
         class: if role == EndorsementRole::Root { "firmware".to_owned() } else { String::new() },
         name: "maker".to_owned(),
@@ -39,9 +39,9 @@ async fn all(store: &dyn Store) -> Vec<Endorsement> {
 }
 
 async fn endorsements_are_imported_once_for_each_kind_and_withdrawn_for_all(store: Arc<dyn Store>) {
-    let root = |class: &str, serves| EndorsementDraft {
+    let root = |class: &str, serves: EvidenceKind| EndorsementDraft {
         class: class.to_owned(),
-        serves,
+        serves: serves.into(),
         ..draft(EndorsementRole::Root, &[1, 2, 3])
     };
     let import = |class, serves| store.import_endorsements(vec![root(class, serves)], operator(), NOW);

@@ -3,7 +3,7 @@
 use super::super::changes::Notice;
 use super::super::endorsements::{
     BundleState, Endorsement, EndorsementCount, EndorsementDraft, EndorsementRole, EndorsementSource, Endorsements,
-    KEPT_VEKS_MAX, Which,
+    KEPT_VEKS_MAX, Serves, Which,
 };
 use super::super::ledger::Actor;
 use super::super::{Held, Sha256, StoreFault};
@@ -11,7 +11,6 @@ use super::SqliteStore;
 use super::authorities::{self, Publish, WithdrawAuthority};
 use super::writer::{Tx, Verb, fault};
 use crate::record::Leaf;
-use holdfast_evidence::EvidenceKind;
 use holdfast_identity::UnixTime;
 use serde_json::{Value, json};
 
@@ -313,7 +312,7 @@ impl EndorsementRow {
             sha256: self.sha256.try_into()?,
             draft: EndorsementDraft {
                 role: EndorsementRole::parse(&self.role).ok_or(corrupt("endorsement role"))?,
-                serves: self.serves.parse::<EvidenceKind>().map_err(|_| corrupt("endorsement kind"))?,
+                serves: Serves::parse(&self.serves).ok_or_else(|| corrupt("endorsement kind"))?,
                 content: self.content,
                 class: self.class,
                 name: self.name,

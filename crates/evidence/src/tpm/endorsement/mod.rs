@@ -144,6 +144,16 @@ impl ChainedEk {
     }
 }
 
+/// The DER certificate in what an NV index holds, without header and padding.
+pub(super) fn certificate_in(blob: &[u8]) -> Result<&[u8], UnverifiedEk> {
+    envelope::certificate(blob)
+}
+
+/// All DER certificates that stand one after the other in what an NV index holds.
+pub(super) fn certificates_in(blob: &[u8]) -> Result<Vec<&[u8]>, UnverifiedEk> {
+    envelope::certificates(blob)
+}
+
 /// The rules for the EK certificate itself; returns its key.
 fn check_leaf(leaf: &X509Certificate<'_>, now: UnixTime) -> Result<PublicKey, UnverifiedEk> {
     if !issuer::understands_extensions(leaf) {
