@@ -8,7 +8,7 @@ use holdfast_evidence::crypto::sha256;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Bytes of a hash.
-pub const HASH_BYTES: usize = 32;
+pub(crate) const HASH_BYTES: usize = 32;
 
 /// A node of the tree, SHA-256. In JSON it is base64, as in checkpoints and proofs.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

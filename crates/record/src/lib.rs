@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests read files"))]
 
+pub mod audit;
 pub mod checkpoint;
 mod frontier;
 mod hash;
@@ -21,11 +22,12 @@ pub mod proof;
 pub mod tile;
 mod tree;
 
+pub use audit::{Audit, AuditReport, CertificateContent, Claim, Finding, FoundCertificate};
 pub use checkpoint::{BadCheckpoint, Checkpoint, SignedCheckpoint};
 pub use frontier::{BadFrontier, Frontier};
 pub use hash::Hash;
 pub use leaf::{LEAF_BYTES_MAX, Leaf, MalformedLeaf, Origin};
 pub use note::{BadKey, SigningKey, VerifierKey};
 pub use proof::{BadProof, ConsistencyProof, InclusionProof};
-pub use tile::{Resource, Tile, TileHashes};
+pub use tile::{Resource, Tile, TileHashes, Tiler};
 pub use tree::Node;

@@ -1,12 +1,16 @@
 //! Tiles and entry bundles, as `c2sp.org/tlog-tiles` names and encodes them. Knows no directory and no URL but their
 //! relative paths.
 
+mod tiler;
+
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::hash::{HASH_BYTES, Hash};
 use crate::tree::{Node, fold};
+
+pub use tiler::Tiler;
 
 /// Hashes of a full tile, and entries of a full bundle.
 pub const TILE_WIDTH: u64 = 256;
