@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::admin::{Admin, AdminSocket};
 use crate::config::Config;
+use crate::record::{RecordFault, Shown, Signer, SignerOptions, open_key};
 use crate::serve::{ServeOptions, Server};
 use crate::space::{FileSystem, Space, SpaceKeeper, SpaceSettings};
 use crate::store::Store;
@@ -25,7 +26,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     if let Some(address) = config.metrics_listen {
         tokio::spawn(metrics::serve(address, prometheus, stop.clone()));
     }
-    let limits = StoreLimits { entries_max: config.limits.entries_max, retention: config.record.retention };
+    let limits = StoreLimits { entries_max: config.limits.entries_max, retention: config.keeping.retention };
     let store = SqliteStore::open(&config.database, config.trust_domain.clone(), limits).await?;
     let store: Arc<dyn Store> = Arc::new(store);
     let space = Space::default();
@@ -33,22 +34,28 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let server = Server::build(options, store.clone()).await?;
     let directory = config.database.parent().unwrap_or(&config.data_dir);
     let settings = SpaceSettings {
-        free_percent_min: config.record.free_percent_min,
-        reserve: config.record.reserve,
+        free_percent_min: config.keeping.free_percent_min,
+        reserve: config.keeping.reserve,
         reserve_file: config.database.with_extension("reserve"),
     };
     let keeper = SpaceKeeper::new(Box::new(FileSystem(directory.to_owned())), settings, space, store.clone());
     let socket = AdminSocket::bind(&config.admin_socket, &config.admin_group)?;
+    let signer = signer(&config, &store).await;
     let admin = Admin {
         store: store.clone(),
         endorser: server.endorser().clone(),
         trust_domain: config.trust_domain.clone(),
         simulated: config.simulated,
+        signer: signer.clone(),
     };
     let fetching = tokio::spawn(server.endorser().clone().keep(stop.clone()));
     let serving = tokio::spawn(server.serve(stop.clone()));
     let operating = tokio::spawn(admin.serve(socket, stop.clone()));
     let keeping = tokio::spawn(upkeep::keep(store.clone(), keeper, stop.clone()));
+    if let (Some(address), Ok(signer)) = (config.record.listen, &signer) {
+        Shown { store: store.clone(), signer: signer.clone() }.bind(address, stop.clone()).await?;
+    }
+    let signing = signer.ok().map(|signer| tokio::spawn(signer.keep(stop.clone())));
     info!(trust_domain = %config.trust_domain, "server is up");
     wait_for_signal().await?;
     stop.cancel();
@@ -56,9 +63,28 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     operating.await??;
     keeping.await?;
     fetching.await?;
+    if let Some(signing) = signing {
+        signing.await?;
+    }
     store.close().await;
     info!("server has stopped");
     Ok(())
+}
+
+/// Who signs the record. Where nobody may, machines are served all the same, and whoever asks is told why.
+async fn signer(config: &Config, store: &Arc<dyn Store>) -> Result<Arc<Signer>, Arc<RecordFault>> {
+    let settings = &config.record;
+    let opened = async {
+        let key = open_key(&settings.key, settings.origin.as_deref(), &config.trust_domain)?;
+        let options = SignerOptions { key, key_file: settings.key.clone(), pace: settings.pace };
+        Signer::open(store.clone(), options).await
+    };
+    let opened = opened.await;
+    if let Err(fault) = &opened {
+        error!(alarm = fault.code(), %fault, "the record is not signed");
+        ::metrics::counter!("holdfast_alarms_total", "alarm" => fault.code()).increment(1);
+    }
+    opened.map(Arc::new).map_err(Arc::new)
 }
 
 /// A connection is a file: takes as many as the system lets us have.

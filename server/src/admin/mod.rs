@@ -32,6 +32,7 @@ use crate::admin_stubs::{
 };
 use crate::config::Simulated;
 use crate::endorse::Endorser;
+use crate::record::{RecordFault, Signer};
 use crate::store::Store;
 use crate::store::policies::POLICY_BYTES_MAX;
 
@@ -57,9 +58,15 @@ pub struct Admin {
     pub trust_domain: TrustDomain,
     /// Whether roots of class `simulated` may be imported.
     pub simulated: Simulated,
+    /// Who signs checkpoints; the reason where nobody may.
+    pub signer: Result<Arc<Signer>, Arc<RecordFault>>,
 }
 
 impl Admin {
+    fn signer(&self) -> Result<&Signer, refusal::Refusal> {
+        self.signer.as_deref().map_err(|fault| refusal::Refusal::Unsigned(fault.clone()))
+    }
+
     /// Serves operators on `socket` until `stop`.
     ///
     /// # Errors

@@ -1,5 +1,7 @@
 //! What an operator is told: gRPC statuses with a stable code in the metadata. Operators are told everything.
 
+use std::sync::Arc;
+
 use holdfast_identity::{InvalidId, InvalidSelector};
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
@@ -7,6 +9,7 @@ use tonic::{Code, Status};
 use crate::endorse::EndorseFault;
 use crate::endorse::bundle::BadBundle;
 use crate::endorse::reading::NotImported;
+use crate::record::RecordFault;
 use crate::store::{EntryRefusal, NodeRefusal, StoreFault};
 
 /// Metadata key of the stable code.
@@ -21,6 +24,10 @@ pub(super) enum Refusal {
     Entry(#[from] EntryRefusal),
     #[error(transparent)]
     Node(#[from] NodeRefusal),
+    #[error(transparent)]
+    Record(#[from] RecordFault),
+    #[error(transparent)]
+    Unsigned(Arc<RecordFault>),
     #[error("{field}: {source}")]
     Id { field: &'static str, source: InvalidId },
     #[error("{field}: {source}")]
@@ -40,11 +47,13 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
-    pub(super) const fn code(&self) -> &'static str {
+    pub(super) fn code(&self) -> &'static str {
         match self {
             Self::Store(fault) => fault.code(),
             Self::Entry(refusal) => refusal.code(),
             Self::Node(refusal) => refusal.code(),
+            Self::Record(fault) => fault.code(),
+            Self::Unsigned(fault) => fault.code(),
             Self::Id { source, .. } => source.code(),
             Self::Selector { source, .. } => source.code(),
             Self::Endorsement(refused) => refused.code(),
@@ -56,9 +65,11 @@ impl Refusal {
         }
     }
 
-    const fn status(&self) -> Code {
+    fn status(&self) -> Code {
         match self {
-            Self::Store(_) | Self::Endorse(_) => Code::Unavailable,
+            Self::Store(_) | Self::Endorse(_) | Self::Record(RecordFault::Store(_)) => Code::Unavailable,
+            Self::Record(RecordFault::NoEntry { .. }) => Code::NotFound,
+            Self::Record(_) | Self::Unsigned(_) => Code::FailedPrecondition,
             Self::Entry(EntryRefusal::Unknown) | Self::Node(NodeRefusal::Unknown) | Self::NotFound { .. } => {
                 Code::NotFound
             }

@@ -21,9 +21,9 @@ use crate::admin_clients::{
 use crate::config::Simulated;
 use crate::desk::CurrentRules;
 use crate::endorse::{EndorseSettings, Endorser};
-use crate::record::{Audit, FoundCertificate};
+use crate::record::{Held, Pace, Signer, SignerOptions, Source, open_key, verify};
 use crate::store::sqlite::{SqliteStore, StoreLimits};
-use crate::store::{Actor, LedgerEntry, LedgerHead, Store};
+use crate::store::{Actor, Store};
 
 pub(super) struct Operated {
     pub(super) store: Arc<dyn Store>,
@@ -48,8 +48,16 @@ pub(super) async fn operated(simulated: Simulated) -> Operated {
     let socket = AdminSocket::bind(&path, "no-such-group").unwrap();
     let rules = CurrentRules::read(store.as_ref(), simulated == Simulated::Allowed).await.unwrap();
     let endorser = Endorser::new(store.clone(), Arc::new(rules), EndorseSettings::default());
-    tokio::spawn(Admin { store: store.clone(), endorser, trust_domain, simulated }.serve(socket, stop.clone()));
+    let signer = Ok(Arc::new(signer(&store, directory.path()).await));
+    tokio::spawn(Admin { store: store.clone(), endorser, trust_domain, simulated, signer }.serve(socket, stop.clone()));
     Operated { store, channel: connect(&path).await, stop, _directory: directory }
+}
+
+async fn signer(store: &Arc<dyn Store>, directory: &Path) -> Signer {
+    let key_file = directory.join("record.key");
+    let key = open_key(&key_file, Some("td/log"), &"td".parse().unwrap()).unwrap();
+    let pace = Pace { interval: std::time::Duration::from_secs(60), entries: 1000 };
+    Signer::open(store.clone(), SignerOptions { key, key_file, pace }).await.unwrap()
 }
 
 async fn connect(path: &Path) -> Channel {
@@ -125,7 +133,7 @@ async fn what_an_entry_may_not_say_is_refused_with_its_field_and_code() {
         assert_eq!((refused.code(), code(&refused)), (Code::InvalidArgument, expected));
         assert!(refused.message().starts_with(field), "{}", refused.message());
     }
-    assert_eq!(operated.store.head().await.unwrap().size, 0);
+    assert_eq!(operated.store.head().await.unwrap().size, 1, "the signer's own act");
 }
 
 #[tokio::test]
@@ -173,7 +181,7 @@ async fn nodes_are_allowed_banned_and_shown_and_the_record_names_the_operator() 
     let inventory = nodes.list_inventory(admin::ListInventoryRequest::default()).await.unwrap().into_inner();
     assert_eq!((inventory.entries[0].label.as_str(), inventory.entries[0].node), ("rack 7", 1));
     assert_eq!(nodes.get(key(9)).await.unwrap_err().code(), Code::NotFound);
-    let leaf = operated.store.ledger_entries(0, 1).await.unwrap().remove(0).leaf;
+    let leaf = operated.store.ledger_entries(1, 1).await.unwrap().remove(0).leaf;
     let uid = rustix::process::getuid().as_raw();
     assert!(String::from_utf8_lossy(&leaf).contains(&format!("uid {uid})")), "{leaf:?}");
 }
@@ -259,19 +267,31 @@ async fn an_auditor_verifies_the_record_by_himself() {
         entries.create(create(entry(&format!("spiffe://td/{n}")))).await.unwrap();
     }
     let mut record = RecordClient::new(operated.channel.clone());
-    let claims = record.claims(admin::RecordClaimsRequest {}).await.unwrap().into_inner();
-    let mut stream = record.entries(admin::RecordEntriesRequest { from: 0 }).await.unwrap().into_inner();
-    let mut audit = Audit::default();
-    while let Some(page) = stream.message().await.unwrap() {
-        for entry in page.entries {
-            let hash = entry.hash.try_into().unwrap();
-            audit.entry(&LedgerEntry { index: entry.index, leaf: entry.leaf, hash });
-        }
+    let signed = record.checkpoint(admin::RecordCheckpointRequest { sign: true }).await.unwrap().into_inner();
+    let mut source = Source::Server(record);
+    let held = Held { log: Some(signed.vkey.parse().unwrap()), earlier: Vec::new() };
+    let report = verify(&mut source, &held, |_, _| {}).await.unwrap();
+    assert_eq!((report.entries, report.acts, report.checkpoints), (26, 26, 1));
+    assert_eq!(report.findings, []);
+}
+
+#[tokio::test]
+async fn an_entry_is_proven_to_whoever_has_the_logs_key() {
+    use holdfast_record::{Hash, InclusionProof, SignedCheckpoint};
+    let operated = operated(Simulated::Refused).await;
+    let mut entries = EntriesClient::new(operated.channel.clone());
+    for n in 0..5 {
+        entries.create(create(entry(&format!("spiffe://td/{n}")))).await.unwrap();
     }
-    let found: Vec<FoundCertificate> = Vec::new();
-    let head = LedgerHead { size: claims.size, hash: claims.hash.try_into().unwrap() };
-    let report = audit.finish(head, &found);
-    assert_eq!((report.entries, report.acts, report.findings.len()), (25, 25, 0));
+    let mut record = RecordClient::new(operated.channel.clone());
+    let proven = record.prove(admin::ProveEntryRequest { index: 3 }).await.unwrap().into_inner();
+    let checkpoint: SignedCheckpoint = proven.checkpoint.parse().unwrap();
+    let checkpoint = checkpoint.verify(&proven.vkey.parse().unwrap()).unwrap();
+    let path = proven.path.iter().map(|hash| Hash::from_bytes(hash).unwrap()).collect();
+    let proof = InclusionProof { index: 3, size: proven.size, path };
+    assert_eq!(proof.verify(Hash::leaf(&proven.leaf), checkpoint.root), Ok(()));
+    let unknown = record.prove(admin::ProveEntryRequest { index: 6 }).await.unwrap_err();
+    assert_eq!((unknown.code(), code(&unknown)), (Code::NotFound, "record.no_entry"));
 }
 
 #[tokio::test]
@@ -333,7 +353,11 @@ async fn a_bundle_goes_out_of_one_server_and_into_another() {
     assert_eq!((answer.new, answer.endorsements.len()), (2, 2));
     let held = endorsements.list(admin::ListEndorsementsRequest::default()).await.unwrap().into_inner().endorsements;
     assert!(held.iter().all(|held| (held.serves.as_str(), held.source.as_str()) == ("gcp", "bundle")));
-    assert_eq!(there.store.head().await.unwrap().size, 2, "each import is an act of the operator");
+    assert_eq!(
+        there.store.head().await.unwrap().size,
+        3,
+        "beside the signer's key, each import is an act of the operator"
+    );
     let cut = ImportBundleRequest { bytes: bundle[..bundle.len() / 2].to_vec(), accept_roots: true };
     let refused = endorsements.import_bundle(tokio_stream::iter([cut])).await.unwrap_err();
     assert_eq!((refused.code(), code(&refused)), (Code::InvalidArgument, "endorsements.bundle_digest"));

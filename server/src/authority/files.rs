@@ -124,6 +124,14 @@ pub(super) fn replace(path: &Path, text: &str, mode: u32) -> Result<(), Authorit
     sync_directory(path)
 }
 
+/// Writes a file that anybody may read whole or not at all, in place of one that may be there.
+///
+/// # Errors
+/// [`AuthorityFault::File`].
+pub fn replace_public(path: &Path, text: &str) -> Result<(), AuthorityFault> {
+    replace(path, text, 0o644)
+}
+
 /// Whether there is anything at `path`.
 pub(super) fn exists(path: &Path) -> Result<bool, AuthorityFault> {
     match fs::symlink_metadata(path) {

@@ -21,7 +21,7 @@ pub use bundle::{Bundle, InvalidBundle};
 pub use current::{Authority, CurrentBundle, OpeningFault};
 pub use draft::{Draft, Lifetime};
 pub use error::AuthorityFault;
-pub use files::{AuthorityFiles, read_secret, write_new_secret};
+pub use files::{AuthorityFiles, read_secret, replace_public, write_new_secret};
 pub use init::{InitOptions, InitReport, init};
 pub use issuer::{IssuedSvid, Issuer, SERVER_PATH};
 pub use own::{OWN_CERTIFICATE_TTL_SECONDS, OwnCertificate, OwnKey};

@@ -2,6 +2,7 @@
 //! module below; this one reads words and gives exit codes.
 
 mod attempts;
+mod audit;
 mod client;
 mod daemon;
 mod endorsement_files;
@@ -9,6 +10,7 @@ mod endorsement_list;
 mod endorsements;
 mod entries;
 mod fleet;
+mod health;
 mod launches;
 mod listed_fact;
 mod nodes;
@@ -84,7 +86,9 @@ enum Command {
     #[command(subcommand)]
     Fleet(fleet::Command),
     #[command(subcommand)]
-    Audit(record::Command),
+    Audit(audit::Command),
+    #[command(subcommand)]
+    Record(record::Command),
     /// Print the completion script of a shell
     Completion {
         /// The shell
@@ -129,7 +133,7 @@ fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
         Command::Init(init) => init.run(context),
         Command::Run => daemon::run(context),
         Command::CheckConfig => daemon::check_config(context),
-        Command::Healthcheck => asked(record::healthcheck(context)),
+        Command::Healthcheck => asked(health::healthcheck(context)),
         Command::Entry(command) => asked(entries::run(command, context)),
         Command::Node(command) => asked(nodes::run(command, context)),
         Command::Launch(command) => asked(launches::run(command, context)),
@@ -138,7 +142,8 @@ fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
         Command::Bundle(command) => asked(trust::bundle(command, context)),
         Command::Endorsements(command) => asked(endorsements::run(command, context)),
         Command::Fleet(command) => asked(fleet::run(command, context)),
-        Command::Audit(command) => asked(record::audit(command, context)),
+        Command::Audit(command) => asked(audit::run(command, context)),
+        Command::Record(command) => asked(record::run(command, context)),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "holdfast-server", &mut std::io::stdout());
             Ok(Outcome::Yes)

@@ -1,122 +1,64 @@
-//! `audit` and `healthcheck`: is the record whole, and does the server answer?
+//! `record`: the log's key, its checkpoints, and its tiles as files.
+
+use std::path::PathBuf;
 
 use clap::Subcommand;
-use holdfast_identity::UnixTime;
 use holdfast_protocol::admin;
 use serde::Serialize;
 
 use super::client::{answered, connect};
-use super::{Context, Outcome, show};
+use super::{Context, Outcome};
 use crate::admin_clients::record_client::RecordClient;
-use crate::admin_clients::server_client::ServerClient;
-use crate::record::{Audit, AuditReport, FoundCertificate};
-use crate::store::{LedgerEntry, LedgerHead};
+use crate::record::{Source, publish};
 
-/// Audit the record
+/// The record's signed checkpoints, and what is published of it
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Recompute the chain from the first entry, and look for issuances without an entry; exit code 1 on a finding
-    #[command(after_help = "Example:\n  holdfast-server audit verify --output json")]
-    Verify,
-}
-
-/// Runs `audit`.
-pub(super) async fn audit(command: Command, context: &Context) -> anyhow::Result<Outcome> {
-    let Command::Verify = command;
-    let mut client = RecordClient::new(connect(context).await?);
-    // The claims come first: what is recorded while we read is read too, and the head must lie on the way.
-    let claims = answered!(client.claims(admin::RecordClaimsRequest {}));
-    let mut stream = answered!(client.entries(admin::RecordEntriesRequest { from: 0 }));
-    let mut audit = Audit::default();
-    let mut read = 0;
-    while read < claims.size {
-        let batch = match stream.message().await {
-            Ok(Some(batch)) => batch,
-            Ok(None) => break,
-            Err(status) => return super::client::refused(&status),
-        };
-        for entry in batch.entries {
-            if read < claims.size {
-                audit.entry(&ledger_entry(entry)?);
-                read += 1;
-            }
-        }
-    }
-    let held: Vec<FoundCertificate> = claims
-        .node_serials
-        .iter()
-        .filter_map(|serial| serial.as_slice().try_into().ok())
-        .map(|serial| FoundCertificate { whence: "node on record".to_owned(), serial, content: None })
-        .collect();
-    let head = LedgerHead { size: claims.size, hash: fixed(&claims.hash)? };
-    let report = audit.finish(head, &held);
-    let outcome = if report.findings.is_empty() { Outcome::Yes } else { Outcome::Refused };
-    context.format.print(&report, text)?;
-    Ok(outcome)
-}
-
-fn ledger_entry(entry: admin::RecordEntry) -> anyhow::Result<LedgerEntry> {
-    Ok(LedgerEntry { index: entry.index, hash: fixed(&entry.hash)?, leaf: entry.leaf })
-}
-
-fn fixed(bytes: &[u8]) -> anyhow::Result<[u8; 32]> {
-    Ok(bytes.try_into()?)
-}
-
-fn text(report: &AuditReport) -> String {
-    let mut text = format!(
-        "{} entries: {} attempts, {} issuances, {} acts of operators\nhead {}\n",
-        report.entries, report.attempts, report.issuances, report.acts, report.head
-    );
-    for finding in &report.findings {
-        let place = finding.index.map(|index| format!(" at entry {index}")).unwrap_or_default();
-        text.push_str(&format!("BREACH {}{place}: {}\n", finding.code, show::text(&finding.detail)));
-    }
-    if report.findings.is_empty() {
-        text.push_str("the record is whole");
-    }
-    text
+    /// Sign a checkpoint of the record as it is now, and print it
+    #[command(after_help = "Example:\n  holdfast-server record checkpoint > 2026-05-01.checkpoint")]
+    Checkpoint {
+        /// The last one that was signed, and no new one
+        #[arg(long)]
+        last: bool,
+    },
+    /// Print the key that checkpoints verify with, for witnesses, monitors and auditors
+    #[command(after_help = "Example:\n  holdfast-server record vkey")]
+    Vkey,
+    /// Write the record into a directory of tiles (C2SP tlog-tiles), or bring one up to date
+    #[command(after_help = "Example:\n  holdfast-server record publish /srv/www/log")]
+    Publish {
+        /// The directory
+        directory: PathBuf,
+    },
 }
 
 #[derive(Serialize)]
-struct Health {
-    trust_domain: String,
-    version: String,
-    server_time: i64,
-    policy: Option<String>,
-    entries: u64,
-    endorsements: u64,
-    record_size: u64,
-    nodes: std::collections::BTreeMap<String, u64>,
+struct Signed {
+    checkpoint: String,
+    vkey: String,
 }
 
-/// Runs `healthcheck`: exit code 0 if the server and its store answer.
-pub(super) async fn healthcheck(context: &Context) -> anyhow::Result<Outcome> {
-    let mut client = ServerClient::new(connect(context).await?);
-    let status = answered!(client.status(admin::StatusRequest {}));
-    let health = Health {
-        trust_domain: status.trust_domain,
-        version: status.version,
-        server_time: status.server_time,
-        policy: status.policy.map(|policy| policy.name),
-        entries: status.entries,
-        endorsements: status.endorsements,
-        record_size: status.record_size,
-        nodes: status.nodes.into_iter().collect(),
+/// Runs `record`.
+pub(super) async fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
+    let mut client = RecordClient::new(connect(context).await?);
+    let (sign, print): (bool, fn(&Signed) -> String) = match command {
+        Command::Checkpoint { last } => (!last, |signed| signed.checkpoint.clone()),
+        Command::Vkey => (false, |signed| signed.vkey.clone()),
+        Command::Publish { directory } => {
+            let published = publish(&mut Source::Server(client), &directory).await?;
+            context.format.print(&published, |done| {
+                format!(
+                    "{}: {} entries, {} of them new, {} files",
+                    done.origin,
+                    done.size,
+                    done.size - done.before,
+                    done.files
+                )
+            })?;
+            return Ok(Outcome::Yes);
+        }
     };
-    context.format.print(&health, |health| {
-        let nodes: Vec<String> = health.nodes.iter().map(|(state, count)| format!("{count} {state}")).collect();
-        let clock = UnixTime(health.server_time);
-        show::fields(&[
-            ("Trust domain", health.trust_domain.clone()),
-            ("Version", health.version.clone()),
-            ("Clock", show::moment(clock.seconds())),
-            ("Policy", health.policy.clone().unwrap_or_else(|| "none: nobody is admitted".to_owned())),
-            ("Nodes", nodes.join(", ")),
-            ("Entries", health.entries.to_string()),
-            ("Endorsements", health.endorsements.to_string()),
-            ("Record", format!("{} entries", health.record_size)),
-        ])
-    })?;
+    let signed = answered!(client.checkpoint(admin::RecordCheckpointRequest { sign }));
+    context.format.print(&Signed { checkpoint: signed.checkpoint, vkey: signed.vkey }, print)?;
     Ok(Outcome::Yes)
 }

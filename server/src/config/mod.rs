@@ -18,6 +18,7 @@ use holdfast_identity::TrustDomain;
 use crate::budget::Rate;
 use crate::endorse::{EndorseSettings, UpdateChannel};
 use crate::listen::ListenLimits;
+use crate::record::Pace;
 use crate::store::Retention;
 
 pub(crate) use duration::seconds;
@@ -52,6 +53,8 @@ pub struct Config {
     pub database: PathBuf,
     /// The key that seals challenges: 32 bytes, made if it is not there; all servers of a trust domain share it.
     pub challenge_key: PathBuf,
+    /// How the record is signed and shown.
+    pub record: RecordSettings,
     /// Where vendors' endorsements come from.
     pub endorse: EndorseSettings,
     /// How long things live where no policy or entry says otherwise.
@@ -59,7 +62,7 @@ pub struct Config {
     /// How much strangers and friends get.
     pub limits: Limits,
     /// How long the record keeps what attempts were judged by, and how much room it needs.
-    pub record: Record,
+    pub keeping: Keeping,
     /// What is logged, and how.
     pub log: Log,
 }
@@ -71,6 +74,19 @@ pub enum Simulated {
     Refused,
     /// They are believed, and every fact below them says so.
     Allowed,
+}
+
+/// How the record is signed and shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordSettings {
+    /// The key that signs checkpoints, made if it is not there; the last checkpoint is kept beside it.
+    pub key: PathBuf,
+    /// The log's name, where it is not left to chance.
+    pub origin: Option<String>,
+    /// When checkpoints are signed.
+    pub pace: Pace,
+    /// Where tiles are served over plain HTTP; `None` for nowhere.
+    pub listen: Option<SocketAddr>,
 }
 
 /// Lifetimes in seconds.
@@ -99,7 +115,7 @@ pub struct Limits {
 
 /// What the record keeps beside its entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
+pub struct Keeping {
     /// How long.
     pub retention: Retention,
     /// Percent of the disk that must be free for new machines to be taken in; 0 to watch nothing.
@@ -198,6 +214,7 @@ impl Config {
         let simulated = reader.flag("allow_simulated");
         let database = reader.optional("database", str::parse::<PathBuf>);
         let challenge_key = reader.optional("challenge_key", str::parse::<PathBuf>);
+        let record = record(&mut reader);
         let endorse = endorse(&mut reader);
         let challenge = reader.seconds("lifetimes.challenge", 10..=600);
         let node_svid = reader.seconds("lifetimes.node_svid", 60..=86_400);
@@ -231,6 +248,7 @@ impl Config {
                 simulated: if simulated? { Simulated::Allowed } else { Simulated::Refused },
                 database: database.unwrap_or_else(|| data_dir.join("holdfast.sqlite")),
                 challenge_key: challenge_key.unwrap_or_else(|| data_dir.join("challenge.key")),
+                record: record(&data_dir)?,
                 data_dir,
                 endorse: endorse?,
                 lifetimes: Lifetimes { challenge: challenge?, node_svid: node_svid?, x509_svid: x509_svid? },
@@ -248,7 +266,7 @@ impl Config {
                     verifications_max: u32::try_from(verifications?).ok()?,
                     entries_max: entries?,
                 },
-                record: Record {
+                keeping: Keeping {
                     retention: Retention { evidence: evidence?, renewals: renewals? },
                     free_percent_min: free_percent?,
                     reserve: reserve_mib? << 20,
@@ -257,6 +275,26 @@ impl Config {
             })
         };
         config().ok_or_else(|| vec![Problem { key: String::new(), problem: "has a value that does not fit".into() }])
+    }
+}
+
+/// How the record is signed and shown, once it is known where this server's state is.
+fn record(reader: &mut Reader) -> impl FnOnce(&Path) -> Option<RecordSettings> + use<> {
+    let key = reader.optional("record.key", str::parse::<PathBuf>);
+    let origin = reader.optional("record.origin", |text| match holdfast_record::note::is_name(text) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("expected a name without spaces and '+', of 1 to 255 bytes, found {text:?}")),
+    });
+    let interval = reader.seconds("record.checkpoint_interval", 1..=86_400);
+    let entries = reader.number("record.checkpoint_entries", 1..=1_000_000_000);
+    let listen = reader.optional("record.listen", str::parse::<SocketAddr>);
+    move |data_dir| {
+        Some(RecordSettings {
+            key: key.unwrap_or_else(|| data_dir.join("record.key")),
+            origin,
+            pace: Pace { interval: Duration::from_secs(u64::try_from(interval?).ok()?), entries: entries? },
+            listen,
+        })
     }
 }
 

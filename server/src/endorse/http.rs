@@ -28,7 +28,7 @@ const CA_FILE_BYTES_MAX: u64 = 8 << 20;
 
 /// Sends GETs.
 #[derive(Clone)]
-pub(super) struct Http {
+pub(crate) struct Http {
     /// `None` where TLS cannot be spoken: then no https is.
     tls: Option<Arc<ClientConfig>>,
     timeout: Duration,
@@ -36,15 +36,15 @@ pub(super) struct Http {
 
 /// What came back.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
     /// How long the service wants to be left alone, if it says so in seconds.
-    pub(super) fn retry_after(&self) -> Option<Duration> {
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
         let seconds = self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
         Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
     }
@@ -53,11 +53,11 @@ impl Answer {
 /// Why nothing came back; words for the operator.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub(super) struct NoAnswer(pub(super) String);
+pub(crate) struct NoAnswer(pub(crate) String);
 
 impl Http {
     /// Believes hosts that the certificates of `ca_file` speak for. Without the file no host is believed over TLS.
-    pub(super) fn new(ca_file: &Path, timeout: Duration) -> Self {
+    pub(crate) fn new(ca_file: &Path, timeout: Duration) -> Self {
         let mut roots = RootCertStore::empty();
         match std::fs::metadata(ca_file) {
             Ok(found) if found.len() <= CA_FILE_BYTES_MAX => match CertificateDer::pem_file_iter(ca_file) {
@@ -77,7 +77,7 @@ impl Http {
     }
 
     /// Asks for `url`; the body has at most `limit` bytes.
-    pub(super) async fn get(&self, url: &str, limit: usize) -> Result<Answer, NoAnswer> {
+    pub(crate) async fn get(&self, url: &str, limit: usize) -> Result<Answer, NoAnswer> {
         match timeout(self.timeout, self.exchange(url, limit)).await {
             Ok(answer) => answer,
             Err(_) => Err(NoAnswer(format!("no answer within {} s", self.timeout.as_secs_f32()))),

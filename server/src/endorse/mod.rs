@@ -7,7 +7,7 @@ mod directory;
 mod endorser;
 mod fault;
 mod flight;
-mod http;
+pub(crate) mod http;
 mod intel;
 mod kept;
 mod pace;

@@ -1510,7 +1510,7 @@ pub mod record_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// Every entry from the first, in order, until the size that `Head` would have said when the call began.
+        /// Every entry from the first, in order, until the size that `Claims` would have said when the call began.
         pub async fn entries(
             &mut self,
             request: impl tonic::IntoRequest<
@@ -1539,7 +1539,7 @@ pub mod record_client {
                 .insert(GrpcMethod::new("holdfast.admin.v1.Record", "Entries"));
             self.inner.server_streaming(req, path, codec).await
         }
-        /// Where the store says that the record ends, and the serial numbers that its nodes hold.
+        /// Where the store says that the record ends, what was signed of it, and the serial numbers that its nodes hold.
         pub async fn claims(
             &mut self,
             request: impl tonic::IntoRequest<
@@ -1564,6 +1564,87 @@ pub mod record_client {
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("holdfast.admin.v1.Record", "Claims"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Hashes of the tree as they are kept.
+        pub async fn tiles(
+            &mut self,
+            request: impl tonic::IntoRequest<
+                ::holdfast_protocol::admin::RecordTilesRequest,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<::holdfast_protocol::admin::RecordTiles>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/holdfast.admin.v1.Record/Tiles",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("holdfast.admin.v1.Record", "Tiles"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// A signed checkpoint, and the key that signs.
+        pub async fn checkpoint(
+            &mut self,
+            request: impl tonic::IntoRequest<
+                ::holdfast_protocol::admin::RecordCheckpointRequest,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<::holdfast_protocol::admin::RecordCheckpoint>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/holdfast.admin.v1.Record/Checkpoint",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("holdfast.admin.v1.Record", "Checkpoint"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// One entry, with the proof that it is in the tree of a signed checkpoint.
+        pub async fn prove(
+            &mut self,
+            request: impl tonic::IntoRequest<
+                ::holdfast_protocol::admin::ProveEntryRequest,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<::holdfast_protocol::admin::ProvenEntry>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/holdfast.admin.v1.Record/Prove",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("holdfast.admin.v1.Record", "Prove"));
             self.inner.unary(req, path, codec).await
         }
     }

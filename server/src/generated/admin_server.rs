@@ -2712,17 +2712,41 @@ pub mod record_server {
             >
             + std::marker::Send
             + 'static;
-        /// Every entry from the first, in order, until the size that `Head` would have said when the call began.
+        /// Every entry from the first, in order, until the size that `Claims` would have said when the call began.
         async fn entries(
             &self,
             request: tonic::Request<::holdfast_protocol::admin::RecordEntriesRequest>,
         ) -> std::result::Result<tonic::Response<Self::EntriesStream>, tonic::Status>;
-        /// Where the store says that the record ends, and the serial numbers that its nodes hold.
+        /// Where the store says that the record ends, what was signed of it, and the serial numbers that its nodes hold.
         async fn claims(
             &self,
             request: tonic::Request<::holdfast_protocol::admin::RecordClaimsRequest>,
         ) -> std::result::Result<
             tonic::Response<::holdfast_protocol::admin::RecordClaims>,
+            tonic::Status,
+        >;
+        /// Hashes of the tree as they are kept.
+        async fn tiles(
+            &self,
+            request: tonic::Request<::holdfast_protocol::admin::RecordTilesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::holdfast_protocol::admin::RecordTiles>,
+            tonic::Status,
+        >;
+        /// A signed checkpoint, and the key that signs.
+        async fn checkpoint(
+            &self,
+            request: tonic::Request<::holdfast_protocol::admin::RecordCheckpointRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::holdfast_protocol::admin::RecordCheckpoint>,
+            tonic::Status,
+        >;
+        /// One entry, with the proof that it is in the tree of a signed checkpoint.
+        async fn prove(
+            &self,
+            request: tonic::Request<::holdfast_protocol::admin::ProveEntryRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::holdfast_protocol::admin::ProvenEntry>,
             tonic::Status,
         >;
     }
@@ -2885,6 +2909,150 @@ pub mod record_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ClaimsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/holdfast.admin.v1.Record/Tiles" => {
+                    #[allow(non_camel_case_types)]
+                    struct TilesSvc<T: Record>(pub Arc<T>);
+                    impl<
+                        T: Record,
+                    > tonic::server::UnaryService<
+                        ::holdfast_protocol::admin::RecordTilesRequest,
+                    > for TilesSvc<T> {
+                        type Response = ::holdfast_protocol::admin::RecordTiles;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                ::holdfast_protocol::admin::RecordTilesRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Record>::tiles(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = TilesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/holdfast.admin.v1.Record/Checkpoint" => {
+                    #[allow(non_camel_case_types)]
+                    struct CheckpointSvc<T: Record>(pub Arc<T>);
+                    impl<
+                        T: Record,
+                    > tonic::server::UnaryService<
+                        ::holdfast_protocol::admin::RecordCheckpointRequest,
+                    > for CheckpointSvc<T> {
+                        type Response = ::holdfast_protocol::admin::RecordCheckpoint;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                ::holdfast_protocol::admin::RecordCheckpointRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Record>::checkpoint(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CheckpointSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/holdfast.admin.v1.Record/Prove" => {
+                    #[allow(non_camel_case_types)]
+                    struct ProveSvc<T: Record>(pub Arc<T>);
+                    impl<
+                        T: Record,
+                    > tonic::server::UnaryService<
+                        ::holdfast_protocol::admin::ProveEntryRequest,
+                    > for ProveSvc<T> {
+                        type Response = ::holdfast_protocol::admin::ProvenEntry;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                ::holdfast_protocol::admin::ProveEntryRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Record>::prove(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ProveSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

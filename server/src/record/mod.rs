@@ -1,12 +1,45 @@
-//! The record: an append-only chain of every decision, issuance and act, each written before it takes effect.
+//! The record of this server: what is written to it, who signs it, who reads of it is logged.
 //!
-//! Pure: what an entry's bytes are, how entries are chained, and how a chain is audited. Where it is kept is the
-//! store's part; strangers, who never write to it, are counted by the desk.
+//! How entries hash, prove and are audited is `crates/record`; where they are kept is the store's part; strangers, who
+//! never write to it, are counted by the desk.
 
-pub mod audit;
-pub mod chain;
-pub mod leaf;
+mod key;
+mod listener;
+mod publish;
+mod signer;
+mod source;
+mod verify;
 
-pub use audit::{Audit, AuditReport, CertificateContent, Finding, FoundCertificate};
-pub use chain::ChainHead;
-pub use leaf::{Leaf, MalformedLeaf};
+pub use holdfast_record::{
+    Audit, AuditReport, Claim, Frontier, Hash, InclusionProof, Leaf, SignedCheckpoint, SigningKey, Tile, TileHashes,
+    VerifierKey,
+};
+pub use key::{default_origin, make_key, open_key};
+pub use listener::Shown;
+pub use publish::{Published, publish};
+pub use signer::{Pace, Proven, RecordFault, Signer, SignerOptions};
+pub use source::{Claims, Kept, Source};
+pub use verify::{Held, verify};
+
+use crate::store::{Issuance, Origin};
+use holdfast_identity::UnixTime;
+
+/// The leaf of an issuance.
+#[must_use]
+pub fn issuance_leaf(issuance: &Issuance, at: UnixTime) -> Leaf {
+    Leaf::Issuance {
+        at,
+        serial: issuance.serial,
+        spiffe_id_sha256: crate::store::Sha256::of(issuance.spiffe_id.as_str().as_bytes()).0,
+        spki_sha256: issuance.spki_sha256.0,
+        not_before: issuance.not_before,
+        not_after: issuance.not_after,
+        origin: match issuance.origin {
+            Origin::Server => holdfast_record::Origin::Server,
+            Origin::Node { attempt } => holdfast_record::Origin::Node { attempt: attempt.0 },
+            Origin::Workload { node, entry, revision } => {
+                holdfast_record::Origin::Workload { node: node.0, entry: entry.0, revision }
+            }
+        },
+    }
+}

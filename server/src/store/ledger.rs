@@ -1,6 +1,7 @@
-//! The record as the store keeps it: who did what, the chain's head, and the bounded sample of strangers.
+//! The record as the store keeps it: who did what, the tree's head and tiles, what was signed of it, and the bounded sample of strangers.
 
 use super::Held;
+use crate::record::{Hash, SignedCheckpoint, Tile, VerifierKey};
 use holdfast_identity::UnixTime;
 use std::fmt;
 
@@ -8,10 +9,16 @@ use std::fmt;
 pub trait Ledger: Send + Sync {
     /// Records what the server itself did: made an intermediate, started, raised an alarm. Returns the entry's index.
     fn record_operation(&self, operation: Operation, by: Actor, at: UnixTime) -> Held<'_, u64>;
-    /// The newest entry's place and chain hash.
+    /// How many entries there are, and the root over them.
     fn head(&self) -> Held<'_, LedgerHead>;
     /// Entries from `from` on, at most `limit` (limit 10,000).
     fn ledger_entries(&self, from: u64, limit: u32) -> Held<'_, Vec<LedgerEntry>>;
+    /// The hashes of tiles, each cut to what there is of it; from one moment.
+    fn tiles(&self, tiles: Vec<Tile>) -> Held<'_, Vec<(Tile, Vec<Hash>)>>;
+    /// Remembers what was signed. Of old ones, the last of each day stays.
+    fn keep_checkpoint(&self, checkpoint: KeptCheckpoint) -> Held<'_, ()>;
+    /// What was signed, newest first.
+    fn checkpoints(&self, limit: u32) -> Held<'_, Vec<KeptCheckpoint>>;
     /// Serial numbers of the node SVIDs that the nodes hold, for the audit.
     fn node_serials(&self) -> Held<'_, Vec<[u8; 16]>>;
     /// Keeps lines about strangers; the oldest go when the sample is full. Not part of the record.
@@ -55,13 +62,13 @@ pub struct Operation {
     pub detail: serde_json::Value,
 }
 
-/// The newest entry of the record.
+/// How far the record has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LedgerHead {
     /// Entries in the record.
     pub size: u64,
-    /// Chain hash of the last one; zero for an empty record.
-    pub hash: [u8; 32],
+    /// Root of the tree over them.
+    pub root: Hash,
 }
 
 /// One entry of the record.
@@ -71,8 +78,19 @@ pub struct LedgerEntry {
     pub index: u64,
     /// Its bytes.
     pub leaf: Vec<u8>,
-    /// Chain hash up to and including it.
-    pub hash: [u8; 32],
+    /// Its hash as it is kept.
+    pub hash: Hash,
+}
+
+/// A checkpoint that was signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptCheckpoint {
+    /// When.
+    pub at: UnixTime,
+    /// By which key.
+    pub log: VerifierKey,
+    /// What.
+    pub checkpoint: SignedCheckpoint,
 }
 
 /// One line about strangers: one source in one minute.

@@ -34,7 +34,7 @@ pub use entries::{
     Entries, Entry, EntryChanges, EntryDraft, EntryFilter, EntryNumber, EntryRefusal, Parent, SelectorMatch,
 };
 pub use issuances::{Issuance, Issuances, NotRecorded, Origin, Recorded};
-pub use ledger::{Actor, Ledger, LedgerEntry, LedgerHead, Operation, StrangerLine};
+pub use ledger::{Actor, KeptCheckpoint, Ledger, LedgerEntry, LedgerHead, Operation, StrangerLine};
 pub use nodes::{
     Allowed, Fleet, InventoryEntry, Mark, Node, NodeAction, NodeFilter, NodeNumber, NodeRefusal, NodeState, NodeTarget,
     Nodes, Ownership, Remark, Standing,
@@ -69,6 +69,12 @@ pub enum StoreFault {
         /// Which column.
         what: &'static str,
     },
+    /// An entry of the record is longer than any may be.
+    #[error("entry of the record has {bytes} bytes, limit {}", holdfast_record::LEAF_BYTES_MAX)]
+    EntryTooLong {
+        /// Its bytes.
+        bytes: usize,
+    },
     /// More work is queued than the writer may hold, or it has ended.
     #[error("store is closed or its queue is full")]
     Unavailable,
@@ -81,6 +87,7 @@ impl StoreFault {
         match self {
             Self::Database { .. } => "store.database",
             Self::Corrupt { .. } => "store.corrupt",
+            Self::EntryTooLong { .. } => "store.entry_too_long",
             Self::Unavailable => "store.unavailable",
         }
     }

@@ -673,6 +673,9 @@ pub struct NodeTcb {
 pub struct RecordEntriesRequest {
     #[prost(uint64, tag = "1")]
     pub from: u64,
+    /// Entries at most; 0 means all.
+    #[prost(uint64, tag = "2")]
+    pub limit: u64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RecordEntries {
@@ -685,6 +688,7 @@ pub struct RecordEntry {
     pub index: u64,
     #[prost(bytes = "vec", tag = "2")]
     pub leaf: ::prost::alloc::vec::Vec<u8>,
+    /// Of the leaf, as it is kept.
     #[prost(bytes = "vec", tag = "3")]
     pub hash: ::prost::alloc::vec::Vec<u8>,
 }
@@ -694,10 +698,79 @@ pub struct RecordClaimsRequest {}
 pub struct RecordClaims {
     #[prost(uint64, tag = "1")]
     pub size: u64,
+    /// Of the tree over all entries.
     #[prost(bytes = "vec", tag = "2")]
-    pub hash: ::prost::alloc::vec::Vec<u8>,
+    pub root: ::prost::alloc::vec::Vec<u8>,
     #[prost(bytes = "vec", repeated, tag = "3")]
     pub node_serials: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    /// Checkpoints that are remembered, newest first, at most 1000.
+    #[prost(string, repeated, tag = "4")]
+    pub checkpoints: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Verifier keys of the checkpoints, in the same order.
+    #[prost(string, repeated, tag = "5")]
+    pub vkeys: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RecordTile {
+    /// 0 to 7.
+    #[prost(uint32, tag = "1")]
+    pub level: u32,
+    #[prost(uint64, tag = "2")]
+    pub index: u64,
+    /// Hashes, 1 to 256.
+    #[prost(uint32, tag = "3")]
+    pub width: u32,
+    /// 32 bytes each.
+    #[prost(bytes = "vec", tag = "4")]
+    pub hashes: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RecordTilesRequest {
+    /// At most 256, without hashes.
+    #[prost(message, repeated, tag = "1")]
+    pub tiles: ::prost::alloc::vec::Vec<RecordTile>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RecordTiles {
+    #[prost(message, repeated, tag = "1")]
+    pub tiles: ::prost::alloc::vec::Vec<RecordTile>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RecordCheckpointRequest {
+    /// Sign one of the record as it is now; else the last one that was signed.
+    #[prost(bool, tag = "1")]
+    pub sign: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RecordCheckpoint {
+    /// A C2SP tlog-checkpoint.
+    #[prost(string, tag = "1")]
+    pub checkpoint: ::prost::alloc::string::String,
+    /// The log's key, as C2SP signed-note writes it.
+    #[prost(string, tag = "2")]
+    pub vkey: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProveEntryRequest {
+    #[prost(uint64, tag = "1")]
+    pub index: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProvenEntry {
+    #[prost(uint64, tag = "1")]
+    pub index: u64,
+    #[prost(bytes = "vec", tag = "2")]
+    pub leaf: ::prost::alloc::vec::Vec<u8>,
+    /// Entries in the checkpoint's tree.
+    #[prost(uint64, tag = "3")]
+    pub size: u64,
+    /// From the leaf's sibling to the root's child.
+    #[prost(bytes = "vec", repeated, tag = "4")]
+    pub path: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    #[prost(string, tag = "5")]
+    pub checkpoint: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub vkey: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]

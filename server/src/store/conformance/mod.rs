@@ -158,19 +158,28 @@ pub(super) fn heard(subscription: &mut Subscription) -> Vec<Arc<Notice>> {
 
 /// Audits the whole record.
 pub(super) async fn audit(store: &dyn Store) -> crate::record::AuditReport {
-    let mut audit = crate::record::Audit::default();
-    let mut from = 0;
-    loop {
-        let page = store.ledger_entries(from, 1000).await.unwrap();
-        let Some(last) = page.last() else { break };
-        from = last.index + 1;
-        page.iter().for_each(|entry| audit.entry(entry));
-    }
-    let held = store.node_serials().await.unwrap().into_iter().map(|serial| crate::record::FoundCertificate {
+    let held = store.node_serials().await.unwrap().into_iter().map(|serial| holdfast_record::FoundCertificate {
         whence: "node".to_owned(),
         serial,
         content: None,
     });
-    let held = held.collect::<Vec<_>>();
-    audit.finish(store.head().await.unwrap(), &held)
+    let mut audit = crate::record::Audit::of(held);
+    let LedgerHead { size, root } = store.head().await.unwrap();
+    audit.claim(size, root, crate::record::Claim::Head, "the store");
+    let mut full = Vec::new();
+    loop {
+        let page = store.ledger_entries(audit.size(), 1000).await.unwrap();
+        if page.is_empty() {
+            break;
+        }
+        for entry in page {
+            audit.entry(entry.index, &entry.leaf, Some(entry.hash), |tile, hashes| full.push((tile, hashes)));
+        }
+    }
+    full.extend(audit.partial_tiles());
+    for (tile, hashes) in full {
+        let kept = store.tiles(vec![tile]).await.unwrap().remove(0).1;
+        audit.tile(tile, &hashes, Some(&kept));
+    }
+    audit.finish()
 }

@@ -13,7 +13,7 @@ use super::judge::{Judged, Judgement, judge};
 use super::node_rows::{self, Kept};
 use super::writer::{Tx, Verb};
 use super::{SqliteStore, attempt_rows, bodies, machines};
-use crate::record::Leaf;
+use crate::record::{Leaf, issuance_leaf};
 use holdfast_identity::SpiffeId;
 use serde_json::json;
 
@@ -112,7 +112,7 @@ async fn write(
         let event = match (&judgement.judged, &attempt.verdict) {
             (Judged::Admit, Verdict::Admit(admission)) => {
                 recorded = admission.issuance.clone().map(|issuance| {
-                    let index = tx.append(&Leaf::issuance(&issuance, attempt.at));
+                    let index = tx.append(&issuance_leaf(&issuance, attempt.at));
                     Recorded::new(issuance, index)
                 });
                 match (&attempt.measured_files, attempt.way) {

@@ -1,7 +1,7 @@
 //! What was acknowledged survives the process: a child writes, says what it was promised, and is killed.
 
 use super::{SqliteStore, StoreLimits};
-use crate::record::Audit;
+use crate::record::{Audit, Claim, Leaf};
 use crate::store::{
     Actor, Entries, EntryDraft, Issuance, Issuances, Ledger, LedgerEntry, LedgerHead, Origin, Parent, Sha256, Store,
 };
@@ -107,9 +107,10 @@ async fn everything_acknowledged_survives_kill_9_and_the_record_verifies() {
             }
         }
         let mut audit = Audit::default();
-        entries.iter().for_each(|entry| audit.entry(entry));
-        let LedgerHead { size, hash } = store.head().await.unwrap();
-        let report = audit.finish(LedgerHead { size, hash }, &[]);
+        let LedgerHead { size, root } = store.head().await.unwrap();
+        audit.claim(size, root, Claim::Head, "the store");
+        entries.iter().for_each(|entry| audit.entry(entry.index, &entry.leaf, Some(entry.hash), |_, _| {}));
+        let report = audit.finish();
         assert_eq!((report.entries, report.findings), (size, vec![]));
         store.close().await;
     }
@@ -186,4 +187,78 @@ async fn a_database_of_the_first_version_keeps_its_endorsements() {
     );
     assert_eq!((draft.content.as_slice(), draft.class.as_str()), ([1, 2].as_slice(), "discrete"));
     assert_eq!((draft.not_after, draft.fetched_at, held[0].imported_by.as_str()), (UnixTime(7), UnixTime(5), "ada"));
+}
+
+/// A chain as the first versions kept it: a hash over its place, its leaf and all before it.
+async fn chain(connection: &mut sqlx::SqliteConnection, leaves: &[Vec<u8>]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    for (index, leaf) in leaves.iter().enumerate() {
+        let index = index as u64;
+        let leaf_hash = crate::record::Hash::leaf(leaf);
+        hash = Sha256::of(&[[2].as_slice(), &index.to_be_bytes(), &hash, &leaf_hash.0].concat()).0;
+        sqlx::query("INSERT INTO ledger (idx, leaf, hash) VALUES ($1, $2, $3)")
+            .bind(index.cast_signed())
+            .bind(leaf.clone())
+            .bind(hash.to_vec())
+            .execute(&mut *connection)
+            .await
+            .unwrap();
+    }
+    let row = "INSERT INTO history (only_row, epoch, n, changes_after, bundle_sequence, ledger_size, ledger_hash) \
+               VALUES (1, $1, 0, 0, 0, $2, $3)";
+    let query = sqlx::query(row).bind(vec![1; 16]).bind((leaves.len() as u64).cast_signed()).bind(hash.to_vec());
+    query.execute(connection).await.unwrap();
+    hash
+}
+
+#[tokio::test]
+async fn a_record_that_was_a_chain_is_carried_over_once_and_whole() {
+    use sqlx::ConnectOptions;
+    let leaves: Vec<Vec<u8>> = (0..600).map(|n| Leaf::Act(serde_json::json!({ "n": n })).encode()).collect();
+    for broken in [None, Some(300)] {
+        let directory = tempfile::tempdir().unwrap();
+        let database = directory.path().join("store.sqlite");
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&database).create_if_missing(true);
+        let mut connection = options.connect().await.unwrap();
+        super::open::migrate_to(&mut connection, 2).await;
+        let end = chain(&mut connection, &leaves).await;
+        if let Some(index) = broken {
+            let changed = sqlx::query("UPDATE ledger SET leaf = x'037b7d' WHERE idx = $1").bind(index);
+            changed.execute(&mut connection).await.unwrap();
+        }
+        drop(connection);
+        for _ in 0..2 {
+            let store = open(&database).await;
+            let entries = whole_record(&store).await;
+            assert_eq!(entries.len(), 601, "carried over once");
+            let Leaf::Act(act) = Leaf::parse(&entries[600].leaf).unwrap() else { panic!("no act") };
+            assert_eq!(
+                (act["action"].as_str(), act["subject"].as_str()),
+                (Some("record.carry_over"), Some(&*hex::encode(end)))
+            );
+            assert_eq!(act["detail"], serde_json::json!({ "entries": 600, "broken_at": broken }));
+            let report = crate::store::conformance::audit(&store).await;
+            assert_eq!((report.entries, report.findings), (601, vec![]));
+            if broken.is_none() {
+                assert!(entries.iter().zip(&leaves).all(|(entry, leaf)| entry.leaf == *leaf));
+            }
+            store.close().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_chain_with_a_missing_entry_is_not_carried_over() {
+    use sqlx::ConnectOptions;
+    let directory = tempfile::tempdir().unwrap();
+    let database = directory.path().join("store.sqlite");
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&database).create_if_missing(true);
+    let mut connection = options.connect().await.unwrap();
+    super::open::migrate_to(&mut connection, 2).await;
+    let leaf = Leaf::Act(serde_json::json!({})).encode();
+    chain(&mut connection, &[leaf.clone(), leaf.clone(), leaf]).await;
+    sqlx::query("DELETE FROM ledger WHERE idx = 1").execute(&mut connection).await.unwrap();
+    drop(connection);
+    let refused = SqliteStore::open(&database, "td".parse().unwrap(), StoreLimits::default()).await;
+    assert_eq!(refused.err().unwrap().code(), "store.corrupt");
 }

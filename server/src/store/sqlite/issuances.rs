@@ -6,7 +6,7 @@ use super::super::{Held, StoreFault};
 use super::node_rows::{self, Kept};
 use super::writer::{Tx, Verb};
 use super::{SqliteStore, entry_rows};
-use crate::record::Leaf;
+use crate::record::issuance_leaf;
 use holdfast_identity::UnixTime;
 
 /// Node SVIDs are recorded by `record_attempt` alone.
@@ -52,7 +52,7 @@ impl Verb for RecordIssuances {
             answers.push(match refused {
                 Some(refused) => Err(refused),
                 None => {
-                    let index = tx.append(&Leaf::issuance(request, self.at));
+                    let index = tx.append(&issuance_leaf(request, self.at));
                     Ok(Recorded::new(request.clone(), index))
                 }
             });

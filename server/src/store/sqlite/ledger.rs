@@ -1,10 +1,10 @@
 //! Reading the record, the server's own entries in it, and the sample of strangers beside it.
 
-use super::super::ledger::{Actor, Ledger, LedgerEntry, LedgerHead, Operation, StrangerLine};
+use super::super::ledger::{Actor, KeptCheckpoint, Ledger, LedgerEntry, LedgerHead, Operation, StrangerLine};
 use super::super::{Held, StoreFault};
 use super::writer::{Tx, Verb, fault};
-use super::{Archive, SqliteStore};
-use crate::record::Leaf;
+use super::{Archive, SqliteStore, growth, tiles};
+use crate::record::{Hash, Leaf, Tile};
 use holdfast_identity::UnixTime;
 use serde_json::json;
 use sqlx::sqlite::SqliteConnection;
@@ -26,6 +26,18 @@ impl Ledger for SqliteStore {
 
     fn ledger_entries(&self, from: u64, limit: u32) -> Held<'_, Vec<LedgerEntry>> {
         Box::pin(async move { entries(&mut *self.reader().await?, from, limit).await })
+    }
+
+    fn tiles(&self, tiles: Vec<Tile>) -> Held<'_, Vec<(Tile, Vec<Hash>)>> {
+        Box::pin(async move { read_tiles(&mut *self.snapshot().await?, tiles).await })
+    }
+
+    fn keep_checkpoint(&self, checkpoint: KeptCheckpoint) -> Held<'_, ()> {
+        Box::pin(self.queue.run(tiles::KeepCheckpoint(checkpoint)))
+    }
+
+    fn checkpoints(&self, limit: u32) -> Held<'_, Vec<KeptCheckpoint>> {
+        Box::pin(async move { tiles::checkpoints(&mut *self.reader().await?, limit.min(PAGE)).await })
     }
 
     fn node_serials(&self) -> Held<'_, Vec<[u8; 16]>> {
@@ -50,7 +62,7 @@ impl Ledger for SqliteStore {
 }
 
 impl Archive {
-    /// The newest entry's place and chain hash.
+    /// How many entries there are, and the root over them.
     ///
     /// # Errors
     /// [`StoreFault`] if the file cannot be read.
@@ -66,6 +78,22 @@ impl Archive {
         entries(&mut *self.reader().await?, from, limit).await
     }
 
+    /// The hashes of tiles, each cut to what there is of it.
+    ///
+    /// # Errors
+    /// [`StoreFault`] if the file cannot be read.
+    pub async fn tiles(&self, tiles: Vec<Tile>) -> Result<Vec<(Tile, Vec<Hash>)>, StoreFault> {
+        read_tiles(&mut *self.reader().await?, tiles).await
+    }
+
+    /// What was signed, newest first.
+    ///
+    /// # Errors
+    /// [`StoreFault`] if the file cannot be read.
+    pub async fn checkpoints(&self, limit: u32) -> Result<Vec<KeptCheckpoint>, StoreFault> {
+        tiles::checkpoints(&mut *self.reader().await?, limit).await
+    }
+
     /// Serial numbers of the node SVIDs that the nodes hold.
     ///
     /// # Errors
@@ -76,13 +104,16 @@ impl Archive {
 }
 
 async fn head(connection: &mut SqliteConnection) -> Result<LedgerHead, StoreFault> {
-    let (size, hash): (i64, Vec<u8>) =
-        sqlx::query_as("SELECT ledger_size, ledger_hash FROM history WHERE only_row = 1")
-            .fetch_one(connection)
-            .await
-            .map_err(fault("read the head"))?;
-    let hash = hash.try_into().map_err(|_| StoreFault::Corrupt { what: "ledger head" })?;
-    Ok(LedgerHead { size: size.cast_unsigned(), hash })
+    let tree = growth::read_frontier(connection).await?;
+    Ok(LedgerHead { size: tree.size(), root: tree.root() })
+}
+
+async fn read_tiles(connection: &mut SqliteConnection, tiles: Vec<Tile>) -> Result<Vec<(Tile, Vec<Hash>)>, StoreFault> {
+    let mut read = Vec::with_capacity(tiles.len());
+    for tile in tiles {
+        read.push((tile, tiles::hashes(connection, tile).await?));
+    }
+    Ok(read)
 }
 
 async fn entries(connection: &mut SqliteConnection, from: u64, limit: u32) -> Result<Vec<LedgerEntry>, StoreFault> {
@@ -95,7 +126,7 @@ async fn entries(connection: &mut SqliteConnection, from: u64, limit: u32) -> Re
             .map_err(fault("read the record"))?;
     rows.into_iter()
         .map(|(index, leaf, hash)| {
-            let hash = hash.try_into().map_err(|_| StoreFault::Corrupt { what: "chain hash" })?;
+            let hash = Hash::from_bytes(&hash).ok_or(StoreFault::Corrupt { what: "hash" })?;
             Ok(LedgerEntry { index: index.cast_unsigned(), leaf, hash })
         })
         .collect()

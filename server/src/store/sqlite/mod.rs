@@ -3,6 +3,7 @@
 mod attempt_rows;
 mod attempts;
 mod authorities;
+mod carry;
 mod bodies;
 #[cfg(test)]
 mod durability;
@@ -10,6 +11,7 @@ mod endorsements;
 mod entries;
 mod entry_reads;
 mod entry_rows;
+mod growth;
 mod inventory;
 mod issuances;
 mod judge;
@@ -20,6 +22,7 @@ mod nodes;
 mod open;
 mod policies;
 mod prune;
+mod tiles;
 mod writer;
 
 use super::bodies::Retention;

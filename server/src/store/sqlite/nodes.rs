@@ -140,9 +140,14 @@ impl Act {
             NodeAction::Deny { reason } | NodeAction::Ban { reason } | NodeAction::Freeze { reason } => Some(reason),
             NodeAction::Approve | NodeAction::Evict | NodeAction::Unban | NodeAction::Reset => None,
         };
+        // A key that was banned before its machine was seen is named nowhere else.
+        let ek = match &self.target {
+            NodeTarget::Mark(digest) => Some(digest.to_string()),
+            _ => None,
+        };
         Leaf::Act(json!({
             "at": self.at.seconds(), "by": self.by.to_string(), "action": self.action.as_str(),
-            "subject": number.0.to_string(), "detail": { "reason": reason },
+            "subject": number.0.to_string(), "detail": { "reason": reason, "ek": ek },
         }))
     }
 

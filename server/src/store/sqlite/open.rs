@@ -3,7 +3,7 @@
 use super::super::changes::{NOTICES_HELD, Revision};
 use super::super::{Sha256, StoreFault};
 use super::writer::{self, Tx, Watched, fault};
-use super::{SqliteStore, StoreLimits};
+use super::{SqliteStore, StoreLimits, carry};
 use holdfast_identity::TrustDomain;
 use ring::rand::{SecureRandom, SystemRandom};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
@@ -27,6 +27,7 @@ const CACHE_KIB: &str = "-2048";
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "first", include_str!("../../../migrations/sqlite/0001_first.sql")),
     (2, "endorsements", include_str!("../../../migrations/sqlite/0002_endorsements.sql")),
+    (3, "merkle", include_str!("../../../migrations/sqlite/0003_merkle.sql")),
     (4, "bodies", include_str!("../../../migrations/sqlite/0004_bodies.sql")),
     (6, "ima", include_str!("../../../migrations/sqlite/0006_ima.sql")),
 ];
@@ -51,6 +52,7 @@ impl SqliteStore {
         let mut connection = options.connect().await.map_err(fault("open the database"))?;
         let applied = migrator().run(&mut connection).await;
         applied.map_err(|error| StoreFault::Database { verb: "migrate the database", reason: error.to_string() })?;
+        carry::over(&mut connection).await?;
         let state = writer::load(&mut connection, draw()?).await?;
 
         let readers = SqlitePoolOptions::new()

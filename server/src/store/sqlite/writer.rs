@@ -4,11 +4,10 @@
 //! same, the batch is rolled back and each verb runs again by itself, so that nobody pays for another's fault.
 
 use super::super::changes::{Notice, Revision};
-use super::super::ledger::LedgerHead;
 use super::super::policies::PolicyDigest;
 use super::super::{Sha256, StoreFault};
-use crate::record::ChainHead;
-use crate::record::Leaf;
+use super::growth::{self, Growth};
+use crate::record::{Frontier, Leaf};
 use futures_util::future::BoxFuture;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection, Row};
@@ -21,8 +20,6 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 pub(super) const QUEUE: usize = 4096;
 /// Verbs in one transaction: as many as still commit within some milliseconds.
 const BATCH: usize = 256;
-/// Rows that one statement inserts into the record.
-const LEDGER_ROWS: usize = 16;
 
 /// Something to do inside the writer's transaction.
 pub(super) trait Verb: Send + Sync + 'static {
@@ -39,33 +36,30 @@ pub(super) struct Tx {
     /// The connection.
     pub(super) connection: SqliteConnection,
     state: State,
-    leaves: Vec<(ChainHead, Vec<u8>)>,
+    growth: Growth,
     notices: Vec<Notice>,
 }
 
 /// What the writer knows without asking the database; it alone changes it.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct State {
     pub(super) epoch: [u8; 16],
     pub(super) n: u64,
-    pub(super) ledger: ChainHead,
+    /// The record's right edge.
+    pub(super) tree: Frontier,
     pub(super) enforced: Option<PolicyDigest>,
     /// Registration entries.
     pub(super) entries: u64,
 }
 
 impl Tx {
-    pub(super) const fn new(connection: SqliteConnection, state: State) -> Self {
-        Self { connection, state, leaves: Vec::new(), notices: Vec::new() }
+    pub(super) fn new(connection: SqliteConnection, state: State) -> Self {
+        Self { connection, state, growth: Growth::default(), notices: Vec::new() }
     }
 
     /// Appends to the record; returns the entry's index.
     pub(super) fn append(&mut self, leaf: &Leaf) -> u64 {
-        let leaf = leaf.encode();
-        let index = self.state.ledger.size;
-        self.state.ledger = self.state.ledger.append(&leaf);
-        self.leaves.push((self.state.ledger, leaf));
-        index
+        self.growth.append(&mut self.state.tree, leaf.encode())
     }
 
     /// The present revision number.
@@ -101,24 +95,12 @@ impl Tx {
 
     /// Writes the record's new entries, the head and the revision.
     async fn flush(&mut self, before: &State) -> Result<(), StoreFault> {
-        let mut leaves = std::mem::take(&mut self.leaves);
-        for rows in leaves.chunks_mut(LEDGER_ROWS) {
-            let text = if rows.len() == LEDGER_ROWS { MANY_LEDGER_ROWS } else { ONE_LEDGER_ROW };
-            let size = if rows.len() == LEDGER_ROWS { LEDGER_ROWS } else { 1 };
-            for part in rows.chunks_mut(size) {
-                let mut query = sqlx::query(text);
-                for (head, leaf) in part {
-                    let index = head.size.saturating_sub(1).cast_signed();
-                    query = query.bind(index).bind(std::mem::take(leaf)).bind(head.hash.to_vec());
-                }
-                query.execute(&mut self.connection).await.map_err(fault("append to the record"))?;
-            }
-        }
-        if (self.state.n, self.state.ledger.size) != (before.n, before.ledger.size) {
-            sqlx::query("UPDATE history SET n = $1, ledger_size = $2, ledger_hash = $3 WHERE only_row = 1")
+        self.growth.write(&mut self.connection).await?;
+        if (self.state.n, self.state.tree.size()) != (before.n, before.tree.size()) {
+            sqlx::query("UPDATE history SET n = $1, ledger_size = $2, frontier = $3 WHERE only_row = 1")
                 .bind(self.state.n.cast_signed())
-                .bind(self.state.ledger.size.cast_signed())
-                .bind(self.state.ledger.hash.to_vec())
+                .bind(self.state.tree.size().cast_signed())
+                .bind(self.state.tree.encode())
                 .execute(&mut self.connection)
                 .await
                 .map_err(fault("write the revision"))?;
@@ -126,12 +108,6 @@ impl Tx {
         Ok(())
     }
 }
-
-const ONE_LEDGER_ROW: &str = "INSERT INTO ledger (idx, leaf, hash) VALUES ($1, $2, $3)";
-const MANY_LEDGER_ROWS: &str = "INSERT INTO ledger (idx, leaf, hash) VALUES \
-    ($1, $2, $3), ($4, $5, $6), ($7, $8, $9), ($10, $11, $12), ($13, $14, $15), ($16, $17, $18), ($19, $20, $21), \
-    ($22, $23, $24), ($25, $26, $27), ($28, $29, $30), ($31, $32, $33), ($34, $35, $36), ($37, $38, $39), \
-    ($40, $41, $42), ($43, $44, $45), ($46, $47, $48)";
 
 /// Turns the database's error into ours, naming what was being done.
 pub(super) fn fault(verb: &'static str) -> impl FnOnce(sqlx::Error) -> StoreFault {
@@ -264,11 +240,11 @@ async fn one_by_one(tx: &mut Tx, calls: &mut Vec<Box<dyn Call>>, watched: &Watch
 
 /// Runs all in one transaction; after an error nothing of it is left, here or on disk.
 async fn transaction(tx: &mut Tx, calls: &mut [Box<dyn Call>]) -> Result<(), StoreFault> {
-    let before = tx.state;
+    let before = tx.state.clone();
     let outcome = attempt(tx, calls, &before).await;
     if outcome.is_err() {
         tx.state = before;
-        tx.leaves.clear();
+        tx.growth.clear();
         tx.notices.clear();
         // Fails where nothing was begun, or where SQLite rolled back by itself: both are what is wanted.
         let _ = sqlx::raw_sql("ROLLBACK").execute(&mut tx.connection).await;
@@ -300,15 +276,14 @@ fn finish(tx: &mut Tx, calls: impl Iterator<Item = Box<dyn Call>>, watched: &Wat
 /// Reads what the writer keeps in mind; makes the first row in a new database.
 pub(super) async fn load(connection: &mut SqliteConnection, epoch: [u8; 16]) -> Result<State, StoreFault> {
     sqlx::query(
-        "INSERT INTO history (only_row, epoch, n, changes_after, bundle_sequence, ledger_size, ledger_hash) \
-         VALUES (1, $1, 0, 0, 0, 0, $2) ON CONFLICT (only_row) DO NOTHING",
+        "INSERT INTO history (only_row, epoch, n, changes_after, bundle_sequence, ledger_size, frontier) \
+         VALUES (1, $1, 0, 0, 0, 0, x'') ON CONFLICT (only_row) DO NOTHING",
     )
     .bind(epoch.to_vec())
-    .bind(vec![0_u8; 32])
     .execute(&mut *connection)
     .await
     .map_err(fault("write the first row"))?;
-    let row = sqlx::query("SELECT epoch, n, ledger_size, ledger_hash FROM history WHERE only_row = 1")
+    let row = sqlx::query("SELECT epoch, n FROM history WHERE only_row = 1")
         .fetch_one(&mut *connection)
         .await
         .map_err(fault("read the revision"))?;
@@ -320,24 +295,15 @@ pub(super) async fn load(connection: &mut SqliteConnection, epoch: [u8; 16]) -> 
         .fetch_one(&mut *connection)
         .await
         .map_err(fault("count entries"))?;
-    let hash: Vec<u8> = row.try_get("ledger_hash").map_err(fault("read the head"))?;
+    let tree = growth::read_frontier(connection).await?;
     let epoch: Vec<u8> = row.try_get("epoch").map_err(fault("read the epoch"))?;
     Ok(State {
         entries: entries.cast_unsigned(),
         epoch: epoch.try_into().map_err(|_| StoreFault::Corrupt { what: "epoch" })?,
         n: row.try_get::<i64, _>("n").map_err(fault("read the revision"))?.cast_unsigned(),
-        ledger: ChainHead {
-            size: row.try_get::<i64, _>("ledger_size").map_err(fault("read the head"))?.cast_unsigned(),
-            hash: hash.try_into().map_err(|_| StoreFault::Corrupt { what: "ledger head" })?,
-        },
+        tree,
         enforced: enforced
             .map(|digest| digest.try_into().map(Sha256).map_err(|_| StoreFault::Corrupt { what: "policy digest" }))
             .transpose()?,
     })
-}
-
-impl From<ChainHead> for LedgerHead {
-    fn from(head: ChainHead) -> Self {
-        Self { size: head.size, hash: head.hash }
-    }
 }
