@@ -8,7 +8,7 @@ use tracing::{error, info, warn};
 
 use crate::admin::{Admin, AdminSocket};
 use crate::config::Config;
-use crate::record::{RecordFault, Shown, Signer, SignerOptions, open_key};
+use crate::record::{ReadLog, RecordFault, Shown, Signer, SignerOptions, open_key};
 use crate::serve::{ServeOptions, Server};
 use crate::space::{FileSystem, Space, SpaceKeeper, SpaceSettings};
 use crate::store::Store;
@@ -46,6 +46,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         endorser: server.endorser().clone(),
         trust_domain: config.trust_domain.clone(),
         simulated: config.simulated,
+        reads: ReadLog::start(store.clone()),
         signer: signer.clone(),
     };
     let fetching = tokio::spawn(server.endorser().clone().keep(stop.clone()));

@@ -6,6 +6,7 @@ use tonic::{Request, Response, Status};
 use super::Admin;
 use super::nodes::target;
 use super::refusal::{Refusal, argument};
+use super::socket::actor;
 use crate::admin_stubs::attempts_server::Attempts;
 use crate::store::{AttemptFilter, AttemptId, AttemptRecord};
 
@@ -42,9 +43,12 @@ impl Attempts for Admin {
     }
 
     async fn get(&self, request: Request<admin::GetAttemptRequest>) -> Result<Response<admin::Attempt>, Status> {
+        let by = actor(&request, "attempt.read")?;
         let id = self.named(&request.into_inner().id).await?;
         let found = self.store.attempt(id).await.map_err(Refusal::from)?;
-        Ok(Response::new(message(found.ok_or(Refusal::NotFound { what: "attempt" })?)))
+        let found = found.ok_or(Refusal::NotFound { what: "attempt" })?;
+        self.reads.record(by, "attempt", id.to_string()).await.map_err(Refusal::from)?;
+        Ok(Response::new(message(found)))
     }
 
     async fn list_strangers(

@@ -13,6 +13,7 @@ use super::socket::actor;
 use crate::clock;
 use crate::endorse::bundle::{self, BUNDLE_BYTES_MAX, BundleWriter, UnknownRoots};
 use crate::endorse::{Had, Refreshed};
+use crate::store::Operation;
 use crate::store::Which;
 
 /// Things that one request may ask for.
@@ -84,7 +85,7 @@ impl Admin {
         &self,
         request: Request<admin::RefreshEndorsementsRequest>,
     ) -> Result<Response<Refreshes>, Status> {
-        actor(&request, "endorsement.refresh")?;
+        let by = actor(&request, "endorsement.refresh")?;
         let mut about = request.into_inner().about;
         if about.len() > ABOUT_MAX {
             return Err(argument("about", format!("{} things, limit {ABOUT_MAX}", about.len())).into());
@@ -92,6 +93,12 @@ impl Admin {
         if about.is_empty() {
             about = self.endorser.refreshable().await.map_err(Refusal::from)?;
         }
+        let operation = Operation {
+            action: "endorsement.refresh",
+            subject: String::new(),
+            detail: serde_json::json!({ "about": about.len() }),
+        };
+        self.store.record_operation(operation, by, clock::now()).await.map_err(Refusal::from)?;
         let (refreshed, stream) = mpsc::channel(16);
         let endorser = self.endorser.clone();
         tokio::spawn(async move {

@@ -32,7 +32,7 @@ use crate::admin_stubs::{
 };
 use crate::config::Simulated;
 use crate::endorse::Endorser;
-use crate::record::{RecordFault, Signer};
+use crate::record::{ReadLog, RecordFault, Signer};
 use crate::store::Store;
 use crate::store::policies::POLICY_BYTES_MAX;
 
@@ -58,6 +58,8 @@ pub struct Admin {
     pub trust_domain: TrustDomain,
     /// Whether roots of class `simulated` may be imported.
     pub simulated: Simulated,
+    /// Who reads evidence.
+    pub reads: ReadLog,
     /// Who signs checkpoints; the reason where nobody may.
     pub signer: Result<Arc<Signer>, Arc<RecordFault>>,
 }

@@ -21,7 +21,7 @@ use crate::admin_clients::{
 use crate::config::Simulated;
 use crate::desk::CurrentRules;
 use crate::endorse::{EndorseSettings, Endorser};
-use crate::record::{Held, Pace, Signer, SignerOptions, Source, open_key, verify};
+use crate::record::{Held, Pace, ReadLog, Signer, SignerOptions, Source, open_key, verify};
 use crate::store::sqlite::{SqliteStore, StoreLimits};
 use crate::store::{Actor, Store};
 
@@ -49,7 +49,10 @@ pub(super) async fn operated(simulated: Simulated) -> Operated {
     let rules = CurrentRules::read(store.as_ref(), simulated == Simulated::Allowed).await.unwrap();
     let endorser = Endorser::new(store.clone(), Arc::new(rules), EndorseSettings::default());
     let signer = Ok(Arc::new(signer(&store, directory.path()).await));
-    tokio::spawn(Admin { store: store.clone(), endorser, trust_domain, simulated, signer }.serve(socket, stop.clone()));
+    tokio::spawn(
+        Admin { store: store.clone(), endorser, trust_domain, simulated, reads: ReadLog::start(store.clone()), signer }
+            .serve(socket, stop.clone()),
+    );
     Operated { store, channel: connect(&path).await, stop, _directory: directory }
 }
 

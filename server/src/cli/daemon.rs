@@ -7,13 +7,15 @@ use serde::Serialize;
 
 use super::{Context, Outcome};
 use crate::authority::{self, InitOptions};
-use crate::config::{Config, ConfigFault};
+use crate::config::{Config, ConfigFault, Problem};
+use crate::record::{check_key, open_key};
 use crate::{clock, logging, program};
 
 const INIT_EXAMPLES: &str = "\
 Examples:
   holdfast-server init --root-key /media/safe/root.key
-      Makes a root (key and certificate in that one file), this server's intermediate, and the bundle that agents need.
+      Makes a root (key and certificate in that one file), this server's intermediate, the bundle that agents need, and
+      the key that signs the record.
   holdfast-server init --root-key /media/safe/root.key
       Again, with the same file: renews the intermediate. A running server takes it up within a minute.
   holdfast-server init --config second.toml --root-key /media/safe/root.key
@@ -43,6 +45,7 @@ struct Initialised {
     bundle: PathBuf,
     intermediate_renewed: bool,
     intermediate_not_after: i64,
+    record_vkey: String,
 }
 
 impl Init {
@@ -54,6 +57,7 @@ impl Init {
             ..InitOptions::new(config.trust_domain.clone(), config.data_dir, self.root_key, clock::now())
         };
         let report = authority::init(&options)?;
+        let log = open_key(&config.record.key, config.record.origin.as_deref(), &config.trust_domain)?;
         let done = Initialised {
             trust_domain: config.trust_domain.to_string(),
             root_created: report.root_created,
@@ -62,17 +66,19 @@ impl Init {
             bundle: report.bundle_pem,
             intermediate_renewed: report.intermediate_renewed,
             intermediate_not_after: report.intermediate_not_after.seconds(),
+            record_vkey: log.verifier().to_string(),
         };
         context.format.print(&done, |done| {
             let root = if done.root_created { "new root" } else { "root" };
             let intermediate = if done.intermediate_renewed { "renewed intermediate" } else { "new intermediate" };
             format!(
                 "trust domain {}: {root} {}, {intermediate}\nroot key: {} (keep it off this machine)\n\
-                 bundle for agents: {}",
+                 bundle for agents: {}\nkey of the record, for auditors: {}",
                 done.trust_domain,
                 done.root_sha256,
                 done.root_key.display(),
-                done.bundle.display()
+                done.bundle.display(),
+                done.record_vkey
             )
         })?;
         Ok(Outcome::Yes)
@@ -102,7 +108,12 @@ struct Finding {
 /// Reads the configuration and reports every problem; exit code 1 if there is one.
 pub(super) fn check_config(context: &Context) -> anyhow::Result<Outcome> {
     let problems = match Config::load(&context.config) {
-        Ok(_) => Vec::new(),
+        Ok(config) => {
+            let checked = check_key(&config.record.key, config.record.origin.as_deref());
+            let problem =
+                checked.err().map(|fault| Problem { key: "record.key".to_owned(), problem: fault.to_string() });
+            problem.into_iter().collect()
+        }
         Err(ConfigFault::Problems(problems)) => problems,
         Err(fault) => return Err(fault.into()),
     };

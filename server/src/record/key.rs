@@ -15,20 +15,14 @@ use zeroize::Zeroizing;
 use crate::authority::{AuthorityFault, read_secret, replace_public, write_new_secret};
 
 /// A name for a new log: the trust domain's, and unique to it.
-///
-/// # Errors
-/// [`AuthorityFault::Crypto`] if the system has no randomness.
-pub fn default_origin(trust_domain: &TrustDomain) -> Result<String, AuthorityFault> {
+fn default_origin(trust_domain: &TrustDomain) -> Result<String, AuthorityFault> {
     let mut unique = [0; 4];
     SystemRandom::new().fill(&mut unique).map_err(|_| AuthorityFault::Crypto { action: "draw the record's name" })?;
     Ok(format!("{trust_domain}/holdfast/{}", hex::encode(unique)))
 }
 
 /// Makes a new key of that name, 0600, never over another.
-///
-/// # Errors
-/// [`AuthorityFault`] if it cannot be written, or there is one.
-pub fn make_key(path: &Path, origin: &str) -> Result<SigningKey, AuthorityFault> {
+fn make_key(path: &Path, origin: &str) -> Result<SigningKey, AuthorityFault> {
     let mut seed = Zeroizing::new([0; 32]);
     SystemRandom::new()
         .fill(seed.as_mut_slice())
@@ -49,6 +43,18 @@ pub fn open_key(path: &Path, origin: Option<&str>, trust_domain: &TrustDomain) -
             None => make_key(path, &default_origin(trust_domain)?),
         };
     }
+    read_key(path, origin)
+}
+
+/// What is wrong with the key's file; a missing one is not.
+///
+/// # Errors
+/// As [`open_key`], which makes none here.
+pub fn check_key(path: &Path, origin: Option<&str>) -> Result<(), AuthorityFault> {
+    if path.exists() { read_key(path, origin).map(|_| ()) } else { Ok(()) }
+}
+
+fn read_key(path: &Path, origin: Option<&str>) -> Result<SigningKey, AuthorityFault> {
     let text = read_secret(path)?;
     let key = SigningKey::parse(&text).map_err(|bad| content(path, bad.to_string()))?;
     match origin {

@@ -6,6 +6,7 @@
 mod key;
 mod listener;
 mod publish;
+mod reads;
 mod signer;
 mod source;
 mod verify;
@@ -14,9 +15,10 @@ pub use holdfast_record::{
     Audit, AuditReport, Claim, Frontier, Hash, InclusionProof, Leaf, SignedCheckpoint, SigningKey, Tile, TileHashes,
     VerifierKey,
 };
-pub use key::{default_origin, make_key, open_key};
+pub use key::{check_key, open_key};
 pub use listener::Shown;
 pub use publish::{Published, publish};
+pub use reads::ReadLog;
 pub use signer::{Pace, Proven, RecordFault, Signer, SignerOptions};
 pub use source::{Claims, Kept, Source};
 pub use verify::{Held, verify};

@@ -69,9 +69,11 @@ fn garbage_on_the_agent_port_changes_nothing() {
     drop(half_open);
 }
 
-/// The record's number of entries and its head, as `audit verify` says them.
+/// The record's number of entries and its root, as `audit verify` says them.
 fn record(world: &World) -> String {
-    world.server.operator(&["audit", "verify"]).unwrap()
+    let audit = world.server.operator(&["audit", "verify"]).unwrap();
+    // Checkpoints are signed meanwhile.
+    audit.lines().take(2).map(|line| format!("{line}\n")).collect()
 }
 
 /// Says `bytes`, and reads until the server hangs up.
