@@ -3,8 +3,8 @@
 mod attempt_rows;
 mod attempts;
 mod authorities;
-mod carry;
 mod bodies;
+mod carry;
 #[cfg(test)]
 mod durability;
 mod endorsements;
