@@ -8,6 +8,8 @@ use tracing::{info, warn};
 
 use crate::admin::{Admin, AdminSocket};
 use crate::config::Config;
+use crate::ear::{EarIssuer, EarKey};
+use crate::outbox::{Outbox, Pace};
 use crate::serve::{ServeOptions, Server};
 use crate::space::{FileSystem, Space, SpaceKeeper, SpaceSettings};
 use crate::store::Store;
@@ -38,17 +40,22 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         reserve_file: config.database.with_extension("reserve"),
     };
     let keeper = SpaceKeeper::new(Box::new(FileSystem(directory.to_owned())), settings, space, store.clone());
+    let (outbox, couriers) =
+        Outbox::open(&config.sinks, store.clone(), config.trust_domain.clone(), Pace::default()).await?;
     let socket = AdminSocket::bind(&config.admin_socket, &config.admin_group)?;
     let admin = Admin {
         store: store.clone(),
         endorser: server.endorser().clone(),
         trust_domain: config.trust_domain.clone(),
         simulated: config.simulated,
+        outbox: Arc::new(outbox),
+        ear: Arc::new(EarIssuer::new(store.clone(), config.trust_domain.clone(), EarKey::open(&config.ear_key)?)),
     };
     let fetching = tokio::spawn(server.endorser().clone().keep(stop.clone()));
     let serving = tokio::spawn(server.serve(stop.clone()));
     let operating = tokio::spawn(admin.serve(socket, stop.clone()));
     let keeping = tokio::spawn(upkeep::keep(store.clone(), keeper, stop.clone()));
+    let sending = tokio::spawn(couriers.run(stop.clone()));
     info!(trust_domain = %config.trust_domain, "server is up");
     wait_for_signal().await?;
     stop.cancel();
@@ -56,6 +63,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     operating.await??;
     keeping.await?;
     fetching.await?;
+    sending.await?;
     store.close().await;
     info!("server has stopped");
     Ok(())
@@ -72,9 +80,13 @@ fn raise_file_limit() {
 async fn wait_for_signal() -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+    // Whoever rotates files of events may say so: they are opened anew each time, so there is nothing to do but to live on.
+    let mut hangup = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => return Ok(()),
+            _ = terminate.recv() => return Ok(()),
+            _ = hangup.recv() => {}
+        }
     }
-    Ok(())
 }

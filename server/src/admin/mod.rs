@@ -6,6 +6,7 @@ mod attempts;
 mod endorsement_bundles;
 mod endorsements;
 mod entries;
+mod events;
 #[cfg(test)]
 mod fleet_tests;
 mod fleets;
@@ -13,6 +14,7 @@ mod nodes;
 mod policies;
 mod record;
 pub(crate) mod refusal;
+mod results;
 mod server;
 mod socket;
 #[cfg(test)]
@@ -27,11 +29,14 @@ use tonic::transport::Server;
 
 use crate::admin_stubs::{
     attempts_server::AttemptsServer, bundles_server::BundlesServer, endorsements_server::EndorsementsServer,
-    entries_server::EntriesServer, fleets_server::FleetsServer, nodes_server::NodesServer,
-    policies_server::PoliciesServer, record_server::RecordServer, server_server::ServerServer,
+    entries_server::EntriesServer, events_server::EventsServer, fleets_server::FleetsServer, nodes_server::NodesServer,
+    policies_server::PoliciesServer, record_server::RecordServer, results_server::ResultsServer,
+    server_server::ServerServer,
 };
 use crate::config::Simulated;
+use crate::ear::EarIssuer;
 use crate::endorse::Endorser;
+use crate::outbox::Outbox;
 use crate::store::Store;
 use crate::store::policies::POLICY_BYTES_MAX;
 
@@ -57,6 +62,10 @@ pub struct Admin {
     pub trust_domain: TrustDomain,
     /// Whether roots of class `simulated` may be imported.
     pub simulated: Simulated,
+    /// Where events go.
+    pub outbox: Arc<Outbox>,
+    /// Who signs attestation results.
+    pub ear: Arc<EarIssuer>,
 }
 
 impl Admin {
@@ -84,6 +93,8 @@ impl Admin {
             .add_service(service!(EndorsementsServer))
             .add_service(service!(RecordServer))
             .add_service(service!(FleetsServer))
+            .add_service(service!(EventsServer))
+            .add_service(service!(ResultsServer))
             .serve_with_incoming_shutdown(socket.incoming(), stop.cancelled_owned())
             .await
     }

@@ -20,7 +20,9 @@ use crate::admin_clients::{
 };
 use crate::config::Simulated;
 use crate::desk::CurrentRules;
+use crate::ear::{EarIssuer, EarKey};
 use crate::endorse::{EndorseSettings, Endorser};
+use crate::outbox::{Outbox, Pace};
 use crate::record::{Audit, FoundCertificate};
 use crate::store::sqlite::{SqliteStore, StoreLimits};
 use crate::store::{Actor, LedgerEntry, LedgerHead, Store};
@@ -48,7 +50,12 @@ pub(super) async fn operated(simulated: Simulated) -> Operated {
     let socket = AdminSocket::bind(&path, "no-such-group").unwrap();
     let rules = CurrentRules::read(store.as_ref(), simulated == Simulated::Allowed).await.unwrap();
     let endorser = Endorser::new(store.clone(), Arc::new(rules), EndorseSettings::default());
-    tokio::spawn(Admin { store: store.clone(), endorser, trust_domain, simulated }.serve(socket, stop.clone()));
+    let (outbox, _) = Outbox::open(&[], store.clone(), trust_domain.clone(), Pace::default()).await.unwrap();
+    let outbox = Arc::new(outbox);
+    let key = EarKey::open(&directory.path().join("ear.key")).unwrap();
+    let ear = Arc::new(EarIssuer::new(store.clone(), trust_domain.clone(), key));
+    let admin = Admin { store: store.clone(), endorser, trust_domain, simulated, outbox, ear };
+    tokio::spawn(admin.serve(socket, stop.clone()));
     Operated { store, channel: connect(&path).await, stop, _directory: directory }
 }
 

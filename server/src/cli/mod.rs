@@ -4,10 +4,12 @@
 mod attempts;
 mod client;
 mod daemon;
+mod ear;
 mod endorsement_files;
 mod endorsement_list;
 mod endorsements;
 mod entries;
+mod events;
 mod fleet;
 mod launches;
 mod listed_fact;
@@ -85,6 +87,10 @@ enum Command {
     Fleet(fleet::Command),
     #[command(subcommand)]
     Audit(record::Command),
+    #[command(subcommand)]
+    Events(events::Command),
+    #[command(subcommand)]
+    Ear(ear::Command),
     /// Print the completion script of a shell
     Completion {
         /// The shell
@@ -139,6 +145,8 @@ fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
         Command::Endorsements(command) => asked(endorsements::run(command, context)),
         Command::Fleet(command) => asked(fleet::run(command, context)),
         Command::Audit(command) => asked(record::audit(command, context)),
+        Command::Events(command) => asked(events::run(command, context)),
+        Command::Ear(command) => asked(ear::run(command, context)),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "holdfast-server", &mut std::io::stdout());
             Ok(Outcome::Yes)

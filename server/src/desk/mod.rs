@@ -8,6 +8,7 @@ mod decide;
 mod evidence;
 mod explain;
 mod failure;
+mod frozen;
 mod keeping;
 mod logs;
 mod measured_files;

@@ -10,7 +10,9 @@
 )]
 
 mod enrolment;
+mod events;
 mod misuse;
 mod operators;
+mod results;
 mod survival;
 mod world;

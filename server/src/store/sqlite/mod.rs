@@ -20,6 +20,7 @@ mod nodes;
 mod open;
 mod policies;
 mod prune;
+mod sinks;
 mod writer;
 
 use super::bodies::Retention;

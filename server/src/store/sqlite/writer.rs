@@ -68,6 +68,11 @@ impl Tx {
         index
     }
 
+    /// Entries in the record, those of this transaction among them.
+    pub(super) const fn ledger_size(&self) -> u64 {
+        self.state.ledger.size
+    }
+
     /// The present revision number.
     pub(super) const fn n(&self) -> u64 {
         self.state.n
