@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::diff::Diff;
+use crate::ear::Ear;
 use crate::exit::Exit;
 use crate::explain::Explain;
 use crate::inspect::Inspect;
@@ -53,6 +54,9 @@ pub enum Command {
     /// Check a file that proves a decision of a server, offline: a year later, by its log's key alone.
     #[command(subcommand)]
     Proof(Proof),
+    /// Read and verify attestation results (EAR).
+    #[command(subcommand)]
+    Ear(Ear),
     /// Print the JSON Schema of policies, reference-value files or cases.
     Schema(Schema),
     /// Print the completion script of a shell.
@@ -103,6 +107,7 @@ pub fn run(cli: &Cli, out: &mut dyn Write) -> anyhow::Result<Exit> {
         Command::Inspect(inspect) => inspect.run(cli.output, out),
         Command::Measure(measure) => measure.run(cli.output, out),
         Command::Proof(proof) => proof.run(cli.output, out),
+        Command::Ear(ear) => ear.run(cli.output, out),
         Command::Schema(schema) => schema.run(out),
         Command::Completion { shell } => {
             clap_complete::generate(*shell, &mut Cli::command(), "holdfast-policy", out);

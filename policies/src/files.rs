@@ -40,7 +40,10 @@ pub fn measurements(path: &Path) -> anyhow::Result<Vec<u8>> {
 }
 
 /// Reads a file of the size of a document.
-fn bytes(path: &Path) -> anyhow::Result<Vec<u8>> {
+///
+/// # Errors
+/// It cannot be opened, or is larger.
+pub fn bytes(path: &Path) -> anyhow::Result<Vec<u8>> {
     limited(path, DOCUMENT_BYTES_MAX as u64)
 }
 

@@ -7,6 +7,7 @@
 
 pub mod cli;
 mod diff;
+mod ear;
 pub mod exit;
 mod explain;
 pub mod files;

@@ -26,3 +26,10 @@ pub fn now() -> Moment {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Moment(UnixTime(i64::try_from(since.as_secs()).unwrap_or(i64::MAX)))
 }
+
+/// As people read it, in UTC.
+#[must_use]
+pub fn format(moment: UnixTime) -> String {
+    let date = OffsetDateTime::from_unix_timestamp(moment.seconds()).ok();
+    date.and_then(|date| date.format(&Rfc3339).ok()).unwrap_or_else(|| moment.seconds().to_string())
+}

@@ -8,6 +8,8 @@ use tracing::{error, info, warn};
 
 use crate::admin::{Admin, AdminSocket};
 use crate::config::Config;
+use crate::ear::{EarIssuer, EarKey};
+use crate::outbox::{Outbox, Pace};
 use crate::record::{ReadLog, RecordFault, Shown, Signer, SignerOptions, open_key};
 use crate::serve::{ServeOptions, Server};
 use crate::space::{FileSystem, Space, SpaceKeeper, SpaceSettings};
@@ -39,6 +41,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         reserve_file: config.database.with_extension("reserve"),
     };
     let keeper = SpaceKeeper::new(Box::new(FileSystem(directory.to_owned())), settings, space, store.clone());
+    let (outbox, couriers) =
+        Outbox::open(&config.sinks, store.clone(), config.trust_domain.clone(), Pace::default()).await?;
     let socket = AdminSocket::bind(&config.admin_socket, &config.admin_group)?;
     let signer = signer(&config, &store).await;
     let admin = Admin {
@@ -48,6 +52,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         simulated: config.simulated,
         reads: ReadLog::start(store.clone()),
         signer: signer.clone(),
+        outbox: Arc::new(outbox),
+        ear: Arc::new(EarIssuer::new(store.clone(), config.trust_domain.clone(), EarKey::open(&config.ear_key)?)),
     };
     let fetching = tokio::spawn(server.endorser().clone().keep(stop.clone()));
     let serving = tokio::spawn(server.serve(stop.clone()));
@@ -57,6 +63,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         Shown { store: store.clone(), signer: signer.clone() }.bind(address, stop.clone()).await?;
     }
     let signing = signer.ok().map(|signer| tokio::spawn(signer.keep(stop.clone())));
+    let sending = tokio::spawn(couriers.run(stop.clone()));
     info!(trust_domain = %config.trust_domain, "server is up");
     wait_for_signal().await?;
     stop.cancel();
@@ -67,6 +74,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     if let Some(signing) = signing {
         signing.await?;
     }
+    sending.await?;
     store.close().await;
     info!("server has stopped");
     Ok(())
@@ -99,9 +107,13 @@ fn raise_file_limit() {
 async fn wait_for_signal() -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+    // Whoever rotates files of events may say so: they are opened anew each time, so there is nothing to do but to live on.
+    let mut hangup = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => return Ok(()),
+            _ = terminate.recv() => return Ok(()),
+            _ = hangup.recv() => {}
+        }
     }
-    Ok(())
 }

@@ -8,6 +8,7 @@
 pub mod case;
 pub mod decision;
 mod document;
+pub mod ear;
 pub mod facts;
 pub mod finding;
 pub mod ima;

@@ -71,7 +71,7 @@ impl Attempts for Admin {
 
 impl Admin {
     /// The attempt with that ID, or the only recent one whose ID begins (or, as they begin with the time, ends) so.
-    async fn named(&self, text: &str) -> Result<AttemptId, Refusal> {
+    pub(super) async fn named(&self, text: &str) -> Result<AttemptId, Refusal> {
         if let Ok(id) = text.parse() {
             return Ok(id);
         }

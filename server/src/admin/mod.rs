@@ -6,6 +6,7 @@ mod attempts;
 mod endorsement_bundles;
 mod endorsements;
 mod entries;
+mod events;
 #[cfg(test)]
 mod fleet_tests;
 mod fleets;
@@ -14,6 +15,7 @@ mod policies;
 mod proofs;
 mod record;
 pub(crate) mod refusal;
+mod results;
 mod server;
 mod socket;
 #[cfg(test)]
@@ -28,12 +30,14 @@ use tonic::transport::Server;
 
 use crate::admin_stubs::{
     attempts_server::AttemptsServer, bundles_server::BundlesServer, endorsements_server::EndorsementsServer,
-    entries_server::EntriesServer, fleets_server::FleetsServer, nodes_server::NodesServer,
+    entries_server::EntriesServer, events_server::EventsServer, fleets_server::FleetsServer, nodes_server::NodesServer,
     policies_server::PoliciesServer, proofs_server::ProofsServer, record_server::RecordServer,
-    server_server::ServerServer,
+    results_server::ResultsServer, server_server::ServerServer,
 };
 use crate::config::Simulated;
+use crate::ear::EarIssuer;
 use crate::endorse::Endorser;
+use crate::outbox::Outbox;
 use crate::record::{ReadLog, RecordFault, Signer};
 use crate::store::Store;
 use crate::store::policies::POLICY_BYTES_MAX;
@@ -64,6 +68,10 @@ pub struct Admin {
     pub reads: ReadLog,
     /// Who signs checkpoints; the reason where nobody may.
     pub signer: Result<Arc<Signer>, Arc<RecordFault>>,
+    /// Where events go.
+    pub outbox: Arc<Outbox>,
+    /// Who signs attestation results.
+    pub ear: Arc<EarIssuer>,
 }
 
 impl Admin {
@@ -96,6 +104,8 @@ impl Admin {
             .add_service(service!(RecordServer))
             .add_service(service!(ProofsServer))
             .add_service(service!(FleetsServer))
+            .add_service(service!(EventsServer))
+            .add_service(service!(ResultsServer))
             .serve_with_incoming_shutdown(socket.incoming(), stop.cancelled_owned())
             .await
     }

@@ -6,9 +6,11 @@ use holdfast_identity::{InvalidId, InvalidSelector};
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
+use crate::ear::EarRefused;
 use crate::endorse::EndorseFault;
 use crate::endorse::bundle::BadBundle;
 use crate::endorse::reading::NotImported;
+use crate::outbox::OrderRefused;
 use crate::record::RecordFault;
 use crate::store::{EntryRefusal, NodeRefusal, StoreFault};
 
@@ -38,6 +40,10 @@ pub(super) enum Refusal {
     Bundle(#[from] BadBundle),
     #[error(transparent)]
     Endorse(#[from] EndorseFault),
+    #[error(transparent)]
+    Sink(#[from] OrderRefused),
+    #[error(transparent)]
+    Ear(#[from] EarRefused),
     #[error("{field}: {reason}")]
     Argument { field: &'static str, reason: String },
     #[error("no such {what}")]
@@ -59,6 +65,8 @@ impl Refusal {
             Self::Endorsement(refused) => refused.code(),
             Self::Bundle(bad) => bad.code(),
             Self::Endorse(fault) => fault.code(),
+            Self::Sink(refused) => refused.code(),
+            Self::Ear(refused) => refused.code(),
             Self::Argument { .. } => "admin.argument",
             Self::NotFound { .. } => "admin.not_found",
             Self::Simulated => "endorsements.simulated_not_allowed",
@@ -67,12 +75,25 @@ impl Refusal {
 
     fn status(&self) -> Code {
         match self {
-            Self::Store(_) | Self::Endorse(_) | Self::Record(RecordFault::Store(_)) => Code::Unavailable,
+            Self::Store(_)
+            | Self::Endorse(_)
+            | Self::Record(RecordFault::Store(_))
+            | Self::Sink(OrderRefused::Ended | OrderRefused::Store(_)) => Code::Unavailable,
             Self::Record(RecordFault::NoEntry { .. }) => Code::NotFound,
             Self::Record(_) | Self::Unsigned(_) => Code::FailedPrecondition,
-            Self::Entry(EntryRefusal::Unknown) | Self::Node(NodeRefusal::Unknown) | Self::NotFound { .. } => {
-                Code::NotFound
+            Self::Ear(EarRefused::Store(_)) => Code::Unavailable,
+            Self::Ear(EarRefused::Signing) => Code::Internal,
+            Self::Ear(EarRefused::Nonce { .. }) => Code::InvalidArgument,
+            Self::Ear(EarRefused::NothingToTell | EarRefused::Ended { .. } | EarRefused::NoAttempt) => {
+                Code::FailedPrecondition
             }
+            Self::Sink(OrderRefused::BeyondHead { .. } | OrderRefused::NothingToSkip | OrderRefused::Test(_)) => {
+                Code::FailedPrecondition
+            }
+            Self::Entry(EntryRefusal::Unknown)
+            | Self::Node(NodeRefusal::Unknown)
+            | Self::Sink(OrderRefused::Unknown)
+            | Self::NotFound { .. } => Code::NotFound,
             Self::Entry(EntryRefusal::IdTaken | EntryRefusal::Similar { .. }) => Code::AlreadyExists,
             Self::Entry(EntryRefusal::Changed { .. }) => Code::Aborted,
             Self::Entry(EntryRefusal::Full { .. }) => Code::ResourceExhausted,

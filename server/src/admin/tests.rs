@@ -20,7 +20,9 @@ use crate::admin_clients::{
 };
 use crate::config::Simulated;
 use crate::desk::CurrentRules;
+use crate::ear::{EarIssuer, EarKey};
 use crate::endorse::{EndorseSettings, Endorser};
+use crate::outbox::{Outbox, Pace as SendingPace};
 use crate::record::{Held, Pace, ReadLog, Signer, SignerOptions, Source, open_key, verify};
 use crate::store::sqlite::{SqliteStore, StoreLimits};
 use crate::store::{Actor, Store};
@@ -49,10 +51,13 @@ pub(super) async fn operated(simulated: Simulated) -> Operated {
     let rules = CurrentRules::read(store.as_ref(), simulated == Simulated::Allowed).await.unwrap();
     let endorser = Endorser::new(store.clone(), Arc::new(rules), EndorseSettings::default());
     let signer = Ok(Arc::new(signer(&store, directory.path()).await));
-    tokio::spawn(
-        Admin { store: store.clone(), endorser, trust_domain, simulated, reads: ReadLog::start(store.clone()), signer }
-            .serve(socket, stop.clone()),
-    );
+    let (outbox, _) = Outbox::open(&[], store.clone(), trust_domain.clone(), SendingPace::default()).await.unwrap();
+    let outbox = Arc::new(outbox);
+    let key = EarKey::open(&directory.path().join("ear.key")).unwrap();
+    let ear = Arc::new(EarIssuer::new(store.clone(), trust_domain.clone(), key));
+    let reads = ReadLog::start(store.clone());
+    let admin = Admin { store: store.clone(), endorser, trust_domain, simulated, reads, signer, outbox, ear };
+    tokio::spawn(admin.serve(socket, stop.clone()));
     Operated { store, channel: connect(&path).await, stop, _directory: directory }
 }
 

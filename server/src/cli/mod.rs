@@ -5,10 +5,12 @@ mod attempts;
 mod audit;
 mod client;
 mod daemon;
+mod ear;
 mod endorsement_files;
 mod endorsement_list;
 mod endorsements;
 mod entries;
+mod events;
 mod fleet;
 mod health;
 mod launches;
@@ -90,6 +92,10 @@ enum Command {
     Audit(audit::Command),
     #[command(subcommand)]
     Record(record::Command),
+    #[command(subcommand)]
+    Events(events::Command),
+    #[command(subcommand)]
+    Ear(ear::Command),
     /// Print the completion script of a shell
     Completion {
         /// The shell
@@ -145,6 +151,8 @@ fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
         Command::Fleet(command) => asked(fleet::run(command, context)),
         Command::Audit(command) => asked(audit::run(command, context)),
         Command::Record(command) => asked(record::run(command, context)),
+        Command::Events(command) => asked(events::run(command, context)),
+        Command::Ear(command) => asked(ear::run(command, context)),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "holdfast-server", &mut std::io::stdout());
             Ok(Outcome::Yes)

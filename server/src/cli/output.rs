@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use serde::Serialize;
 
+use crate::outbox::json::ascii;
+
 /// How results are printed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -29,21 +31,6 @@ impl Format {
     }
 }
 
-/// JSON with everything but printable ASCII as `\u` escapes: what machines wrote is harmless at a terminal, and the same
-/// to whoever parses it. Outside of strings JSON has nothing that this touches.
-fn ascii(json: &str) -> String {
-    let mut ascii = String::with_capacity(json.len());
-    for c in json.chars() {
-        if matches!(c, '\n' | ' '..='~') {
-            ascii.push(c);
-        } else {
-            let mut units = [0; 2];
-            ascii.extend(c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
-        }
-    }
-    ascii
-}
-
 /// How a command ended, as every program of the house says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -65,19 +52,5 @@ impl From<Outcome> for ExitCode {
             Outcome::Failed => 2,
             Outcome::Incomplete => 3,
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::ascii;
-
-    #[test]
-    fn json_is_ascii_and_parses_to_the_same() {
-        let text = "a\"\\ \u{1b}[31m \u{7f} \u{9b}2J \u{202e} é \u{1f600}\r\n";
-        let json = serde_json::to_string_pretty(&[text]).unwrap();
-        let escaped = ascii(&json);
-        assert!(escaped.chars().all(|c| matches!(c, '\n' | ' '..='~')), "{escaped}");
-        assert_eq!(serde_json::from_str::<Vec<String>>(&escaped).unwrap(), [text]);
     }
 }

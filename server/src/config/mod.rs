@@ -3,7 +3,7 @@
 //! Decides nothing later: what a value can mean is settled here, and the program holds only what was checked.
 
 mod duration;
-
+mod events;
 mod keys;
 mod reader;
 #[cfg(test)]
@@ -18,11 +18,12 @@ use holdfast_identity::TrustDomain;
 use crate::budget::Rate;
 use crate::endorse::{EndorseSettings, UpdateChannel};
 use crate::listen::ListenLimits;
+use crate::outbox::SinkSettings;
 use crate::record::Pace;
 use crate::store::Retention;
 
 pub(crate) use duration::seconds;
-pub use keys::{KEYS, Key};
+pub use keys::{KEYS, Key, SINK_KEYS};
 use reader::Reader;
 
 /// Where the file is looked for when none is named.
@@ -57,6 +58,10 @@ pub struct Config {
     pub record: RecordSettings,
     /// Where vendors' endorsements come from.
     pub endorse: EndorseSettings,
+    /// Where events go.
+    pub sinks: Vec<SinkSettings>,
+    /// The key that signs attestation results; made if it is not there.
+    pub ear_key: PathBuf,
     /// How long things live where no policy or entry says otherwise.
     pub lifetimes: Lifetimes,
     /// How much strangers and friends get.
@@ -216,6 +221,8 @@ impl Config {
         let challenge_key = reader.optional("challenge_key", str::parse::<PathBuf>);
         let record = record(&mut reader);
         let endorse = endorse(&mut reader);
+        let sinks = events::sinks(&mut reader);
+        let ear_key = reader.optional("ear.key_file", str::parse::<PathBuf>);
         let challenge = reader.seconds("lifetimes.challenge", 10..=600);
         let node_svid = reader.seconds("lifetimes.node_svid", 60..=86_400);
         let x509_svid = reader.seconds("lifetimes.x509_svid", 60..=86_400);
@@ -249,8 +256,10 @@ impl Config {
                 database: database.unwrap_or_else(|| data_dir.join("holdfast.sqlite")),
                 challenge_key: challenge_key.unwrap_or_else(|| data_dir.join("challenge.key")),
                 record: record(&data_dir)?,
+                ear_key: ear_key.unwrap_or_else(|| data_dir.join("ear.key")),
                 data_dir,
                 endorse: endorse?,
+                sinks,
                 lifetimes: Lifetimes { challenge: challenge?, node_svid: node_svid?, x509_svid: x509_svid? },
                 limits: Limits {
                     listen: ListenLimits {

@@ -8,12 +8,15 @@ use toml::{Table, Value};
 
 use super::Problem;
 use super::duration::seconds;
-use super::keys::KEYS;
+use super::keys::{KEYS, SINK_KEYS};
 
 /// The values that nobody has asked for yet, and the problems so far.
 pub(super) struct Reader {
     values: Vec<(String, Value)>,
     problems: Vec<Problem>,
+    /// In which element of an array of tables, such as `events.webhook[2].`, and as the list of keys has it.
+    place: String,
+    family: String,
 }
 
 impl Reader {
@@ -27,7 +30,61 @@ impl Reader {
                 value => values.push((name, value)),
             }
         }
-        Self { values, problems: Vec::new() }
+        Self { values, problems: Vec::new(), place: String::new(), family: String::new() }
+    }
+
+    /// One reader for each table of an array; give each back to [`Reader::absorb`].
+    pub(super) fn tables(&mut self, key: &str) -> Vec<Self> {
+        let Some(value) = self.take(key) else { return Vec::new() };
+        let tables = match value {
+            Value::Array(elements) => elements.into_iter().map(|element| match element {
+                Value::Table(table) => Some(table),
+                _ => None,
+            }),
+            _ => return self.no_tables(key),
+        };
+        let Some(tables) = tables.collect::<Option<Vec<Table>>>() else { return self.no_tables(key) };
+        let reader = |(number, table): (usize, Table)| Self {
+            values: table.into_iter().collect(),
+            problems: Vec::new(),
+            place: format!("{key}[{}].", number + 1),
+            family: format!("{key}[]."),
+        };
+        tables.into_iter().enumerate().map(reader).collect()
+    }
+
+    /// Takes over what is wrong with one table.
+    pub(super) fn absorb(&mut self, reader: Self) {
+        self.problems.extend(reader.finish());
+    }
+
+    /// A list of texts; empty where there is none.
+    pub(super) fn texts(&mut self, key: &str) -> Vec<String> {
+        let texts = match self.take(key) {
+            None => return Vec::new(),
+            Some(Value::Array(elements)) => {
+                elements.iter().map(|element| element.as_str().map(str::to_owned)).collect::<Option<Vec<String>>>()
+            }
+            Some(_) => None,
+        };
+        texts.unwrap_or_else(|| {
+            self.problem(key, "expected a list of texts".to_owned());
+            Vec::new()
+        })
+    }
+
+    /// Says that something is wrong with `key`.
+    pub(super) fn refuse(&mut self, key: &str, problem: impl Into<String>) {
+        self.problem(key, problem.into());
+    }
+
+    fn no_tables(&mut self, key: &str) -> Vec<Self> {
+        self.problem(key, format!("expected tables: write [[{key}]]"));
+        Vec::new()
+    }
+
+    fn take(&mut self, key: &str) -> Option<Value> {
+        self.values.iter().position(|(path, _)| path == key).map(|at| self.values.swap_remove(at).1)
     }
 
     /// The text of a key, or its default; a problem where there is neither.
@@ -84,12 +141,12 @@ impl Reader {
 
     /// The problems, with every key that nobody asked for among them.
     pub(super) fn finish(mut self) -> Vec<Problem> {
-        for (key, _) in self.values {
-            let problem = match nearest(&key) {
+        for (key, _) in std::mem::take(&mut self.values) {
+            let problem = match nearest(&format!("{}{key}", self.family)) {
                 Some(known) => format!("is no key of the server's configuration; did you mean {known:?}?"),
                 None => "is no key of the server's configuration".to_owned(),
             };
-            self.problems.push(Problem { key, problem });
+            self.problem(&key, problem);
         }
         self.problems.sort_by(|a, b| a.key.cmp(&b.key));
         self.problems
@@ -100,8 +157,7 @@ impl Reader {
     }
 
     fn found(&mut self, key: &str, required: bool) -> Option<String> {
-        let written = self.values.iter().position(|(path, _)| path == key).map(|at| self.values.swap_remove(at).1);
-        match written {
+        match self.take(key) {
             Some(Value::String(text)) => Some(text),
             Some(Value::Integer(number)) => Some(number.to_string()),
             Some(Value::Boolean(flag)) => Some(flag.to_string()),
@@ -110,7 +166,11 @@ impl Reader {
                 None
             }
             None => {
-                let default = KEYS.iter().find(|known| known.path == key).and_then(|known| known.default);
+                let known = KEYS
+                    .iter()
+                    .chain(SINK_KEYS)
+                    .find(|known| known.path.strip_prefix(self.family.as_str()) == Some(key));
+                let default = known.and_then(|known| known.default);
                 if default.is_none() && required {
                     self.problem(key, "is required".to_owned());
                 }
@@ -120,7 +180,7 @@ impl Reader {
     }
 
     fn problem(&mut self, key: &str, problem: String) {
-        self.problems.push(Problem { key: key.to_owned(), problem });
+        self.problems.push(Problem { key: format!("{}{key}", self.place), problem });
     }
 }
 
@@ -129,6 +189,6 @@ fn nearest(key: &str) -> Option<&'static str> {
     let pairs = |text: &str| -> Vec<(char, char)> { text.chars().zip(text.chars().skip(1)).collect() };
     let wanted = pairs(key);
     let shared = |known: &str| pairs(known).iter().filter(|pair| wanted.contains(pair)).count();
-    let best = KEYS.iter().map(|known| known.path).max_by_key(|known| shared(known))?;
+    let best = KEYS.iter().chain(SINK_KEYS).map(|known| known.path).max_by_key(|known| shared(known))?;
     (shared(best) * 2 > wanted.len().max(pairs(best).len())).then_some(best)
 }

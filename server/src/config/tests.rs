@@ -80,6 +80,50 @@ fn the_reference_page_lists_every_key_with_its_default_and_no_other() {
         .filter_map(|row| row.split_once("` | "))
         .map(|(key, rest)| (key, rest.split(" |").next().unwrap_or_default().trim_matches('`')))
         .collect();
-    let expected: Vec<(&str, &str)> = KEYS.iter().map(|key| (key.path, key.default.unwrap_or("–"))).collect();
+    let keys = KEYS.iter().chain(SINK_KEYS);
+    let expected: Vec<(&str, &str)> = keys.map(|key| (key.path, key.default.unwrap_or("–"))).collect();
     assert_eq!(rows, expected);
+}
+
+#[test]
+fn sinks_are_read_with_their_defaults() {
+    let config = read(
+        "trust_domain = \"td\"\n[[events.webhook]]\nname = \"soar\"\nurl = \"https://soar.example.org/hook?a=b\"\n\
+         secret_file = \"/s\"\n[[events.syslog]]\nname = \"siem\"\naddress = \"tls:[::1]:6514\"\n\
+         types = [\"dev.holdfast.attempt.*\"]\n[[events.file]]\nname = \"file\"\npath = \"/var/log/e\"\nfrom = \"start\"\n\
+         on_reject = \"stop\"\nrotate_mib = 1",
+    )
+    .unwrap();
+    let kinds: Vec<_> = config.sinks.iter().map(|sink| (sink.name.as_str(), sink.to.kind(), sink.batch)).collect();
+    assert_eq!(kinds, [("soar", "webhook", 1), ("siem", "syslog", 100), ("file", "file", 100)]);
+    assert_eq!(config.sinks[1].to.place(), "tls:::1:6514");
+    assert_eq!(config.sinks[2].start, crate::store::SinkStart::First);
+}
+
+#[test]
+fn a_sink_that_cannot_be_is_a_problem_at_its_place() {
+    let webhook = |lines: &str| {
+        let text = format!("trust_domain = \"td\"\n[[events.webhook]]\nname = \"a\"\nsecret_file = \"/s\"\n{lines}");
+        read(&text).map(|_| ()).unwrap_err()
+    };
+    for url in ["http://example.org/", "https://u:p@example.org/", "ftp://x", "http://10.0.0.1/", "x"] {
+        let problems = webhook(&format!("url = \"{url}\""));
+        assert!(problems[0].starts_with("events.webhook[1].url: expected"), "{url}: {problems:?}");
+    }
+    for (line, key) in [
+        ("types = [\"dev.holdfast.nothing.v1\"]", "types"),
+        ("types = \"all\"", "types"),
+        ("batch = 501", "batch"),
+        ("from = \"tail\"", "from"),
+        ("on_reject = \"drop\"", "on_reject"),
+        ("secret = \"x\"", "secret"),
+    ] {
+        let problems = webhook(&format!("url = \"http://127.0.0.1:1/\"\n{line}"));
+        assert!(problems[0].starts_with(&format!("events.webhook[1].{key}: ")), "{problems:?}");
+    }
+    let unsigned = read("trust_domain = \"td\"\n[[events.webhook]]\nname = \"a\"\nurl = \"https://x/\"").unwrap_err();
+    assert!(unsigned[0].contains("could come from anybody"), "{unsigned:?}");
+    let file = "[[events.file]]\nname = \"a\"\npath = \"/f\"\n";
+    let twice = read(&format!("trust_domain = \"td\"\n{file}{file}")).unwrap_err();
+    assert!(twice[0].starts_with("events.file[2].name"), "{twice:?}");
 }

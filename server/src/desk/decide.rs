@@ -13,14 +13,13 @@ use super::complete::Examined;
 use super::evidence::{EvidenceRefused, Machine, Root, tpm};
 use super::measured_files::MeasuredFiles;
 use super::rules::{CompiledPolicy, Rules};
-use super::{Admitted, CallerRefused, Completed, Desk, Failure, explain};
+use super::{Admitted, CallerRefused, Completed, Desk, Failure, explain, frozen};
 use crate::authority::{Draft, Issuer};
 use crate::clock;
 use crate::listen::Connection;
 use crate::live::{Arrival, Ending, Quoted};
 use crate::store::{
-    Actor, Admission, Attempt, Mark, Node, NodeAction, NodeTarget, Outcome, Ownership, Progress, Recorded, Sha256,
-    Subject, Verdict, Way,
+    Admission, Attempt, Mark, Node, NodeTarget, Outcome, Ownership, Progress, Recorded, Sha256, Subject, Verdict, Way,
 };
 
 /// How often a verdict is reached anew because the policy moved under it.
@@ -170,6 +169,7 @@ impl Desk {
     ) -> Result<Ready, Failure> {
         let now = clock::now();
         let enforced = rules.enforced.as_ref().ok_or(CallerRefused::NoPolicy)?;
+        let kinds = || examined.expected.iter().map(ItemState::kind);
         let mut attempt = Attempt {
             id: examined.attempt,
             at: now,
@@ -190,7 +190,7 @@ impl Desk {
             Ok(machine) => machine,
             Err(refused) => {
                 attempt.verdict = Verdict::Refuse { code: refused.code().to_owned(), genuine: refused.is_genuine() };
-                attempt.decision = explain::unverified(refused);
+                attempt.decision = explain::unverified(refused, kinds());
                 return Ok(Ready { attempt, draft: None });
             }
         };
@@ -200,7 +200,7 @@ impl Desk {
         {
             let withdrawn = EvidenceRefused::RootWithdrawn { serves, root: name };
             attempt.verdict = Verdict::Refuse { code: withdrawn.code().to_owned(), genuine: withdrawn.is_genuine() };
-            attempt.decision = explain::unverified(&withdrawn);
+            attempt.decision = explain::unverified(&withdrawn, kinds());
             return Ok(Ready { attempt, draft: None });
         }
         // A report is of this very launch; on the connection of another node it proves nothing for that one.
@@ -220,7 +220,8 @@ impl Desk {
         };
         let decided = appraise(enforced, &files.enforced);
         let observed = rules.observed.as_ref().map(|observed| appraise(observed, &files.observed));
-        attempt.decision = explain::decision(&decided, observed.as_ref(), machine);
+        let results = self.appraiser.results(&enforced.policy, &items, files.enforced.as_ref(), &ownership, &decided.0);
+        attempt.decision = explain::decision(&decided, observed.as_ref(), machine, &results);
         let (decision, _) = decided;
         let draft;
         (attempt.verdict, draft) = match decision {
@@ -302,13 +303,13 @@ impl Desk {
                 let (live, store) = (self.live.clone(), self.store.clone());
                 tokio::spawn(async move {
                     if live.outcome_of_watch(node, old).await {
-                        freeze(store.as_ref(), node, "an older connection is alive beside a newer one").await;
+                        frozen::freeze(store.as_ref(), node, "an older connection is alive beside a newer one").await;
                     }
                 });
             }
             Arrival::TwoAlive => {
                 self.live.end(node, Ending::Refused);
-                freeze(self.store.as_ref(), node, "an older connection quoted after a newer one").await;
+                frozen::freeze(self.store.as_ref(), node, "an older connection quoted after a newer one").await;
                 return Err(Failure::TwoAlive);
             }
             Arrival::Late => return Err(Failure::Superseded),
@@ -385,16 +386,4 @@ fn report(examined: &Examined, node: &Node, progress: Progress) {
     }
     metrics::counter!("holdfast_attempts_total", "way" => way, "outcome" => "admitted", "code" => "").increment(1);
     metrics::histogram!("holdfast_attestation_seconds", "way" => way).record(examined.began.elapsed().as_secs_f64());
-}
-
-async fn freeze(store: &dyn crate::store::Store, node: crate::store::NodeNumber, reason: &str) {
-    error!(node = node.0, reason, "alarm: two machines speak as one node, it is frozen");
-    metrics::counter!("holdfast_nodes_frozen_total").increment(1);
-    let action = NodeAction::Freeze { reason: reason.to_owned() };
-    let target = NodeTarget::Number(node);
-    match store.act(target, action, Actor::Server, clock::now()).await {
-        Ok(Ok(_)) => {}
-        Ok(Err(refusal)) => error!(node = node.0, code = refusal.code(), "node could not be frozen"),
-        Err(fault) => error!(node = node.0, code = fault.code(), %fault, "node could not be frozen"),
-    }
 }

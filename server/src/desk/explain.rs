@@ -5,6 +5,8 @@ use std::error::Error;
 
 use holdfast_appraisal::Decision;
 use holdfast_appraisal::decision::Explanation;
+use holdfast_appraisal::ear::ItemResult;
+use holdfast_evidence::EvidenceKind;
 use serde_json::{Value, json};
 
 use super::evidence::{EvidenceRefused, Machine};
@@ -12,12 +14,18 @@ use super::evidence::{EvidenceRefused, Machine};
 /// A decision with its explanation.
 pub(super) type Explained = (Decision, Explanation);
 
-/// A policy's decision, the observed policy's beside it, and whose machine it was about.
-pub(super) fn decision(decided: &Explained, observed: Option<&Explained>, machine: &Machine) -> String {
+/// A policy's decision, the observed policy's beside it, whose machine it was about, and what relying parties may be told.
+pub(super) fn decision(
+    decided: &Explained,
+    observed: Option<&Explained>,
+    machine: &Machine,
+    results: &[ItemResult],
+) -> String {
     let mut text = explained(decided);
     if let Value::Object(fields) = &mut text {
         fields.insert("machine".to_owned(), machine.explain());
         fields.insert("firmware_log".to_owned(), machine.log().map(|log| hex::encode(log.digest())).into());
+        fields.insert("results".to_owned(), results.iter().map(ItemResult::to_json).collect());
         if let Some(observed) = observed {
             fields.insert("observed".to_owned(), explained(observed));
         }
@@ -34,7 +42,7 @@ fn explained((decision, explanation): &Explained) -> Value {
 }
 
 /// Evidence that did not verify: the chain of what is wrong.
-pub(super) fn unverified(refused: &EvidenceRefused) -> String {
+pub(super) fn unverified(refused: &EvidenceRefused, kinds: impl Iterator<Item = EvidenceKind>) -> String {
     let mut chain = vec![refused.to_string()];
     let mut next: Option<&dyn Error> = refused.source();
     while let Some(error) = next {
@@ -42,5 +50,6 @@ pub(super) fn unverified(refused: &EvidenceRefused) -> String {
         next = error.source();
     }
     chain.dedup();
-    json!({ "verdict": "refused", "code": refused.code(), "errors": chain }).to_string()
+    let results = crate::ear::refused(kinds, refused.is_genuine());
+    json!({ "verdict": "refused", "code": refused.code(), "errors": chain, "results": results }).to_string()
 }

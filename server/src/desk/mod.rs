@@ -9,6 +9,7 @@ mod decide;
 mod evidence;
 mod explain;
 mod failure;
+mod frozen;
 mod keeping;
 mod logs;
 mod measured_files;

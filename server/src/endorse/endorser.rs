@@ -15,13 +15,13 @@ use tracing::error;
 use super::directory::Directory;
 use super::fault::EndorseFault;
 use super::flight::{Flights, NotYet};
-use super::http::Http;
 use super::kept::{KeptCollateral, KeptVeks, Seen};
 use super::pace::Asker;
 use super::service::Service;
 use super::settings::EndorseSettings;
 use super::unknown::{Unknown, Wanted};
 use crate::clock;
+use crate::http::Http;
 use crate::store::{EndorsementDraft, Store};
 
 /// Fetches under way at one time.

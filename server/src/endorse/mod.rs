@@ -7,7 +7,6 @@ mod directory;
 mod endorser;
 mod fault;
 mod flight;
-pub(crate) mod http;
 mod intel;
 mod kept;
 mod pace;

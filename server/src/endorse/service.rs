@@ -6,9 +6,9 @@ use hyper::StatusCode;
 use tracing::{debug, warn};
 
 use super::fault::EndorseFault;
-use super::http::{Answer, Http};
 use super::pace::{Asker, Pace, Turn};
 use crate::budget::Rate;
+use crate::http::{Answer, Http};
 
 /// When a service that failed is asked again.
 const AGAIN: Duration = Duration::from_secs(30);

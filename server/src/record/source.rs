@@ -12,7 +12,7 @@ use holdfast_record::{Hash, Resource, SignedCheckpoint, Tile, VerifierKey, note}
 use tonic::transport::Channel;
 
 use crate::admin_clients::record_client::RecordClient;
-use crate::endorse::http::Http;
+use crate::http::Http;
 use crate::store::sqlite::Archive;
 
 /// Entries read at a time: four bundles.

@@ -10,8 +10,10 @@
 )]
 
 mod enrolment;
+mod events;
 mod misuse;
 mod operators;
 mod proofs;
+mod results;
 mod survival;
 mod world;

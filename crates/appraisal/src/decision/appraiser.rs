@@ -18,6 +18,7 @@ use super::retraced::RetracedDecision;
 use super::tree::{self, Asked};
 use super::waived;
 use super::{Decision, Verdict};
+use crate::ear::{self, ItemResult};
 use crate::facts::{FactId, Facts, HeldFacts};
 use crate::ima::{self, ImaSeen};
 use crate::policy::{Alternative, Policy, Rule, Segment};
@@ -174,6 +175,25 @@ impl Appraiser {
             Verdict::Admit(grant) => Decision::Admitted(AppraisedNode { grant, node_key_spki: node_key_spki(said) }),
             Verdict::AwaitsApproval(rejection) => Decision::AwaitsApproval(rejection),
             Verdict::Refuse(rejection) => Decision::Refused(rejection),
+        }
+    }
+
+    /// What can be told relying parties of each item: see [`crate::ear`]. `decision` is what
+    /// [`Self::appraise_measured`] made of the same arguments.
+    #[must_use]
+    pub fn results(
+        &self,
+        policy: &Policy,
+        items: &[VerifiedItem<'_>],
+        seen: Option<&ImaSeen>,
+        ownership: &Ownership,
+        decision: &Decision,
+    ) -> Vec<ItemResult> {
+        let said: Vec<Said<'_>> = items.iter().map(VerifiedItem::said).collect();
+        match self.shown(policy, &said, seen, ownership) {
+            Ok(facts) => ear::appraised(policy, &facts, decision.into()),
+            // Nobody knows what items say of a machine that do not belong together.
+            Err(_) => items.iter().map(|item| ear::unverified(item.kind(), true)).collect(),
         }
     }
 

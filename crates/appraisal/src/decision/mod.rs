@@ -28,6 +28,11 @@ pub use retraced::RetracedDecision;
 use serde::Serialize;
 pub use waived::WaiverUsed;
 
+/// Whether one condition of a policy holds, as the decision sees it.
+pub(crate) fn holds_now(condition: &crate::policy::Condition, facts: &crate::facts::Facts) -> bool {
+    engine::holds(condition, facts) == engine::Holds::Yes
+}
+
 /// Which policy decided: its name, and the digest of its text and of all files that it names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PolicyVersion {

@@ -10,6 +10,7 @@
 
 mod boots;
 mod decision;
+mod ear;
 mod explanation;
 mod grants;
 mod language;

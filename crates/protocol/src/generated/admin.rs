@@ -811,6 +811,130 @@ pub struct KindUsage {
     #[prost(uint64, tag = "5")]
     pub stored_lately: u64,
 }
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListSinksRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListSinksResponse {
+    /// 16 bytes: which history of the store the entries' indices count in.
+    #[prost(bytes = "vec", tag = "1")]
+    pub epoch: ::prost::alloc::vec::Vec<u8>,
+    #[prost(string, tag = "2")]
+    pub trust_domain: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "3")]
+    pub sinks: ::prost::alloc::vec::Vec<Sink>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Sink {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// webhook, syslog or file.
+    #[prost(string, tag = "2")]
+    pub kind: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub place: ::prost::alloc::string::String,
+    /// Index of the first entry that it has not acknowledged.
+    #[prost(uint64, tag = "4")]
+    pub next: u64,
+    /// Entries of the record that it has not acknowledged.
+    #[prost(uint64, tag = "5")]
+    pub lag: u64,
+    /// Why nothing is sent to it; empty while it runs.
+    #[prost(string, tag = "6")]
+    pub parked: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "7")]
+    pub failures: u64,
+    #[prost(string, tag = "8")]
+    pub last_error: ::prost::alloc::string::String,
+    #[prost(int64, tag = "9")]
+    pub last_failure: i64,
+    #[prost(int64, tag = "10")]
+    pub last_success: i64,
+    #[prost(uint64, tag = "11")]
+    pub skipped: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ActOnSinkRequest {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(oneof = "act_on_sink_request::Act", tags = "2, 3, 4, 5")]
+    pub act: ::core::option::Option<act_on_sink_request::Act>,
+}
+/// Nested message and enum types in `ActOnSinkRequest`.
+pub mod act_on_sink_request {
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Act {
+        #[prost(message, tag = "2")]
+        Test(super::TestSink),
+        #[prost(message, tag = "3")]
+        Replay(super::ReplaySink),
+        #[prost(message, tag = "4")]
+        Skip(super::SkipEntry),
+        #[prost(message, tag = "5")]
+        Resume(super::ResumeSink),
+    }
+}
+/// One event that is in no record.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TestSink {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplaySink {
+    #[prost(uint64, tag = "1")]
+    pub from: u64,
+}
+/// The next entry is left out.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SkipEntry {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResumeSink {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct IssueResultRequest {
+    #[prost(enumeration = "ResultFormat", tag = "3")]
+    pub format: i32,
+    /// The relying party's nonce, 8 to 64 bytes; empty for none.
+    #[prost(bytes = "vec", tag = "4")]
+    pub nonce: ::prost::alloc::vec::Vec<u8>,
+    /// Also of evidence that has ended: for archives.
+    #[prost(bool, tag = "5")]
+    pub ended: bool,
+    #[prost(oneof = "issue_result_request::Of", tags = "1, 2")]
+    pub of: ::core::option::Option<issue_result_request::Of>,
+}
+/// Nested message and enum types in `IssueResultRequest`.
+pub mod issue_result_request {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Of {
+        /// An attempt's ID, or the first digits of it.
+        #[prost(string, tag = "1")]
+        Attempt(::prost::alloc::string::String),
+        #[prost(message, tag = "2")]
+        Node(super::NodeTarget),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct IssuedResult {
+    #[prost(bytes = "vec", tag = "1")]
+    pub token: ::prost::alloc::vec::Vec<u8>,
+    #[prost(string, tag = "2")]
+    pub attempt: ::prost::alloc::string::String,
+    /// Overall status of the token.
+    #[prost(string, tag = "3")]
+    pub status: ::prost::alloc::string::String,
+    #[prost(int64, tag = "4")]
+    pub expires: i64,
+    /// Entry of the record.
+    #[prost(uint64, tag = "5")]
+    pub index: u64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResultKeyRequest {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResultKey {
+    #[prost(bytes = "vec", tag = "1")]
+    pub kid: ::prost::alloc::vec::Vec<u8>,
+    /// DER.
+    #[prost(bytes = "vec", tag = "2")]
+    pub spki: ::prost::alloc::vec::Vec<u8>,
+}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum NodeAction {
@@ -848,6 +972,32 @@ impl NodeAction {
             "NODE_ACTION_BAN" => Some(Self::Ban),
             "NODE_ACTION_UNBAN" => Some(Self::Unban),
             "NODE_ACTION_RESET" => Some(Self::Reset),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ResultFormat {
+    Cwt = 0,
+    Jwt = 1,
+}
+impl ResultFormat {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Cwt => "RESULT_FORMAT_CWT",
+            Self::Jwt => "RESULT_FORMAT_JWT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "RESULT_FORMAT_CWT" => Some(Self::Cwt),
+            "RESULT_FORMAT_JWT" => Some(Self::Jwt),
             _ => None,
         }
     }

@@ -22,6 +22,7 @@ mod nodes;
 mod open;
 mod policies;
 mod prune;
+mod sinks;
 mod tiles;
 mod writer;
 

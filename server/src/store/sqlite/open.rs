@@ -30,6 +30,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (3, "merkle", include_str!("../../../migrations/sqlite/0003_merkle.sql")),
     (4, "bodies", include_str!("../../../migrations/sqlite/0004_bodies.sql")),
     (6, "ima", include_str!("../../../migrations/sqlite/0006_ima.sql")),
+    (8, "outbox", include_str!("../../../migrations/sqlite/0008_outbox.sql")),
 ];
 
 impl SqliteStore {

@@ -62,6 +62,11 @@ impl Tx {
         self.growth.append(&mut self.state.tree, leaf.encode())
     }
 
+    /// Entries in the record, those of this transaction among them.
+    pub(super) const fn ledger_size(&self) -> u64 {
+        self.state.tree.size()
+    }
+
     /// The present revision number.
     pub(super) const fn n(&self) -> u64 {
         self.state.n

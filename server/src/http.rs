@@ -1,5 +1,5 @@
-//! One GET at a time, over TLS or plain, HTTP/1.1: a bounded answer within a bounded time. Follows no redirect, keeps no
-//! connection, and believes nothing of what it brings.
+//! One request at a time, over TLS or plain, HTTP/1.1: a bounded answer within a bounded time. Follows no redirect, keeps
+//! no connection, and believes nothing of what it brings.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use hyper::client::conn::http1;
-use hyper::header::{ACCEPT, CONNECTION, HOST, RETRY_AFTER, USER_AGENT};
+use hyper::header::{ACCEPT, CONNECTION, HOST, HeaderValue, RETRY_AFTER, USER_AGENT};
 use hyper::{HeaderMap, Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject as _;
@@ -26,7 +26,7 @@ const HEAD_BYTES_MAX: usize = 64 << 10;
 /// Bytes of the file of certificates.
 const CA_FILE_BYTES_MAX: u64 = 8 << 20;
 
-/// Sends GETs.
+/// Sends requests.
 #[derive(Clone)]
 pub(crate) struct Http {
     /// `None` where TLS cannot be spoken: then no https is.
@@ -58,33 +58,43 @@ pub(crate) struct NoAnswer(pub(crate) String);
 impl Http {
     /// Believes hosts that the certificates of `ca_file` speak for. Without the file no host is believed over TLS.
     pub(crate) fn new(ca_file: &Path, timeout: Duration) -> Self {
-        let mut roots = RootCertStore::empty();
-        match std::fs::metadata(ca_file) {
-            Ok(found) if found.len() <= CA_FILE_BYTES_MAX => match CertificateDer::pem_file_iter(ca_file) {
-                Ok(found) => {
-                    roots.add_parsable_certificates(found.flatten());
-                }
-                Err(error) => warn!(file = %ca_file.display(), %error, "certificates of public TLS cannot be read"),
-            },
-            _ => {
-                warn!(file = %ca_file.display(), "no certificates of public TLS: services over https are not believed")
-            }
-        }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let tls = versions.map(|builder| Arc::new(builder.with_root_certificates(roots).with_no_client_auth()));
-        Self { tls: tls.ok(), timeout }
+        Self { tls: tls(ca_file), timeout }
     }
 
     /// Asks for `url`; the body has at most `limit` bytes.
     pub(crate) async fn get(&self, url: &str, limit: usize) -> Result<Answer, NoAnswer> {
-        match timeout(self.timeout, self.exchange(url, limit)).await {
+        self.send(Request::get("/").header(ACCEPT, "*/*").body(Body::empty()), url, limit).await
+    }
+
+    /// Posts `body` with `headers` to `url`; the answer's body has at most `limit` bytes.
+    pub(crate) async fn post(
+        &self,
+        url: &str,
+        headers: HeaderMap,
+        body: Vec<u8>,
+        limit: usize,
+    ) -> Result<Answer, NoAnswer> {
+        let mut request = Request::post("/").body(Body::from(body));
+        if let Ok(request) = &mut request {
+            *request.headers_mut() = headers;
+        }
+        self.send(request, url, limit).await
+    }
+
+    async fn send(
+        &self,
+        request: Result<Request<Body>, hyper::http::Error>,
+        url: &str,
+        limit: usize,
+    ) -> Result<Answer, NoAnswer> {
+        let request = request.map_err(|error| NoAnswer(format!("no request: {error}")))?;
+        match timeout(self.timeout, self.exchange(request, url, limit)).await {
             Ok(answer) => answer,
             Err(_) => Err(NoAnswer(format!("no answer within {} s", self.timeout.as_secs_f32()))),
         }
     }
 
-    async fn exchange(&self, url: &str, limit: usize) -> Result<Answer, NoAnswer> {
+    async fn exchange(&self, request: Request<Body>, url: &str, limit: usize) -> Result<Answer, NoAnswer> {
         let failed = |what: &'static str| move |error: &dyn std::fmt::Display| NoAnswer(format!("{what}: {error}"));
         let uri: Uri = url.parse().map_err(|error| failed("not a URL")(&error))?;
         let host = uri.host().ok_or_else(|| NoAnswer("URL without a host".to_owned()))?;
@@ -93,18 +103,37 @@ impl Http {
         let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
         let socket = TcpStream::connect((host.as_str(), port)).await.map_err(|e| failed("cannot connect")(&e))?;
         if !secure {
-            return send(socket, &uri, limit).await;
+            return send(socket, request, &uri, limit).await;
         }
         let name = ServerName::try_from(host).map_err(|error| failed("not a host's name")(&error))?;
         let tls = self.tls.clone().ok_or_else(|| NoAnswer("TLS is not available".to_owned()))?;
         let connector = TlsConnector::from(tls);
         let stream = connector.connect(name, socket).await.map_err(|error| failed("TLS")(&error))?;
-        send(stream, &uri, limit).await
+        send(stream, request, &uri, limit).await
     }
 }
 
+/// TLS that believes hosts that the certificates of `ca_file` speak for; without the file, none.
+pub(crate) fn tls(ca_file: &Path) -> Option<Arc<ClientConfig>> {
+    let mut roots = RootCertStore::empty();
+    match std::fs::metadata(ca_file) {
+        Ok(found) if found.len() <= CA_FILE_BYTES_MAX => match CertificateDer::pem_file_iter(ca_file) {
+            Ok(found) => {
+                roots.add_parsable_certificates(found.flatten());
+            }
+            Err(error) => warn!(file = %ca_file.display(), %error, "certificates of public TLS cannot be read"),
+        },
+        _ => {
+            warn!(file = %ca_file.display(), "no certificates of public TLS: services over https are not believed")
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    versions.map(|builder| Arc::new(builder.with_root_certificates(roots).with_no_client_auth())).ok()
+}
+
 /// One request on a connection of its own.
-async fn send<S>(stream: S, uri: &Uri, limit: usize) -> Result<Answer, NoAnswer>
+async fn send<S>(stream: S, mut request: Request<Body>, uri: &Uri, limit: usize) -> Result<Answer, NoAnswer>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -118,13 +147,13 @@ where
     let guard = AbortOnDrop(driver);
     let authority = uri.authority().map(|authority| authority.as_str()).unwrap_or_default();
     let target = uri.path_and_query().map_or("/", |target| target.as_str());
-    let request = Request::get(target)
-        .header(HOST, authority)
-        .header(ACCEPT, "*/*")
-        .header(CONNECTION, "close")
-        .header(USER_AGENT, concat!("holdfast-server/", env!("CARGO_PKG_VERSION")))
-        .body(Body::empty())
-        .map_err(|error| failed(&error))?;
+    *request.uri_mut() = target.parse().map_err(|error| failed(&error))?;
+    let host = HeaderValue::from_str(authority).map_err(|error| failed(&error))?;
+    let headers = request.headers_mut();
+    headers.insert(HOST, host);
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    let agent = concat!("holdfast-server/", env!("CARGO_PKG_VERSION"));
+    headers.insert(USER_AGENT, HeaderValue::from_static(agent));
     let answer = sender.send_request(request).await.map_err(|error| failed(&error))?;
     let (head, body) = answer.into_parts();
     let body = axum::body::to_bytes(Body::new(body), limit)
