@@ -162,7 +162,7 @@ impl Desk {
         rules: &Rules,
     ) -> Result<Ready, Failure> {
         let now = clock::now();
-        let enforced = rules.enforced.as_ref().ok_or(CallerRefused::NoPolicy)?;
+        let enforced = rules.enforced_for(held.node.as_ref()).ok_or(CallerRefused::NoPolicy)?;
         let mut attempt = Attempt {
             id: examined.attempt,
             at: now,
@@ -177,6 +177,7 @@ impl Desk {
             verdict: Verdict::Refuse { code: String::new(), genuine: false },
             decision: String::new(),
             evidence: None,
+            facts: None,
         };
         let machine = match &examined.result {
             Ok(machine) => machine,
@@ -209,7 +210,8 @@ impl Desk {
         let items = machine.items();
         let appraise = |policy: &Policy| self.appraiser.appraise_explained(policy, &items, None, &ownership, now);
         let decided = appraise(&enforced.policy);
-        let observed = rules.observed.as_ref().map(|observed| appraise(&observed.policy));
+        let observed = rules.observed().map(|observed| appraise(&observed.policy));
+        attempt.facts = self.appraiser.held(&items, &ownership).and_then(|held| self.kept_logs.kept(&held));
         attempt.decision = explain::decision(&decided, observed.as_ref(), machine);
         let (decision, _) = decided;
         let draft;
@@ -313,7 +315,7 @@ impl Desk {
     /// disallowed may have been heard of before the node stood.
     async fn look_again(&self, node: &Node, examined: &Examined, owned: &Owned) -> Result<(), Failure> {
         let now = self.store.node(NodeTarget::Number(node.number)).await?;
-        if !now.is_some_and(|node| node.stands(clock::now())) {
+        if !now.as_ref().is_some_and(|node| node.stands(clock::now())) {
             self.live.end(node.number, Ending::Refused);
         }
         let listed = |held: &Ownership| held.inventory.iter().map(|entry| entry.digest).collect::<Vec<_>>();
@@ -322,7 +324,7 @@ impl Desk {
         let same_listing = listed(&held) == listed(&owned.held);
         let rules = self.rules.get();
         let trusted = machine.roots().iter().all(|root| rules.trusts(root.kind, &root.sha256));
-        let enforced = rules.enforced.as_ref().map(|policy| policy.digest);
+        let enforced = rules.enforced_for(now.as_ref()).map(|policy| policy.digest);
         if enforced != node.policy || !same_listing || !trusted {
             self.live.end(node.number, Ending::AttestAgain);
         }

@@ -9,6 +9,7 @@ mod evidence;
 mod explain;
 mod failure;
 mod keeping;
+mod kept_facts;
 mod logs;
 mod offers;
 mod rules;
@@ -22,6 +23,7 @@ pub use evidence::EvidenceRefused;
 use evidence::KeptChains;
 pub use failure::{CallerRefused, Failure, MessageRefused, Reply};
 use keeping::KnownTrust;
+use kept_facts::LogBodies;
 pub use logs::KnownLogs;
 use offers::Offers;
 pub use rules::{CompiledPolicy, CurrentRules, Rules};
@@ -84,6 +86,7 @@ pub struct Desk {
     appraiser: Appraiser,
     seals: SealRing,
     logs: KnownLogs,
+    kept_logs: LogBodies,
     chains: KeptChains,
     offers: Offers,
     trusts: KnownTrust,
@@ -137,6 +140,7 @@ impl Desk {
             space: parts.space,
             seals: parts.seals,
             logs: KnownLogs::default(),
+            kept_logs: LogBodies::default(),
             chains: KeptChains::default(),
             offers: Offers::default(),
             trusts: KnownTrust::default(),

@@ -15,6 +15,7 @@ pub mod issuances;
 pub mod ledger;
 pub mod nodes;
 pub mod policies;
+pub mod rollouts;
 pub mod sqlite;
 
 use futures_util::future::BoxFuture;
@@ -40,13 +41,30 @@ pub use nodes::{
     Nodes, Ownership, Remark, Standing,
 };
 pub use policies::{Document, Mode, Policies, PolicyDigest, PolicyDraft, PolicyVersion};
+pub use rollouts::{
+    FactBody, KeptFacts, KeptFactsOf, NewVersion, NextRollout, NodeFacts, PolicySignature, Proposal, ProposalDraft,
+    ProposalState, Rollout, RolloutRefusal, RolloutState, Rollouts, Scope,
+};
 
 /// What every verb returns: the result, or a fault of ours.
 pub type Held<'a, T> = BoxFuture<'a, Result<T, StoreFault>>;
 
 /// Everything the server remembers. Object-safe: the program holds an `Arc<dyn Store>`.
 pub trait Store:
-    Attempts + Bodies + Changes + Endorsements + Entries + Issuances + Ledger + Nodes + Policies + Send + Sync + 'static
+    Attempts
+    + Bodies
+    + Changes
+    + Endorsements
+    + Entries
+    + Issuances
+    + KeptFactsOf
+    + Ledger
+    + Nodes
+    + Policies
+    + Rollouts
+    + Send
+    + Sync
+    + 'static
 {
     /// Finishes what was accepted, and refuses what comes later.
     fn close(&self) -> BoxFuture<'_, ()>;

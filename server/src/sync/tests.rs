@@ -70,6 +70,7 @@ async fn admit(store: &dyn Store, evidence_expires: UnixTime) -> Node {
         verdict: Verdict::Admit(Box::new(admission)),
         decision: String::new(),
         firmware_log: None,
+        facts: None,
     };
     match store.record_attempt(attempt).await.unwrap() {
         Outcome::Admitted { node, .. } => *node,

@@ -112,6 +112,7 @@ pub(crate) fn enrolment(n: u8) -> Attempt {
         })),
         decision: "{\"rule\":\"known-machines\"}".to_owned(),
         firmware_log: None,
+        facts: None,
     }
 }
 

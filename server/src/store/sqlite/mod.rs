@@ -13,13 +13,17 @@ mod entry_rows;
 mod inventory;
 mod issuances;
 mod judge;
+mod kept_facts;
 mod ledger;
 mod machines;
 mod node_rows;
 mod nodes;
 mod open;
 mod policies;
+mod proposals;
 mod prune;
+mod rollout_rows;
+mod rollouts;
 mod writer;
 
 use super::bodies::Retention;

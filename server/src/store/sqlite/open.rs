@@ -28,6 +28,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "first", include_str!("../../../migrations/sqlite/0001_first.sql")),
     (2, "endorsements", include_str!("../../../migrations/sqlite/0002_endorsements.sql")),
     (4, "bodies", include_str!("../../../migrations/sqlite/0004_bodies.sql")),
+    (5, "rollout", include_str!("../../../migrations/sqlite/0005_rollout.sql")),
 ];
 
 impl SqliteStore {

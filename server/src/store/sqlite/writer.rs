@@ -3,10 +3,11 @@
 //! A verb looks first and writes last, so that a refusal of the domain leaves nothing behind; if one fails all the
 //! same, the batch is rolled back and each verb runs again by itself, so that nobody pays for another's fault.
 
+use super::super::StoreFault;
 use super::super::changes::{Notice, Revision};
 use super::super::ledger::LedgerHead;
-use super::super::policies::PolicyDigest;
-use super::super::{Sha256, StoreFault};
+use super::super::rollouts::RolloutState;
+use super::rollout_rows;
 use crate::record::ChainHead;
 use crate::record::Leaf;
 use futures_util::future::BoxFuture;
@@ -44,18 +45,18 @@ pub(super) struct Tx {
 }
 
 /// What the writer knows without asking the database; it alone changes it.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct State {
     pub(super) epoch: [u8; 16],
     pub(super) n: u64,
     pub(super) ledger: ChainHead,
-    pub(super) enforced: Option<PolicyDigest>,
+    pub(super) rollout: Arc<RolloutState>,
     /// Registration entries.
     pub(super) entries: u64,
 }
 
 impl Tx {
-    pub(super) const fn new(connection: SqliteConnection, state: State) -> Self {
+    pub(super) fn new(connection: SqliteConnection, state: State) -> Self {
         Self { connection, state, leaves: Vec::new(), notices: Vec::new() }
     }
 
@@ -84,14 +85,14 @@ impl Tx {
         self.notices.push(notice);
     }
 
-    /// The policy version in force.
-    pub(super) const fn enforced(&self) -> Option<PolicyDigest> {
-        self.state.enforced
+    /// Which version decides about whom.
+    pub(super) fn rollout(&self) -> &RolloutState {
+        &self.state.rollout
     }
 
-    /// Puts another in force.
-    pub(super) const fn enforce(&mut self, policy: Option<PolicyDigest>) {
-        self.state.enforced = policy;
+    /// Makes another state the present one.
+    pub(super) fn roll_out(&mut self, state: RolloutState) {
+        self.state.rollout = Arc::new(state);
     }
 
     /// Registration entries there are.
@@ -264,7 +265,7 @@ async fn one_by_one(tx: &mut Tx, calls: &mut Vec<Box<dyn Call>>, watched: &Watch
 
 /// Runs all in one transaction; after an error nothing of it is left, here or on disk.
 async fn transaction(tx: &mut Tx, calls: &mut [Box<dyn Call>]) -> Result<(), StoreFault> {
-    let before = tx.state;
+    let before = tx.state.clone();
     let outcome = attempt(tx, calls, &before).await;
     if outcome.is_err() {
         tx.state = before;
@@ -312,10 +313,7 @@ pub(super) async fn load(connection: &mut SqliteConnection, epoch: [u8; 16]) -> 
         .fetch_one(&mut *connection)
         .await
         .map_err(fault("read the revision"))?;
-    let enforced = sqlx::query_scalar::<_, Vec<u8>>("SELECT digest FROM policies WHERE mode = 'enforce'")
-        .fetch_optional(&mut *connection)
-        .await
-        .map_err(fault("read the policy in force"))?;
+    let rollout = rollout_rows::present(&mut *connection).await?.state;
     let entries: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM entries")
         .fetch_one(&mut *connection)
         .await
@@ -330,9 +328,7 @@ pub(super) async fn load(connection: &mut SqliteConnection, epoch: [u8; 16]) -> 
             size: row.try_get::<i64, _>("ledger_size").map_err(fault("read the head"))?.cast_unsigned(),
             hash: hash.try_into().map_err(|_| StoreFault::Corrupt { what: "ledger head" })?,
         },
-        enforced: enforced
-            .map(|digest| digest.try_into().map(Sha256).map_err(|_| StoreFault::Corrupt { what: "policy digest" }))
-            .transpose()?,
+        rollout: Arc::new(rollout),
     })
 }
 
