@@ -19,6 +19,7 @@ pub mod logging;
 pub mod metrics;
 pub mod program;
 pub mod record;
+pub mod rollout;
 pub mod serve;
 pub mod space;
 pub mod store;

@@ -44,6 +44,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         endorser: server.endorser().clone(),
         trust_domain: config.trust_domain.clone(),
         simulated: config.simulated,
+        roles: config.roles.clone(),
+        rollout: config.rollout.clone(),
     };
     let fetching = tokio::spawn(server.endorser().clone().keep(stop.clone()));
     let serving = tokio::spawn(server.serve(stop.clone()));

@@ -1,6 +1,7 @@
 //! The operator's services on a Unix socket: reads the store, and changes it in the operator's name.
 //!
-//! Whoever may open the socket is an operator; the kernel says who it is, and that stands in every record.
+//! Whoever may open the socket is an operator; the kernel says who it is, and that stands in every record. What each may
+//! do is in `roles`.
 
 mod attempts;
 mod endorsement_bundles;
@@ -10,13 +11,19 @@ mod entries;
 mod fleet_tests;
 mod fleets;
 mod nodes;
+mod plan;
 mod policies;
+mod proposals;
 mod record;
 pub(crate) mod refusal;
+mod reports;
+mod roles;
+mod rollouts;
 mod server;
 mod socket;
 #[cfg(test)]
 mod tests;
+mod what_ifs;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,8 +39,11 @@ use crate::admin_stubs::{
 };
 use crate::config::Simulated;
 use crate::endorse::Endorser;
+use crate::rollout::RolloutSettings;
 use crate::store::Store;
 
+use roles::RolesLayer;
+pub use roles::{Role, Roles};
 pub use socket::{AdminSocket, SocketFault};
 
 /// Bytes of one request: a policy of 4 MiB with what stands around it, or the endorsements of a vendor.
@@ -54,6 +64,10 @@ pub struct Admin {
     pub trust_domain: TrustDomain,
     /// Whether roots of class `simulated` may be imported.
     pub simulated: Simulated,
+    /// Which operators may do what.
+    pub roles: Roles,
+    /// What a change of policy needs.
+    pub rollout: RolloutSettings,
 }
 
 impl Admin {
@@ -70,6 +84,7 @@ impl Admin {
             };
         }
         Server::builder()
+            .layer(RolesLayer::new(self.roles.clone()))
             .concurrency_limit_per_connection(REQUESTS_AT_ONCE)
             .timeout(REQUEST_TIME_MAX)
             .add_service(service!(ServerServer))

@@ -12,7 +12,7 @@ use tonic::{Code, Status};
 use tower::service_fn;
 
 use super::refusal::CODE_METADATA;
-use super::{Admin, AdminSocket};
+use super::{Admin, AdminSocket, Roles};
 use crate::admin_clients::{
     attempts_client::AttemptsClient, bundles_client::BundlesClient, endorsements_client::EndorsementsClient,
     entries_client::EntriesClient, nodes_client::NodesClient, policies_client::PoliciesClient,
@@ -22,6 +22,7 @@ use crate::config::Simulated;
 use crate::desk::CurrentRules;
 use crate::endorse::{EndorseSettings, Endorser};
 use crate::record::{Audit, FoundCertificate};
+use crate::rollout::RolloutSettings;
 use crate::store::sqlite::{SqliteStore, StoreLimits};
 use crate::store::{Actor, LedgerEntry, LedgerHead, Store};
 
@@ -48,7 +49,9 @@ pub(super) async fn operated(simulated: Simulated) -> Operated {
     let socket = AdminSocket::bind(&path, "no-such-group").unwrap();
     let rules = CurrentRules::read(store.as_ref(), simulated == Simulated::Allowed).await.unwrap();
     let endorser = Endorser::new(store.clone(), Arc::new(rules), EndorseSettings::default());
-    tokio::spawn(Admin { store: store.clone(), endorser, trust_domain, simulated }.serve(socket, stop.clone()));
+    let (roles, rollout) = (Roles::everybody(), RolloutSettings::default());
+    let admin = Admin { store: store.clone(), endorser, trust_domain, simulated, roles, rollout };
+    tokio::spawn(admin.serve(socket, stop.clone()));
     Operated { store, channel: connect(&path).await, stop, _directory: directory }
 }
 

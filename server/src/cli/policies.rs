@@ -119,7 +119,13 @@ pub(super) async fn run(command: Command, context: &Context) -> anyhow::Result<O
         Command::Apply { file, mode, message } => {
             let documents = documents(&file)?;
             let mut client = PoliciesClient::new(connect(context).await?);
-            let answer = answered!(client.apply(admin::ApplyPolicyRequest { documents, mode, message }));
+            let answer = answered!(client.apply(admin::ApplyPolicyRequest {
+                documents,
+                mode,
+                message,
+                signature: Vec::new(),
+                accept_refusals: None
+            }));
             let applied = Applied {
                 policy: answer.policy.map(Version::from),
                 findings: answer.findings.into_iter().map(Found::from).collect(),

@@ -15,6 +15,7 @@ pub mod issuances;
 pub mod ledger;
 pub mod nodes;
 pub mod policies;
+pub mod reports;
 pub mod rollouts;
 pub mod sqlite;
 
@@ -41,6 +42,7 @@ pub use nodes::{
     Nodes, Ownership, Remark, Standing,
 };
 pub use policies::{Document, Mode, Policies, PolicyDigest, PolicyDraft, PolicyVersion};
+pub use reports::{Activity, Reports, WaiverInForce};
 pub use rollouts::{
     FactBody, KeptFacts, KeptFactsOf, NewVersion, NextRollout, NodeFacts, PolicySignature, Proposal, ProposalDraft,
     ProposalState, Rollout, RolloutRefusal, RolloutState, Rollouts, Scope,
@@ -61,6 +63,7 @@ pub trait Store:
     + Ledger
     + Nodes
     + Policies
+    + Reports
     + Rollouts
     + Send
     + Sync

@@ -22,6 +22,7 @@ mod open;
 mod policies;
 mod proposals;
 mod prune;
+mod reports;
 mod rollout_rows;
 mod rollouts;
 mod writer;
