@@ -189,6 +189,7 @@ async fn a_policy_with_errors_is_answered_by_findings_and_changes_nothing() {
         documents: vec![admin::PolicyDocument { name: "p.toml".into(), text: text.into() }],
         mode: mode.into(),
         message: "first".into(),
+        ..Default::default()
     };
     let answer = policies.apply(apply("api_version = \"holdfast/9\"", "enforce")).await.unwrap().into_inner();
     assert!(answer.policy.is_none());
@@ -301,7 +302,8 @@ async fn a_request_beyond_its_bound_is_refused() {
     let mut policies = PoliciesClient::new(operated.channel.clone());
     let text = "#".repeat(super::REQUEST_BYTES_MAX + 1);
     let documents = vec![admin::PolicyDocument { name: "p.toml".into(), text }];
-    let request = admin::ApplyPolicyRequest { documents, mode: "enforce".into(), message: String::new() };
+    let request =
+        admin::ApplyPolicyRequest { documents, mode: "enforce".into(), message: String::new(), ..Default::default() };
     assert!(policies.apply(request).await.is_err());
     let mut nodes = NodesClient::new(operated.channel.clone());
     let keys = vec![admin::AllowedKey { digest: vec![1; 32], label: String::new() }; 10_001];
