@@ -18,6 +18,8 @@ mod record;
 pub(crate) mod refusal;
 mod reports;
 mod roles;
+#[cfg(test)]
+mod rollout_tests;
 mod rollouts;
 mod server;
 mod socket;

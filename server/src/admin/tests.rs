@@ -40,6 +40,10 @@ impl Drop for Operated {
 }
 
 pub(super) async fn operated(simulated: Simulated) -> Operated {
+    operated_with(simulated, RolloutSettings::default()).await
+}
+
+pub(super) async fn operated_with(simulated: Simulated, rollout: RolloutSettings) -> Operated {
     let directory = tempfile::tempdir().unwrap();
     let database = directory.path().join("store.sqlite");
     let trust_domain: holdfast_identity::TrustDomain = "td".parse().unwrap();
@@ -49,7 +53,7 @@ pub(super) async fn operated(simulated: Simulated) -> Operated {
     let socket = AdminSocket::bind(&path, "no-such-group").unwrap();
     let rules = CurrentRules::read(store.as_ref(), simulated == Simulated::Allowed).await.unwrap();
     let endorser = Endorser::new(store.clone(), Arc::new(rules), EndorseSettings::default());
-    let (roles, rollout) = (Roles::everybody(), RolloutSettings::default());
+    let roles = Roles::everybody();
     let admin = Admin { store: store.clone(), endorser, trust_domain, simulated, roles, rollout };
     tokio::spawn(admin.serve(socket, stop.clone()));
     Operated { store, channel: connect(&path).await, stop, _directory: directory }

@@ -246,7 +246,7 @@ fn authority_key(certificate: &X509Certificate<'_>) -> Option<Vec<u8>> {
 
 async fn running(place: &Place) -> (Authority, std::sync::Arc<dyn Store>) {
     let database = place.options.data_dir.join("test.sqlite");
-    let limits = StoreLimits { entries_max: 10 };
+    let limits = StoreLimits { entries_max: 10, ..StoreLimits::default() };
     let store = SqliteStore::open(&database, place.options.trust_domain.clone(), limits).await.unwrap();
     let store: std::sync::Arc<dyn Store> = std::sync::Arc::new(store);
     let opened = Authority::open(place.options.trust_domain.clone(), place.files(), store.as_ref(), NOW).await;

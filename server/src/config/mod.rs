@@ -20,8 +20,8 @@ use crate::admin::Roles;
 use crate::budget::Rate;
 use crate::endorse::{EndorseSettings, UpdateChannel};
 use crate::listen::ListenLimits;
-use crate::store::Retention;
 use crate::rollout::RolloutSettings;
+use crate::store::Retention;
 
 pub(crate) use duration::seconds;
 pub use keys::{KEYS, Key};

@@ -94,11 +94,13 @@ impl SpaceKeeper {
                 Ok(()) => warn!(bytes = reserve, "the reserve is given up, so that the record can be written"),
                 Err(error) => error!(%error, "the reserve could not be given up"),
             }
-        } else if !is_low && !is_there && room.free > reserve.saturating_mul(2) {
-            if let Err(error) = self.lay_by() {
-                let _ = fs::remove_file(reserve_file);
-                warn!(%error, "the reserve could not be laid by");
-            }
+        } else if !is_low
+            && !is_there
+            && room.free > reserve.saturating_mul(2)
+            && let Err(error) = self.lay_by()
+        {
+            let _ = fs::remove_file(reserve_file);
+            warn!(%error, "the reserve could not be laid by");
         }
     }
 
@@ -138,7 +140,7 @@ mod tests {
         let settings = SpaceSettings { free_percent_min: 10, reserve: 1 << 20, reserve_file: reserve_file.clone() };
         let space = Space::default();
         let keeper = SpaceKeeper::new(Box::new(Said(room.clone())), settings, space.clone(), store.clone());
-        let say = |free| room.lock().unwrap().free = free << 20;
+        let say = |free: u64| room.lock().unwrap().free = free << 20;
         keeper.look().await;
         assert!(!space.is_low());
         assert_eq!(reserve_file.metadata().unwrap().len(), 1 << 20);

@@ -32,7 +32,10 @@ async fn open() -> House {
     init(&place.options).unwrap();
     let trust_domain: TrustDomain = "example.org".parse().unwrap();
     let database = place.options.data_dir.join("test.sqlite");
-    let store = SqliteStore::open(&database, trust_domain.clone(), StoreLimits { entries_max: 10 }).await.unwrap();
+    let store =
+        SqliteStore::open(&database, trust_domain.clone(), StoreLimits { entries_max: 10, ..StoreLimits::default() })
+            .await
+            .unwrap();
     let store: Arc<dyn Store> = Arc::new(store);
     let authority = Authority::open(trust_domain, place.files(), store.as_ref(), clock::now()).await.unwrap();
     House { place, store, authority, live: LiveNodes::new(Duration::from_secs(25)), subscribers: Arc::default() }
@@ -69,7 +72,7 @@ async fn admit(store: &dyn Store, evidence_expires: UnixTime) -> Node {
         policy: None,
         verdict: Verdict::Admit(Box::new(admission)),
         decision: String::new(),
-        firmware_log: None,
+        evidence: None,
         facts: None,
     };
     match store.record_attempt(attempt).await.unwrap() {

@@ -14,6 +14,7 @@ use holdfast_server::desk::DeskSettings;
 use holdfast_server::endorse::EndorseSettings;
 use holdfast_server::listen::ListenLimits;
 use holdfast_server::serve::{ServeOptions, Server};
+use holdfast_server::space::Space;
 use holdfast_server::store::sqlite::{SqliteStore, StoreLimits};
 use holdfast_server::store::{
     Actor, Allowed, AttemptFilter, AttemptRecord, Document, EndorsementDraft, EndorsementRole, EndorsementSource,
@@ -40,6 +41,7 @@ pub(crate) struct House {
     pub(crate) root: Vec<u8>,
     pub(crate) vendor: Vendor,
     pub(crate) boot: Boot,
+    pub(crate) space: Space,
     stop: CancellationToken,
 }
 
@@ -74,13 +76,14 @@ impl House {
             SqliteStore::open(
                 &data_dir.join("test.sqlite"),
                 trust_domain.clone(),
-                StoreLimits { entries_max: 100_000 },
+                StoreLimits { entries_max: 100_000, ..StoreLimits::default() },
             )
             .await
             .unwrap(),
         );
         let vendor = Vendor::new("Vendor");
         import(store.as_ref(), vendor.root(), "discrete").await;
+        let space = Space::default();
         let options = ServeOptions {
             trust_domain,
             challenge_key: data_dir.join("challenge.key"),
@@ -91,13 +94,15 @@ impl House {
             x509_svid_ttl: 3600,
             listen_limits,
             desk,
+            space: space.clone(),
         };
         let server = Server::build(options, store.clone()).await.unwrap();
         let address = server.address();
         let root = server.authority().bundle().get().authorities()[0].clone();
         let stop = CancellationToken::new();
         tokio::spawn(server.serve(stop.clone()));
-        let house = Self { _directory: directory, store, address, root, vendor, boot: Boot::of("shim-grub"), stop };
+        let house =
+            Self { _directory: directory, store, address, root, vendor, boot: Boot::of("shim-grub"), space, stop };
         house.apply(POLICY).await;
         house
     }

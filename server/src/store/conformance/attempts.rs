@@ -20,7 +20,6 @@ on_each_store! {
     kinds_that_a_machine_once_proved_never_shrink,
     a_renewal_without_a_change_tells_nobody,
     attempts_are_listed_newest_first_and_shown_with_their_decision,
-    a_firmware_log_is_kept_once_by_its_digest,
     a_node_that_waits_is_admitted_after_approval,
 }
 
@@ -248,16 +247,6 @@ async fn attempts_are_listed_newest_first_and_shown_with_their_decision(store: A
     let one = store.attempt(names[1]).await.unwrap().unwrap();
     assert_eq!(one.decision, "{\"rule\":\"known-machines\"}");
     assert!(store.attempt(AttemptId([0xff; 16])).await.unwrap().is_none());
-}
-
-async fn a_firmware_log_is_kept_once_by_its_digest(store: Arc<dyn Store>) {
-    let bytes = vec![7; 50_000];
-    let log = FirmwareLog { digest: Sha256::of(&bytes), bytes: bytes.clone() };
-    for n in 1..3 {
-        admit(&*store, Attempt { firmware_log: Some(log.clone()), ..enrolment(n) }).await;
-    }
-    assert_eq!(store.firmware_log(log.digest).await.unwrap(), Some(bytes));
-    assert_eq!(store.firmware_log(Sha256([0; 32])).await.unwrap(), None);
 }
 
 async fn a_node_that_waits_is_admitted_after_approval(store: Arc<dyn Store>) {

@@ -1,11 +1,13 @@
 //! What every store must do, as sentences; each runs on each store. The file that opens a store is one line below.
 
 mod attempts;
+mod bodies;
 mod endorsements;
 mod entries;
 mod ledger;
 mod nodes;
 mod others;
+mod rollouts;
 
 use super::sqlite::{SqliteStore, StoreLimits};
 use super::*;
@@ -30,7 +32,8 @@ pub(super) use on_each_store;
 
 pub(super) const NOW: UnixTime = UnixTime(1_700_000_000);
 
-const LIMITS: StoreLimits = StoreLimits { entries_max: 30 };
+const LIMITS: StoreLimits =
+    StoreLimits { entries_max: 30, retention: Retention { evidence: 400 * 86_400, renewals: 90 * 86_400 } };
 
 pub(super) async fn sqlite(directory: &std::path::Path) -> Arc<dyn Store> {
     Arc::new(SqliteStore::open(&directory.join("store.sqlite"), "td".parse().unwrap(), LIMITS).await.unwrap())
@@ -52,6 +55,13 @@ static DRAWN: AtomicU64 = AtomicU64::new(1);
 
 pub(super) fn draw() -> [u8; 16] {
     u128::from(DRAWN.fetch_add(1, Ordering::Relaxed)).to_be_bytes()
+}
+
+/// A fresh store in a directory that lives as long as its first part.
+pub(crate) async fn open() -> (tempfile::TempDir, Arc<dyn Store>) {
+    let directory = tempfile::tempdir().unwrap();
+    let store = sqlite(directory.path()).await;
+    (directory, store)
 }
 
 /// The marks of the endorsement key that `n` stands for.
@@ -111,9 +121,22 @@ pub(crate) fn enrolment(n: u8) -> Attempt {
             issuance: Some(issuance(&spiffe_id, Origin::Node { attempt })),
         })),
         decision: "{\"rule\":\"known-machines\"}".to_owned(),
-        firmware_log: None,
+        evidence: None,
         facts: None,
     }
+}
+
+/// A good first attempt of the machine with this key, which the policy gives this selector.
+pub(crate) fn enrolment_of(key: Sha256, selector: &str) -> Attempt {
+    let mut attempt = enrolment(1);
+    attempt.subject = Subject::Proven(vec![Mark { kind: "ek.spki".to_owned(), digest: key }]);
+    let admission = admission(&mut attempt);
+    admission.spiffe_id = id(&format!("/holdfast/node/tpm/{key}"));
+    admission.candidate.ak_name = key.0.to_vec();
+    admission.node_key_spki = key.0.to_vec();
+    admission.selectors = selectors(&[selector]);
+    admission.issuance = None;
+    attempt
 }
 
 /// Changes the admission inside an attempt.

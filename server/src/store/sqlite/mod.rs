@@ -10,6 +10,8 @@ mod endorsements;
 mod entries;
 mod entry_reads;
 mod entry_rows;
+#[cfg(test)]
+mod halves;
 mod inventory;
 mod issuances;
 mod judge;

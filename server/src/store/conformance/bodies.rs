@@ -1,0 +1,113 @@
+//! Bodies: what attempts were judged by.
+
+use super::*;
+
+on_each_store! {
+    a_body_is_kept_once_by_its_digest_however_many_attempts_name_it,
+    a_body_stays_as_long_as_the_last_attempt_that_names_it,
+    bodies_of_renewals_go_first_and_the_entry_keeps_the_digest,
+    a_log_of_a_node_stays_as_long_as_the_node,
+    bodies_go_a_few_at_a_time_and_the_account_stays_true,
+    what_is_used_again_and_gone_harms_no_attempt,
+}
+
+const DAY: i64 = 86_400;
+
+fn body(kind: &'static str, bytes: &[u8]) -> KeptBody {
+    KeptBody { kind, digest: Sha256::of(bytes), bytes: Some(bytes.into()) }
+}
+
+fn with(n: u8, bodies: Vec<KeptBody>) -> Attempt {
+    let manifest = body("manifest", &draw());
+    let evidence = Evidence { manifest: manifest.digest, bodies: bodies.into_iter().chain([manifest]).collect() };
+    Attempt { evidence: Some(evidence), ..enrolment(n) }
+}
+
+async fn held(store: &dyn Store, digest: Sha256) -> Option<Vec<u8>> {
+    store.bodies(vec![digest]).await.unwrap().pop().map(|(_, bytes)| bytes)
+}
+
+async fn drop_all(store: &dyn Store, before: UnixTime) -> u64 {
+    let mut dropped = 0;
+    loop {
+        let step = store.drop_bodies(before).await.unwrap();
+        dropped += step.bodies;
+        if !step.more {
+            return dropped;
+        }
+    }
+}
+
+async fn a_body_is_kept_once_by_its_digest_however_many_attempts_name_it(store: Arc<dyn Store>) {
+    let bytes = vec![7; 50_000];
+    for n in 1..4 {
+        admit(&*store, with(n, vec![body("event-log", &bytes)])).await;
+    }
+    let digest = Sha256::of(&bytes);
+    assert_eq!(held(&*store, digest).await, Some(bytes.clone()));
+    assert_eq!(store.firmware_log(digest).await.unwrap(), Some(bytes));
+    assert_eq!(store.firmware_log(Sha256([0; 32])).await.unwrap(), None);
+    let usage = store.body_usage(NOW).await.unwrap();
+    let logs = usage.kinds.iter().find(|kind| kind.kind == "event-log").unwrap();
+    assert_eq!((logs.bodies, logs.size), (1, 50_000));
+    assert!(logs.stored < 1_000, "a log of equal bytes is packed");
+    assert_eq!(usage.kinds.iter().find(|kind| kind.kind == "manifest").unwrap().bodies, 3);
+}
+
+async fn a_body_stays_as_long_as_the_last_attempt_that_names_it(store: Arc<dyn Store>) {
+    let shared = body("trust", b"shared");
+    let first = with(1, vec![shared.clone(), body("evidence", b"first")]);
+    admit(&*store, first).await;
+    let later = Attempt { at: NOW.plus(300 * DAY), ..with(2, vec![shared.clone()]) };
+    store.record_attempt(later).await.unwrap();
+    drop_all(&*store, NOW.plus(402 * DAY)).await;
+    assert_eq!(held(&*store, Sha256::of(b"first")).await, None);
+    assert!(held(&*store, shared.digest).await.is_some());
+    drop_all(&*store, NOW.plus(700 * DAY)).await;
+    assert!(held(&*store, shared.digest).await.is_some());
+    drop_all(&*store, NOW.plus(702 * DAY)).await;
+    assert!(held(&*store, shared.digest).await.is_none());
+}
+
+async fn bodies_of_renewals_go_first_and_the_entry_keeps_the_digest(store: Arc<dyn Store>) {
+    let node = admit(&*store, with(1, vec![body("evidence", b"enrolment")])).await;
+    let mut renewal = with(1, vec![body("evidence", b"renewal")]);
+    renewal.way = Way::Renew;
+    renewal.subject = Subject::Known(node.number);
+    let (name, manifest) = (renewal.id, renewal.evidence.clone().unwrap().manifest);
+    admit(&*store, renewal).await;
+    drop_all(&*store, NOW.plus(92 * DAY)).await;
+    assert!(held(&*store, Sha256::of(b"renewal")).await.is_none());
+    assert!(held(&*store, manifest).await.is_none());
+    assert!(held(&*store, Sha256::of(b"enrolment")).await.is_some());
+    let record = store.attempt(name).await.unwrap().unwrap();
+    assert_eq!(record.manifest, Some(manifest));
+    let entry = store.ledger_entries(record.index, 1).await.unwrap().pop().unwrap();
+    assert!(String::from_utf8_lossy(&entry.leaf).contains(&manifest.to_string()));
+}
+
+async fn a_log_of_a_node_stays_as_long_as_the_node(store: Arc<dyn Store>) {
+    let log = body("event-log", b"a log");
+    let mut attempt = with(1, vec![log.clone(), body("event-log", b"another")]);
+    admission(&mut attempt).firmware_log = Some(log.digest);
+    admit(&*store, attempt).await;
+    drop_all(&*store, NOW.plus(1_000 * DAY)).await;
+    assert!(held(&*store, log.digest).await.is_some());
+    assert!(held(&*store, Sha256::of(b"another")).await.is_none());
+}
+
+async fn bodies_go_a_few_at_a_time_and_the_account_stays_true(store: Arc<dyn Store>) {
+    let many: Vec<KeptBody> = (0..450_u32).map(|n| body("evidence", &n.to_be_bytes())).collect();
+    admit(&*store, with(1, many)).await;
+    let step = store.drop_bodies(NOW.plus(500 * DAY)).await.unwrap();
+    assert!(step.more && step.bodies < 451, "{step:?}");
+    let left: u64 = store.body_usage(NOW).await.unwrap().kinds.iter().map(|kind| kind.bodies).sum();
+    assert_eq!(left, 451 - step.bodies);
+    assert_eq!(drop_all(&*store, NOW.plus(500 * DAY)).await, left);
+    assert!(store.body_usage(NOW).await.unwrap().kinds.is_empty());
+}
+
+async fn what_is_used_again_and_gone_harms_no_attempt(store: Arc<dyn Store>) {
+    let gone = KeptBody { kind: "event-log", digest: Sha256([9; 32]), bytes: None };
+    assert!(admit(&*store, with(1, vec![gone])).await.stands(NOW));
+}
