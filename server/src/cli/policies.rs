@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use holdfast_appraisal::policy::referenced_files;
-use holdfast_appraisal::{Document, finding::Finding};
+use holdfast_appraisal::{Document, Policy, finding::Finding};
 use holdfast_protocol::admin;
 use serde::Serialize;
 
 use super::client::{answered, connect};
 use super::{Context, Outcome, rollout, show, what_if};
 use crate::admin_clients::policies_client::PoliciesClient;
+use crate::rollout::signed_message;
+use crate::store::{Document as Kept, Mode, PolicyDraft};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -50,6 +52,11 @@ pub(super) enum Command {
     },
     /// What a policy, a version or a floor would decide about the latest evidence of every node
     WhatIf(what_if::WhatIf),
+    /// Print the bytes that a signature of this policy file is over; asks no server
+    Digest {
+        /// The policy
+        file: PathBuf,
+    },
     /// Have a version decide about every node, or about those with selectors
     Promote(rollout::Promote),
     /// Bring back what was enforced before, at once
@@ -85,7 +92,7 @@ pub(super) struct Apply {
     /// Why; stands in the record
     #[arg(long, short, default_value = "", hide_default_value = true)]
     message: String,
-    /// Signature of the version, as `holdfast-policy sign` or openssl made it
+    /// Signature over what `policy digest` prints, raw as openssl makes it
     #[arg(long, value_name = "FILE")]
     signature: Option<PathBuf>,
     /// Enforce it although so many admitted nodes are refused, wait, or are unknown by it
@@ -180,6 +187,7 @@ pub(super) async fn run(command: Command, context: &Context) -> anyhow::Result<O
             context.format.print(&applied, applied_text)?;
             Ok(outcome)
         }
+        Command::Digest { file } => digest(&file),
         Command::WhatIf(asked) => what_if::run(asked, context).await,
         Command::Promote(promote) => rollout::promote(promote, context).await,
         Command::Rollback(rollback) => rollout::rollback(rollback, context).await,
@@ -227,6 +235,24 @@ pub(super) fn read(path: &Path) -> anyhow::Result<String> {
         bail!("{}: {length} bytes, limit {FILE_BYTES_MAX}", path.display());
     }
     std::fs::read_to_string(path).with_context(|| path.display().to_string())
+}
+
+/// Prints what is signed of a policy, exactly: a signing tool reads it.
+fn digest(file: &Path) -> anyhow::Result<Outcome> {
+    let documents = documents(file)?;
+    let texts: Vec<_> = documents.iter().map(|one| Document { name: &one.name, text: &one.text }).collect();
+    let policy = match texts.split_first() {
+        Some((first, references)) => Policy::parse(*first, references).map_err(|findings| listed(&findings))?,
+        None => bail!("{}: no policy", file.display()),
+    };
+    let draft = PolicyDraft {
+        name: policy.version().name.clone(),
+        documents: documents.into_iter().map(|one| Kept { name: one.name, text: one.text }).collect(),
+        mode: Mode::Observe,
+        message: String::new(),
+    };
+    std::io::Write::write_all(&mut std::io::stdout(), &signed_message(&draft.digest()))?;
+    Ok(Outcome::Yes)
 }
 
 /// A detached signature of a few dozen bytes, raw.

@@ -12,5 +12,6 @@
 mod enrolment;
 mod misuse;
 mod operators;
+mod rollout;
 mod survival;
 mod world;
