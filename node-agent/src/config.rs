@@ -37,6 +37,8 @@ pub struct Config {
     pub tpm: Access,
     /// The firmware's event log; a file that is not there means that the machine has none.
     pub firmware_log: PathBuf,
+    /// The kernel's list of measured files; a machine without one offers none.
+    pub measured_files: PathBuf,
     /// Which kinds of evidence there are, and where.
     pub sources: Sources,
     /// How workloads reach the agent.
@@ -214,6 +216,7 @@ fn build(reader: &mut Reader) -> Option<Config> {
     };
     let data_dir = reader.required("data_dir", path);
     let firmware_log = reader.required("firmware_log", path);
+    let measured_files = reader.required("measured_files", path);
     let socket = reader.required("workload_api.socket", path);
     let metrics_listen =
         reader.optional("metrics_listen", |text| text.parse().map_err(|_| format!("{text:?} is no address and port")));
@@ -231,6 +234,7 @@ fn build(reader: &mut Reader) -> Option<Config> {
         data_dir: data_dir?,
         tpm: tpm?,
         firmware_log: firmware_log?,
+        measured_files: measured_files?,
         sources: sources?,
         workload_api: WorkloadApi { socket: socket? },
         metrics_listen,

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::attest::Discovery;
 use crate::clock::ServerClock;
-use crate::collect::{Assembly, FirmwareLogFile};
+use crate::collect::{Assembly, FirmwareLogFile, MeasuredFilesFile};
 use crate::config::Config;
 use crate::connection::Opener;
 use crate::enrol::{Exchanger, Keeper, Parts};
@@ -80,7 +80,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             ),
             Arc::clone(&trust),
             Arc::clone(&clock),
-        ),
+        )
+        .with_measured_files(MeasuredFilesFile(config.measured_files.clone())),
         trust,
         clock,
         cache,

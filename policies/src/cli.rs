@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::diff::Diff;
 use crate::exit::Exit;
 use crate::explain::Explain;
 use crate::inspect::Inspect;
@@ -12,6 +13,7 @@ use crate::learn::Learn;
 use crate::lint::Lint;
 use crate::measure::Measure;
 use crate::output::Format;
+use crate::reference::Reference;
 use crate::schema::Schema;
 use crate::test::Test;
 
@@ -37,8 +39,12 @@ pub enum Command {
     Test(Test),
     /// Explain a decision: what was asked, what was found, by which event, and what would have to change.
     Explain(Box<Explain>),
+    /// Say what two versions of a policy accept differently, in words and over stored cases and evidence.
+    Diff(Diff),
     /// Write a policy, its reference values and its cases from golden machines' evidence, or from image files.
     Learn(Box<Learn>),
+    /// Import reference values: from golden evidence, images, systemd's signed PCR policies, CoRIM files.
+    Reference(Box<Reference>),
     /// Verify raw evidence files, offline.
     Inspect(Inspect),
     /// Compute what firmware, image and command line will measure to, before they run.
@@ -87,7 +93,9 @@ pub fn run(cli: &Cli, out: &mut dyn Write) -> anyhow::Result<Exit> {
         Command::Lint(lint) => lint.run(cli.output, out),
         Command::Test(test) => test.run(cli.output, out),
         Command::Explain(explain) => explain.run(cli.output, out),
+        Command::Diff(diff) => diff.run(cli.output, out),
         Command::Learn(learn) => learn.run(cli.output, out),
+        Command::Reference(reference) => reference.run(cli.output, out),
         Command::Inspect(inspect) => inspect.run(cli.output, out),
         Command::Measure(measure) => measure.run(cli.output, out),
         Command::Schema(schema) => schema.run(out),

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
+mod diff;
 pub mod exit;
 mod explain;
 pub mod files;
@@ -16,6 +17,7 @@ mod lint;
 mod measure;
 pub mod moment;
 pub mod output;
+mod reference;
 mod schema;
 pub mod test;
 mod toml_text;

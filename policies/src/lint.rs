@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use holdfast_appraisal::case::{self, Case};
 use holdfast_appraisal::{Document, Finding, ReferenceValues, Severity, policy, reference};
+use holdfast_evidence::tpm::Bank;
 use serde::Serialize;
 
 use crate::exit::Exit;
 use crate::files;
+use crate::learn::{self, EVIDENCE_KIND, Sample};
 use crate::moment;
 use crate::output::{Format, json};
 
@@ -69,6 +71,8 @@ fn lint(path: &Path, at: moment::Moment) -> anyhow::Result<Vec<Finding>> {
         Some(reference::KIND) => ReferenceValues::parse(document).err().unwrap_or_default(),
         Some(case::KIND) => files::case(path, document)?.err().unwrap_or_default(),
         Some(case::FACTS_KIND) => Case::parse_facts(document).err().unwrap_or_default(),
+        // evidence has no findings: it verifies, or the reason is the error
+        Some(EVIDENCE_KIND) => Sample::read(path, Bank::Sha256, &learn::created(Some(at))?).map(|_| Vec::new())?,
         Some(policy::KIND) | Some(_) | None => match files::bundle(path)?.parse() {
             Ok(policy) => [policy.warnings().to_vec(), policy.findings_at(at.0)].concat(),
             Err(findings) => findings,

@@ -15,13 +15,12 @@ pub enum Format {
     Json,
 }
 
-/// Writes `value` as one indented JSON document.
+/// Writes `value` as one indented JSON document in ASCII: texts in it are a stranger's.
 ///
 /// # Errors
 /// The writer's own.
 pub fn json(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, value)?;
-    writeln!(out)
+    writeln!(out, "{}", ascii(&serde_json::to_string_pretty(value)?))
 }
 
 /// JSON with everything beyond printable ASCII as `\u` escapes; the same document.

@@ -87,6 +87,11 @@ impl Digests {
         Self { sha1: vec![0; 20], sha256: vec![0; 32], sha384: vec![0; 48] }
     }
 
+    /// All ones, as a kernel extends for a file that changed while it was measured.
+    pub fn ones() -> Self {
+        Self { sha1: vec![0xff; 20], sha256: vec![0xff; 32], sha384: vec![0xff; 48] }
+    }
+
     /// Flips a bit in each bank.
     pub(crate) fn flip(&mut self) {
         for digest in [&mut self.sha1, &mut self.sha256, &mut self.sha384] {

@@ -182,6 +182,10 @@ impl Powered {
         self.ports.with(|tpm| commands::extend(tpm, pcr, &Digests::of(bytes), &Bank::ALL))
     }
 
+    pub(crate) fn with_tpm<T>(&self, work: impl FnOnce(&mut Swtpm) -> Result<T, SimError>) -> Result<T, SimError> {
+        self.ports.with(work)
+    }
+
     /// What is loaded in the TPM now: to see whether an agent leaks places.
     ///
     /// # Errors
@@ -279,5 +283,6 @@ fn power_up(
         commands::extend(tpm, event.pcr, &event.digests, &profile.firmware.banks)?;
     }
     commands::disable_platform(tpm)?;
+    machine.forget_measured_files()?;
     write_log(machine, &log::encode(events, &profile.firmware.banks))
 }

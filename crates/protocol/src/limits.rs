@@ -10,6 +10,9 @@ pub const CHUNK_BYTES_MAX: usize = 64 << 10;
 pub const COMPLETE_MESSAGE_BYTES_MAX: usize = CHUNK_BYTES_MAX + (16 << 10);
 /// Bytes of one evidence item: a firmware log of 1 MiB, the largest kernel buffer seen, and what goes with it.
 pub const EVIDENCE_ITEM_BYTES_MAX: usize = (1 << 20) + (64 << 10);
+/// Bytes of a list of measured files in one answer: some 250,000 entries. A list that is longer before its first
+/// attestation is not judged.
+pub const MEASURED_FILES_BYTES_MAX: usize = 32 << 20;
 /// Bytes of a sealed challenge.
 pub const SEAL_BYTES_MAX: usize = 8 << 10;
 /// Bytes of a certificate signing request.

@@ -43,6 +43,9 @@ pub enum CollectFault {
     /// The firmware's log cannot be read.
     #[error("firmware log cannot be read")]
     FirmwareLog(#[source] io::Error),
+    /// The kernel's list of measured files cannot be read.
+    #[error("list of measured files cannot be read")]
+    MeasuredFiles(#[source] io::Error),
     /// A program that was configured in place of a device failed.
     #[error("{program} failed: {reason}")]
     Program {
@@ -100,6 +103,7 @@ impl CollectFault {
             Self::Nsm(fault) => fault.code(),
             Self::Imds(fault) => fault.code(),
             Self::FirmwareLog(_) => "agent.collect.firmware_log",
+            Self::MeasuredFiles(_) => "agent.collect.measured_files",
             Self::Program { .. } => "agent.collect.program",
             Self::Form { .. } => "agent.collect.form",
             Self::Ask { .. } => "agent.collect.ask",

@@ -10,6 +10,7 @@ mod gatherer;
 mod gcp;
 mod items;
 pub mod launch;
+mod measured_files;
 mod nitro;
 mod nitrotpm;
 pub mod nsm;
@@ -29,6 +30,7 @@ pub use azure::ImdsFault;
 pub use fault::CollectFault;
 pub use firmware_log::FirmwareLogFile;
 pub use gatherer::{Gatherer, Item};
+pub use measured_files::MeasuredFilesFile;
 pub use tpm::TpmCollector;
 
 /// What the server wants beside the usual.
@@ -38,6 +40,8 @@ pub struct Extras {
     pub all_pcr_values: bool,
     /// The firmware log itself, though the server named its digest.
     pub firmware_log: bool,
+    /// The list of measured files from its first byte.
+    pub measured_files: bool,
 }
 
 /// Evidence of one kind on this machine.

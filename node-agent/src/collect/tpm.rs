@@ -89,6 +89,9 @@ impl Collector for TpmCollector {
     }
 }
 
+/// Most quotes for one answer: a machine that starts files faster than this is asked again.
+const QUOTES_MAX: usize = 5;
+
 /// Everything that was read before the quote.
 struct Quote {
     tpm: Tpm,
@@ -139,13 +142,27 @@ impl Quote {
         let certify = if self.ask.certify { Some(self.tpm.certify_node_key(binding).await?) } else { None };
         let bank = self.ask.selection.bank.id();
         let numbers = |set: PcrSet| set.iter().map(PcrIndex::get).collect::<BTreeSet<u8>>();
-        let quote = self.tpm.quote(binding, bank, numbers(self.ask.selection.pcrs)).await?;
-        let values = if self.claimed.is_empty() {
-            BTreeMap::new()
-        } else {
-            self.tpm.pcr_values(bank, numbers(self.claimed)).await?
-        };
-        Ok(Answer { secrets, certify, quote, values })
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            // The kernel extends PCR 10 with every new file: a value that was read beside the quote is the quoted one only
+            // if it was the same before and after.
+            let grows = self.claimed.contains(PcrIndex::IMA);
+            let before = match grows {
+                true => self.tpm.pcr_values(bank, BTreeSet::from([PcrIndex::IMA.get()])).await?,
+                false => BTreeMap::new(),
+            };
+            let quote = self.tpm.quote(binding, bank, numbers(self.ask.selection.pcrs)).await?;
+            let values = if self.claimed.is_empty() {
+                BTreeMap::new()
+            } else {
+                self.tpm.pcr_values(bank, numbers(self.claimed)).await?
+            };
+            let still = before.iter().all(|(pcr, value)| values.get(pcr) == Some(value));
+            if still || tries >= QUOTES_MAX {
+                return Ok(Answer { secrets, certify, quote, values });
+            }
+        }
     }
 }
 

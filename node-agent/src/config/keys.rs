@@ -23,6 +23,7 @@ pub const KEYS: &[Key] = &[
     key("insecure_bootstrap", Some("false")),
     key("data_dir", Some("/var/lib/holdfast/agent")),
     key("firmware_log", Some("/sys/kernel/security/tpm0/binary_bios_measurements")),
+    key("measured_files", Some("/sys/kernel/security/ima/binary_runtime_measurements")),
     key("evidence", Some("auto")),
     key("metrics_listen", None),
     key("tpm.device", Some("/dev/tpmrm0")),
@@ -63,6 +64,9 @@ pub struct Overrides {
     /// The firmware's event log
     #[arg(long, env = "HOLDFAST_AGENT_FIRMWARE_LOG", value_name = "FILE")]
     pub firmware_log: Option<String>,
+    /// The kernel's list of measured files
+    #[arg(long, env = "HOLDFAST_AGENT_MEASURED_FILES", value_name = "FILE")]
+    pub measured_files: Option<String>,
     /// Kinds of evidence, such as snp,tpm; or auto
     #[arg(long, env = "HOLDFAST_AGENT_EVIDENCE", value_name = "KINDS")]
     pub evidence: Option<String>,
@@ -126,6 +130,7 @@ impl Overrides {
             "insecure_bootstrap" => &self.insecure_bootstrap,
             "data_dir" => &self.data_dir,
             "firmware_log" => &self.firmware_log,
+            "measured_files" => &self.measured_files,
             "evidence" => &self.evidence,
             "metrics_listen" => &self.metrics_listen,
             "tpm.device" => &self.tpm_device,

@@ -108,6 +108,7 @@ fn every_key_can_be_overridden() {
         insecure_bootstrap: all("a"),
         data_dir: all("a"),
         firmware_log: all("a"),
+        measured_files: all("a"),
         evidence: all("a"),
         metrics_listen: all("a"),
         tpm_device: all("a"),

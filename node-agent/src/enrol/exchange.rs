@@ -13,15 +13,16 @@ use holdfast_protocol::limits;
 
 use super::verdict::Setback;
 use crate::clock::ServerClock;
-use crate::collect::{Assembly, CollectFault, Extras, Gatherer, Item};
+use crate::collect::{Assembly, CollectFault, Extras, Gatherer, Item, MeasuredFilesFile};
 use crate::connection::Connection;
 use crate::node_key::NodeKey;
 use crate::trust::Trust;
 
 /// How long the server may think about a challenge, and about a verdict (it may fetch something from a vendor).
 const ANSWER: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(60));
-/// Rounds in one exchange: the first, one for PCR values, one for the log, one for a challenge that aged.
-const ROUNDS_MAX: usize = 4;
+/// Rounds in one exchange: the first, one for PCR values, one for the log, one for the list of measured files, one for a
+/// challenge that aged.
+const ROUNDS_MAX: usize = 5;
 
 /// What an admitted node learns.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +46,7 @@ pub struct Admission {
 /// What this agent attests with.
 pub struct Exchanger {
     assembly: Assembly,
+    measured_files: Option<MeasuredFilesFile>,
     trust: Arc<Trust>,
     clock: Arc<ServerClock>,
 }
@@ -58,7 +60,13 @@ impl Exchanger {
     /// An exchanger for this machine.
     #[must_use]
     pub const fn new(assembly: Assembly, trust: Arc<Trust>, clock: Arc<ServerClock>) -> Self {
-        Self { assembly, trust, clock }
+        Self { assembly, measured_files: None, trust, clock }
+    }
+
+    /// The same, with the kernel's list of measured files.
+    #[must_use]
+    pub fn with_measured_files(self, file: MeasuredFilesFile) -> Self {
+        Self { measured_files: Some(file), ..self }
     }
 
     /// The key that the node's certificate is for.
@@ -105,6 +113,7 @@ impl Exchanger {
                 Ok((Round::Again(more), _)) => {
                     extras.all_pcr_values |= more.all_pcr_values;
                     extras.firmware_log |= more.firmware_log;
+                    extras.measured_files |= more.measured_files;
                 }
                 Err(Setback::Again) => {}
                 Err(setback) => return Err(setback),
@@ -121,7 +130,8 @@ impl Exchanger {
         extras: Extras,
     ) -> Result<(Round, Vec<EvidenceKind>), Setback> {
         let materials = gatherer.materials(!connection.is_nodes_own()).await?;
-        let begun = begin(connection, materials).await?;
+        let measured_files = self.measured_files.as_ref().filter(|file| file.is_there());
+        let begun = begin(connection, materials, measured_files.is_some()).await?;
         self.clock.learn(UnixTime(begun.server_time));
         let nonce =
             <[u8; 32]>::try_from(begun.nonce.as_slice()).map_err(|_| Setback::Answer("nonce is not 32 bytes"))?;
@@ -133,6 +143,14 @@ impl Exchanger {
             })
             .collect::<Result<_, Setback>>()?;
         let items = gatherer.items(&asks, &nonce, extras).await?;
+        // After the quote: what it covers must be there.
+        let measured = match (measured_files, begun.measured_files) {
+            (Some(file), Some(wanted)) => {
+                let offset = if extras.measured_files { 0 } else { wanted.offset };
+                Some((offset, file.read(offset).await?))
+            }
+            _ => None,
+        };
         let node_key = gatherer.node_key();
         // A TPM alone certifies its key; on the node's own connection the handshake was signed with it, which a TPM need
         // not do again. Everything else needs the key's own word.
@@ -141,7 +159,7 @@ impl Exchanger {
             (_, NodeKey::Tpm(_)) if connection.is_nodes_own() => Vec::new(),
             _ => node_key.request().await?,
         };
-        let round = complete(connection, begun.seal, node_key.spki().await?, csr, items).await?;
+        let round = complete(connection, begun.seal, node_key.spki().await?, csr, items, measured).await?;
         Ok((round, asks.into_iter().map(|(kind, _)| kind).collect()))
     }
 
@@ -168,13 +186,18 @@ impl Exchanger {
     }
 }
 
-async fn begin(connection: &Connection, materials: Vec<Item>) -> Result<wire::BeginResponse, Setback> {
+async fn begin(
+    connection: &Connection,
+    materials: Vec<Item>,
+    has_measured_files: bool,
+) -> Result<wire::BeginResponse, Setback> {
     let request = wire::BeginRequest {
         materials: materials
             .into_iter()
             .map(|(kind, material)| wire::IdentityMaterial { kind: kind.as_str().to_owned(), material })
             .collect(),
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        has_measured_files,
     };
     match tokio::time::timeout(ANSWER.0, connection.attestation().begin(request)).await {
         Ok(Ok(answer)) => Ok(answer.into_inner()),
@@ -189,14 +212,23 @@ async fn complete(
     node_key_spki: Vec<u8>,
     csr: Vec<u8>,
     items: Vec<Item>,
+    measured: Option<(u64, Vec<u8>)>,
 ) -> Result<Round, Setback> {
     let mut headers = Vec::with_capacity(items.len());
     for (kind, item) in &items {
         let length = u32::try_from(item.len()).map_err(|_| Setback::Answer("evidence is too large"))?;
         headers.push(wire::ItemHeader { kind: kind.as_str().to_owned(), length });
     }
-    let header = wire::AnswerHeader { seal, node_key_spki, csr, items: headers };
-    let bytes: Vec<u8> = items.into_iter().flat_map(|(_, item)| item).collect();
+    let mut bytes: Vec<u8> = items.into_iter().flat_map(|(_, item)| item).collect();
+    let measured_files = match measured {
+        Some((offset, list)) => {
+            let length = u32::try_from(list.len()).map_err(|_| Setback::Answer("list of files is too large"))?;
+            bytes.extend(list);
+            Some(wire::MeasuredFilesHeader { offset, length })
+        }
+        None => None,
+    };
+    let header = wire::AnswerHeader { seal, node_key_spki, csr, items: headers, measured_files };
     let mut parts = vec![wire::CompleteRequest { part: Some(Part::Header(header)) }];
     parts.extend(
         bytes
@@ -212,7 +244,8 @@ async fn complete(
     match answer.outcome {
         Some(Outcome::Admitted(admitted)) => Ok(Round::Admitted(admitted)),
         Some(Outcome::NeedMore(more)) => {
-            Ok(Round::Again(Extras { all_pcr_values: more.all_pcr_values, firmware_log: more.firmware_log }))
+            let wire::NeedMore { all_pcr_values, firmware_log, measured_files } = more;
+            Ok(Round::Again(Extras { all_pcr_values, firmware_log, measured_files }))
         }
         None => Err(Setback::Answer("neither admitted nor asked for more")),
     }

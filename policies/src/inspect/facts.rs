@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::bail;
-use holdfast_appraisal::decision::{Approval, InventoryAnswer, Listing, MachineRecord, Verdict};
+use holdfast_appraisal::decision::{Approval, Explanation, InventoryAnswer, Listing, MachineRecord, Verdict};
 use holdfast_appraisal::facts::{Shape, TpmSources, owner_marks, tpm};
 use holdfast_appraisal::{Appraiser, Facts, Ownership, Policy, Value};
 use holdfast_evidence::tpm::PcrSelection;
@@ -57,26 +57,18 @@ pub(super) fn policy(path: &Path) -> anyhow::Result<Policy> {
     }
 }
 
-/// What `policy` makes of the facts; of those of a quote, by the PCRs that it asks for, all of which must be `quoted`.
-/// Whose machine it is no file can say: it is taken as listed, registered and approved.
-///
-/// # Errors
-/// The policy's refusal.
-pub(super) fn judge(
+/// The decision on a machine that is taken as listed, registered and approved, and its explanation.
+pub(super) fn decided(
     policy: &Policy,
     facts: &Facts,
     quoted: Option<&PcrSelection>,
     now: UnixTime,
-) -> (serde_json::Value, Result<(), Refusal>) {
+) -> Option<(Verdict, Explanation)> {
     let inventory = owner_marks(facts).map(|mark| InventoryAnswer { digest: mark.digest, listing: Listing::Listed });
     let ownership =
         Ownership { inventory: inventory.collect(), approval: Approval::Given, machine: MachineRecord::New };
-    let Ok(trust_domain) = "inspect.invalid".parse::<TrustDomain>() else {
-        let detail = "no trust domain to judge in".to_owned();
-        return (serde_json::Value::Null, Err(Refusal { code: "policy.no_rule_matched", detail }));
-    };
-    let appraiser = Appraiser::new(trust_domain);
-    let (verdict, explanation) = match quoted {
+    let appraiser = Appraiser::new("inspect.invalid".parse::<TrustDomain>().ok()?);
+    Some(match quoted {
         Some(quoted) => {
             let verdict = appraiser.judge_quote(policy, facts, quoted, &ownership, now);
             let asked = facts.asked(policy.required_pcrs());
@@ -88,6 +80,23 @@ pub(super) fn judge(
             let explanation = Appraiser::explain(policy, facts, &ownership, now, &verdict);
             (verdict, explanation)
         }
+    })
+}
+
+/// What `policy` makes of the facts; of those of a quote, by the PCRs that it asks for, all of which must be `quoted`.
+/// Whose machine it is no file can say: it is taken as listed, registered and approved.
+///
+/// # Errors
+/// The policy's refusal.
+pub(super) fn judge(
+    policy: &Policy,
+    facts: &Facts,
+    quoted: Option<&PcrSelection>,
+    now: UnixTime,
+) -> (serde_json::Value, Result<(), Refusal>) {
+    let Some((verdict, explanation)) = decided(policy, facts, quoted, now) else {
+        let detail = "no trust domain to judge in".to_owned();
+        return (serde_json::Value::Null, Err(Refusal { code: "policy.no_rule_matched", detail }));
     };
     let result = match &verdict {
         Verdict::Admit(_) => Ok(()),

@@ -25,6 +25,8 @@ mod vtpm;
 use std::io::Write;
 
 use clap::{Args, Subcommand};
+use holdfast_appraisal::{Facts, Policy};
+use holdfast_identity::UnixTime;
 
 pub(crate) use evidence::examine;
 pub(crate) use forms::FILE_BYTES_MAX as EVIDENCE_BYTES_MAX;
@@ -60,6 +62,11 @@ enum What {
     Gcp(Box<gcp::InspectGcp>),
     /// Show the events of a firmware log, the registers they lead to, and what they prove.
     EventLog(event_log::InspectEventLog),
+}
+
+/// What `policy` makes of facts, of a machine that is taken as ours.
+pub(crate) fn verdict(policy: &Policy, facts: &Facts, now: UnixTime) -> Option<holdfast_appraisal::Verdict> {
+    facts::decided(policy, facts, None, now).map(|(verdict, _)| verdict)
 }
 
 impl Inspect {

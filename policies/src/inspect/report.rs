@@ -248,12 +248,7 @@ impl Report {
 
     pub(super) fn write(&self, format: Format, out: &mut dyn Write) -> io::Result<()> {
         match format {
-            Format::Json => {
-                // texts in here are a stranger's: nothing but ASCII reaches a terminal
-                let mut document = Vec::new();
-                json(&mut document, self)?;
-                out.write_all(ascii(&String::from_utf8_lossy(&document)).as_bytes())
-            }
+            Format::Json => json(out, self),
             Format::Text => self.write_text(out),
         }
     }

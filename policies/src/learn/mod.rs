@@ -31,7 +31,7 @@ use crate::moment::{self, Moment};
 use crate::output::{Format, json, printable};
 use document::Frame;
 use generalise::{Learned, generalise};
-pub(crate) use image::Images;
+pub(crate) use image::{Images, Switch};
 pub(crate) use sample::{EVIDENCE_KIND, Sample, named};
 
 const EXAMPLES: &str = "\

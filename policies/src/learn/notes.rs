@@ -8,7 +8,7 @@ use holdfast_evidence::crypto::sha256;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer as _;
 
-use super::sample::Sample;
+use super::sample::{Notes, Sample};
 
 /// Most places of a log that are tried as a certificate; the fullest db seen has some twenty.
 const CERTIFICATES_MAX: usize = 4_096;
@@ -16,6 +16,8 @@ const CERTIFICATES_MAX: usize = 4_096;
 /// Adds notes to the values of `sample`.
 pub(super) fn add(sample: &mut Sample, log: Option<&[u8]>) {
     let subjects = log.map(certificates).unwrap_or_default();
+    let sections = sample.values(FactId::UkiSections).map_or(0, <[Value]>::len);
+    let mut notes = Notes::new();
     for (id, fact) in sample.facts.iter() {
         for (place, value) in fact.values.iter().enumerate() {
             let certificate = match value {
@@ -27,11 +29,25 @@ pub(super) fn add(sample: &mut Sample, log: Option<&[u8]>) {
             let event = || fact.event_of(place).and_then(|index| sample.facts.event(index));
             let hint = || event().and_then(|event| event.hint.as_deref().map(str::to_owned));
             // one event holds a whole variable: its hint says nothing of one entry
+            let named = match (id, place) {
+                // firmware logs no path of an image that comes from memory
+                (FactId::BootApplications, 1..) if sections > 0 && hint().is_none() => {
+                    Some("the kernel inside the unified kernel image".to_owned())
+                }
+                (FactId::SecureBootAuthorities, _) if value.to_string().starts_with("SbatLevel:") => {
+                    let level = sample.values(FactId::SbatLevel).and_then(<[Value]>::first).map(ToString::to_string);
+                    level.map(|level| level.lines().next().unwrap_or_default().to_owned())
+                }
+                _ => None,
+            };
             let own_event = matches!(id, FactId::BootApplications | FactId::LoadedFiles);
-            if let Some(note) = certificate.or_else(|| own_event.then(hint).flatten()) {
-                sample.notes.entry((id, value.clone())).or_insert(note);
+            if let Some(note) = certificate.or(named).or_else(|| own_event.then(hint).flatten()) {
+                notes.entry((id, value.clone())).or_insert(note);
             }
         }
+    }
+    for (key, note) in notes {
+        sample.notes.entry(key).or_insert(note);
     }
 }
 

@@ -43,6 +43,7 @@ use crate::config::Simulated;
 use crate::endorse::Endorser;
 use crate::rollout::RolloutSettings;
 use crate::store::Store;
+use crate::store::policies::POLICY_BYTES_MAX;
 
 use roles::RolesLayer;
 pub use roles::{Role, Roles};
@@ -50,6 +51,8 @@ pub use socket::{AdminSocket, SocketFault};
 
 /// Bytes of one request: a policy of 4 MiB with what stands around it, or the endorsements of a vendor.
 pub const REQUEST_BYTES_MAX: usize = 8 << 20;
+/// Bytes of one request about policies: one with a million digests of files, and what stands around it.
+pub const POLICY_REQUEST_BYTES_MAX: usize = POLICY_BYTES_MAX + (1 << 20);
 /// Requests of one connection at a time: an operator's scripts, not a fleet.
 const REQUESTS_AT_ONCE: usize = 32;
 /// How long one request may take; an audit of a long record is a stream and not bound by it.
@@ -92,7 +95,7 @@ impl Admin {
             .add_service(service!(ServerServer))
             .add_service(service!(EntriesServer))
             .add_service(service!(NodesServer))
-            .add_service(service!(PoliciesServer))
+            .add_service(service!(PoliciesServer).max_decoding_message_size(POLICY_REQUEST_BYTES_MAX))
             .add_service(service!(AttemptsServer))
             .add_service(service!(BundlesServer))
             .add_service(service!(EndorsementsServer))

@@ -304,7 +304,7 @@ async fn status_bundle_and_attempts_of_an_empty_server() {
 async fn a_request_beyond_its_bound_is_refused() {
     let operated = operated(Simulated::Refused).await;
     let mut policies = PoliciesClient::new(operated.channel.clone());
-    let text = "#".repeat(super::REQUEST_BYTES_MAX + 1);
+    let text = "#".repeat(super::POLICY_REQUEST_BYTES_MAX + 1);
     let documents = vec![admin::PolicyDocument { name: "p.toml".into(), text }];
     let request =
         admin::ApplyPolicyRequest { documents, mode: "enforce".into(), message: String::new(), ..Default::default() };

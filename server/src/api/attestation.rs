@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use holdfast_protocol::agent as wire;
 use holdfast_protocol::limits::{
-    CHUNK_BYTES_MAX, CSR_BYTES_MAX, EVIDENCE_ITEM_BYTES_MAX, MATERIALS_MAX, SEAL_BYTES_MAX,
+    CHUNK_BYTES_MAX, CSR_BYTES_MAX, EVIDENCE_ITEM_BYTES_MAX, MATERIALS_MAX, MEASURED_FILES_BYTES_MAX, SEAL_BYTES_MAX,
 };
 use tokio::time::timeout;
 use tonic::{Request, Response, Status, Streaming};
@@ -36,13 +36,13 @@ impl Attestation for AttestationService {
     async fn begin(&self, request: Request<wire::BeginRequest>) -> Result<Response<wire::BeginResponse>, Status> {
         let connection = connection_of(&request)?;
         let attempt = self.desk.name_attempt();
-        let materials = request.into_inner().materials;
+        let wire::BeginRequest { materials, has_measured_files, .. } = request.into_inner();
         let begun = timeout(BEGIN_TIMEOUT, async {
             if materials.len() > MATERIALS_MAX {
                 return Err(Failure::Message(MessageRefused::Materials));
             }
             let materials = materials.into_iter().map(|one| Material { kind: one.kind, bytes: one.material }).collect();
-            self.desk.begin(&connection, materials).await
+            self.desk.begin(&connection, materials, has_measured_files).await
         });
         match begun.await {
             Ok(Ok(begun)) => Ok(Response::new(wire::BeginResponse {
@@ -51,6 +51,7 @@ impl Attestation for AttestationService {
                 server_time: clock::now().seconds(),
                 expires_at: begun.expires_at.seconds(),
                 asks: begun.asks.into_iter().map(|ask| wire::Ask { kind: ask.kind, ask: ask.bytes }).collect(),
+                measured_files: begun.measured_files.map(|offset| wire::MeasuredFilesAsk { offset }),
             })),
             Ok(Err(failure)) => Err(self.failed(&connection, attempt, &failure)),
             Err(_) => Err(unavailable(Some(attempt))),
@@ -82,7 +83,8 @@ impl AttestationService {
             return Err(Failure::Message(MessageRefused::Header));
         };
         let answer = read_header(header)?;
-        let wanted: usize = answer.items.iter().map(|(_, length)| length).sum();
+        let list = answer.measured_files.map_or(0, |(_, length)| length);
+        let wanted: usize = answer.items.iter().map(|(_, length)| length).sum::<usize>() + list;
         let mut opened = self.desk.open(connection, attempt, answer).await?;
         let mut received = Vec::new();
         while received.len() < wanted {
@@ -115,8 +117,8 @@ impl AttestationService {
                 server_time: clock::now().seconds(),
                 attempt_id: attempt.to_string(),
             }),
-            Completed::NeedMore { all_pcr_values, firmware_log } => {
-                Outcome::NeedMore(wire::NeedMore { all_pcr_values, firmware_log })
+            Completed::NeedMore { all_pcr_values, firmware_log, measured_files } => {
+                Outcome::NeedMore(wire::NeedMore { all_pcr_values, firmware_log, measured_files })
             }
         };
         wire::CompleteResponse { outcome: Some(outcome) }
@@ -155,7 +157,13 @@ fn read_header(header: wire::AnswerHeader) -> Result<Answer, Failure> {
             length.map(|length| (item.kind, length)).ok_or(Failure::Message(MessageRefused::ItemLength))
         })
         .collect::<Result<_, _>>()?;
-    Ok(Answer { seal: header.seal, node_key_spki: header.node_key_spki, csr: header.csr, items })
+    let measured_files = header.measured_files.map(|list| {
+        let length = usize::try_from(list.length).ok().filter(|length| *length <= MEASURED_FILES_BYTES_MAX);
+        length.map(|length| (list.offset, length)).ok_or(Failure::Message(MessageRefused::ItemLength))
+    });
+    let measured_files = measured_files.transpose()?;
+    let wire::AnswerHeader { seal, node_key_spki, csr, .. } = header;
+    Ok(Answer { seal, node_key_spki, csr, items, measured_files })
 }
 
 /// For a request that came without its connection: a fault of our own wiring.

@@ -28,12 +28,14 @@ Examples:
   Where two persons are demanded, another operator:
     holdfast-server policy proposals && holdfast-server policy approve 3
 
-Reference-value files that the policy names are read beside it and become part of the version.";
+Files of reference values, digests and keys that the policy names are read beside it and become part of the version.";
 
 /// Bytes of one policy or reference-value file.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 /// Bytes of a signature; of P-256 in DER they are 72.
 const SIGNATURE_BYTES_MAX: usize = 4096;
+/// Bytes of one file of digests that a policy names.
+const DIGESTS_BYTES_MAX: u64 = holdfast_appraisal::ima::DIGESTS_BYTES_MAX as u64;
 
 /// Measurement policies: what a machine must prove
 #[derive(Debug, Subcommand)]
@@ -231,8 +233,10 @@ pub(super) fn documents(path: &Path) -> anyhow::Result<Vec<admin::PolicyDocument
 
 pub(super) fn read(path: &Path) -> anyhow::Result<String> {
     let length = std::fs::metadata(path).with_context(|| path.display().to_string())?.len();
-    if length > FILE_BYTES_MAX {
-        bail!("{}: {length} bytes, limit {FILE_BYTES_MAX}", path.display());
+    let is_toml = path.extension().is_some_and(|extension| extension == "toml");
+    let limit = if is_toml { FILE_BYTES_MAX } else { DIGESTS_BYTES_MAX };
+    if length > limit {
+        bail!("{}: {length} bytes, limit {limit}", path.display());
     }
     std::fs::read_to_string(path).with_context(|| path.display().to_string())
 }

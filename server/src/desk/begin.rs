@@ -43,6 +43,8 @@ pub struct Begun {
     pub expires_at: UnixTime,
     /// One per kind: what must be answered.
     pub asks: Vec<Material>,
+    /// From which byte on the list of measured files is wanted; `None` if it is not.
+    pub measured_files: Option<u64>,
 }
 
 /// By which way a machine comes in, and what it is asked for.
@@ -82,7 +84,12 @@ impl Desk {
     ///
     /// # Errors
     /// [`Failure`]: over budget, not a machine or node that this server could admit, or a fault of ours.
-    pub async fn begin(&self, connection: &Arc<Connection>, materials: Vec<Material>) -> Result<Begun, Failure> {
+    pub async fn begin(
+        &self,
+        connection: &Arc<Connection>,
+        materials: Vec<Material>,
+        has_measured_files: bool,
+    ) -> Result<Begun, Failure> {
         match connection.peer() {
             // Whoever has a certificate of ours has a budget of his own: a rack behind one address does not share one.
             Some(peer) => self.machines.take(Sha256::of(&peer.spki).0, Instant::now())?,
@@ -92,6 +99,10 @@ impl Desk {
         let Invited { purpose, states, asks, offer } = match materials.as_slice() {
             [] => self.invite_renewal(connection).await?,
             offered => self.invite_machine(connection, offered).await?,
+        };
+        let measured_files = match has_measured_files {
+            true => self.measured_files_wanted(&purpose, &states).await?,
+            false => None,
         };
         let rng = SystemRandom::new();
         let crypto = |_| Failure::Crypto { action: "draw a challenge" };
@@ -105,7 +116,7 @@ impl Desk {
         }
         let seal = challenge.seal(&self.seals, &rng).map_err(crypto)?;
         let (nonce, expires_at) = (challenge.nonce().to_vec(), challenge.expires_at());
-        Ok(Begun { seal, nonce, expires_at, asks })
+        Ok(Begun { seal, nonce, expires_at, asks, measured_files })
     }
 
     /// The node on its own connection, without a word about itself: all that it once proved is asked for again.

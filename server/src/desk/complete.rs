@@ -35,6 +35,8 @@ pub struct Answer {
     pub csr: Vec<u8>,
     /// Kind and length of each item.
     pub items: Vec<(String, usize)>,
+    /// Offset and length of the list of measured files, which follows the items.
+    pub measured_files: Option<(u64, usize)>,
 }
 
 /// An answer whose challenge is ours and fresh; its evidence is still on the way.
@@ -49,6 +51,7 @@ pub struct Opened {
     pub(super) began: Instant,
     /// Bytes of each item, in order.
     lengths: Vec<usize>,
+    measured_files: Option<(u64, usize)>,
     memory: Option<Place>,
 }
 
@@ -63,6 +66,8 @@ pub enum Completed {
         all_pcr_values: bool,
         /// The firmware log itself.
         firmware_log: bool,
+        /// The list of measured files from its first byte.
+        measured_files: bool,
     },
 }
 
@@ -100,6 +105,8 @@ pub(super) struct Examined {
     pub(super) log_bytes: Option<Bytes>,
     /// Whether the values of all PCRs came along.
     pub(super) all_values: bool,
+    /// The list of measured files from that offset, where it came.
+    pub(super) measured_files: Option<(u64, Bytes)>,
 }
 
 impl Opened {
@@ -141,8 +148,8 @@ impl Desk {
         }
         let key = read_key(&answer)?;
         let lengths = answer.items.iter().map(|(_, length)| *length).collect();
-        let csr = answer.csr;
-        Ok(Opened { attempt, challenge, key, csr, started: false, began: Instant::now(), lengths, memory: None })
+        let (began, csr, measured_files) = (Instant::now(), answer.csr, answer.measured_files);
+        Ok(Opened { attempt, challenge, key, csr, started: false, began, lengths, measured_files, memory: None })
     }
 
     /// Compares the secrets at the start of the first item with those that were sent, and only then sets memory aside
@@ -155,7 +162,8 @@ impl Desk {
             let secrets = TpmItem::secrets_at_start(start).map_err(EvidenceRefused::from)?;
             expected.check_secrets(&secrets).map_err(EvidenceRefused::from)?;
         }
-        let wanted: usize = opened.lengths.iter().sum();
+        let list = opened.measured_files.map_or(0, |(_, length)| length);
+        let wanted = opened.lengths.iter().sum::<usize>() + list;
         let units = u32::try_from(wanted / MEMORY_UNIT_BYTES + 1).unwrap_or(u32::MAX);
         let memory = if connection.peer().is_some() { &self.memory } else { &self.memory_of_strangers };
         opened.memory = Some(memory.enter(units).await?);
@@ -185,7 +193,7 @@ impl Desk {
             let firmware_log = unverified.wants_firmware_log() && examined.log_bytes.is_none();
             if all_pcr_values || firmware_log {
                 self.undecided(connection, &examined);
-                return Ok(Completed::NeedMore { all_pcr_values, firmware_log });
+                return Ok(Completed::NeedMore { all_pcr_values, firmware_log, measured_files: false });
             }
         }
         self.decide(connection, examined, drawn_at).await
@@ -245,7 +253,7 @@ struct Looked {
 }
 
 fn first_look(opened: Opened, received: Bytes) -> Result<Looked, Failure> {
-    let Opened { attempt, challenge, key, csr, began, lengths, .. } = opened;
+    let Opened { attempt, challenge, key, csr, began, lengths, measured_files, .. } = opened;
     let way = match challenge.purpose() {
         Purpose::Enrol => Way::Enrol,
         Purpose::Return => Way::Return,
@@ -276,6 +284,7 @@ fn first_look(opened: Opened, received: Bytes) -> Result<Looked, Failure> {
         result: Ok(Machine::new(Vec::new())),
         log_bytes: None,
         all_values: false,
+        measured_files: measured_files.map(|(offset, _)| (offset, rest)),
     };
     let mut commitments = Vec::with_capacity(items.len());
     for ((kind, bytes), expected) in items.iter().zip(&examined.expected) {

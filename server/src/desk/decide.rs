@@ -3,14 +3,16 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use holdfast_appraisal::{AppraisedNode, Decision, Policy};
+use holdfast_appraisal::ima::ImaSeen;
+use holdfast_appraisal::{AppraisedNode, Decision};
 use holdfast_evidence::ItemState;
 use holdfast_identity::UnixTime;
 use tracing::{error, info};
 
 use super::complete::Examined;
 use super::evidence::{EvidenceRefused, Machine, Root, tpm};
-use super::rules::Rules;
+use super::measured_files::MeasuredFiles;
+use super::rules::{CompiledPolicy, Rules};
 use super::{Admitted, CallerRefused, Completed, Desk, Failure, explain, keeping};
 use crate::authority::{Draft, Issuer};
 use crate::clock;
@@ -70,7 +72,17 @@ impl Desk {
         let owned = Owned { marks, held };
         for _ in 0..APPRAISALS_MAX {
             let rules = self.rules.get();
-            let ready = self.judge(connection, &examined, subject.clone(), &owned.held, &rules)?;
+            let node = match &subject {
+                Subject::Known(number) => Some(*number),
+                Subject::Proven(_) => None,
+            };
+            let enforced = rules.enforced_for(owned.held.node.as_ref());
+            let files = self.judge_measured_files(&examined, &rules, node, enforced).await?;
+            if files.wants_the_whole_list {
+                self.undecided(connection, &examined);
+                return Ok(Completed::NeedMore { all_pcr_values: false, firmware_log: false, measured_files: true });
+            }
+            let ready = self.judge(connection, &examined, subject.clone(), &owned.held, &rules, &files)?;
             match self.store.record_attempt(ready.attempt).await? {
                 Outcome::PolicyMoved => self.rules.refresh(self.store.as_ref()).await?,
                 Outcome::ChallengeTaken => return Err(Failure::ChallengeTaken),
@@ -141,8 +153,9 @@ impl Desk {
         subject: Subject,
         held: &Ownership,
         rules: &Rules,
+        files: &MeasuredFiles,
     ) -> Result<Ready, Failure> {
-        let mut ready = self.reach(connection, examined, subject, held, rules)?;
+        let mut ready = self.reach(connection, examined, subject, held, rules, files)?;
         let ownership = Machine::ownership(held);
         let mut evidence = keeping::evidence(&examined.gathered, &ready.attempt, &ownership, rules, &self.trusts);
         if self.space.is_low() {
@@ -160,6 +173,7 @@ impl Desk {
         subject: Subject,
         held: &Ownership,
         rules: &Rules,
+        files: &MeasuredFiles,
     ) -> Result<Ready, Failure> {
         let now = clock::now();
         let enforced = rules.enforced_for(held.node.as_ref()).ok_or(CallerRefused::NoPolicy)?;
@@ -178,6 +192,7 @@ impl Desk {
             decision: String::new(),
             evidence: None,
             facts: None,
+            measured_files: files.kept.clone(),
         };
         let machine = match &examined.result {
             Ok(machine) => machine,
@@ -208,10 +223,12 @@ impl Desk {
         attempt.policy = Some(enforced.digest);
         let ownership = Machine::ownership(held);
         let items = machine.items();
-        let appraise = |policy: &Policy| self.appraiser.appraise_explained(policy, &items, None, &ownership, now);
-        let decided = appraise(&enforced.policy);
-        let observed = rules.observed().map(|observed| appraise(&observed.policy));
         attempt.facts = self.appraiser.held(&items, &ownership).and_then(|held| self.kept_logs.kept(&held));
+        let appraise = |policy: &CompiledPolicy, seen: &Option<ImaSeen>| {
+            self.appraiser.appraise_explained(&policy.policy, &items, seen.as_ref(), &ownership, now)
+        };
+        let decided = appraise(enforced, &files.enforced);
+        let observed = rules.observed().map(|observed| appraise(observed, &files.observed));
         attempt.decision = explain::decision(&decided, observed.as_ref(), machine);
         let (decision, _) = decided;
         let draft;

@@ -11,6 +11,7 @@ mod failure;
 mod keeping;
 mod kept_facts;
 mod logs;
+mod measured_files;
 mod offers;
 mod rules;
 mod seal_key;

@@ -192,7 +192,7 @@ impl Question {
         if would.word == Word::Admitted {
             self.raise(node, held, &mut would);
         }
-        let effect = effect(node, &is, &would);
+        let effect = effect(node, &is, &would, now == then);
         (is, would, effect)
     }
 
@@ -208,7 +208,10 @@ impl Question {
                 ..Side::of(Word::Admitted, name)
             },
             Verdict::AwaitsApproval(rejection) => rejected(Word::AwaitsApproval, name, rejection),
-            Verdict::Refuse(rejection) if rejection.code == NOT_QUOTED => rejected(Word::Unknown, name, rejection),
+            // Of measured files the list is judged as it comes, and is not among the facts that are kept.
+            Verdict::Refuse(rejection) if rejection.code == NOT_QUOTED || policy.needs_ima() => {
+                rejected(Word::Unknown, name, rejection)
+            }
             Verdict::Refuse(rejection) => rejected(Word::Refused, name, rejection),
         }
     }
@@ -259,12 +262,15 @@ fn rejected(word: Word, policy: &str, rejection: Rejection) -> Side {
     }
 }
 
-fn effect(node: &Node, now: &Side, then: &Side) -> Effect {
+fn effect(node: &Node, now: &Side, then: &Side, same_version: bool) -> Effect {
     if is_barred(node) {
         return Effect::Barred;
     }
-    match (now.word == Word::Admitted, then.word) {
+    // What the facts do not say of now, the record does.
+    let on_record = now.word == Word::Unknown && node.standing == Standing::Admitted;
+    match (now.word == Word::Admitted || on_record, then.word) {
         (true, Word::Admitted) => Effect::StillAdmitted,
+        (true, Word::Unknown) if same_version && on_record => Effect::StillAdmitted,
         (true, Word::AwaitsApproval) => Effect::NewlyWaiting,
         (true, Word::Unknown) => Effect::NewlyUnknown,
         (true, Word::Refused | Word::NoPolicy) => Effect::NewlyRefused,

@@ -22,6 +22,8 @@ pub trait Attempts: Send + Sync {
     fn attempts(&self, filter: AttemptFilter) -> Held<'_, Vec<AttemptRecord>>;
     /// A firmware log that some recorded attempt brought, by its SHA-256.
     fn firmware_log(&self, digest: Sha256) -> Held<'_, Option<Vec<u8>>>;
+    /// How far a node's list of measured files was judged at its last admission.
+    fn measured_files(&self, node: NodeNumber) -> Held<'_, Option<String>>;
 }
 
 /// The name of one attempt: 48 bits of milliseconds, then 80 random bits. 32 hexadecimal digits in text.
@@ -172,6 +174,8 @@ pub struct Attempt {
     pub evidence: Option<Evidence>,
     /// What the evidence says, if it was appraised: kept for the node in place of what it said before.
     pub facts: Option<KeptFacts>,
+    /// How far the machine's list of measured files is judged, kept for the next attempt if this one is admitted.
+    pub measured_files: Option<String>,
 }
 
 /// Whose attempt it is.

@@ -4,8 +4,8 @@ use super::ledger::Actor;
 use super::{Held, Sha256};
 use holdfast_identity::UnixTime;
 
-/// Bytes of one policy version with all its documents.
-pub const POLICY_BYTES_MAX: usize = 4 << 20;
+/// Bytes of one policy version with all its documents: a million digests of files take 66 MB.
+pub const POLICY_BYTES_MAX: usize = 100 << 20;
 
 /// Verbs about policies. The caller has parsed the text: here it is only kept.
 pub trait Policies: Send + Sync {

@@ -74,6 +74,7 @@ async fn admit(store: &dyn Store, evidence_expires: UnixTime) -> Node {
         decision: String::new(),
         evidence: None,
         facts: None,
+        measured_files: None,
     };
     match store.record_attempt(attempt).await.unwrap() {
         Outcome::Admitted { node, .. } => *node,

@@ -69,7 +69,7 @@ impl Client {
     }
 
     pub(crate) async fn begin_all(&self, materials: Vec<wire::IdentityMaterial>) -> Result<Begun, Status> {
-        let request = wire::BeginRequest { materials, agent_version: "test".to_owned() };
+        let request = wire::BeginRequest { materials, agent_version: "test".to_owned(), has_measured_files: false };
         let answer = AttestationClient::new(self.channel.clone()).begin(request).await?.into_inner();
         let ask = Ask::parse(&answer.asks[0].ask).unwrap();
         Ok(Begun { answer, ask })
@@ -86,6 +86,7 @@ impl Client {
             node_key_spki,
             csr: Vec::new(),
             items: vec![wire::ItemHeader { kind: "tpm".to_owned(), length: item.len() as u32 }],
+            measured_files: None,
         };
         let mut parts = vec![Part::Header(header)];
         parts.extend(item.chunks(64 << 10).map(|chunk| Part::Chunk(chunk.to_vec())));

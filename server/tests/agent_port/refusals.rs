@@ -344,6 +344,7 @@ async fn messages_that_are_not_what_the_protocol_says_are_malformed() {
             node_key_spki: tpm.node_spki(),
             csr: Vec::new(),
             items: vec![wire::ItemHeader { kind: "tpm".to_owned(), length: length as u32 }],
+            measured_files: None,
         })
     };
     let chunk = |bytes: &[u8]| Part::Chunk(bytes.to_vec());

@@ -68,8 +68,11 @@ impl Link {
         answer: impl FnOnce(&Begun) -> anyhow::Result<Answer>,
     ) -> anyhow::Result<wire::Admitted> {
         let materials = material.map(|material| wire::IdentityMaterial { kind: kind.to_owned(), material });
-        let request =
-            wire::BeginRequest { materials: materials.into_iter().collect(), agent_version: "bench".to_owned() };
+        let request = wire::BeginRequest {
+            materials: materials.into_iter().collect(),
+            agent_version: "bench".to_owned(),
+            has_measured_files: false,
+        };
         let mut client = AttestationClient::new(self.channel.clone());
         let begun = client.begin(request).await?.into_inner();
         let ask = begun.asks.into_iter().next().context("nothing is asked")?.ask;
@@ -80,6 +83,7 @@ impl Link {
             node_key_spki,
             csr,
             items: vec![wire::ItemHeader { kind: kind.to_owned(), length: u32::try_from(item.len())? }],
+            measured_files: None,
         };
         let mut parts = vec![Part::Header(header)];
         parts.extend(item.chunks(CHUNK_BYTES).map(|chunk| Part::Chunk(chunk.to_vec())));

@@ -4,6 +4,7 @@
 
 mod enrolment;
 mod faults;
+mod measured_files;
 mod refusal;
 mod workloads;
 mod world;

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use holdfast_agent::clock::{ServerClock, wall};
-use holdfast_agent::collect::{Assembly, FirmwareLogFile, Gatherer};
+use holdfast_agent::collect::{Assembly, FirmwareLogFile, Gatherer, MeasuredFilesFile};
 use holdfast_agent::config::{Bootstrap, ServerAddress};
 use holdfast_agent::connection::Opener;
 use holdfast_agent::enrol::{Exchanger, Keeper, Parts};
@@ -169,9 +169,16 @@ impl World {
     }
 
     pub(crate) async fn apply(&self, policy: &str) {
+        self.apply_with(policy, &[]).await;
+    }
+
+    /// A policy and the files that it names.
+    pub(crate) async fn apply_with(&self, policy: &str, files: &[(&str, &str)]) {
+        let document = |(name, text): (&str, &str)| Document { name: name.to_owned(), text: text.to_owned() };
+        let documents = std::iter::once(("policy.toml", policy)).chain(files.iter().copied()).map(document);
         let draft = PolicyDraft {
             name: "test".to_owned(),
-            documents: vec![Document { name: "policy.toml".to_owned(), text: policy.to_owned() }],
+            documents: documents.collect(),
             mode: Mode::Enforce,
             message: "for this test".to_owned(),
         };
@@ -267,7 +274,8 @@ impl Agent {
                 Assembly::fixed(Gatherer::tpm(&tpm, log, domain)),
                 Arc::clone(&trust),
                 Arc::clone(&clock),
-            ),
+            )
+            .with_measured_files(MeasuredFilesFile(machine.machine().measured_files_path())),
             trust,
             clock,
             cache: Arc::clone(&cache),

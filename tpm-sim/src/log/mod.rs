@@ -1,6 +1,7 @@
 //! The simulator's own encoder of TCG crypto-agile event logs (PC Client Platform Firmware Profile). It shares no code
 //! with the verifier, so that each can find the other's mistakes.
 
+pub mod ima;
 pub(crate) mod uefi;
 
 use crate::digest::{Bank, Digests};

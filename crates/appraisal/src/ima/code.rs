@@ -2,6 +2,24 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Why a whole list is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ListReason {
+    /// There is none, or an empty one.
+    Absent,
+    /// The bank holds padded SHA-1 hashes.
+    Sha1TemplateHash,
+}
+
+impl ListReason {
+    pub(super) const fn code(self) -> &'static str {
+        match self {
+            Self::Absent => "policy.ima.absent",
+            Self::Sha1TemplateHash => "policy.ima.sha1_template_hash",
+        }
+    }
+}
+
 /// Why an entry is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use holdfast_evidence::Provenance;
 use holdfast_evidence::tpm::ima::Hashing;
 
-use super::code::ImaReason;
+use super::code::{ImaReason, ListReason};
 use super::judge::ImaUnusable;
 use super::tally::{ImaState, RefusedEntry, Tally};
 use crate::decision::{Difference, EventFound, ValueDifference};
@@ -82,21 +82,21 @@ pub(crate) fn differences(rule: &Rule, facts: &Facts) -> Vec<Difference> {
     };
     let list = "a list of measured files that replays to the quoted PCR 10";
     let state = match facts.ima() {
-        None => return vec![bare("policy.ima.absent", list, "none".to_owned())],
+        None => return vec![bare(ListReason::Absent.code(), list, "none".to_owned())],
         Some(ImaSeen::Unusable(unusable)) => return vec![bare(unusable.code(), list, unusable.to_string())],
         Some(ImaSeen::Judged(state)) => state,
     };
     let mut differences = Vec::new();
     if state.resume.entries == 0 {
-        differences.push(bare("policy.ima.absent", list, "an empty list: PCR 10 was never extended".to_owned()));
+        differences.push(bare(ListReason::Absent.code(), list, "an empty list: PCR 10 was never extended".to_owned()));
     }
     if matches!(state.resume.hashing, Hashing::Sha1Padded) && !ima.sha1_accepted {
         let expected = "template hashes of the quoted bank, or sha1_template_hashes = \"accepted\"";
         let found = format!("the kernel extends bank {} with SHA-1 hashes", state.resume.bank);
-        differences.push(bare("policy.ima.sha1_template_hash", expected, found));
+        differences.push(bare(ListReason::Sha1TemplateHash.code(), expected, found));
     }
     match state.rules.get(&rule.name) {
-        None => differences.push(bare("policy.ima.absent", list, "not judged by this rule".to_owned())),
+        None => differences.push(bare(ListReason::Absent.code(), list, "not judged by this rule".to_owned())),
         Some(tally) => differences.extend(tally.refused.iter().map(|(reason, count)| {
             let found = format!("{count} of {} entries: {}", state.resume.entries, shown(tally, *reason, *count));
             let values = tally.first.iter().filter(|entry| entry.reason == *reason).map(|entry| value(*reason, entry));

@@ -7,6 +7,9 @@ pub struct BeginRequest {
     /// SemVer of the agent, for the operator's eyes only.
     #[prost(string, tag = "2")]
     pub agent_version: ::prost::alloc::string::String,
+    /// The machine has a kernel's list of measured files, and will send it if asked.
+    #[prost(bool, tag = "3")]
+    pub has_measured_files: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct IdentityMaterial {
@@ -33,6 +36,15 @@ pub struct BeginResponse {
     /// One per material, in the same order: what this kind must answer.
     #[prost(message, repeated, tag = "5")]
     pub asks: ::prost::alloc::vec::Vec<Ask>,
+    /// The list of measured files is wanted. Absent: it is not.
+    #[prost(message, optional, tag = "6")]
+    pub measured_files: ::core::option::Option<MeasuredFilesAsk>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MeasuredFilesAsk {
+    /// From this byte of the list on; what stands before it was judged already.
+    #[prost(uint64, tag = "1")]
+    pub offset: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Ask {
@@ -71,6 +83,18 @@ pub struct AnswerHeader {
     /// Length and kind of each evidence item that follows in chunks.
     #[prost(message, repeated, tag = "4")]
     pub items: ::prost::alloc::vec::Vec<ItemHeader>,
+    /// Where it was wanted: the list of measured files as read after the quote. Its bytes follow those of the items.
+    #[prost(message, optional, tag = "5")]
+    pub measured_files: ::core::option::Option<MeasuredFilesHeader>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MeasuredFilesHeader {
+    /// As asked.
+    #[prost(uint64, tag = "1")]
+    pub offset: u64,
+    /// 0 if nothing was added.
+    #[prost(uint32, tag = "2")]
+    pub length: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ItemHeader {
@@ -123,6 +147,9 @@ pub struct NeedMore {
     /// The firmware log itself: the server does not hold the one whose digest was named.
     #[prost(bool, tag = "2")]
     pub firmware_log: bool,
+    /// The list of measured files from its first byte: the machine was started, or what was judged does not count any more.
+    #[prost(bool, tag = "3")]
+    pub measured_files: bool,
 }
 /// The trust bundle of one trust domain.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use holdfast_appraisal::decision::{Approval, InventoryAnswer, Listing, MachineRecord, VerifiedItem};
 use holdfast_evidence::EvidenceKind;
-use holdfast_evidence::tpm::ReplayedLog;
+use holdfast_evidence::tpm::{ReplayedLog, TpmClaims};
 use serde_json::Value;
 
 use super::{Root, VerifiedEvidence, tpm};
@@ -55,6 +55,19 @@ impl Machine {
         self.0.iter().find_map(VerifiedEvidence::log)
     }
 
+    /// What its own TPM proved, if it has one.
+    pub(in crate::desk) fn tpm(&self) -> Option<&TpmClaims> {
+        self.0.iter().find_map(|item| match item {
+            VerifiedEvidence::Tpm(verified) => Some(verified.claims()),
+            VerifiedEvidence::Snp(_)
+            | VerifiedEvidence::Tdx(_)
+            | VerifiedEvidence::Nitro(_)
+            | VerifiedEvidence::NitroTpm(_)
+            | VerifiedEvidence::Gcp(_)
+            | VerifiedEvidence::Azure(_) => None,
+        })
+    }
+
     /// Who it is, for the operator.
     pub(in crate::desk) fn explain(&self) -> Value {
         self.0.iter().flat_map(VerifiedEvidence::explain).collect()
@@ -65,15 +78,7 @@ impl Machine {
         let classes: Vec<_> = self.0.iter().map(VerifiedEvidence::class).collect();
         // A machine is what its weakest root is; one without a class is treated as one that can be copied.
         let class = if classes.contains(&None) { None } else { classes.into_iter().flatten().max() };
-        let tpm = self.0.iter().find_map(|item| match item {
-            VerifiedEvidence::Tpm(verified) => Some(verified.claims()),
-            VerifiedEvidence::Snp(_)
-            | VerifiedEvidence::Tdx(_)
-            | VerifiedEvidence::Nitro(_)
-            | VerifiedEvidence::NitroTpm(_)
-            | VerifiedEvidence::Gcp(_)
-            | VerifiedEvidence::Azure(_) => None,
-        });
+        let tpm = self.tpm();
         Candidate {
             trust_class: class.map(|class| class.to_string()).unwrap_or_default(),
             copyable: class.is_none_or(|class| class.is_copyable()),

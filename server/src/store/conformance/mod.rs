@@ -123,6 +123,7 @@ pub(crate) fn enrolment(n: u8) -> Attempt {
         decision: "{\"rule\":\"known-machines\"}".to_owned(),
         evidence: None,
         facts: None,
+        measured_files: None,
     }
 }
 

@@ -7,8 +7,9 @@ use super::super::bodies::Retention;
 use super::super::changes::{NodeEvent, Notice};
 use super::super::issuances::Recorded;
 use super::super::ledger::Actor;
-use super::super::nodes::{NodeTarget, Remark, Standing};
-use super::super::policies::PolicyDigest;
+use super::writer::{Tx, Verb};
+use super::{SqliteStore, attempt_rows, bodies, machines};
+use crate::record::{Leaf, issuance_leaf};
 use super::super::{Held, Sha256, StoreFault};
 use super::judge::{Judged, Judgement, judge};
 use super::node_rows::{self, Kept};
@@ -33,6 +34,10 @@ impl Attempts for SqliteStore {
 
     fn firmware_log(&self, digest: Sha256) -> Held<'_, Option<Vec<u8>>> {
         Box::pin(async move { bodies::read(&mut *self.reader().await?, digest).await })
+    }
+
+    fn measured_files(&self, node: NodeNumber) -> Held<'_, Option<String>> {
+        Box::pin(async move { attempt_rows::measured_files(&mut *self.reader().await?, node).await })
     }
 }
 
@@ -124,6 +129,14 @@ async fn write(
                     let index = tx.append(&Leaf::issuance(&issuance, attempt.at));
                     Recorded::new(issuance, index)
                 });
+                match (&attempt.measured_files, attempt.way) {
+                    // Who enrols begins anew: its TPM may have been cleared.
+                    (Some(_), _) | (None, Way::Enrol) => {
+                        let state = attempt.measured_files.as_deref();
+                        attempt_rows::keep_measured_files(tx, kept.node.number, state).await?;
+                    }
+                    (None, Way::Return | Way::Renew) => {}
+                }
                 admit(tx, kept, attempt, admission).await?
             }
             (Judged::Refuse { ends: true, .. }, _) if node.standing == Standing::Admitted => {
