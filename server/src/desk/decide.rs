@@ -11,6 +11,7 @@ use tracing::{error, info};
 
 use super::complete::Examined;
 use super::evidence::{EvidenceRefused, Machine, Root, tpm};
+use super::freezing::freeze;
 use super::measured_files::MeasuredFiles;
 use super::rules::{CompiledPolicy, Rules};
 use super::{Admitted, CallerRefused, Completed, Desk, Failure, explain, keeping};
@@ -19,8 +20,7 @@ use crate::clock;
 use crate::listen::Connection;
 use crate::live::{Arrival, Ending, Quoted};
 use crate::store::{
-    Actor, Admission, Attempt, Mark, Node, NodeAction, NodeTarget, Outcome, Ownership, Progress, Recorded, Sha256,
-    Subject, Verdict, Way,
+    Admission, Attempt, Mark, Node, NodeTarget, Outcome, Ownership, Progress, Recorded, Sha256, Subject, Verdict, Way,
 };
 
 /// How often a verdict is reached anew because the policy moved under it.
@@ -394,16 +394,4 @@ fn report(examined: &Examined, node: &Node, progress: Progress) {
     }
     metrics::counter!("holdfast_attempts_total", "way" => way, "outcome" => "admitted", "code" => "").increment(1);
     metrics::histogram!("holdfast_attestation_seconds", "way" => way).record(examined.began.elapsed().as_secs_f64());
-}
-
-async fn freeze(store: &dyn crate::store::Store, node: crate::store::NodeNumber, reason: &str) {
-    error!(node = node.0, reason, "alarm: two machines speak as one node, it is frozen");
-    metrics::counter!("holdfast_nodes_frozen_total").increment(1);
-    let action = NodeAction::Freeze { reason: reason.to_owned() };
-    let target = NodeTarget::Number(node);
-    match store.act(target, action, Actor::Server, clock::now()).await {
-        Ok(Ok(_)) => {}
-        Ok(Err(refusal)) => error!(node = node.0, code = refusal.code(), "node could not be frozen"),
-        Err(fault) => error!(node = node.0, code = fault.code(), %fault, "node could not be frozen"),
-    }
 }

@@ -8,6 +8,7 @@ mod decide;
 mod evidence;
 mod explain;
 mod failure;
+mod freezing;
 mod keeping;
 mod kept_facts;
 mod logs;
