@@ -25,7 +25,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     if let Some(address) = config.metrics_listen {
         tokio::spawn(metrics::serve(address, prometheus, stop.clone()));
     }
-    let limits = StoreLimits { entries_max: config.limits.entries_max, retention: config.keeping.retention };
+    let limits = StoreLimits { entries_max: config.limits.entries_max, retention: config.record.retention };
     let store = SqliteStore::open(&config.database, config.trust_domain.clone(), limits).await?;
     let store: Arc<dyn Store> = Arc::new(store);
     let space = Space::default();
@@ -33,8 +33,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let server = Server::build(options, store.clone()).await?;
     let directory = config.database.parent().unwrap_or(&config.data_dir);
     let settings = SpaceSettings {
-        free_percent_min: config.keeping.free_percent_min,
-        reserve: config.keeping.reserve,
+        free_percent_min: config.record.free_percent_min,
+        reserve: config.record.reserve,
         reserve_file: config.database.with_extension("reserve"),
     };
     let keeper = SpaceKeeper::new(Box::new(FileSystem(directory.to_owned())), settings, space, store.clone());

@@ -62,7 +62,7 @@ pub struct Config {
     /// How much strangers and friends get.
     pub limits: Limits,
     /// How long the record keeps what attempts were judged by, and how much room it needs.
-    pub keeping: Keeping,
+    pub record: Record,
     /// Which operators may do what.
     pub roles: Roles,
     /// What a change of policy needs.
@@ -106,7 +106,7 @@ pub struct Limits {
 
 /// What the record keeps beside its entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Keeping {
+pub struct Record {
     /// How long.
     pub retention: Retention,
     /// Percent of the disk that must be free for new machines to be taken in; 0 to watch nothing.
@@ -257,7 +257,7 @@ impl Config {
                     verifications_max: u32::try_from(verifications?).ok()?,
                     entries_max: entries?,
                 },
-                keeping: Keeping {
+                record: Record {
                     retention: Retention { evidence: evidence?, renewals: renewals? },
                     free_percent_min: free_percent?,
                     reserve: reserve_mib? << 20,

@@ -7,15 +7,14 @@ use super::super::bodies::Retention;
 use super::super::changes::{NodeEvent, Notice};
 use super::super::issuances::Recorded;
 use super::super::ledger::Actor;
+use super::super::nodes::{NodeNumber, NodeTarget, Remark, Standing};
+use super::super::policies::PolicyDigest;
 use super::super::{Held, Sha256, StoreFault};
 use super::judge::{Judged, Judgement, judge};
 use super::node_rows::{self, Kept};
 use super::writer::{Tx, Verb};
-use super::writer::{Tx, Verb};
 use super::{SqliteStore, attempt_rows, bodies, kept_facts, machines};
-use super::{SqliteStore, attempt_rows, bodies, machines};
 use crate::record::Leaf;
-use crate::record::{Leaf, issuance_leaf};
 use holdfast_identity::SpiffeId;
 use serde_json::json;
 
