@@ -54,6 +54,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         signer: signer.clone(),
         outbox: Arc::new(outbox),
         ear: Arc::new(EarIssuer::new(store.clone(), config.trust_domain.clone(), EarKey::open(&config.ear_key)?)),
+        roles: config.roles.clone(),
+        rollout: config.rollout.clone(),
     };
     let fetching = tokio::spawn(server.endorser().clone().keep(stop.clone()));
     let serving = tokio::spawn(server.serve(stop.clone()));

@@ -50,7 +50,7 @@ impl AttemptEntry {
 }
 
 /// The parts of a decision's JSON that explain it, beside those that are the decision.
-pub(crate) const NOTES: [&str; 4] = ["machine", "firmware_log", "observed", "explanation"];
+pub(crate) const NOTES: [&str; 5] = ["machine", "firmware_log", "observed", "explanation", "results"];
 
 /// The decision without its notes.
 pub(crate) fn without_notes(decision: &Value) -> Value {

@@ -24,6 +24,13 @@ const FLOORS_MAX: usize = 64;
 impl Fleets for Admin {
     type TcbStream = ReceiverStream<Result<admin::NodeTcb, Status>>;
 
+    async fn report(
+        &self,
+        request: Request<admin::FleetReportRequest>,
+    ) -> Result<Response<admin::FleetReport>, Status> {
+        Ok(Response::new(self.fleet_report(request.into_inner()).await?))
+    }
+
     async fn tcb(&self, request: Request<admin::FleetTcbRequest>) -> Result<Response<Self::TcbStream>, Status> {
         let floors = request.into_inner().floors;
         if floors.len() > FLOORS_MAX {

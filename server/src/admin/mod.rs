@@ -1,6 +1,7 @@
 //! The operator's services on a Unix socket: reads the store, and changes it in the operator's name.
 //!
-//! Whoever may open the socket is an operator; the kernel says who it is, and that stands in every record.
+//! Whoever may open the socket is an operator; the kernel says who it is, and that stands in every record. What each may
+//! do is in `roles`.
 
 mod attempts;
 mod endorsement_bundles;
@@ -11,15 +12,23 @@ mod events;
 mod fleet_tests;
 mod fleets;
 mod nodes;
+mod plan;
 mod policies;
 mod proofs;
+mod proposals;
 mod record;
 pub(crate) mod refusal;
+mod reports;
 mod results;
+mod roles;
+#[cfg(test)]
+mod rollout_tests;
+mod rollouts;
 mod server;
 mod socket;
 #[cfg(test)]
 mod tests;
+mod what_ifs;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,9 +48,12 @@ use crate::ear::EarIssuer;
 use crate::endorse::Endorser;
 use crate::outbox::Outbox;
 use crate::record::{ReadLog, RecordFault, Signer};
+use crate::rollout::RolloutSettings;
 use crate::store::Store;
 use crate::store::policies::POLICY_BYTES_MAX;
 
+use roles::RolesLayer;
+pub use roles::{Role, Roles};
 pub use socket::{AdminSocket, SocketFault};
 
 /// Bytes of one request: a policy of 4 MiB with what stands around it, or the endorsements of a vendor.
@@ -72,6 +84,10 @@ pub struct Admin {
     pub outbox: Arc<Outbox>,
     /// Who signs attestation results.
     pub ear: Arc<EarIssuer>,
+    /// Which operators may do what.
+    pub roles: Roles,
+    /// What a change of policy needs.
+    pub rollout: RolloutSettings,
 }
 
 impl Admin {
@@ -92,6 +108,7 @@ impl Admin {
             };
         }
         Server::builder()
+            .layer(RolesLayer::new(self.roles.clone()))
             .concurrency_limit_per_connection(REQUESTS_AT_ONCE)
             .timeout(REQUEST_TIME_MAX)
             .add_service(service!(ServerServer))

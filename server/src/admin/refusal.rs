@@ -10,9 +10,11 @@ use crate::ear::EarRefused;
 use crate::endorse::EndorseFault;
 use crate::endorse::bundle::BadBundle;
 use crate::endorse::reading::NotImported;
+use crate::fleet::NotFixed;
 use crate::outbox::OrderRefused;
 use crate::record::RecordFault;
-use crate::store::{EntryRefusal, NodeRefusal, StoreFault};
+use crate::rollout::NotSigned;
+use crate::store::{EntryRefusal, NodeRefusal, RolloutRefusal, StoreFault};
 
 /// Metadata key of the stable code.
 pub(crate) const CODE_METADATA: &str = "holdfast-code";
@@ -48,6 +50,28 @@ pub(super) enum Refusal {
     Argument { field: &'static str, reason: String },
     #[error("no such {what}")]
     NotFound { what: &'static str },
+    #[error("this needs the role {needed}, which the operator's groups do not give")]
+    Role { needed: String },
+    #[error(transparent)]
+    Rollout(#[from] RolloutRefusal),
+    #[error(transparent)]
+    NotSigned(#[from] NotSigned),
+    #[error(transparent)]
+    Scope(#[from] NotFixed),
+    #[error(
+        "{lost} of {admitted} admitted nodes would be refused, wait, or be unknown: {}, limit {}; \
+         `policy what-if` says which, --accept-refusals {lost} does it all the same", percent(*lost, *admitted),
+        per_mille(*limit)
+    )]
+    TooMany { lost: u64, admitted: u64, limit: u64 },
+    #[error("{lost} of {admitted} admitted nodes would be refused, wait, or be unknown, {accepted} were accepted")]
+    MoreThanAccepted { lost: u64, admitted: u64, accepted: u64 },
+    #[error("the policy is of bank {found}, that of all other nodes of {expected}: one quote is of one bank")]
+    Bank { found: String, expected: String },
+    #[error("no policy is enforced for the others: promote one without selectors first")]
+    NoDefault,
+    #[error("version {version} cannot be read by this server")]
+    Unreadable { version: String },
     #[error("roots of class simulated need allow_simulated = true in the server's configuration")]
     Simulated,
 }
@@ -69,6 +93,15 @@ impl Refusal {
             Self::Ear(refused) => refused.code(),
             Self::Argument { .. } => "admin.argument",
             Self::NotFound { .. } => "admin.not_found",
+            Self::Role { .. } => "admin.role",
+            Self::Rollout(refusal) => refusal.code(),
+            Self::NotSigned(refusal) => refusal.code(),
+            Self::Scope(_) => "rollout.selector",
+            Self::TooMany { .. } => "rollout.too_many_refused",
+            Self::MoreThanAccepted { .. } => "rollout.more_than_accepted",
+            Self::Bank { .. } => "rollout.bank",
+            Self::NoDefault => "rollout.no_default",
+            Self::Unreadable { .. } => "rollout.unreadable_version",
             Self::Simulated => "endorsements.simulated_not_allowed",
         }
     }
@@ -97,12 +130,24 @@ impl Refusal {
             Self::Entry(EntryRefusal::IdTaken | EntryRefusal::Similar { .. }) => Code::AlreadyExists,
             Self::Entry(EntryRefusal::Changed { .. }) => Code::Aborted,
             Self::Entry(EntryRefusal::Full { .. }) => Code::ResourceExhausted,
-            Self::Node(NodeRefusal::Banned | NodeRefusal::NotBanned) | Self::Simulated => Code::FailedPrecondition,
+            Self::Role { .. } => Code::PermissionDenied,
+            Self::Rollout(RolloutRefusal::UnknownProposal) => Code::NotFound,
+            Self::Rollout(RolloutRefusal::Moved) => Code::Aborted,
+            Self::Node(NodeRefusal::Banned | NodeRefusal::NotBanned)
+            | Self::Rollout(_)
+            | Self::NotSigned(_)
+            | Self::TooMany { .. }
+            | Self::MoreThanAccepted { .. }
+            | Self::Bank { .. }
+            | Self::NoDefault
+            | Self::Unreadable { .. }
+            | Self::Simulated => Code::FailedPrecondition,
             Self::Entry(EntryRefusal::Invalid { .. })
             | Self::Id { .. }
             | Self::Selector { .. }
             | Self::Endorsement(_)
             | Self::Bundle(_)
+            | Self::Scope(_)
             | Self::Argument { .. } => Code::InvalidArgument,
         }
     }
@@ -114,6 +159,15 @@ impl From<Refusal> for Status {
         status.metadata_mut().insert(CODE_METADATA, MetadataValue::from_static(refusal.code()));
         status
     }
+}
+
+/// A share of all, to one decimal, rounded up.
+fn percent(part: u64, all: u64) -> String {
+    per_mille((part * 1000).div_ceil(all.max(1)))
+}
+
+fn per_mille(share: u64) -> String {
+    format!("{}.{} %", share / 10, share % 10)
 }
 
 /// An argument that cannot be.

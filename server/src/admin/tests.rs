@@ -12,7 +12,7 @@ use tonic::{Code, Status};
 use tower::service_fn;
 
 use super::refusal::CODE_METADATA;
-use super::{Admin, AdminSocket};
+use super::{Admin, AdminSocket, Roles};
 use crate::admin_clients::{
     attempts_client::AttemptsClient, bundles_client::BundlesClient, endorsements_client::EndorsementsClient,
     entries_client::EntriesClient, nodes_client::NodesClient, policies_client::PoliciesClient,
@@ -24,6 +24,7 @@ use crate::ear::{EarIssuer, EarKey};
 use crate::endorse::{EndorseSettings, Endorser};
 use crate::outbox::{Outbox, Pace as SendingPace};
 use crate::record::{Held, Pace, ReadLog, Signer, SignerOptions, Source, open_key, verify};
+use crate::rollout::RolloutSettings;
 use crate::store::sqlite::{SqliteStore, StoreLimits};
 use crate::store::{Actor, Store};
 
@@ -41,6 +42,10 @@ impl Drop for Operated {
 }
 
 pub(super) async fn operated(simulated: Simulated) -> Operated {
+    operated_with(simulated, RolloutSettings::default()).await
+}
+
+pub(super) async fn operated_with(simulated: Simulated, rollout: RolloutSettings) -> Operated {
     let directory = tempfile::tempdir().unwrap();
     let database = directory.path().join("store.sqlite");
     let trust_domain: holdfast_identity::TrustDomain = "td".parse().unwrap();
@@ -56,7 +61,9 @@ pub(super) async fn operated(simulated: Simulated) -> Operated {
     let key = EarKey::open(&directory.path().join("ear.key")).unwrap();
     let ear = Arc::new(EarIssuer::new(store.clone(), trust_domain.clone(), key));
     let reads = ReadLog::start(store.clone());
-    let admin = Admin { store: store.clone(), endorser, trust_domain, simulated, reads, signer, outbox, ear };
+    let roles = Roles::everybody();
+    let admin =
+        Admin { store: store.clone(), endorser, trust_domain, simulated, reads, signer, outbox, ear, roles, rollout };
     tokio::spawn(admin.serve(socket, stop.clone()));
     Operated { store, channel: connect(&path).await, stop, _directory: directory }
 }
@@ -202,6 +209,7 @@ async fn a_policy_with_errors_is_answered_by_findings_and_changes_nothing() {
         documents: vec![admin::PolicyDocument { name: "p.toml".into(), text: text.into() }],
         mode: mode.into(),
         message: "first".into(),
+        ..Default::default()
     };
     let answer = policies.apply(apply("api_version = \"holdfast/9\"", "enforce")).await.unwrap().into_inner();
     assert!(answer.policy.is_none());
@@ -326,7 +334,8 @@ async fn a_request_beyond_its_bound_is_refused() {
     let mut policies = PoliciesClient::new(operated.channel.clone());
     let text = "#".repeat(super::POLICY_REQUEST_BYTES_MAX + 1);
     let documents = vec![admin::PolicyDocument { name: "p.toml".into(), text }];
-    let request = admin::ApplyPolicyRequest { documents, mode: "enforce".into(), message: String::new() };
+    let request =
+        admin::ApplyPolicyRequest { documents, mode: "enforce".into(), message: String::new(), ..Default::default() };
     assert!(policies.apply(request).await.is_err());
     let mut nodes = NodesClient::new(operated.channel.clone());
     let keys = vec![admin::AllowedKey { digest: vec![1; 32], label: String::new() }; 10_001];

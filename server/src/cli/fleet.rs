@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::client::{answered, connect};
 use super::endorsement_list::span;
-use super::{Context, Outcome, show};
+use super::{Context, Outcome, report, show};
 use crate::admin_clients::fleets_client::FleetsClient;
 use crate::clock;
 
@@ -32,6 +32,8 @@ pub(super) enum Command {
         #[arg(long, value_name = "FACT=VALUE")]
         floor: Vec<String>,
     },
+    /// The state of the fleet and its history for a period: md, json, csv, or a page that reads well on paper
+    Report(report::Asked),
 }
 
 #[derive(Serialize)]
@@ -115,7 +117,10 @@ fn summary(facts: &BTreeMap<String, String>) -> String {
 
 /// Runs `fleet`.
 pub(super) async fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
-    let Command::Tcb { floor } = command;
+    let floor = match command {
+        Command::Tcb { floor } => floor,
+        Command::Report(asked) => return report::run(asked, context).await,
+    };
     let with_floors = !floor.is_empty();
     let mut client = FleetsClient::new(connect(context).await?);
     let mut answers = answered!(client.tcb(admin::FleetTcbRequest { floors: floor }));

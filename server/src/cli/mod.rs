@@ -20,8 +20,13 @@ mod output;
 mod policies;
 mod proofs;
 mod record;
+mod report;
+mod report_html;
+mod report_text;
+mod rollout;
 mod show;
 mod trust;
+mod what_if;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -52,7 +57,7 @@ struct Arguments {
     #[arg(long, global = true, env = "HOLDFAST_SERVER_CONFIG", value_name = "FILE",
           default_value = crate::config::DEFAULT_FILE)]
     config: PathBuf,
-    /// Text for people, or JSON
+    /// Text for people, or JSON; of `fleet report` also md, csv and html, of `policy what-if` csv
     #[arg(long, global = true, value_enum, default_value_t)]
     output: Format,
     /// The admin socket; the configuration's if absent
@@ -106,6 +111,18 @@ enum Command {
     Man,
 }
 
+impl Command {
+    /// Whether the command knows the format: asked before anything is done.
+    const fn prints(&self, format: Format) -> bool {
+        match (format, self) {
+            (Format::Text | Format::Json, _) => true,
+            (Format::Md | Format::Csv | Format::Html, Self::Fleet(fleet::Command::Report(_))) => true,
+            (Format::Csv, Self::Policy(policies::Command::WhatIf(_))) => true,
+            (Format::Md | Format::Csv | Format::Html, _) => false,
+        }
+    }
+}
+
 /// Where a command finds its server, and how it prints.
 #[derive(Debug, Clone)]
 pub struct Context {
@@ -126,6 +143,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => error.exit(),
     };
     let context = Context { config: arguments.config, socket: arguments.socket_path, format: arguments.output };
+    if !arguments.command.prints(context.format) {
+        eprintln!("holdfast-server: this command prints text or json");
+        return Outcome::Failed.into();
+    }
     match run(arguments.command, &context) {
         Ok(outcome) => outcome.into(),
         Err(error) => {

@@ -15,6 +15,12 @@ pub enum Format {
     Text,
     /// One JSON document.
     Json,
+    /// Markdown: of reports alone.
+    Md,
+    /// Comma-separated values: of reports and what-if alone.
+    Csv,
+    /// One HTML page: of reports alone.
+    Html,
 }
 
 impl Format {
@@ -24,7 +30,7 @@ impl Format {
     /// If it cannot be written as JSON.
     pub fn print<T: Serialize>(self, document: &T, text: impl FnOnce(&T) -> String) -> anyhow::Result<()> {
         match self {
-            Self::Text => println!("{}", text(document).trim_end()),
+            Self::Text | Self::Md | Self::Csv | Self::Html => println!("{}", text(document).trim_end()),
             Self::Json => println!("{}", ascii(&serde_json::to_string_pretty(document)?)),
         }
         Ok(())

@@ -3,26 +3,37 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use holdfast_appraisal::policy::referenced_files;
-use holdfast_appraisal::{Document, finding::Finding};
+use holdfast_appraisal::{Document, Policy, finding::Finding};
 use holdfast_protocol::admin;
 use serde::Serialize;
 
 use super::client::{answered, connect};
-use super::{Context, Outcome, show};
+use super::{Context, Outcome, rollout, show, what_if};
 use crate::admin_clients::policies_client::PoliciesClient;
+use crate::rollout::signed_message;
+use crate::store::{Document as Kept, Mode, PolicyDraft};
 
 const EXAMPLES: &str = "\
 Examples:
-  holdfast-policy lint rack.toml && holdfast-server policy apply rack.toml --message 'kernel 6.1.0-41'
-  holdfast-server policy apply next.toml --mode observe
-  holdfast-server policy show enforce
+  Look before, observe, look again, then let it decide: about some machines, then about all.
+    holdfast-policy lint rack.toml && holdfast-server policy what-if rack.toml
+    holdfast-server policy apply rack.toml --mode observe --message 'kernel 6.1.0-41'
+    holdfast-server policy what-if observe
+    holdfast-server policy promote observe --selector tpm:manufacturer:id:49465800
+    holdfast-server policy promote observe
+  Back to what was enforced before, at once:
+    holdfast-server policy rollback --message 'rack 7 does not boot it'
+  Where two persons are demanded, another operator:
+    holdfast-server policy proposals && holdfast-server policy approve 3
 
 Files of reference values, digests and keys that the policy names are read beside it and become part of the version.";
 
 /// Bytes of one policy or reference-value file.
 const FILE_BYTES_MAX: u64 = 4 << 20;
+/// Bytes of a signature; of P-256 in DER they are 72.
+const SIGNATURE_BYTES_MAX: usize = 4096;
 /// Bytes of one file of digests that a policy names.
 const DIGESTS_BYTES_MAX: u64 = holdfast_appraisal::ima::DIGESTS_BYTES_MAX as u64;
 
@@ -30,17 +41,8 @@ const DIGESTS_BYTES_MAX: u64 = holdfast_appraisal::ima::DIGESTS_BYTES_MAX as u64
 #[derive(Debug, Subcommand)]
 #[command(after_help = EXAMPLES)]
 pub(super) enum Command {
-    /// Make a version of a policy file and put it in force
-    Apply {
-        /// The policy
-        file: PathBuf,
-        /// enforce: it decides. observe: its verdict stands beside the enforced one's
-        #[arg(long, default_value = "enforce", value_parser = ["enforce", "observe"])]
-        mode: String,
-        /// Why; stands in the record
-        #[arg(long, short, default_value = "", hide_default_value = true)]
-        message: String,
-    },
+    /// Make a version of a policy file, to decide or to be observed
+    Apply(Apply),
     /// List versions, newest first
     List,
     /// Show a version's files
@@ -50,10 +52,58 @@ pub(super) enum Command {
         #[arg(id = "policy-version", value_name = "VERSION")]
         version: String,
     },
+    /// What a policy, a version or a floor would decide about the latest evidence of every node
+    WhatIf(what_if::WhatIf),
+    /// Print the bytes that a signature of this policy file is over; asks no server
+    Digest {
+        /// The policy
+        file: PathBuf,
+    },
+    /// Have a version decide about every node, or about those with selectors
+    Promote(rollout::Promote),
+    /// Bring back what was enforced before, at once
+    Rollback(rollout::Rollback),
+    /// Which version decides about whom, now and before
+    History {
+        /// States, newest first
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+    },
+    /// What waits for another operator, and what became of the rest
+    Proposals,
+    /// Do what another operator proposed
+    Approve {
+        /// Its number
+        number: u64,
+    },
+    /// Close a proposal without doing it
+    Withdraw {
+        /// Its number
+        number: u64,
+    },
+}
+
+/// What is applied, and how.
+#[derive(Debug, Args)]
+pub(super) struct Apply {
+    /// The policy
+    file: PathBuf,
+    /// enforce: it decides. observe: its verdict stands beside the enforced one's, and refuses nobody
+    #[arg(long, default_value = "enforce", value_parser = ["enforce", "observe"])]
+    mode: String,
+    /// Why; stands in the record
+    #[arg(long, short, default_value = "", hide_default_value = true)]
+    message: String,
+    /// Signature over what `policy digest` prints, raw as openssl makes it
+    #[arg(long, value_name = "FILE")]
+    signature: Option<PathBuf>,
+    /// Enforce it although so many admitted nodes are refused, wait, or are unknown by it
+    #[arg(long, value_name = "N")]
+    accept_refusals: Option<u64>,
 }
 
 #[derive(Serialize)]
-struct Version {
+pub(super) struct Version {
     number: u64,
     name: String,
     digest: String,
@@ -61,6 +111,8 @@ struct Version {
     message: String,
     author: String,
     applied_at: i64,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    signing_key: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     documents: Vec<File>,
 }
@@ -81,6 +133,7 @@ impl From<admin::Policy> for Version {
             message: policy.message,
             author: policy.author,
             applied_at: policy.applied_at,
+            signing_key: policy.signing_key,
             documents: policy.documents.into_iter().map(|d| File { name: d.name, text: d.text }).collect(),
         }
     }
@@ -90,10 +143,12 @@ impl From<admin::Policy> for Version {
 struct Applied {
     policy: Option<Version>,
     findings: Vec<Found>,
+    #[serde(flatten)]
+    outcome: Option<rollout::Done>,
 }
 
 #[derive(Serialize)]
-struct Found {
+pub(super) struct Found {
     file: String,
     line: u32,
     column: u32,
@@ -118,18 +173,30 @@ struct Listed {
 /// Runs the command.
 pub(super) async fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
     match command {
-        Command::Apply { file, mode, message } => {
+        Command::Apply(apply) => {
+            let Apply { file, mode, message, signature, accept_refusals } = apply;
             let documents = documents(&file)?;
+            let signature = signature.map(|file| read_signature(&file)).transpose()?.unwrap_or_default();
             let mut client = PoliciesClient::new(connect(context).await?);
-            let answer = answered!(client.apply(admin::ApplyPolicyRequest { documents, mode, message }));
+            let request = admin::ApplyPolicyRequest { documents, mode, message, signature, accept_refusals };
+            let answer = answered!(client.apply(request));
             let applied = Applied {
                 policy: answer.policy.map(Version::from),
                 findings: answer.findings.into_iter().map(Found::from).collect(),
+                outcome: answer.outcome.map(rollout::Done::from),
             };
-            let outcome = if applied.policy.is_some() { Outcome::Yes } else { Outcome::Refused };
+            let outcome = if applied.outcome.is_some() { Outcome::Yes } else { Outcome::Refused };
             context.format.print(&applied, applied_text)?;
             Ok(outcome)
         }
+        Command::Digest { file } => digest(&file),
+        Command::WhatIf(asked) => what_if::run(asked, context).await,
+        Command::Promote(promote) => rollout::promote(promote, context).await,
+        Command::Rollback(rollback) => rollout::rollback(rollback, context).await,
+        Command::History { limit } => rollout::history(limit, context).await,
+        Command::Proposals => rollout::proposals(context).await,
+        Command::Approve { number } => rollout::approve(number, context).await,
+        Command::Withdraw { number } => rollout::withdraw(number, context).await,
         Command::List => {
             let mut client = PoliciesClient::new(connect(context).await?);
             let policies = answered!(client.list(admin::ListPoliciesRequest {})).policies;
@@ -151,7 +218,7 @@ pub(super) async fn run(command: Command, context: &Context) -> anyhow::Result<O
 }
 
 /// The policy and the reference-value files that it names, which stand beside it.
-fn documents(path: &Path) -> anyhow::Result<Vec<admin::PolicyDocument>> {
+pub(super) fn documents(path: &Path) -> anyhow::Result<Vec<admin::PolicyDocument>> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let text = read(path)?;
     let named = referenced_files(Document { name: &name, text: &text }).map_err(|findings| listed(&findings))?;
@@ -164,7 +231,7 @@ fn documents(path: &Path) -> anyhow::Result<Vec<admin::PolicyDocument>> {
     Ok(documents)
 }
 
-fn read(path: &Path) -> anyhow::Result<String> {
+pub(super) fn read(path: &Path) -> anyhow::Result<String> {
     let length = std::fs::metadata(path).with_context(|| path.display().to_string())?.len();
     let is_toml = path.extension().is_some_and(|extension| extension == "toml");
     let limit = if is_toml { FILE_BYTES_MAX } else { DIGESTS_BYTES_MAX };
@@ -174,9 +241,44 @@ fn read(path: &Path) -> anyhow::Result<String> {
     std::fs::read_to_string(path).with_context(|| path.display().to_string())
 }
 
+/// Prints what is signed of a policy, exactly: a signing tool reads it.
+fn digest(file: &Path) -> anyhow::Result<Outcome> {
+    let documents = documents(file)?;
+    let texts: Vec<_> = documents.iter().map(|one| Document { name: &one.name, text: &one.text }).collect();
+    let policy = match texts.split_first() {
+        Some((first, references)) => Policy::parse(*first, references).map_err(|findings| listed(&findings))?,
+        None => bail!("{}: no policy", file.display()),
+    };
+    let draft = PolicyDraft {
+        name: policy.version().name.clone(),
+        documents: documents.into_iter().map(|one| Kept { name: one.name, text: one.text }).collect(),
+        mode: Mode::Observe,
+        message: String::new(),
+    };
+    std::io::Write::write_all(&mut std::io::stdout(), &signed_message(&draft.digest()))?;
+    Ok(Outcome::Yes)
+}
+
+/// A detached signature of a few dozen bytes, raw.
+fn read_signature(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
+    if bytes.len() > SIGNATURE_BYTES_MAX {
+        bail!("{}: {} bytes, no signature", path.display(), bytes.len());
+    }
+    Ok(bytes)
+}
+
 fn listed(findings: &[Finding]) -> anyhow::Error {
     let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
     anyhow::anyhow!("{}", lines.join("\n"))
+}
+
+impl Version {
+    /// Name and number, as other tables show it.
+    pub(super) fn short(&self) -> String {
+        let digest = self.digest.get(..12).unwrap_or_default();
+        if self.name.is_empty() { digest.to_owned() } else { format!("{} v{} ({digest})", self.name, self.number) }
+    }
 }
 
 fn line(version: &Version) -> String {
@@ -192,18 +294,27 @@ fn line(version: &Version) -> String {
 }
 
 fn applied_text(applied: &Applied) -> String {
+    let mut text = findings_text(&applied.findings);
+    if let Some(version) = &applied.policy {
+        text.push_str(&line(version));
+        text.push('\n');
+    }
+    match &applied.outcome {
+        Some(done) => text + &rollout::done_text(done),
+        None => text + "not applied",
+    }
+}
+
+pub(super) fn findings_text(findings: &[Found]) -> String {
     let mut text = String::new();
-    for found in &applied.findings {
+    for found in findings {
         let Found { file, line, column, severity, code, message, suggestion } = found;
         text.push_str(&format!("{file}:{line}:{column}: {severity}: {message} ({code})\n"));
         if !suggestion.is_empty() {
             text.push_str(&format!("    {suggestion}\n"));
         }
     }
-    match &applied.policy {
-        Some(version) => text + &line(version),
-        None => text + "not applied",
-    }
+    text
 }
 
 fn list_text(listed: &Listed) -> String {

@@ -5,6 +5,7 @@
 mod duration;
 mod events;
 mod keys;
+mod operators;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -15,11 +16,13 @@ use std::time::Duration;
 
 use holdfast_identity::TrustDomain;
 
+use crate::admin::Roles;
 use crate::budget::Rate;
 use crate::endorse::{EndorseSettings, UpdateChannel};
 use crate::listen::ListenLimits;
 use crate::outbox::SinkSettings;
 use crate::record::Pace;
+use crate::rollout::RolloutSettings;
 use crate::store::Retention;
 
 pub(crate) use duration::seconds;
@@ -68,6 +71,10 @@ pub struct Config {
     pub limits: Limits,
     /// How long the record keeps what attempts were judged by, and how much room it needs.
     pub keeping: Keeping,
+    /// Which operators may do what.
+    pub roles: Roles,
+    /// What a change of policy needs.
+    pub rollout: RolloutSettings,
     /// What is logged, and how.
     pub log: Log,
 }
@@ -237,6 +244,8 @@ impl Config {
         let renewals = reader.seconds("record.keep_renewals", 0..=3650 * DAY);
         let free_percent = reader.number("record.free_percent", 0..=50);
         let reserve_mib = reader.number("record.reserve_mib", 0..=65_536);
+        let roles = operators::roles(&mut reader);
+        let rollout = operators::rollout(&mut reader);
         let level = reader.text("log.level");
         let format = reader.one_of("log.format", &["text", "json"]);
         let problems = reader.finish();
@@ -280,6 +289,8 @@ impl Config {
                     free_percent_min: free_percent?,
                     reserve: reserve_mib? << 20,
                 },
+                roles,
+                rollout: rollout?,
                 log: Log { level: level?, json: format? == "json" },
             })
         };

@@ -25,7 +25,16 @@ impl Reader {
         for (name, value) in table {
             match value {
                 Value::Table(inner) => {
-                    values.extend(inner.into_iter().map(|(inner, value)| (format!("{name}.{inner}"), value)));
+                    for (key, value) in inner {
+                        match value {
+                            // [admin.roles] is the deepest.
+                            Value::Table(deep) => {
+                                let path = |deep: String| format!("{name}.{key}.{deep}");
+                                values.extend(deep.into_iter().map(|(deep, value)| (path(deep), value)));
+                            }
+                            value => values.push((format!("{name}.{key}"), value)),
+                        }
+                    }
                 }
                 value => values.push((name, value)),
             }
@@ -139,6 +148,26 @@ impl Reader {
         })
     }
 
+    /// An array of texts that may be absent; a problem where it is empty or holds anything else.
+    pub(super) fn list(&mut self, key: &str) -> Option<Vec<String>> {
+        let at = self.values.iter().position(|(path, _)| path == key)?;
+        let texts = match self.values.swap_remove(at).1 {
+            Value::Array(elements) if !elements.is_empty() => elements
+                .into_iter()
+                .map(|element| match element {
+                    Value::String(text) if !text.is_empty() => Some(text),
+                    _ => None,
+                })
+                .collect::<Option<Vec<_>>>(),
+            _ => None,
+        };
+        if texts.is_none() {
+            self.problem(key, "expected an array of texts, not empty".to_owned());
+        }
+        // Said to be there, whatever is wrong with it: an absent list would mean something else.
+        Some(texts.unwrap_or_default())
+    }
+
     /// The problems, with every key that nobody asked for among them.
     pub(super) fn finish(mut self) -> Vec<Problem> {
         for (key, _) in std::mem::take(&mut self.values) {
@@ -179,7 +208,7 @@ impl Reader {
         }
     }
 
-    fn problem(&mut self, key: &str, problem: String) {
+    pub(super) fn problem(&mut self, key: &str, problem: String) {
         self.problems.push(Problem { key: format!("{}{key}", self.place), problem });
     }
 }

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
+use holdfast_appraisal::Policy;
+use holdfast_evidence::tpm::PcrSet;
 use holdfast_evidence::tpm::endorsement::ExpiredIssuers;
 use holdfast_evidence::tpm::{
     Endorsers, IdentityMaterial, Invitation, KnownTpm, NodeKeyProof, PcrSelection, Uninvited, Wanted,
@@ -241,14 +243,11 @@ impl Desk {
     /// What the policy in force wants quoted.
     fn selection(&self) -> Result<PcrSelection, Failure> {
         let rules = self.rules.get();
-        let policy = &rules.enforced.as_ref().ok_or(CallerRefused::NoPolicy)?.policy;
-        let observed = rules.observed.as_ref().map(|observed| &observed.policy);
-        let mut pcrs = policy.required_pcrs();
+        let bank = rules.enforced_for(None).ok_or(CallerRefused::NoPolicy)?.policy.pcr_bank();
         // The observed policy's verdict is worth something only if what it needs was quoted; it must be in one bank.
-        if let Some(observed) = observed.filter(|observed| observed.pcr_bank() == policy.pcr_bank()) {
-            pcrs = pcrs.union(observed.required_pcrs());
-        }
-        Ok(PcrSelection { bank: policy.pcr_bank(), pcrs })
+        let of_bank = rules.versions().map(|version| &version.policy).filter(|policy| policy.pcr_bank() == bank);
+        let pcrs = of_bank.map(Policy::required_pcrs).reduce(PcrSet::union).unwrap_or_default();
+        Ok(PcrSelection { bank, pcrs })
     }
 }
 

@@ -11,9 +11,10 @@ use tracing::{error, info};
 
 use super::complete::Examined;
 use super::evidence::{EvidenceRefused, Machine, Root, tpm};
+use super::freezing::freeze;
 use super::measured_files::MeasuredFiles;
 use super::rules::{CompiledPolicy, Rules};
-use super::{Admitted, CallerRefused, Completed, Desk, Failure, explain, frozen};
+use super::{Admitted, CallerRefused, Completed, Desk, Failure, explain};
 use crate::authority::{Draft, Issuer};
 use crate::clock;
 use crate::listen::Connection;
@@ -75,7 +76,8 @@ impl Desk {
                 Subject::Known(number) => Some(*number),
                 Subject::Proven(_) => None,
             };
-            let files = self.judge_measured_files(&examined, &rules, node).await?;
+            let enforced = rules.enforced_for(owned.held.node.as_ref());
+            let files = self.judge_measured_files(&examined, &rules, node, enforced).await?;
             if files.wants_the_whole_list {
                 self.undecided(connection, &examined);
                 return Ok(Completed::NeedMore { all_pcr_values: false, firmware_log: false, measured_files: true });
@@ -168,7 +170,7 @@ impl Desk {
         files: &MeasuredFiles,
     ) -> Result<Ready, Failure> {
         let now = clock::now();
-        let enforced = rules.enforced.as_ref().ok_or(CallerRefused::NoPolicy)?;
+        let enforced = rules.enforced_for(held.node.as_ref()).ok_or(CallerRefused::NoPolicy)?;
         let kinds = || examined.expected.iter().map(ItemState::kind);
         let mut attempt = Attempt {
             id: examined.attempt,
@@ -184,6 +186,7 @@ impl Desk {
             verdict: Verdict::Refuse { code: String::new(), genuine: false },
             decision: String::new(),
             evidence: None,
+            facts: None,
             measured_files: files.kept.clone(),
         };
         let machine = match &examined.result {
@@ -215,11 +218,12 @@ impl Desk {
         attempt.policy = Some(enforced.digest);
         let ownership = Machine::ownership(held);
         let items = machine.items();
+        attempt.facts = self.appraiser.held(&items, &ownership).and_then(|held| self.kept_logs.kept(&held));
         let appraise = |policy: &CompiledPolicy, seen: &Option<ImaSeen>| {
             self.appraiser.appraise_explained(&policy.policy, &items, seen.as_ref(), &ownership, now)
         };
         let decided = appraise(enforced, &files.enforced);
-        let observed = rules.observed.as_ref().map(|observed| appraise(observed, &files.observed));
+        let observed = rules.observed().map(|observed| appraise(observed, &files.observed));
         let results = self.appraiser.results(&enforced.policy, &items, files.enforced.as_ref(), &ownership, &decided.0);
         attempt.decision = explain::decision(&decided, observed.as_ref(), machine, &results);
         let (decision, _) = decided;
@@ -303,13 +307,13 @@ impl Desk {
                 let (live, store) = (self.live.clone(), self.store.clone());
                 tokio::spawn(async move {
                     if live.outcome_of_watch(node, old).await {
-                        frozen::freeze(store.as_ref(), node, "an older connection is alive beside a newer one").await;
+                        freeze(store.as_ref(), node, "an older connection is alive beside a newer one").await;
                     }
                 });
             }
             Arrival::TwoAlive => {
                 self.live.end(node, Ending::Refused);
-                frozen::freeze(self.store.as_ref(), node, "an older connection quoted after a newer one").await;
+                freeze(self.store.as_ref(), node, "an older connection quoted after a newer one").await;
                 return Err(Failure::TwoAlive);
             }
             Arrival::Late => return Err(Failure::Superseded),
@@ -324,7 +328,7 @@ impl Desk {
     /// disallowed may have been heard of before the node stood.
     async fn look_again(&self, node: &Node, examined: &Examined, owned: &Owned) -> Result<(), Failure> {
         let now = self.store.node(NodeTarget::Number(node.number)).await?;
-        if !now.is_some_and(|node| node.stands(clock::now())) {
+        if !now.as_ref().is_some_and(|node| node.stands(clock::now())) {
             self.live.end(node.number, Ending::Refused);
         }
         let listed = |held: &Ownership| held.inventory.iter().map(|entry| entry.digest).collect::<Vec<_>>();
@@ -333,7 +337,7 @@ impl Desk {
         let same_listing = listed(&held) == listed(&owned.held);
         let rules = self.rules.get();
         let trusted = machine.roots().iter().all(|root| rules.trusts(root.serves, &root.sha256));
-        let enforced = rules.enforced.as_ref().map(|policy| policy.digest);
+        let enforced = rules.enforced_for(now.as_ref()).map(|policy| policy.digest);
         if enforced != node.policy || !same_listing || !trusted {
             self.live.end(node.number, Ending::AttestAgain);
         }

@@ -210,7 +210,7 @@ fn evidence(
         bodies.push(kept(material));
         offered
     });
-    let observed = rules.observed.as_ref().filter(|_| attempt.policy.is_some());
+    let observed = rules.observed().filter(|_| attempt.policy.is_some());
     let manifest = Manifest {
         version: MANIFEST_VERSION,
         attempt: attempt.id.to_string(),

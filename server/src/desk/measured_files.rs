@@ -56,7 +56,7 @@ impl HeldStates {
 
 /// The policies that rest on the list.
 fn wanting(rules: &Rules) -> Vec<&Arc<CompiledPolicy>> {
-    [&rules.enforced, &rules.observed].into_iter().flatten().filter(|one| one.policy.needs_ima()).collect()
+    rules.versions().filter(|one| one.policy.needs_ima()).collect()
 }
 
 impl Desk {
@@ -91,6 +91,7 @@ impl Desk {
         examined: &Examined,
         rules: &Rules,
         node: Option<NodeNumber>,
+        enforced: Option<&Arc<CompiledPolicy>>,
     ) -> Result<MeasuredFiles, Failure> {
         let (Ok(machine), Some((offset, list))) = (&examined.result, &examined.measured_files) else {
             return Ok(MeasuredFiles::default());
@@ -106,7 +107,7 @@ impl Desk {
         };
         let before: Vec<String> = held.0.iter().map(ImaState::encode).collect();
         let (offset, list, pcrs) = (*offset, list.clone(), claims.pcrs.clone());
-        let (enforced, observed) = (rules.enforced.clone(), rules.observed.clone());
+        let (enforced, observed) = (enforced.cloned(), rules.observed().cloned());
         let large = list.len() > INLINE_BYTES_MAX;
         self.compute(large, move || {
             let seen = |policy: Option<Arc<CompiledPolicy>>| {

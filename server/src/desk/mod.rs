@@ -9,8 +9,9 @@ mod decide;
 mod evidence;
 mod explain;
 mod failure;
-mod frozen;
+mod freezing;
 mod keeping;
+mod kept_facts;
 mod logs;
 mod measured_files;
 mod offers;
@@ -26,6 +27,7 @@ pub use evidence::EvidenceRefused;
 use evidence::KeptChains;
 pub use failure::{CallerRefused, Failure, MessageRefused, Reply};
 use keeping::KnownTrust;
+use kept_facts::LogBodies;
 pub use logs::KnownLogs;
 use offers::Offers;
 pub use rules::{CompiledPolicy, CurrentRules, Rules};
@@ -88,6 +90,7 @@ pub struct Desk {
     appraiser: Appraiser,
     seals: SealRing,
     logs: KnownLogs,
+    kept_logs: LogBodies,
     chains: KeptChains,
     offers: Offers,
     allowance: Allowance,
@@ -142,6 +145,7 @@ impl Desk {
             space: parts.space,
             seals: parts.seals,
             logs: KnownLogs::default(),
+            kept_logs: LogBodies::default(),
             chains: KeptChains::default(),
             offers: Offers::default(),
             allowance: Allowance::default(),

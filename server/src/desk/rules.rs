@@ -10,7 +10,9 @@ use holdfast_evidence::{EvidenceKind, TrustClass};
 use tracing::{error, warn};
 
 use crate::endorse::Trust;
-use crate::store::{EndorsementRole, Mode, PolicyDigest, PolicyVersion, Serves, Store, StoreFault, Which};
+use crate::store::{
+    EndorsementRole, Node, PolicyDigest, PolicyVersion, RolloutState, Serves, Store, StoreFault, Which,
+};
 
 /// A policy of the store, compiled.
 #[derive(Debug)]
@@ -24,15 +26,33 @@ pub struct CompiledPolicy {
 /// The rules of one moment.
 #[derive(Debug, Default)]
 pub struct Rules {
-    /// Decides. Without one nobody is admitted.
-    pub enforced: Option<Arc<CompiledPolicy>>,
-    /// Its verdict is recorded beside.
-    pub observed: Option<Arc<CompiledPolicy>>,
+    /// Which version decides about whom.
+    rollout: RolloutState,
+    /// The versions that it names. One that does not compile is not here: about whom it decides, they are not admitted.
+    versions: BTreeMap<PolicyDigest, Arc<CompiledPolicy>>,
     /// Roots, intermediates and CRLs by what they serve.
     roots: BTreeMap<Serves, Arc<Roots>>,
 }
 
 impl Rules {
+    /// The version that decides about this node, or about a machine that nobody knows: by its selectors on record,
+    /// never by what it shows now. Without one it is not admitted.
+    #[must_use]
+    pub fn enforced_for(&self, node: Option<&Node>) -> Option<&Arc<CompiledPolicy>> {
+        self.versions.get(&self.rollout.version_for(node.map(|node| &node.selectors))?)
+    }
+
+    /// The version whose verdict is recorded beside.
+    #[must_use]
+    pub fn observed(&self) -> Option<&Arc<CompiledPolicy>> {
+        self.versions.get(&self.rollout.observed?)
+    }
+
+    /// Every version that decides about anybody, and the one observed.
+    pub fn versions(&self) -> impl Iterator<Item = &Arc<CompiledPolicy>> {
+        self.versions.values()
+    }
+
     /// Roots, intermediates and CRLs for this; empty if there are none, and then it is not believed.
     #[must_use]
     pub fn roots(&self, serves: impl Into<Serves>) -> Arc<Roots> {
@@ -48,7 +68,7 @@ impl Rules {
     /// The kinds of evidence that the rules in force, and those observed, need.
     #[must_use]
     pub fn evidence_kinds(&self) -> BTreeSet<EvidenceKind> {
-        [&self.enforced, &self.observed].into_iter().flatten().flat_map(|one| one.policy.evidence_kinds()).collect()
+        self.versions().flat_map(|one| one.policy.evidence_kinds()).collect()
     }
 }
 
@@ -82,12 +102,19 @@ impl CurrentRules {
     /// [`StoreFault`]; the former rules stay, and a verdict under a policy that was replaced is not recorded.
     pub async fn refresh(&self, store: &dyn Store) -> Result<(), StoreFault> {
         let former = self.get();
-        let enforced = store.policy_in(Mode::Enforce).await?;
-        let observed = store.policy_in(Mode::Observe).await?;
+        let rollout = store.rollout().await?.state;
+        let mut versions = BTreeMap::new();
+        for digest in rollout.enforcing().chain(rollout.observed) {
+            let compiled = match former.versions.get(&digest) {
+                Some(former) => Some(former.clone()),
+                None => store.policy(digest).await?.and_then(|version| compile(&version)),
+            };
+            versions.extend(compiled.map(|compiled| (digest, compiled)));
+        }
         let roots = self.read_roots(store).await?;
         let rules = Rules {
-            enforced: enforced.and_then(|version| compile(&version, former.enforced.as_ref())),
-            observed: observed.and_then(|version| compile(&version, former.observed.as_ref())),
+            rollout,
+            versions,
             roots: roots.into_iter().map(|(serves, roots)| (serves, Arc::new(roots))).collect(),
         };
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
@@ -133,12 +160,8 @@ impl Trust for CurrentRules {
     }
 }
 
-/// Compiles a version, unless it is the one that was compiled before. A version that does not compile (made by a newer
-/// server, say) admits nobody.
-fn compile(version: &PolicyVersion, former: Option<&Arc<CompiledPolicy>>) -> Option<Arc<CompiledPolicy>> {
-    if let Some(former) = former.filter(|former| former.digest == version.digest) {
-        return Some(former.clone());
-    }
+/// Compiles a version. One that does not compile (made by a newer server, say) admits nobody.
+fn compile(version: &PolicyVersion) -> Option<Arc<CompiledPolicy>> {
     let mut documents = version.documents.iter().map(|one| Document { name: &one.name, text: &one.text });
     let first = documents.next()?;
     match Policy::parse(first, &documents.collect::<Vec<_>>()) {

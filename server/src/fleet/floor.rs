@@ -69,6 +69,13 @@ impl Floor {
         Ok(Self { fact, wanted: wanted.collect::<Result<_, _>>()? })
     }
 
+    /// The fact, and the floor in words.
+    #[must_use]
+    pub fn shown(&self) -> (String, String) {
+        let wanted: Vec<String> = self.wanted.iter().map(ToString::to_string).collect();
+        (self.fact.to_string(), format!("at least {}", wanted.join(" or ")))
+    }
+
     /// What a machine has that does not meet it; nothing if it does, or if its evidence is of another kind.
     #[must_use]
     pub fn not_met_by(&self, kinds: &[String], facts: &TcbFacts) -> NotMet {

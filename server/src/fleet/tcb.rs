@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_appraisal::facts::FactId;
+use holdfast_appraisal::facts::{Fact, FactId, Facts};
 use serde_json::Value;
 
 /// Names, or their beginnings, of the facts that are shown.
@@ -39,6 +39,13 @@ pub(crate) fn of_decision(decision: &str) -> TcbFacts {
         (name.clone(), texts.join(","))
     });
     shown.collect()
+}
+
+/// The same of facts that are at hand.
+pub(super) fn of_facts(facts: &Facts) -> TcbFacts {
+    let shown = facts.iter().map(|(id, fact)| (id.to_string(), fact)).filter(|(name, _)| is_shown(name));
+    let joined = |fact: &Fact| fact.values.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    shown.map(|(name, fact)| (name, joined(fact))).collect()
 }
 
 /// Whether the fact is one of those that are shown.

@@ -768,6 +768,189 @@ pub mod policies_client {
                 .insert(GrpcMethod::new("holdfast.admin.v1.Policies", "Get"));
             self.inner.unary(req, path, codec).await
         }
+        /// What a version, or a draft, would decide about the latest evidence of every node. Changes nothing.
+        pub async fn what_if(
+            &mut self,
+            request: impl tonic::IntoRequest<::holdfast_protocol::admin::WhatIfRequest>,
+        ) -> std::result::Result<
+            tonic::Response<
+                tonic::codec::Streaming<::holdfast_protocol::admin::WhatIfAnswer>,
+            >,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/holdfast.admin.v1.Policies/WhatIf",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("holdfast.admin.v1.Policies", "WhatIf"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Has a version decide about every node, or about those with selectors.
+        pub async fn promote(
+            &mut self,
+            request: impl tonic::IntoRequest<
+                ::holdfast_protocol::admin::PromotePolicyRequest,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<::holdfast_protocol::admin::RolloutResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/holdfast.admin.v1.Policies/Promote",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("holdfast.admin.v1.Policies", "Promote"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Brings back what was enforced before.
+        pub async fn rollback(
+            &mut self,
+            request: impl tonic::IntoRequest<
+                ::holdfast_protocol::admin::RollbackPolicyRequest,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<::holdfast_protocol::admin::RolloutResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/holdfast.admin.v1.Policies/Rollback",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("holdfast.admin.v1.Policies", "Rollback"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Which version decides about whom, now and before.
+        pub async fn history(
+            &mut self,
+            request: impl tonic::IntoRequest<
+                ::holdfast_protocol::admin::PolicyHistoryRequest,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<::holdfast_protocol::admin::PolicyHistory>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/holdfast.admin.v1.Policies/History",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("holdfast.admin.v1.Policies", "History"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// What waits for another operator.
+        pub async fn list_proposals(
+            &mut self,
+            request: impl tonic::IntoRequest<
+                ::holdfast_protocol::admin::ListProposalsRequest,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<::holdfast_protocol::admin::ListProposalsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/holdfast.admin.v1.Policies/ListProposals",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("holdfast.admin.v1.Policies", "ListProposals"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn approve(
+            &mut self,
+            request: impl tonic::IntoRequest<::holdfast_protocol::admin::ProposalRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::holdfast_protocol::admin::RolloutResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/holdfast.admin.v1.Policies/Approve",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("holdfast.admin.v1.Policies", "Approve"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn withdraw(
+            &mut self,
+            request: impl tonic::IntoRequest<::holdfast_protocol::admin::ProposalRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::holdfast_protocol::admin::Proposal>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/holdfast.admin.v1.Policies/Withdraw",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("holdfast.admin.v1.Policies", "Withdraw"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated client implementations.
@@ -1426,6 +1609,33 @@ pub mod fleets_client {
             req.extensions_mut()
                 .insert(GrpcMethod::new("holdfast.admin.v1.Fleets", "Tcb"));
             self.inner.server_streaming(req, path, codec).await
+        }
+        /// The fleet and what happened to it in a period.
+        pub async fn report(
+            &mut self,
+            request: impl tonic::IntoRequest<
+                ::holdfast_protocol::admin::FleetReportRequest,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<::holdfast_protocol::admin::FleetReport>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/holdfast.admin.v1.Fleets/Report",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("holdfast.admin.v1.Fleets", "Report"));
+            self.inner.unary(req, path, codec).await
         }
     }
 }

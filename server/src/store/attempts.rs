@@ -4,6 +4,7 @@ use super::bodies::Evidence;
 use super::issuances::{Issuance, Recorded};
 use super::nodes::{Mark, Node, NodeNumber};
 use super::policies::PolicyDigest;
+use super::rollouts::KeptFacts;
 use super::{Held, Sha256};
 use holdfast_identity::{Selector, SpiffeId, UnixTime};
 use std::collections::BTreeSet;
@@ -171,6 +172,8 @@ pub struct Attempt {
     pub decision: String,
     /// What it was judged by; `None` where the server has nothing to keep.
     pub evidence: Option<Evidence>,
+    /// What the evidence says, if it was appraised: kept for the node in place of what it said before.
+    pub facts: Option<KeptFacts>,
     /// How far the machine's list of measured files is judged, kept for the next attempt if this one is admitted.
     pub measured_files: Option<String>,
 }

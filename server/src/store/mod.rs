@@ -15,6 +15,8 @@ pub mod issuances;
 pub mod ledger;
 pub mod nodes;
 pub mod policies;
+pub mod reports;
+pub mod rollouts;
 pub mod sinks;
 pub mod sqlite;
 
@@ -41,6 +43,11 @@ pub use nodes::{
     Nodes, Ownership, Remark, Standing,
 };
 pub use policies::{Document, Mode, Policies, PolicyDigest, PolicyDraft, PolicyVersion};
+pub use reports::{Activity, Reports, WaiverInForce};
+pub use rollouts::{
+    FactBody, KeptFacts, KeptFactsOf, NewVersion, NextRollout, NodeFacts, PolicySignature, Proposal, ProposalDraft,
+    ProposalState, Rollout, RolloutRefusal, RolloutState, Rollouts, Scope,
+};
 pub use sinks::{Sink, SinkStart, Sinks};
 
 /// What every verb returns: the result, or a fault of ours.
@@ -54,9 +61,12 @@ pub trait Store:
     + Endorsements
     + Entries
     + Issuances
+    + KeptFactsOf
     + Ledger
     + Nodes
     + Policies
+    + Reports
+    + Rollouts
     + Sinks
     + Send
     + Sync

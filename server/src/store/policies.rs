@@ -9,10 +9,10 @@ pub const POLICY_BYTES_MAX: usize = 100 << 20;
 
 /// Verbs about policies. The caller has parsed the text: here it is only kept.
 pub trait Policies: Send + Sync {
-    /// Makes a version and puts it in force in its mode, replacing the one before. The same content again is the same
-    /// version.
+    /// Makes a version and puts it in force in its mode for every node, replacing the one before, without asking whom it
+    /// refuses: [`super::Rollouts::roll_out`] is the operator's way. The same content again is the same version.
     fn apply_policy(&self, draft: PolicyDraft, by: Actor, at: UnixTime) -> Held<'_, PolicyVersion>;
-    /// The version in force in `mode`.
+    /// The version in force in `mode`, for whoever no scope names.
     fn policy_in(&self, mode: Mode) -> Held<'_, Option<PolicyVersion>>;
     /// One version by digest.
     fn policy(&self, digest: PolicyDigest) -> Held<'_, Option<PolicyVersion>>;
@@ -106,6 +106,8 @@ pub struct PolicyVersion {
     pub message: String,
     /// By whom.
     pub author: String,
-    /// When it was last put in force.
+    /// When it was last applied.
     pub applied_at: UnixTime,
+    /// The key that signed it; empty if none did.
+    pub signing_key: String,
 }

@@ -72,6 +72,7 @@ async fn admit(store: &dyn Store, evidence_expires: UnixTime) -> Node {
         policy: None,
         verdict: Verdict::Admit(Box::new(admission)),
         decision: String::new(),
+        facts: None,
         measured_files: None,
         evidence: None,
     };

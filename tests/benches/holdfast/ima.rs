@@ -113,7 +113,12 @@ pub fn measure() -> anyhow::Result<Vec<Row>> {
         log.len(),
         digests.len()
     ))];
-    let (value, least) = in_turn(|| drop(black_box(replay(black_box(&log), None, &quoted).expect("replays"))), floor);
+    let (value, least) = in_turn(
+        || {
+            black_box(replay(black_box(&log), None, &quoted).expect("replays"));
+        },
+        floor,
+    );
     rows.push(Row::new("ima_100k_replay", value, "ms").floor(least).note("replay alone; same floor"));
     let from = Instant::now();
     for _ in 0..1_000 {

@@ -46,6 +46,7 @@ mod stage;
 mod tdx;
 #[path = "../../../crates/evidence/tests/virtual_tpm/mod.rs"]
 mod virtual_tpm;
+mod what_if;
 
 use std::path::PathBuf;
 
@@ -73,6 +74,7 @@ struct Arguments {
 type Measurement = fn() -> anyhow::Result<Vec<Row>>;
 
 const MEASUREMENTS: &[(&[&str], Measurement)] = &[
+    (&["what_if"], what_if::measure),
     (&["appraise_enrol", "appraise_reattest", "appraise_reattest_unchanged"], appraise::measure),
     (&["appraise_snp", "appraise_snp_reattest"], snp::measure),
     (&["appraise_tdx", "appraise_tdx_reattest", "dcap_qvl_alone"], tdx::measure),

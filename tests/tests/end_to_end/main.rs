@@ -15,5 +15,6 @@ mod misuse;
 mod operators;
 mod proofs;
 mod results;
+mod rollout;
 mod survival;
 mod world;

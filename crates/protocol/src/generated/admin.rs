@@ -341,6 +341,9 @@ pub struct Policy {
     pub author: ::prost::alloc::string::String,
     #[prost(int64, tag = "8")]
     pub applied_at: i64,
+    /// The key that signed it; empty if none did.
+    #[prost(string, tag = "9")]
+    pub signing_key: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ApplyPolicyRequest {
@@ -351,6 +354,12 @@ pub struct ApplyPolicyRequest {
     pub mode: ::prost::alloc::string::String,
     #[prost(string, tag = "3")]
     pub message: ::prost::alloc::string::String,
+    /// Over what docs/policy-rollout.md says, where the server demands one.
+    #[prost(bytes = "vec", tag = "4")]
+    pub signature: ::prost::alloc::vec::Vec<u8>,
+    /// How many nodes may be refused, or become unknown, that are admitted now; the server's share holds if it is absent.
+    #[prost(uint64, optional, tag = "5")]
+    pub accept_refusals: ::core::option::Option<u64>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PolicyFinding {
@@ -377,6 +386,9 @@ pub struct ApplyPolicyResponse {
     pub policy: ::core::option::Option<Policy>,
     #[prost(message, repeated, tag = "2")]
     pub findings: ::prost::alloc::vec::Vec<PolicyFinding>,
+    /// What was done, or waits for another operator; absent with errors among the findings.
+    #[prost(message, optional, tag = "3")]
+    pub outcome: ::core::option::Option<RolloutResponse>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListPoliciesRequest {}
@@ -390,6 +402,269 @@ pub struct GetPolicyRequest {
     /// A digest, or its first digits; a number; or "enforce" or "observe" for the one that is.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WhatIfRequest {
+    /// A version by the names of GetPolicyRequest...
+    #[prost(string, tag = "1")]
+    pub version: ::prost::alloc::string::String,
+    /// ...or a draft.
+    #[prost(message, repeated, tag = "2")]
+    pub documents: ::prost::alloc::vec::Vec<PolicyDocument>,
+    /// "fact=value" beside the policy, as FleetTcbRequest has them.
+    #[prost(string, repeated, tag = "3")]
+    pub floors: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Promoted for the nodes with all of these alone; for every node if there are none.
+    #[prost(string, repeated, tag = "4")]
+    pub selectors: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Send every node that is decided otherwise, not only groups.
+    #[prost(bool, tag = "5")]
+    pub nodes: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WhatIfAnswer {
+    /// Any number of the first three, in any order; one of the others at the end.
+    #[prost(oneof = "what_if_answer::Answer", tags = "1, 2, 3, 4, 5")]
+    pub answer: ::core::option::Option<what_if_answer::Answer>,
+}
+/// Nested message and enum types in `WhatIfAnswer`.
+pub mod what_if_answer {
+    /// Any number of the first three, in any order; one of the others at the end.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Answer {
+        #[prost(message, tag = "1")]
+        Progress(super::WhatIfProgress),
+        #[prost(message, tag = "2")]
+        Node(super::WhatIfNode),
+        #[prost(message, tag = "3")]
+        Group(super::WhatIfGroup),
+        #[prost(message, tag = "4")]
+        Summary(super::WhatIfSummary),
+        /// The draft cannot be read.
+        #[prost(message, tag = "5")]
+        Findings(super::PolicyFindings),
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PolicyFindings {
+    #[prost(message, repeated, tag = "1")]
+    pub findings: ::prost::alloc::vec::Vec<PolicyFinding>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WhatIfProgress {
+    #[prost(uint64, tag = "1")]
+    pub done: u64,
+    #[prost(uint64, tag = "2")]
+    pub nodes: u64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WhatIfVerdict {
+    /// "admitted", "awaits-approval", "refused", "unknown" or "no-policy".
+    #[prost(string, tag = "1")]
+    pub verdict: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub policy: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub rule: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub alternative: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub code: ::prost::alloc::string::String,
+    /// What is in the way, nearest alternative first.
+    #[prost(message, repeated, tag = "6")]
+    pub causes: ::prost::alloc::vec::Vec<WhatIfCause>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WhatIfCause {
+    #[prost(string, tag = "1")]
+    pub code: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub fact: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub expected: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub found: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WhatIfNode {
+    #[prost(uint64, tag = "1")]
+    pub node: u64,
+    #[prost(string, tag = "2")]
+    pub spiffe_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub effect: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "4")]
+    pub now: ::core::option::Option<WhatIfVerdict>,
+    #[prost(message, optional, tag = "5")]
+    pub then: ::core::option::Option<WhatIfVerdict>,
+    /// Of the evidence.
+    #[prost(int64, tag = "6")]
+    pub at: i64,
+    #[prost(string, tag = "7")]
+    pub attempt: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WhatIfGroup {
+    /// "newly-refused", "newly-waiting", "newly-unknown", "newly-admitted", "still-refused", "still-admitted", "barred"
+    /// or "no-evidence".
+    #[prost(string, tag = "1")]
+    pub effect: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub then: ::core::option::Option<WhatIfVerdict>,
+    #[prost(uint64, tag = "3")]
+    pub nodes: u64,
+    /// SPIFFE IDs, or numbers, of some of them.
+    #[prost(string, repeated, tag = "4")]
+    pub samples: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WhatIfSummary {
+    #[prost(string, tag = "1")]
+    pub policy: ::prost::alloc::string::String,
+    /// Counts by effect.
+    #[prost(map = "string, uint64", tag = "2")]
+    pub effects: ::std::collections::HashMap<::prost::alloc::string::String, u64>,
+    /// Nodes that lose by it: newly refused, waiting or unknown.
+    #[prost(uint64, tag = "3")]
+    pub lost: u64,
+    /// Nodes that are admitted now.
+    #[prost(uint64, tag = "4")]
+    pub admitted: u64,
+    /// In per mille of those admitted; above `lost_max` per mille the version is not enforced without --accept-refusals.
+    #[prost(uint64, tag = "5")]
+    pub lost_per_mille: u64,
+    #[prost(uint64, tag = "6")]
+    pub lost_max_per_mille: u64,
+    /// State of the rollout that it was computed in.
+    #[prost(uint64, tag = "7")]
+    pub rollout: u64,
+    /// Distinct bodies of logs that were read.
+    #[prost(uint64, tag = "8")]
+    pub logs: u64,
+    #[prost(uint64, tag = "9")]
+    pub milliseconds: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PromotePolicyRequest {
+    /// By the names of GetPolicyRequest.
+    #[prost(string, tag = "1")]
+    pub version: ::prost::alloc::string::String,
+    /// Only for the nodes that have all of these on record.
+    #[prost(string, repeated, tag = "2")]
+    pub selectors: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, tag = "3")]
+    pub message: ::prost::alloc::string::String,
+    #[prost(uint64, optional, tag = "4")]
+    pub accept_refusals: ::core::option::Option<u64>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RollbackPolicyRequest {
+    /// Only this scope, by its exact selectors.
+    #[prost(string, repeated, tag = "1")]
+    pub selectors: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// A state's number; 0 for the one before.
+    #[prost(uint64, tag = "2")]
+    pub to: u64,
+    #[prost(string, tag = "3")]
+    pub message: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RolloutResponse {
+    /// Done: the state now.
+    #[prost(message, optional, tag = "1")]
+    pub rollout: ::core::option::Option<Rollout>,
+    /// Or waiting: what another operator must approve.
+    #[prost(message, optional, tag = "2")]
+    pub proposal: ::core::option::Option<Proposal>,
+    /// What else happened, in words.
+    #[prost(string, repeated, tag = "3")]
+    pub notes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RolloutScope {
+    #[prost(string, repeated, tag = "1")]
+    pub selectors: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, optional, tag = "2")]
+    pub policy: ::core::option::Option<Policy>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Rollout {
+    /// Counts states from 1; 0 before the first.
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+    #[prost(int64, tag = "2")]
+    pub at: i64,
+    #[prost(string, tag = "3")]
+    pub author: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub approver: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub action: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub message: ::prost::alloc::string::String,
+    /// Decides about every node that no scope names.
+    #[prost(message, optional, tag = "7")]
+    pub enforced: ::core::option::Option<Policy>,
+    /// The first that fits decides.
+    #[prost(message, repeated, tag = "8")]
+    pub scopes: ::prost::alloc::vec::Vec<RolloutScope>,
+    #[prost(message, optional, tag = "9")]
+    pub observed: ::core::option::Option<Policy>,
+    /// The state that was brought back; 0 if none was.
+    #[prost(uint64, tag = "10")]
+    pub restored: u64,
+    /// Nodes that it was known to refuse.
+    #[prost(uint64, tag = "11")]
+    pub refused: u64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PolicyHistoryRequest {
+    /// Before this state; 0 for the newest.
+    #[prost(uint64, tag = "1")]
+    pub before: u64,
+    /// 0 means 100, limit 1000.
+    #[prost(uint32, tag = "2")]
+    pub limit: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PolicyHistory {
+    #[prost(message, repeated, tag = "1")]
+    pub rollouts: ::prost::alloc::vec::Vec<Rollout>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Proposal {
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+    #[prost(int64, tag = "2")]
+    pub made_at: i64,
+    #[prost(int64, tag = "3")]
+    pub expires_at: i64,
+    #[prost(string, tag = "4")]
+    pub author: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub message: ::prost::alloc::string::String,
+    /// In words.
+    #[prost(string, tag = "6")]
+    pub what: ::prost::alloc::string::String,
+    /// "open", "approved", "withdrawn" or "expired".
+    #[prost(string, tag = "7")]
+    pub state: ::prost::alloc::string::String,
+    #[prost(int64, tag = "8")]
+    pub closed_at: i64,
+    #[prost(string, tag = "9")]
+    pub closed_by: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListProposalsRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListProposalsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub proposals: ::prost::alloc::vec::Vec<Proposal>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProposalRequest {
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Attempt {
@@ -668,6 +943,116 @@ pub struct NodeTcb {
     /// A floor is about its kind of evidence, and the decision on record does not say what it has.
     #[prost(bool, tag = "12")]
     pub unknown: bool,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FleetReportRequest {
+    /// The period; until now if `to` is 0.
+    #[prost(int64, tag = "1")]
+    pub from: i64,
+    #[prost(int64, tag = "2")]
+    pub to: i64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReportCount {
+    #[prost(string, tag = "1")]
+    pub what: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub count: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReportNode {
+    #[prost(uint64, tag = "1")]
+    pub node: u64,
+    #[prost(string, tag = "2")]
+    pub spiffe_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub description: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub state: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub code: ::prost::alloc::string::String,
+    #[prost(int64, tag = "6")]
+    pub at: i64,
+    #[prost(string, tag = "7")]
+    pub kinds: ::prost::alloc::string::String,
+    #[prost(string, tag = "8")]
+    pub attempt: ::prost::alloc::string::String,
+    #[prost(string, tag = "9")]
+    pub rule: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReportWaiver {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub owner: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+    #[prost(int64, tag = "4")]
+    pub valid_until: i64,
+    #[prost(uint64, tag = "5")]
+    pub nodes: u64,
+    /// One of them.
+    #[prost(string, tag = "6")]
+    pub sample: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct FleetReport {
+    #[prost(string, tag = "1")]
+    pub trust_domain: ::prost::alloc::string::String,
+    #[prost(int64, tag = "2")]
+    pub from: i64,
+    #[prost(int64, tag = "3")]
+    pub to: i64,
+    #[prost(int64, tag = "4")]
+    pub made_at: i64,
+    /// Nodes now.
+    #[prost(message, repeated, tag = "5")]
+    pub states: ::prost::alloc::vec::Vec<ReportCount>,
+    #[prost(message, repeated, tag = "6")]
+    pub kinds: ::prost::alloc::vec::Vec<ReportCount>,
+    #[prost(message, repeated, tag = "7")]
+    pub classes: ::prost::alloc::vec::Vec<ReportCount>,
+    /// Attempts in the period: admitted, awaits_approval, refused.
+    #[prost(message, repeated, tag = "8")]
+    pub outcomes: ::prost::alloc::vec::Vec<ReportCount>,
+    /// Refusals in the period by code.
+    #[prost(message, repeated, tag = "9")]
+    pub refusals: ::prost::alloc::vec::Vec<ReportCount>,
+    /// Admissions of the period that the observed policy would have refused, by code.
+    #[prost(message, repeated, tag = "10")]
+    pub observed_refusals: ::prost::alloc::vec::Vec<ReportCount>,
+    /// Admissions of the period by policy and rule.
+    #[prost(message, repeated, tag = "11")]
+    pub rules: ::prost::alloc::vec::Vec<ReportCount>,
+    /// Nodes that are refused, denied, banned or frozen now, with the code of their last attempt.
+    #[prost(message, repeated, tag = "12")]
+    pub not_admitted: ::prost::alloc::vec::Vec<ReportNode>,
+    /// Admitted nodes whose evidence has expired.
+    #[prost(message, repeated, tag = "13")]
+    pub stale: ::prost::alloc::vec::Vec<ReportNode>,
+    #[prost(message, repeated, tag = "14")]
+    pub waivers: ::prost::alloc::vec::Vec<ReportWaiver>,
+    /// The present state of the rollout.
+    #[prost(message, optional, tag = "15")]
+    pub rollout: ::core::option::Option<Rollout>,
+    /// States that were made in the period, oldest first.
+    #[prost(message, repeated, tag = "16")]
+    pub changes: ::prost::alloc::vec::Vec<Rollout>,
+    /// Proposals that were made or closed in the period, or that are open.
+    #[prost(message, repeated, tag = "17")]
+    pub proposals: ::prost::alloc::vec::Vec<Proposal>,
+    /// Size of the record, and its head.
+    #[prost(uint64, tag = "18")]
+    pub record_size: u64,
+    #[prost(bytes = "vec", tag = "19")]
+    pub record_hash: ::prost::alloc::vec::Vec<u8>,
+    /// Lists that were cut, in words.
+    #[prost(string, repeated, tag = "20")]
+    pub left_out: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Nodes admitted under each version now.
+    #[prost(message, repeated, tag = "21")]
+    pub policies: ::prost::alloc::vec::Vec<ReportCount>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RecordEntriesRequest {

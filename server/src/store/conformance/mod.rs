@@ -7,6 +7,7 @@ mod entries;
 mod ledger;
 mod nodes;
 mod others;
+mod rollouts;
 
 use super::sqlite::{SqliteStore, StoreLimits};
 use super::*;
@@ -120,9 +121,23 @@ pub(crate) fn enrolment(n: u8) -> Attempt {
             issuance: Some(issuance(&spiffe_id, Origin::Node { attempt })),
         })),
         decision: "{\"rule\":\"known-machines\"}".to_owned(),
+        facts: None,
         measured_files: None,
         evidence: None,
     }
+}
+
+/// A good first attempt of the machine with this key, which the policy gives this selector.
+pub(crate) fn enrolment_of(key: Sha256, selector: &str) -> Attempt {
+    let mut attempt = enrolment(1);
+    attempt.subject = Subject::Proven(vec![Mark { kind: "ek.spki".to_owned(), digest: key }]);
+    let admission = admission(&mut attempt);
+    admission.spiffe_id = id(&format!("/holdfast/node/tpm/{key}"));
+    admission.candidate.ak_name = key.0.to_vec();
+    admission.node_key_spki = key.0.to_vec();
+    admission.selectors = selectors(&[selector]);
+    admission.issuance = None;
+    attempt
 }
 
 /// Changes the admission inside an attempt.

@@ -26,6 +26,9 @@ async fn one_version_is_in_force_and_the_same_text_is_the_same_version(store: Ar
     let list = store.policies().await.unwrap();
     let modes: Vec<_> = list.iter().map(|version| (version.number, version.mode)).collect();
     assert_eq!(modes, [(2, Mode::Observe), (1, Mode::Enforce)]);
+    // Promoted, it is observed no more.
+    apply(policy("b", Mode::Enforce)).await.unwrap();
+    assert_eq!(store.policy_in(Mode::Observe).await.unwrap(), None);
     assert!(list.iter().all(|version| version.documents.is_empty()));
 }
 

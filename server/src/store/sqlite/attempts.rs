@@ -8,11 +8,12 @@ use super::super::changes::{NodeEvent, Notice};
 use super::super::issuances::Recorded;
 use super::super::ledger::Actor;
 use super::super::nodes::{NodeNumber, NodeTarget, Remark, Standing};
+use super::super::policies::PolicyDigest;
 use super::super::{Held, Sha256, StoreFault};
 use super::judge::{Judged, Judgement, judge};
 use super::node_rows::{self, Kept};
 use super::writer::{Tx, Verb};
-use super::{SqliteStore, attempt_rows, bodies, machines};
+use super::{SqliteStore, attempt_rows, bodies, kept_facts, machines};
 use crate::record::{Leaf, issuance_leaf};
 use holdfast_identity::SpiffeId;
 use serde_json::json;
@@ -50,7 +51,7 @@ impl Verb for RecordAttempt {
 
     async fn run(&self, tx: &mut Tx) -> Result<Outcome, StoreFault> {
         let attempt = &self.attempt;
-        if attempt.policy.is_some() && attempt.policy != tx.enforced() {
+        if attempt.policy.is_some() && attempt.policy != enforced(tx, attempt).await? {
             return Ok(Outcome::PolicyMoved);
         }
         if !attempt_rows::take(tx, &attempt.challenge_id, attempt.challenge_expires).await? {
@@ -75,6 +76,18 @@ impl Verb for RecordAttempt {
         }
         write(tx, attempt, kept, judgement, self.retention).await
     }
+}
+
+/// The version that decides about the machine: by what is on record of it in this very transaction.
+async fn enforced(tx: &mut Tx, attempt: &Attempt) -> Result<Option<PolicyDigest>, StoreFault> {
+    if tx.rollout().scopes.is_empty() {
+        return Ok(tx.rollout().enforced);
+    }
+    let node = match &attempt.subject {
+        Subject::Known(number) => node_rows::find(&mut tx.connection, &NodeTarget::Number(*number)).await?,
+        Subject::Proven(marks) => machines::known(tx, marks, ak_name(&attempt.verdict)).await?.into_iter().next(),
+    };
+    Ok(tx.rollout().version_for(node.as_ref().map(|kept| &kept.node.selectors)))
 }
 
 fn ak_name(verdict: &Verdict) -> &[u8] {
@@ -141,6 +154,7 @@ async fn write(
             tx.notify(Notice::Node { n, node, spiffe_id, event });
         }
         node_rows::save(&mut tx.connection, kept).await?;
+        kept_facts::keep(tx, attempt, kept.node.number).await?;
     }
     let unknown = || StoreFault::Corrupt { what: "admission without a node" };
     Ok(match judgement.judged {

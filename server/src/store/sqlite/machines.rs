@@ -19,6 +19,16 @@ pub(super) async fn recognise(
     ak_name: &[u8],
     at: UnixTime,
 ) -> Result<Option<Kept>, StoreFault> {
+    let mut found = known(tx, marks, ak_name).await?.into_iter();
+    let Some(mut first) = found.next() else { return Ok(None) };
+    for other in found {
+        merge(tx, &mut first, other, at).await?;
+    }
+    Ok(Some(first))
+}
+
+/// The machines that any of these marks, or the key, is of; the oldest first. Changes nothing.
+pub(super) async fn known(tx: &mut Tx, marks: &[Mark], ak_name: &[u8]) -> Result<Vec<Kept>, StoreFault> {
     let mut found: Vec<Kept> = Vec::new();
     let by_mark = marks.iter().map(|mark| NodeTarget::Mark(mark.digest));
     let by_key = (!ak_name.is_empty()).then(|| NodeTarget::AkName(ak_name.to_vec()));
@@ -30,12 +40,7 @@ pub(super) async fn recognise(
         }
     }
     found.sort_by_key(|kept| kept.node.number);
-    let mut found = found.into_iter();
-    let Some(mut first) = found.next() else { return Ok(None) };
-    for other in found {
-        merge(tx, &mut first, other, at).await?;
-    }
-    Ok(Some(first))
+    Ok(found)
 }
 
 async fn merge(tx: &mut Tx, into: &mut Kept, from: Kept, at: UnixTime) -> Result<(), StoreFault> {

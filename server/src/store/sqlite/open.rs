@@ -29,6 +29,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (2, "endorsements", include_str!("../../../migrations/sqlite/0002_endorsements.sql")),
     (3, "merkle", include_str!("../../../migrations/sqlite/0003_merkle.sql")),
     (4, "bodies", include_str!("../../../migrations/sqlite/0004_bodies.sql")),
+    (5, "rollout", include_str!("../../../migrations/sqlite/0005_rollout.sql")),
     (6, "ima", include_str!("../../../migrations/sqlite/0006_ima.sql")),
     (8, "outbox", include_str!("../../../migrations/sqlite/0008_outbox.sql")),
 ];

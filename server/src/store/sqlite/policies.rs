@@ -1,14 +1,16 @@
 //! Policy versions.
 
-use super::super::changes::Notice;
 use super::super::ledger::Actor;
 use super::super::policies::{Document, Mode, Policies, PolicyDigest, PolicyDraft, PolicyVersion};
+use super::super::rollouts::{PolicySignature, Rollout, RolloutState};
 use super::super::{Held, StoreFault};
-use super::SqliteStore;
 use super::writer::{Tx, Verb, fault};
+use super::{SqliteStore, rollout_rows, rollouts};
 use crate::record::Leaf;
 use holdfast_identity::UnixTime;
 use serde_json::json;
+use sqlx::sqlite::SqliteConnection;
+use std::collections::BTreeSet;
 
 impl Policies for SqliteStore {
     fn apply_policy(&self, draft: PolicyDraft, by: Actor, at: UnixTime) -> Held<'_, PolicyVersion> {
@@ -17,39 +19,58 @@ impl Policies for SqliteStore {
 
     fn policy_in(&self, mode: Mode) -> Held<'_, Option<PolicyVersion>> {
         Box::pin(async move {
-            let row: Option<PolicyRow> =
-                sqlx::query_as("SELECT * FROM policies WHERE mode = $1 ORDER BY applied_at DESC LIMIT 1")
-                    .bind(mode.as_str())
-                    .fetch_optional(&mut *self.reader().await?)
-                    .await
-                    .map_err(fault("read a policy"))?;
-            row.map(PolicyRow::version).transpose()
+            let mut reader = self.snapshot().await?;
+            let state = rollout_rows::present(&mut reader).await?.state;
+            let digest = match mode {
+                Mode::Enforce => state.enforced,
+                Mode::Observe => state.observed,
+                Mode::Retired => None,
+            };
+            match digest {
+                Some(digest) => version(&mut reader, digest, &state).await,
+                None => Ok(None),
+            }
         })
     }
 
     fn policy(&self, digest: PolicyDigest) -> Held<'_, Option<PolicyVersion>> {
         Box::pin(async move {
-            let row: Option<PolicyRow> = sqlx::query_as("SELECT * FROM policies WHERE digest = $1")
-                .bind(digest.0.to_vec())
-                .fetch_optional(&mut *self.reader().await?)
-                .await
-                .map_err(fault("read a policy"))?;
-            row.map(PolicyRow::version).transpose()
+            let mut reader = self.snapshot().await?;
+            let state = rollout_rows::present(&mut reader).await?.state;
+            version(&mut reader, digest, &state).await
         })
     }
 
     fn policies(&self) -> Held<'_, Vec<PolicyVersion>> {
         Box::pin(async move {
+            let mut reader = self.snapshot().await?;
+            let state = rollout_rows::present(&mut reader).await?.state;
             let rows: Vec<PolicyRow> = sqlx::query_as(
-                "SELECT number, digest, name, '[]' AS documents, mode, message, author, applied_at FROM policies \
-                 ORDER BY number DESC",
+                "SELECT number, digest, name, '[]' AS documents, message, author, applied_at, signing_key \
+                 FROM policies ORDER BY number DESC",
             )
-            .fetch_all(&mut *self.reader().await?)
+            .fetch_all(&mut *reader)
             .await
             .map_err(fault("read policies"))?;
-            rows.into_iter().map(PolicyRow::version).collect()
+            rows.into_iter().map(|row| row.version(&state)).collect()
         })
     }
+}
+
+async fn version(
+    connection: &mut SqliteConnection,
+    digest: PolicyDigest,
+    state: &RolloutState,
+) -> Result<Option<PolicyVersion>, StoreFault> {
+    let row: Option<PolicyRow> = sqlx::query_as(
+        "SELECT number, digest, name, documents, message, author, applied_at, signing_key FROM policies \
+         WHERE digest = $1",
+    )
+    .bind(digest.0.to_vec())
+    .fetch_optional(connection)
+    .await
+    .map_err(fault("read a policy"))?;
+    row.map(|row| row.version(state)).transpose()
 }
 
 struct Apply {
@@ -64,42 +85,24 @@ impl Verb for Apply {
 
     async fn run(&self, tx: &mut Tx) -> Result<PolicyVersion, StoreFault> {
         let (draft, digest, author) = (&self.draft, self.draft.digest(), self.by.to_string());
-        tx.append(&Leaf::Act(json!({
-            "at": self.at.seconds(), "by": author, "action": "policy.apply", "subject": digest.to_string(),
-            "detail": { "name": draft.name, "mode": draft.mode.as_str(), "message": draft.message },
-        })));
-        sqlx::query("UPDATE policies SET mode = 'retired' WHERE mode = $1")
-            .bind(draft.mode.as_str())
-            .execute(&mut tx.connection)
-            .await
-            .map_err(fault("retire a policy"))?;
-        let documents: Vec<(&str, &str)> =
-            draft.documents.iter().map(|document| (document.name.as_str(), document.text.as_str())).collect();
-        let number: i64 = sqlx::query_scalar(
-            "INSERT INTO policies (digest, name, documents, mode, message, author, applied_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (digest) DO UPDATE SET mode = excluded.mode, \
-             message = excluded.message, author = excluded.author, applied_at = excluded.applied_at RETURNING number",
-        )
-        .bind(digest.0.to_vec())
-        .bind(draft.name.clone())
-        .bind(json!(documents).to_string())
-        .bind(draft.mode.as_str())
-        .bind(draft.message.clone())
-        .bind(author.clone())
-        .bind(self.at.seconds())
-        .fetch_one(&mut tx.connection)
-        .await
-        .map_err(fault("apply a policy"))?;
-        match draft.mode {
-            Mode::Enforce => tx.enforce(Some(digest)),
-            // The one in force may have been told to observe instead.
-            Mode::Observe | Mode::Retired if tx.enforced() == Some(digest) => tx.enforce(None),
-            Mode::Observe | Mode::Retired => {}
-        }
-        let n = tx.next_n();
-        tx.notify(Notice::Policy { n });
+        let number = keep(tx, draft, None, &author, self.at).await?;
+        let (state, action) = match draft.mode {
+            Mode::Enforce => (tx.rollout().enforce(digest, BTreeSet::new()), "policy.enforce"),
+            Mode::Observe | Mode::Retired => (tx.rollout().observe(digest), "policy.observe"),
+        };
+        let rollout = Rollout {
+            state,
+            at: self.at,
+            author: author.clone(),
+            approver: String::new(),
+            action: action.to_owned(),
+            message: draft.message.clone(),
+            restored: None,
+            refused: 0,
+        };
+        rollouts::write(tx, rollout).await?;
         Ok(PolicyVersion {
-            number: number.cast_unsigned(),
+            number,
             digest,
             name: draft.name.clone(),
             documents: draft.documents.clone(),
@@ -107,8 +110,48 @@ impl Verb for Apply {
             message: draft.message.clone(),
             author,
             applied_at: self.at,
+            signing_key: String::new(),
         })
     }
+}
+
+/// Keeps a version, and says so in the record; returns its number. The same content again is the same version.
+pub(super) async fn keep(
+    tx: &mut Tx,
+    draft: &PolicyDraft,
+    signature: Option<&PolicySignature>,
+    author: &str,
+    at: UnixTime,
+) -> Result<u64, StoreFault> {
+    let digest = draft.digest();
+    let (key, bytes) = signature.map(|one| (one.key.clone(), one.bytes.clone())).unwrap_or_default();
+    tx.append(&Leaf::Act(json!({
+        "at": at.seconds(), "by": author, "action": "policy.apply", "subject": digest.to_string(),
+        "detail": {
+            "name": draft.name, "mode": draft.mode.as_str(), "message": draft.message,
+            "signing_key": key, "signature": hex::encode(&bytes),
+        },
+    })));
+    let documents: Vec<(&str, &str)> =
+        draft.documents.iter().map(|document| (document.name.as_str(), document.text.as_str())).collect();
+    let number: i64 = sqlx::query_scalar(
+        "INSERT INTO policies (digest, name, documents, message, author, applied_at, signing_key, signature) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (digest) DO UPDATE SET message = excluded.message, \
+         author = excluded.author, applied_at = excluded.applied_at, signing_key = excluded.signing_key, \
+         signature = excluded.signature RETURNING number",
+    )
+    .bind(digest.0.to_vec())
+    .bind(draft.name.clone())
+    .bind(json!(documents).to_string())
+    .bind(draft.message.clone())
+    .bind(author.to_owned())
+    .bind(at.seconds())
+    .bind(key)
+    .bind(bytes)
+    .fetch_one(&mut tx.connection)
+    .await
+    .map_err(fault("keep a policy"))?;
+    Ok(number.cast_unsigned())
 }
 
 #[derive(sqlx::FromRow)]
@@ -117,30 +160,27 @@ struct PolicyRow {
     digest: Vec<u8>,
     name: String,
     documents: String,
-    mode: String,
     message: String,
     author: String,
     applied_at: i64,
+    signing_key: String,
 }
 
 impl PolicyRow {
-    fn version(self) -> Result<PolicyVersion, StoreFault> {
+    fn version(self, state: &RolloutState) -> Result<PolicyVersion, StoreFault> {
         let documents: Vec<(String, String)> =
             serde_json::from_str(&self.documents).map_err(|_| StoreFault::Corrupt { what: "policy" })?;
+        let digest = self.digest.try_into()?;
         Ok(PolicyVersion {
             number: self.number.cast_unsigned(),
-            digest: self.digest.try_into()?,
+            digest,
             name: self.name,
             documents: documents.into_iter().map(|(name, text)| Document { name, text }).collect(),
-            mode: match self.mode.as_str() {
-                "enforce" => Mode::Enforce,
-                "observe" => Mode::Observe,
-                "retired" => Mode::Retired,
-                _ => return Err(StoreFault::Corrupt { what: "policy mode" }),
-            },
+            mode: state.mode_of(digest),
             message: self.message,
             author: self.author,
             applied_at: UnixTime(self.applied_at),
+            signing_key: self.signing_key,
         })
     }
 }

@@ -4,7 +4,7 @@ use super::super::StoreFault;
 use super::super::ledger::Actor;
 use super::entry_rows::EntryRow;
 use super::writer::{Tx, Verb, fault};
-use super::{endorsements, entries};
+use super::{endorsements, entries, kept_facts};
 use holdfast_identity::UnixTime;
 
 /// Expired entries that one call deletes; the rest wait for the next.
@@ -52,6 +52,7 @@ impl Verb for Prune {
         }
         if self.thorough {
             endorsements::prune(tx, self.now).await?;
+            kept_facts::prune(tx).await?;
         }
         let after = tx.n().saturating_sub(CHANGES_KEPT);
         if after > 0 {

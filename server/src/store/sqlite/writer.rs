@@ -3,10 +3,11 @@
 //! A verb looks first and writes last, so that a refusal of the domain leaves nothing behind; if one fails all the
 //! same, the batch is rolled back and each verb runs again by itself, so that nobody pays for another's fault.
 
+use super::super::StoreFault;
 use super::super::changes::{Notice, Revision};
-use super::super::policies::PolicyDigest;
-use super::super::{Sha256, StoreFault};
+use super::super::rollouts::RolloutState;
 use super::growth::{self, Growth};
+use super::rollout_rows;
 use crate::record::{Frontier, Leaf};
 use futures_util::future::BoxFuture;
 use sqlx::sqlite::SqliteConnection;
@@ -47,7 +48,7 @@ pub(super) struct State {
     pub(super) n: u64,
     /// The record's right edge.
     pub(super) tree: Frontier,
-    pub(super) enforced: Option<PolicyDigest>,
+    pub(super) rollout: Arc<RolloutState>,
     /// Registration entries.
     pub(super) entries: u64,
 }
@@ -83,14 +84,14 @@ impl Tx {
         self.notices.push(notice);
     }
 
-    /// The policy version in force.
-    pub(super) const fn enforced(&self) -> Option<PolicyDigest> {
-        self.state.enforced
+    /// Which version decides about whom.
+    pub(super) fn rollout(&self) -> &RolloutState {
+        &self.state.rollout
     }
 
-    /// Puts another in force.
-    pub(super) const fn enforce(&mut self, policy: Option<PolicyDigest>) {
-        self.state.enforced = policy;
+    /// Makes another state the present one.
+    pub(super) fn roll_out(&mut self, state: RolloutState) {
+        self.state.rollout = Arc::new(state);
     }
 
     /// Registration entries there are.
@@ -292,10 +293,7 @@ pub(super) async fn load(connection: &mut SqliteConnection, epoch: [u8; 16]) -> 
         .fetch_one(&mut *connection)
         .await
         .map_err(fault("read the revision"))?;
-    let enforced = sqlx::query_scalar::<_, Vec<u8>>("SELECT digest FROM policies WHERE mode = 'enforce'")
-        .fetch_optional(&mut *connection)
-        .await
-        .map_err(fault("read the policy in force"))?;
+    let rollout = rollout_rows::present(&mut *connection).await?.state;
     let entries: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM entries")
         .fetch_one(&mut *connection)
         .await
@@ -307,8 +305,6 @@ pub(super) async fn load(connection: &mut SqliteConnection, epoch: [u8; 16]) -> 
         epoch: epoch.try_into().map_err(|_| StoreFault::Corrupt { what: "epoch" })?,
         n: row.try_get::<i64, _>("n").map_err(fault("read the revision"))?.cast_unsigned(),
         tree,
-        enforced: enforced
-            .map(|digest| digest.try_into().map(Sha256).map_err(|_| StoreFault::Corrupt { what: "policy digest" }))
-            .transpose()?,
+        rollout: Arc::new(rollout),
     })
 }

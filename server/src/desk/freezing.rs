@@ -1,10 +1,11 @@
-//! Freezes a node as whom two machines speak, and says so aloud. Finds nothing out.
+//! Freezes a node as which two machines speak: nobody is it until an operator has looked. Finds none out itself.
 
 use tracing::error;
 
 use crate::clock;
 use crate::store::{Actor, NodeAction, NodeNumber, NodeTarget, Store};
 
+/// Freezes the node, and says so; a fault leaves an alarm.
 pub(super) async fn freeze(store: &dyn Store, node: NodeNumber, reason: &str) {
     error!(node = node.0, reason, "alarm: two machines speak as one node, it is frozen");
     metrics::counter!("holdfast_nodes_frozen_total").increment(1);

@@ -1,0 +1,198 @@
+//! What operators do with policies over a fleet of some hundred nodes: observe, ask, promote, roll back.
+
+use std::sync::Arc;
+
+use holdfast_appraisal::facts::{Fact, FactId, Facts, HeldFacts, LogFacts};
+use holdfast_appraisal::{Value, Version, digest_of};
+use holdfast_evidence::Provenance;
+use holdfast_protocol::admin;
+use holdfast_protocol::admin::what_if_answer::Answer;
+use tokio_stream::StreamExt as _;
+
+use super::tests::{Operated, operated_with};
+use crate::admin_clients::policies_client::PoliciesClient;
+use crate::rollout::{Approval, RolloutSettings};
+use crate::store::conformance::enrolment_of;
+use crate::store::{Allowed, Attempt, FactBody, KeptFacts, Mode, Outcome, Sha256, Store};
+
+const NODES: u16 = 300;
+
+fn policy(name: &str, require: &str) -> admin::PolicyDocument {
+    let text = format!(
+        "api_version = \"holdfast/1\"\nkind = \"policy\"\nname = \"{name}\"\n[issue]\nnode_id = \
+         \"/holdfast/node/tpm/{{tpm.machine}}\"\nselectors = [\"tpm.manufacturer\"]\n[[rule]]\nname = \"rack\"\n\
+         ownership = \"inventory\"\ntrust_classes = [\"discrete\"]\n[rule.require]\n{require}\n"
+    );
+    admin::PolicyDocument { name: format!("{name}.toml"), text }
+}
+
+const MILD: &str = "tpm.manufacturer = { subset_of = [\"id:MAKER\"] }";
+const STRICT: &str = "tpm.firmware_version = { at_least = \"2.0.0.0\" }";
+const NEW_PCR: &str =
+    "tpm.pcr.14 = { none_of = [\"0000000000000000000000000000000000000000000000000000000000000000\"] }";
+
+fn apply(document: admin::PolicyDocument, mode: &str, accept: Option<u64>) -> admin::ApplyPolicyRequest {
+    admin::ApplyPolicyRequest {
+        documents: vec![document],
+        mode: mode.into(),
+        message: "so".into(),
+        signature: Vec::new(),
+        accept_refusals: accept,
+    }
+}
+
+/// Nodes of one maker, every tenth with an old firmware, as attestations under the policy in force leave them.
+async fn fleet(store: &Arc<dyn Store>, selector: &str) {
+    let enforced = store.policy_in(Mode::Enforce).await.unwrap().unwrap().digest;
+    let mut keys = Vec::new();
+    for n in 0..NODES {
+        let key = Sha256::of(&n.to_be_bytes());
+        keys.push(Allowed { digest: key, label: String::new() });
+        let digest = Value::Digest(digest_of(&key.0).unwrap());
+        let mut facts = Facts::with_log(Arc::new(LogFacts::new()));
+        let mut add = |id, value| facts.insert(id, Fact::of(Provenance::Hardware, vec![value]));
+        add(FactId::Machine, digest.clone());
+        add(FactId::EkSpki, digest);
+        add(FactId::Class, Value::text("discrete"));
+        add(FactId::Manufacturer, Value::text("id:MAKER"));
+        let firmware = if n % 10 == 0 { 1 } else { 2 };
+        add(FactId::FirmwareVersion, Value::Version(Version([firmware, 0, 0, 0])));
+        for pcr in 0..8 {
+            facts.quoted_pcr(pcr, holdfast_appraisal::facts::Explained::ByEvents);
+        }
+        let held = HeldFacts { facts, bank: Some(holdfast_evidence::tpm::Bank::Sha256) };
+        let body = FactBody::new(held.own_body().unwrap());
+        let which = if n < 100 { selector } else { "tpm:manufacturer:other" };
+        let attempt = Attempt {
+            policy: Some(enforced),
+            facts: Some(KeptFacts { own: body, log: None }),
+            ..enrolment_of(key, which)
+        };
+        assert!(matches!(store.record_attempt(attempt).await.unwrap(), Outcome::Admitted { .. }));
+    }
+    store.allow(keys, crate::store::Actor::Server, crate::clock::now()).await.unwrap();
+}
+
+async fn asked(
+    policies: &mut PoliciesClient<tonic::transport::Channel>,
+    request: admin::WhatIfRequest,
+) -> (admin::WhatIfSummary, Vec<admin::WhatIfGroup>, Vec<admin::WhatIfNode>, u64) {
+    let mut answers = policies.what_if(request).await.unwrap().into_inner();
+    let (mut groups, mut nodes, mut progress, mut summary) = (Vec::new(), Vec::new(), 0, None);
+    while let Some(answer) = answers.next().await {
+        match answer.unwrap().answer.unwrap() {
+            Answer::Progress(at) => progress = at.done,
+            Answer::Node(node) => nodes.push(node),
+            Answer::Group(group) => groups.push(group),
+            Answer::Summary(sum) => summary = Some(sum),
+            Answer::Findings(found) => panic!("{found:?}"),
+        }
+    }
+    (summary.unwrap(), groups, nodes, progress)
+}
+
+async fn with(settings: RolloutSettings) -> (Operated, PoliciesClient<tonic::transport::Channel>) {
+    let operated = operated_with(crate::config::Simulated::Refused, settings).await;
+    let policies = PoliciesClient::new(operated.channel.clone());
+    (operated, policies)
+}
+
+fn code<T: std::fmt::Debug>(answer: Result<tonic::Response<T>, tonic::Status>) -> String {
+    answer.unwrap_err().metadata().get("holdfast-code").unwrap().to_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whom_a_policy_would_refuse_is_known_before_and_more_than_a_share_must_be_accepted() {
+    let (operated, mut policies) = with(RolloutSettings::default()).await;
+    policies.apply(apply(policy("mild", MILD), "enforce", None)).await.unwrap();
+    fleet(&operated.store, "tpm:manufacturer:id:MAKER").await;
+    let request = |require: &str| admin::WhatIfRequest {
+        documents: vec![policy("next", require)],
+        nodes: true,
+        ..admin::WhatIfRequest::default()
+    };
+    let (summary, groups, nodes, progress) = asked(&mut policies, request(STRICT)).await;
+    assert_eq!((summary.lost, summary.admitted, summary.lost_per_mille), (30, 300, 100));
+    assert_eq!((progress, nodes.len()), (300, 30));
+    let refused = groups.iter().find(|group| group.effect == "newly-refused").unwrap();
+    let then = refused.then.as_ref().unwrap();
+    assert_eq!((refused.nodes, refused.samples.len(), then.rule.as_str()), (30, 5, "rack"));
+    assert_eq!(
+        (then.causes[0].code.as_str(), then.causes[0].fact.as_str()),
+        ("policy.fact.below_minimum", "tpm.firmware_version")
+    );
+    assert_eq!(groups.iter().map(|group| group.nodes).sum::<u64>(), 300);
+    // What nobody asked the machines for is not known, and counts as lost.
+    let (summary, groups, ..) = asked(&mut policies, request(NEW_PCR)).await;
+    assert_eq!((summary.lost, groups[0].effect.as_str()), (300, "newly-unknown"));
+    // Too many for the share, and for what was accepted; nothing is kept of it.
+    let head = operated.store.head().await.unwrap();
+    assert_eq!(
+        code(policies.apply(apply(policy("strict", STRICT), "enforce", None)).await),
+        "rollout.too_many_refused"
+    );
+    let few = policies.apply(apply(policy("strict", STRICT), "enforce", Some(29))).await;
+    assert_eq!(code(few), "rollout.more_than_accepted");
+    assert_eq!(operated.store.head().await.unwrap(), head);
+    assert_eq!(operated.store.policies().await.unwrap().len(), 1);
+    let done = policies.apply(apply(policy("strict", STRICT), "enforce", Some(30))).await.unwrap().into_inner();
+    let rollout = done.outcome.unwrap().rollout.unwrap();
+    assert_eq!((rollout.refused, rollout.enforced.unwrap().name.as_str()), (30, "strict"));
+    // The milder one would let them in again.
+    let (summary, ..) = asked(&mut policies, request(MILD)).await;
+    assert_eq!((summary.lost, summary.effects["newly-admitted"]), (0, 30));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollout_goes_from_observed_to_some_nodes_to_all_and_back() {
+    let (operated, mut policies) = with(RolloutSettings::default()).await;
+    let first = policies.apply(apply(policy("strict", STRICT), "observe", None)).await.unwrap().into_inner();
+    let outcome = first.outcome.unwrap();
+    assert!(outcome.notes[0].contains("known-machines"), "{:?}", outcome.notes);
+    let state = outcome.rollout.unwrap();
+    assert_eq!(state.enforced.unwrap().name, "known-machines");
+    assert_eq!(state.observed.unwrap().name, "strict");
+    fleet(&operated.store, "tpm:manufacturer:id:MAKER").await;
+    let promote = |selectors: &[&str], accept| admin::PromotePolicyRequest {
+        version: "observe".into(),
+        selectors: selectors.iter().map(|text| (*text).to_owned()).collect(),
+        message: String::new(),
+        accept_refusals: accept,
+    };
+    // What a machine can change does not choose what judges it.
+    assert_eq!(code(policies.promote(promote(&["tpm:secure_boot:true"], None)).await), "rollout.selector");
+    let scope = ["tpm:manufacturer:id:MAKER"];
+    let done = policies.promote(promote(&scope, None)).await.unwrap().into_inner().rollout.unwrap();
+    assert_eq!((done.refused, done.scopes.len(), done.enforced.unwrap().name.as_str()), (10, 1, "known-machines"));
+    assert_eq!(code(policies.promote(promote(&[], None)).await), "rollout.too_many_refused");
+    let all = policies.promote(promote(&[], Some(30))).await.unwrap().into_inner().rollout.unwrap();
+    assert_eq!((all.scopes.len(), all.enforced.unwrap().name.as_str()), (0, "strict"));
+    let back = admin::RollbackPolicyRequest::default();
+    let once = policies.rollback(back.clone()).await.unwrap().into_inner().rollout.unwrap();
+    assert_eq!((once.restored, once.scopes.len()), (2, 1));
+    let twice = policies.rollback(back.clone()).await.unwrap().into_inner().rollout.unwrap();
+    assert_eq!((twice.restored, twice.scopes.len()), (1, 0));
+    assert_eq!(code(policies.rollback(back).await), "rollout.nothing_before");
+    let forth = admin::RollbackPolicyRequest { to: 3, ..admin::RollbackPolicyRequest::default() };
+    assert_eq!(policies.rollback(forth).await.unwrap().into_inner().rollout.unwrap().enforced.unwrap().name, "strict");
+    let history = policies.history(admin::PolicyHistoryRequest { before: 0, limit: 0 }).await.unwrap().into_inner();
+    assert_eq!(history.rollouts.len(), 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_persons_are_two_users() {
+    let settings = RolloutSettings { approval: Approval::TwoPersons, ..RolloutSettings::default() };
+    let (operated, mut policies) = with(settings).await;
+    let proposed = policies.apply(apply(policy("mild", MILD), "enforce", None)).await.unwrap().into_inner();
+    let proposal = proposed.outcome.unwrap().proposal.unwrap();
+    assert_eq!((proposed.policy, proposal.state.as_str()), (None, "open"));
+    assert!(proposal.what.starts_with("enforce a new version of mild"), "{}", proposal.what);
+    assert_eq!(operated.store.rollout().await.unwrap().state.number, 0);
+    let number = || admin::ProposalRequest { number: proposal.number };
+    // Every client of this test is the same user, however often it connects.
+    assert_eq!(code(policies.approve(number()).await), "rollout.proposal.own");
+    let withdrawn = policies.withdraw(number()).await.unwrap().into_inner();
+    assert_eq!(withdrawn.state, "withdrawn");
+    assert_eq!(code(policies.approve(number()).await), "rollout.proposal.closed");
+    assert_eq!(operated.store.policies().await.unwrap(), []);
+}

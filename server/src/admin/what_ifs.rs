@@ -1,0 +1,159 @@
+//! `Policies.WhatIf`: asks the fleet in the background and sends what is heard.
+
+use std::sync::Arc;
+
+use holdfast_protocol::admin;
+use holdfast_protocol::admin::what_if_answer::Answer as Message;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+
+use super::Admin;
+use super::plan::{compiled, scope};
+use super::policies::{check_size, finding, read_documents};
+use super::refusal::{Refusal, argument};
+use crate::fleet::{Answer, Effect, Floor, Group, Heard, Question, Side, WhatIf, what_if};
+use crate::store::{Document, Mode, NewVersion, PolicyDraft, StoreFault};
+
+/// Floors in one request.
+const FLOORS_MAX: usize = 64;
+
+pub(super) type Stream = ReceiverStream<Result<admin::WhatIfAnswer, Status>>;
+
+impl Admin {
+    pub(super) async fn ask_what_if(&self, request: admin::WhatIfRequest) -> Result<Stream, Refusal> {
+        let (answers, stream) = mpsc::channel(64);
+        let (floors, each) = (read_floors(&request.floors)?, request.nodes);
+        let selectors = scope(&request.selectors)?;
+        let now = self.store.rollout().await?.state;
+        let (draft, documents) = if request.documents.is_empty() {
+            let version = self.version(&request.version).await?;
+            (PolicyDraft { name: version.name, documents: version.documents, ..empty() }, None)
+        } else {
+            (empty(), Some(request.documents))
+        };
+        let draft = match documents {
+            None => draft,
+            Some(documents) => {
+                check_size(&documents, "")?;
+                match read_documents(&documents) {
+                    Ok((policy, _)) => PolicyDraft {
+                        name: policy.version().name.clone(),
+                        documents: documents.into_iter().map(|d| Document { name: d.name, text: d.text }).collect(),
+                        ..empty()
+                    },
+                    Err(findings) => {
+                        let findings = findings.iter().map(finding).collect();
+                        let message = Message::Findings(admin::PolicyFindings { findings });
+                        // The channel has room for one, and nobody can have closed it yet.
+                        let _ = answers.send(Ok(admin::WhatIfAnswer { answer: Some(message) })).await;
+                        return Ok(ReceiverStream::new(stream));
+                    }
+                }
+            }
+        };
+        compiled(&draft.documents)?;
+        let then = now.enforce(draft.digest(), selectors);
+        let name = draft.name.clone();
+        let versions = [NewVersion { draft, signature: None }];
+        let policies = self.policies_of(&[&now, &then], &versions).await?;
+        let question = Arc::new(self.question(&now, &then, policies, floors));
+        let (store, limit) = (self.store.clone(), self.rollout.lost_max_per_mille);
+        let (hear, mut heard) = mpsc::channel(64);
+        let asked = question.clone();
+        let asking = tokio::spawn(async move { what_if(store.as_ref(), asked, Some(hear)).await });
+        tokio::spawn(async move {
+            while let Some(heard) = heard.recv().await {
+                let message = match heard {
+                    Heard::Progress(done, nodes) => Message::Progress(admin::WhatIfProgress { done, nodes }),
+                    Heard::Node(answer) if each && answer.effect != Effect::StillAdmitted => {
+                        Message::Node(node(*answer))
+                    }
+                    Heard::Node(_) => continue,
+                };
+                if answers.send(Ok(admin::WhatIfAnswer { answer: Some(message) })).await.is_err() {
+                    // Whoever asked has left; that ends the asking.
+                    return;
+                }
+            }
+            let messages = match asking.await {
+                Ok(Ok(fleet)) => summary(fleet, &question, name, limit),
+                Ok(Err(fault)) => vec![Err(Refusal::from(fault).into())],
+                Err(_) => vec![Err(Refusal::from(StoreFault::Unavailable).into())],
+            };
+            for message in messages {
+                if answers.send(message).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(ReceiverStream::new(stream))
+    }
+}
+
+fn empty() -> PolicyDraft {
+    PolicyDraft { name: String::new(), documents: Vec::new(), mode: Mode::Retired, message: String::new() }
+}
+
+fn read_floors(texts: &[String]) -> Result<Vec<Floor>, Refusal> {
+    if texts.len() > FLOORS_MAX {
+        return Err(argument("floors", format!("{} floors, limit {FLOORS_MAX}", texts.len())));
+    }
+    texts.iter().map(|text| Floor::parse(text).map_err(|error| argument("floors", error.to_string()))).collect()
+}
+
+/// The groups, then the sum of it.
+fn summary(fleet: WhatIf, question: &Question, policy: String, limit: u64) -> Vec<Result<admin::WhatIfAnswer, Status>> {
+    let effects = fleet.effects().into_iter().map(|(effect, nodes)| (effect.as_str().to_owned(), nodes)).collect();
+    let summary = admin::WhatIfSummary {
+        policy,
+        effects,
+        lost: fleet.lost(),
+        admitted: fleet.admitted(),
+        lost_per_mille: fleet.lost_per_mille(),
+        lost_max_per_mille: limit,
+        rollout: question.now.number,
+        logs: fleet.logs,
+        milliseconds: fleet.milliseconds,
+    };
+    let mut groups: Vec<((Effect, Side), Group)> = fleet.groups.into_iter().collect();
+    groups.sort_by_key(|((effect, _), group)| (*effect, std::cmp::Reverse(group.nodes)));
+    let groups = groups.into_iter().map(|((effect, _), group)| {
+        Message::Group(admin::WhatIfGroup {
+            effect: effect.as_str().to_owned(),
+            then: Some(side(group.then)),
+            nodes: group.nodes,
+            samples: group.samples,
+        })
+    });
+    groups.chain([Message::Summary(summary)]).map(|answer| Ok(admin::WhatIfAnswer { answer: Some(answer) })).collect()
+}
+
+fn node(answer: Answer) -> admin::WhatIfNode {
+    admin::WhatIfNode {
+        node: answer.node.number.0,
+        spiffe_id: answer.node.spiffe_id.as_ref().map(ToString::to_string).unwrap_or_default(),
+        effect: answer.effect.as_str().to_owned(),
+        now: Some(side(answer.now)),
+        then: Some(side(answer.then)),
+        at: answer.evidence.as_ref().map(|evidence| evidence.at.seconds()).unwrap_or_default(),
+        attempt: answer.evidence.map(|evidence| evidence.attempt.to_string()).unwrap_or_default(),
+    }
+}
+
+fn side(side: Side) -> admin::WhatIfVerdict {
+    let causes = side.causes.into_iter().map(|cause| admin::WhatIfCause {
+        code: cause.code,
+        fact: cause.fact,
+        expected: cause.expected,
+        found: cause.found,
+    });
+    admin::WhatIfVerdict {
+        verdict: side.word.as_str().to_owned(),
+        policy: side.policy,
+        rule: side.rule,
+        alternative: side.alternative,
+        code: side.code,
+        causes: causes.collect(),
+    }
+}
