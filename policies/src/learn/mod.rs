@@ -269,12 +269,17 @@ pub(crate) fn created(at: Option<Moment>) -> anyhow::Result<String> {
     Ok(OffsetDateTime::from_unix_timestamp(seconds)?.format(&Rfc3339)?)
 }
 
+/// A fact with its values, each with what is noted of it.
+pub(crate) type NotedFact = (FactId, Vec<NotedValue>);
+/// A value, and what is noted of it.
+pub(crate) type NotedValue = (Value, Option<String>);
+
 /// The values of every fact that a recipe knows, for a file of reference values.
-pub(crate) fn known_facts(samples: &[Sample]) -> Vec<(FactId, Vec<(Value, Option<String>)>)> {
+pub(crate) fn known_facts(samples: &[Sample]) -> Vec<NotedFact> {
     let mut found = Vec::new();
     for (name, _) in recipe::RECIPE {
         let Some(id) = FactId::parse(name) else { continue };
-        let mut values: Vec<(Value, Option<String>)> = Vec::new();
+        let mut values: Vec<NotedValue> = Vec::new();
         for sample in samples {
             let spelt = sample.values(id).filter(|values| sample::is_spelt(id, values)).unwrap_or_default();
             for value in spelt {

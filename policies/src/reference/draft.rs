@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::{Destination, Refused};
 use crate::exit::Exit;
 use crate::files;
-use crate::learn;
+use crate::learn::{self, NotedFact, NotedValue};
 use crate::output::{Format, json, printable};
 use crate::toml_text::{comment, literal, noted, quoted};
 
@@ -21,7 +21,7 @@ use crate::toml_text::{comment, literal, noted, quoted};
 pub(super) struct Draft {
     /// Where the values come from, and how far that was verified.
     pub(super) source: String,
-    values: Vec<(FactId, Vec<(Value, Option<String>)>)>,
+    values: Vec<NotedFact>,
     /// What was left out and why, and what else whoever reads the file should know.
     pub(super) remarks: Vec<String>,
 }
@@ -54,7 +54,7 @@ impl Draft {
                 values.truncate(1);
             }
         }
-        let several: Vec<(FactId, Vec<(Value, Option<String>)>)> = several;
+        let several: Vec<NotedFact> = several;
         for (fact, values) in several {
             let values: Vec<String> = values.iter().map(|(value, _)| value.to_string()).collect();
             self.remarks.push(format!("{fact} has several values, each for a file of its own: {}", values.join(", ")));
@@ -68,7 +68,7 @@ impl Draft {
         }
         let _ = writeln!(text, "source = {}\ncreated = {created}\n\n[values]", quoted(&printable(&self.source)));
         for (fact, values) in &self.values {
-            let value = |(value, note): &(Value, Option<String>)| noted(&literal(value), note.as_deref());
+            let value = |(value, note): &NotedValue| noted(&literal(value), note.as_deref());
             match (values.as_slice(), fact.definition().shape) {
                 ([one], Shape::One) => {
                     let _ = writeln!(text, "{fact} = {}", value(one));

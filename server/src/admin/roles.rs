@@ -124,9 +124,12 @@ const NEEDED: &[(&str, &[Role])] = &[
 /// Where the services live.
 const PACKAGE: &str = "/holdfast.admin.v1.";
 
+/// Groups of each role.
+type Groups = Vec<(Role, Vec<String>)>;
+
 /// The roles of operators, as the configuration gives them.
 #[derive(Clone, Debug)]
-pub struct Roles(Option<Arc<Vec<(Role, Vec<String>)>>>);
+pub struct Roles(Option<Arc<Groups>>);
 
 impl Roles {
     /// Whoever may open the socket has every role.

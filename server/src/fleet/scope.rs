@@ -55,7 +55,7 @@ pub fn scope_selector(selector: &Selector) -> Result<(), NotFixed> {
         let prefix = FactId::parse(name).and_then(FactId::selector);
         prefix.is_some_and(|prefix| text.strip_prefix(&prefix).is_some_and(|rest| rest.starts_with(':')))
     };
-    if FIXED.iter().any(|name| is_of(&name)) { Ok(()) } else { Err(NotFixed { selector: text }) }
+    if FIXED.iter().any(is_of) { Ok(()) } else { Err(NotFixed { selector: text }) }
 }
 
 #[cfg(test)]

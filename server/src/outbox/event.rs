@@ -180,7 +180,7 @@ impl TypeFilter {
                 beginning.starts_with(&family) || (beginning != pattern && family.starts_with(beginning))
             };
             let families = ["attempt.", "act.", "issuance.", "unreadable.", "test."];
-            if !(whole || beginning != pattern) || !families.iter().any(|family| known(family)) {
+            if !(whole || beginning != pattern) || !families.iter().any(known) {
                 return Err(format!(
                     "expected a type such as \"dev.holdfast.attempt.refused.v1\" or \"dev.holdfast.act.*\", found {pattern:?}"
                 ));

@@ -160,7 +160,7 @@ fn an_expression_is_bounded_in_length_depth_and_number() {
     }
     let many = format!("cel = [{}]\n[rule.require]\ntpm.secure_boot.enabled = true", format!("'{fact}',").repeat(17));
     assert_eq!(parse(&policy_text(&many)).unwrap_err()[0].code, "policy.lint.too_large");
-    let wide = vec!["facts[\"tpm.dbx\"]"; 2].join(" && ");
+    let wide = ["facts[\"tpm.dbx\"]"; 2].join(" && ");
     assert!(found(&wide).is_some());
 }
 

@@ -12,10 +12,13 @@ use std::collections::BTreeSet;
 /// Nodes in one answer.
 const PAGE: u32 = 1000;
 
+/// Node, its own facts, digest of its log's facts, moment, attempt.
+type Row = (i64, Vec<u8>, Option<Vec<u8>>, i64, Vec<u8>);
+
 impl KeptFactsOf for SqliteStore {
     fn facts_of_nodes(&self, after: NodeNumber, limit: u32) -> Held<'_, Vec<NodeFacts>> {
         Box::pin(async move {
-            let rows: Vec<(i64, Vec<u8>, Option<Vec<u8>>, i64, Vec<u8>)> = sqlx::query_as(
+            let rows: Vec<Row> = sqlx::query_as(
                 "SELECT f.node, b.body, f.log, f.at, f.attempt FROM node_facts f \
                  JOIN fact_bodies b ON b.digest = f.own WHERE f.node > $1 ORDER BY f.node LIMIT $2",
             )

@@ -38,7 +38,7 @@ pub enum AggregateRefused {
     #[error("it is {found}, the quoted PCRs give {expected}")]
     Differs {
         /// What the quoted PCRs 0 to 9 give.
-        expected: Digest,
+        expected: Box<Digest>,
         /// What the list says.
         found: Digest,
     },
@@ -70,7 +70,7 @@ impl AggregateOf {
             }
             first = first.or(Some(expected));
         }
-        Err(AggregateRefused::Differs { expected: first.unwrap_or(Digest::zero(bank)), found })
+        Err(AggregateRefused::Differs { expected: Box::new(first.unwrap_or(Digest::zero(bank))), found })
     }
 }
 
