@@ -17,6 +17,7 @@ use crate::output::Format;
 use crate::proof::Proof;
 use crate::reference::Reference;
 use crate::schema::Schema;
+use crate::sign::Sign;
 use crate::test::Test;
 
 /// Check, try and explain Holdfast policies, and inspect evidence, offline.
@@ -47,6 +48,8 @@ pub enum Command {
     Learn(Box<Learn>),
     /// Import reference values: from golden evidence, images, systemd's signed PCR policies, CoRIM files.
     Reference(Box<Reference>),
+    /// Sign a policy with the files that it names, for servers that take signed policies alone.
+    Sign(Sign),
     /// Verify raw evidence files, offline.
     Inspect(Inspect),
     /// Compute what firmware, image and command line will measure to, before they run.
@@ -104,6 +107,7 @@ pub fn run(cli: &Cli, out: &mut dyn Write) -> anyhow::Result<Exit> {
         Command::Diff(diff) => diff.run(cli.output, out),
         Command::Learn(learn) => learn.run(cli.output, out),
         Command::Reference(reference) => reference.run(cli.output, out),
+        Command::Sign(sign) => sign.run(cli.output, out),
         Command::Inspect(inspect) => inspect.run(cli.output, out),
         Command::Measure(measure) => measure.run(cli.output, out),
         Command::Proof(proof) => proof.run(cli.output, out),

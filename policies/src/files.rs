@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow, bail};
 use holdfast_appraisal::case::{Case, Evidence};
 use holdfast_appraisal::ima::DIGESTS_BYTES_MAX;
-use holdfast_appraisal::policy::{Bundle, BundleFile, referenced_files};
+use holdfast_appraisal::policy::{Bundle, BundleFile, SIGNATURE_SUFFIX, referenced_files};
 use holdfast_appraisal::{DOCUMENT_BYTES_MAX, Document, Finding};
 use holdfast_evidence::tpm::ima::LOG_BYTES_MAX;
 
@@ -100,6 +100,10 @@ pub fn bundle(path: &Path) -> anyhow::Result<Bundle> {
     let mut references = Vec::with_capacity(named.len());
     for name in named {
         let beside = beside(path, &name);
+        // The reader of the policy says what is not signed, and where the policy names it.
+        if name.ends_with(SIGNATURE_SUFFIX) && !beside.exists() {
+            continue;
+        }
         let text = companion(&beside).with_context(|| format!("named in {}", path.display()))?;
         references.push(BundleFile { name, text });
     }

@@ -21,5 +21,6 @@ pub mod output;
 mod proof;
 mod reference;
 mod schema;
+mod sign;
 pub mod test;
 mod toml_text;

@@ -95,6 +95,10 @@ pub enum Kind {
     EventUnproven,
     ImaDigests,
     ImaKeys,
+    ReferenceKeys,
+    ReferenceUnsigned,
+    ReferenceSignature,
+    ShadowingNotSearched,
 }
 
 impl Kind {
@@ -159,6 +163,10 @@ impl Kind {
             Self::BadPattern => "policy.lint.bad_pattern",
             Self::ImaDigests => "policy.lint.ima_digests",
             Self::ImaKeys => "policy.lint.ima_keys",
+            Self::ReferenceKeys => "policy.lint.reference_keys",
+            Self::ReferenceUnsigned => "policy.lint.reference_unsigned",
+            Self::ReferenceSignature => "policy.lint.reference_signature",
+            Self::ShadowingNotSearched => "policy.lint.shadowing_not_searched",
         }
     }
 
@@ -179,6 +187,7 @@ impl Kind {
             | Self::WaiverExpired
             | Self::NameOverstates
             | Self::TemplateShared
+            | Self::ShadowingNotSearched
             | Self::AzureLaunch => Severity::Warning,
             Self::Syntax
             | Self::TooLarge
@@ -219,6 +228,9 @@ impl Kind {
             | Self::WaiverOfEverything
             | Self::ImaDigests
             | Self::ImaKeys
+            | Self::ReferenceKeys
+            | Self::ReferenceUnsigned
+            | Self::ReferenceSignature
             | Self::NeverHolds
             | Self::BadCel
             | Self::CelAlone

@@ -1,5 +1,6 @@
 //! `reference`: files of reference values from what others say: a golden machine, image files, systemd's signed PCR
-//! policies, CoRIM files. Each import says in the file where its values come from and how far that was verified.
+//! policies, CoRIM files. Each import says in the file where its values come from and how far that was verified. Signs
+//! such files, too.
 
 mod cbor;
 mod corim;
@@ -7,6 +8,7 @@ mod corim_snp;
 mod draft;
 mod machine;
 mod reason;
+mod signature;
 mod signed_pcrs;
 
 use std::io::Write;
@@ -30,8 +32,10 @@ Examples:
   holdfast-policy reference from-kernel vmlinuz --initrd initrd.img --append 'root=/dev/vda ro' --write kernel.toml
   holdfast-policy reference from-systemd --uki linux.efi --key tpm2-pcr-public-key.pem --write linux.toml
   holdfast-policy reference from-corim sev-snp.cbor --product genoa --write platform.toml
+  holdfast-policy reference sign debian-12.toml --key vendor.pem
+  holdfast-policy reference verify debian-12.toml --key vendor-public.pem
 
-Exit codes: 0 imported, 1 refused, 2 usage or I/O, 3 nothing that could be written.";
+Exit codes: 0 imported, signed or verified, 1 refused, 2 usage or I/O, 3 nothing that could be written.";
 
 /// Flags of `reference`.
 #[derive(Debug, Args)]
@@ -54,6 +58,10 @@ enum What {
     FromSystemd(signed_pcrs::FromSystemd),
     /// The reference values of a CoRIM file about SEV-SNP, signed or not.
     FromCorim(corim::FromCorim),
+    /// Sign a file of reference values: policies with reference_keys want that.
+    Sign(signature::Sign),
+    /// Check the signature of a file of reference values.
+    Verify(signature::Verify),
 }
 
 /// Where the values go; shared by all imports.
@@ -97,6 +105,8 @@ impl Reference {
             What::FromKernel(from) => (&from.to, from.draft()?),
             What::FromSystemd(from) => (&from.to, from.draft()?),
             What::FromCorim(from) => (&from.to, from.draft()?),
+            What::Sign(sign) => return sign.run(format, out),
+            What::Verify(verify) => return verify.run(format, out),
         };
         draft::conclude(destination, made, format, out)
     }

@@ -17,6 +17,7 @@ mod diff;
 mod hostile;
 mod learn;
 mod reference;
+mod signed;
 mod test;
 mod uki;
 

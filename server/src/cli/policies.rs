@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
-use holdfast_appraisal::policy::referenced_files;
+use holdfast_appraisal::policy::{SIGNATURE_SUFFIX, referenced_files};
 use holdfast_appraisal::{Document, Policy, finding::Finding};
 use holdfast_protocol::admin;
 use serde::Serialize;
@@ -225,7 +225,12 @@ pub(super) fn documents(path: &Path) -> anyhow::Result<Vec<admin::PolicyDocument
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut documents = vec![admin::PolicyDocument { name, text }];
     for name in named {
-        let text = read(&folder.join(&name))?;
+        let path = folder.join(&name);
+        // The reader of the policy says what is not signed, and where the policy names it.
+        if name.ends_with(SIGNATURE_SUFFIX) && !path.exists() {
+            continue;
+        }
+        let text = read(&path)?;
         documents.push(admin::PolicyDocument { name, text });
     }
     Ok(documents)

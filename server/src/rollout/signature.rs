@@ -1,6 +1,7 @@
 //! Signatures of policy versions: detached, over the version's digest under a name of its own, by Ed25519 or ECDSA P-256
 //! keys of the configuration. Signs nothing.
 
+use holdfast_appraisal::policy::signed_policy_version;
 use ring::signature::{ECDSA_P256_SHA256_ASN1, ED25519, UnparsedPublicKey, VerificationAlgorithm};
 use x509_parser::oid_registry::{OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_SIG_ED25519};
 use x509_parser::prelude::FromDer as _;
@@ -8,13 +9,10 @@ use x509_parser::x509::SubjectPublicKeyInfo;
 
 use crate::store::{PolicyDigest, Sha256};
 
-/// What stands before the digest, so that no signature made for anything else is one of a policy.
-const DOMAIN: &[u8] = b"holdfast/policy-signature/1\n";
-
 /// What is signed for the version with this digest: the domain, then 64 hexadecimal digits and a line feed.
 #[must_use]
 pub fn signed_message(digest: &PolicyDigest) -> Vec<u8> {
-    [DOMAIN, digest.to_string().as_bytes(), b"\n"].concat()
+    signed_policy_version(&digest.to_string())
 }
 
 /// A public key that may sign policies.

@@ -257,6 +257,9 @@ pub struct Origin {
     /// What the file says of itself.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
+    /// SHA-256 of the SubjectPublicKeyInfo of the key that signed the file, hex, where the policy wants it signed.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub signed_by: String,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]

@@ -203,7 +203,13 @@ impl fmt::Display for WaiverEntry {
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "@{}: {}", escaped(&self.name), escaped(&self.file))?;
-        for (word, text) in [("made", &self.created), ("source:", &self.source), ("says:", &self.description)] {
+        let words = [
+            ("made", &self.created),
+            ("signed by key", &self.signed_by),
+            ("source:", &self.source),
+            ("says:", &self.description),
+        ];
+        for (word, text) in words {
             if !text.is_empty() {
                 write!(f, ", {word} {}", escaped(text))?;
             }

@@ -1,9 +1,11 @@
 //! A policy together with the files that it names: what is stored, carried and digested as one. Opens no files.
 
+use std::collections::BTreeSet;
+
 use holdfast_evidence::crypto::sha256;
 use serde::{Deserialize, Serialize};
 
-use super::Policy;
+use super::{Policy, signed};
 use super::names::REFERENCE_FILES_MAX;
 use crate::document::{Document, Reader};
 use crate::finding::Finding;
@@ -28,7 +30,7 @@ pub struct Bundle {
 pub struct BundleFile {
     /// Name, as the policy spells it.
     pub name: String,
-    /// Its text: TOML, or lines of digests, or PEM.
+    /// Its text: TOML, or lines of digests, or PEM, or a signature in base64.
     pub text: String,
 }
 
@@ -51,7 +53,7 @@ impl BundleFile {
     }
 }
 
-/// The files that a policy names (of reference values, and of digests and keys of measured files), in order: to be read by the caller and given to [`Policy::parse`].
+/// The files that a policy names (of reference values, their signatures and keys, and of digests and keys of measured files), in order: to be read by the caller and given to [`Policy::parse`].
 ///
 /// # Errors
 /// The findings that keep the list from being read.
@@ -61,8 +63,10 @@ pub fn referenced_files(document: Document<'_>) -> Result<Vec<String>, Vec<Findi
     let node = table.get_ref().get("reference_values");
     let files = node.map(|node| reader.strings(node, "reference_values")).unwrap_or_default();
     let mut names: Vec<String> = files.into_iter().map(|(file, _)| file.to_owned()).collect();
-    let measured = ima::files(&mut reader, table.get_ref());
-    names.extend(measured);
+    names.extend(signed::files(&mut reader, table.get_ref(), &names));
+    names.extend(ima::files(&mut reader, table.get_ref()));
+    let mut seen = BTreeSet::new();
+    names.retain(|name| seen.insert(name.clone()));
     names.truncate(REFERENCE_FILES_MAX);
     if reader.has_errors() { Err(reader.findings) } else { Ok(names) }
 }

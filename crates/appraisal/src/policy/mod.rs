@@ -16,6 +16,7 @@ mod rule;
 
 pub mod schema;
 mod set;
+mod signed;
 pub(crate) mod site;
 mod survey;
 mod waiver;
@@ -28,6 +29,7 @@ use holdfast_identity::UnixTime;
 pub(crate) use issue::Segment;
 pub(crate) use rule::{Alternative, Deny, Factor, Rule};
 pub(crate) use set::Set;
+pub use signed::{SIGNATURE_SUFFIX, signed_policy_version, signed_reference_values};
 use std::collections::BTreeSet;
 pub(crate) use waiver::Waiver;
 

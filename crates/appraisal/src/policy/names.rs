@@ -8,6 +8,7 @@ use holdfast_evidence::tpm::Bank;
 use holdfast_evidence::tpm::event_log::boot::load_options_digest;
 use toml::de::{DeTable, DeValue};
 
+use super::signed::Signatures;
 use crate::decision::Origin;
 use crate::document::{Document, Node, Reader, is_name};
 use crate::facts::read::{self, Noted};
@@ -47,6 +48,7 @@ impl<'t, 'i> Names<'t, 'i> {
             lately: Vec::new(),
             bank,
         };
+        let signatures = Signatures::read(reader, table, files);
         if let Some(node) = table.get("reference_values") {
             for (file, span) in reader.strings(node, "reference_values").into_iter().take(REFERENCE_FILES_MAX) {
                 let Some(document) = files.iter().find(|document| document.name == file) else {
@@ -54,8 +56,10 @@ impl<'t, 'i> Names<'t, 'i> {
                     reader.add(span, Kind::ReferenceFileMissing, message, None);
                     continue;
                 };
+                // What nobody signed is not even read.
+                let Some(signed_by) = signatures.check(reader, *document, files, &span) else { continue };
                 match ReferenceValues::parse(*document) {
-                    Ok(values) => names.add_reference(reader, values, file, span),
+                    Ok(values) => names.add_reference(reader, values, (file, signed_by), span),
                     Err(findings) => foreign.extend(findings),
                 }
             }
@@ -85,7 +89,7 @@ impl<'t, 'i> Names<'t, 'i> {
         &mut self,
         reader: &mut Reader<'_>,
         values: ReferenceValues,
-        file: &str,
+        (file, signed_by): (&str, String),
         span: std::ops::Range<usize>,
     ) {
         if self.references.contains_key(&values.name) {
@@ -98,6 +102,7 @@ impl<'t, 'i> Names<'t, 'i> {
                 source: values.source.clone(),
                 created: values.created.clone(),
                 description: values.description.clone(),
+                signed_by,
             };
             self.origins.insert(values.name.clone(), Arc::new(origin));
             self.references.insert(values.name.clone(), (values, span));

@@ -24,6 +24,7 @@ pub(crate) const KEYS: &[&str] = &[
     "description",
     "pcr_bank",
     "reference_values",
+    "reference_keys",
     "sets",
     "deny",
     "rule",

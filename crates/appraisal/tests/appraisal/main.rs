@@ -19,6 +19,7 @@ mod never_panics;
 mod nitro;
 mod promises;
 mod sets;
+mod signed_values;
 mod site_conditions;
 mod texts_and_events;
 mod waivers;

@@ -2,6 +2,7 @@
 //! another provider can take their place.
 
 pub mod credential;
+mod detached;
 mod ed25519;
 mod hash;
 mod key;
@@ -10,6 +11,7 @@ pub mod seal;
 mod signature;
 
 pub use credential::{CryptoFault, Secret};
+pub use detached::{BadKey, DETACHED_SIGNATURE_BYTES_MAX, DetachedKey, DetachedSigner};
 pub use ed25519::{Ed25519Key, verify_ed25519};
 pub use hash::{Digest, HashAlg, Hasher};
 pub use key::{Curve, PublicKey, RSA_EXPONENT};

@@ -70,6 +70,9 @@ documents! {
         pcr_bank: Option<String>,
         /// Files of reference values beside the policy; "@name" refers to their values.
         reference_values: Option<Texts>,
+        /// Files of public keys (PEM, Ed25519 or P-256) beside the policy; each file of reference values must be signed by
+        /// one of them, in a file beside it named FILE.sig.
+        reference_keys: Option<Texts>,
         /// Named sets of values; "@name" refers to them.
         sets: Option<Sets>,
         /// What is refused whatever the rules say.
