@@ -1,5 +1,6 @@
 //! A TOML document while it is being read: where each value stands, and what is wrong so far. Opens no files.
 
+use std::cell::OnceCell;
 use std::ops::Range;
 
 use toml::Spanned;
@@ -29,12 +30,50 @@ pub(crate) type Node<'i> = Spanned<DeValue<'i>>;
 /// A document being read. Collects findings instead of stopping at the first.
 pub(crate) struct Reader<'a> {
     document: Document<'a>,
+    places: OnceCell<Places>,
     pub(crate) findings: Vec<Finding>,
+}
+
+/// Where lines begin, and how many characters stand before each block: a place is found without reading the text again,
+/// for a large document asks for a hundred thousand of them.
+#[derive(Debug)]
+struct Places {
+    lines: Vec<usize>,
+    characters: Vec<usize>,
+}
+
+/// Bytes of a block of [`Places`].
+const BLOCK_BYTES: usize = 1_024;
+
+impl Places {
+    fn of(text: &str) -> Self {
+        let bytes = text.as_bytes();
+        let newlines = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
+        let mut characters = vec![0];
+        let mut before = 0;
+        for block in bytes.chunks(BLOCK_BYTES) {
+            before += begun(block);
+            characters.push(before);
+        }
+        Self { lines: std::iter::once(0).chain(newlines).collect(), characters }
+    }
+
+    /// How many characters begin before this byte.
+    fn characters_before(&self, text: &str, at: usize) -> usize {
+        let block = at / BLOCK_BYTES;
+        let rest = text.as_bytes().get(block * BLOCK_BYTES..at).unwrap_or_default();
+        self.characters.get(block).copied().unwrap_or_default() + begun(rest)
+    }
+}
+
+/// How many characters begin in these bytes of UTF-8.
+fn begun(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|byte| **byte & 0xc0 != 0x80).count()
 }
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(document: Document<'a>) -> Self {
-        Self { document, findings: Vec::new() }
+        Self { document, places: OnceCell::new(), findings: Vec::new() }
     }
 
     /// The document's name.
@@ -66,10 +105,11 @@ impl<'a> Reader<'a> {
         while !text.is_char_boundary(at) {
             at -= 1;
         }
-        let before = text.get(..at).unwrap_or_default();
-        let line_at = before.rfind('\n').map_or(0, |newline| newline + 1);
-        let column = before.get(line_at..).unwrap_or_default().chars().count() + 1;
-        (before.bytes().filter(|b| *b == b'\n').count() + 1, column)
+        let places = self.places.get_or_init(|| Places::of(text));
+        let line = places.lines.partition_point(|start| *start <= at);
+        let start = line.checked_sub(1).and_then(|before| places.lines.get(before)).copied().unwrap_or_default();
+        let column = places.characters_before(text, at) - places.characters_before(text, start) + 1;
+        (line, column)
     }
 
     pub(crate) fn add(&mut self, span: Range<usize>, kind: Kind, message: String, suggestion: Option<String>) {
@@ -223,6 +263,18 @@ mod tests {
         assert_eq!(reader.position(8), (2, 2));
         assert_eq!(reader.position(7), (2, 1), "inside a character");
         assert_eq!(reader.position(999), (3, 1));
+    }
+
+    #[test]
+    fn places_in_long_lines_are_those_of_a_plain_count() {
+        let text = "aé\u{1f600}".repeat(700) + "\n" + &"é\n".repeat(600);
+        let reader = Reader::new(Document { name: "x", text: &text });
+        for (at, _) in text.char_indices() {
+            let before = &text[..at];
+            let line = before.matches('\n').count() + 1;
+            let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+            assert_eq!(reader.position(at), (line, column));
+        }
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use holdfast_evidence::crypto::sha256;
 use serde::{Deserialize, Serialize};
 
-use super::{Policy, signed};
 use super::names::REFERENCE_FILES_MAX;
+use super::{Policy, signed};
 use crate::document::{Document, Reader};
 use crate::finding::Finding;
 use crate::ima;

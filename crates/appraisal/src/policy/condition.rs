@@ -274,6 +274,18 @@ fn bare_pcr(reader: &mut Reader<'_>, id: FactId, key: Range<usize>) {
     reader.add(key, Kind::BarePcr, message, Some(better.to_owned()));
 }
 
+impl Condition {
+    /// What it takes to compare it with another of the same fact: one, and one for each value, or for each 16 bytes of a
+    /// text.
+    pub(super) fn weight(&self) -> usize {
+        let weight = |value: &Value| match value {
+            Value::Text(text) => 1 + text.len() / 16,
+            _ => 1,
+        };
+        self.test.values().map(weight).fold(1, usize::saturating_add)
+    }
+}
+
 impl Test {
     /// Every value that the policy wrote.
     pub(crate) fn values(&self) -> impl Iterator<Item = &Value> {

@@ -15,6 +15,9 @@ use crate::finding::{Finding, Kind, nearest};
 /// Longest time that somebody remembers an exception, in seconds: 90 days.
 const SECONDS_MAX: i64 = 90 * 86_400;
 
+/// Most facts that a suggestion lists.
+const FACTS_SHOWN_MAX: usize = 20;
+
 /// Rules and facts that are not there, and rules of which nothing would be left.
 pub(super) fn useless(file: &str, policy: &Policy) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -28,12 +31,11 @@ pub(super) fn useless(file: &str, policy: &Policy) -> Vec<Finding> {
             note(Kind::WaiverUseless, format!("{what} is about rule {name:?}, which is not there"), suggestion);
         }
         let about: Vec<&Rule> = policy.rules.iter().filter(|rule| waiver.is_about(&rule.name)).collect();
+        let asked: BTreeSet<FactId> =
+            about.iter().flat_map(|rule| rule.conditions()).map(|condition| condition.fact).collect();
         for fact in &waiver.facts {
-            let asked = about.iter().flat_map(|rule| rule.conditions()).any(|condition| condition.fact == *fact);
-            if !asked && !about.is_empty() {
-                let facts: BTreeSet<FactId> =
-                    about.iter().flat_map(|rule| rule.conditions()).map(|condition| condition.fact).collect();
-                let facts: Vec<String> = facts.iter().map(FactId::to_string).collect();
+            if !asked.contains(fact) && !about.is_empty() {
+                let facts: Vec<String> = asked.iter().take(FACTS_SHOWN_MAX).map(FactId::to_string).collect();
                 let message = format!("{what} waives \"{fact}\", which no rule of it asks for");
                 note(Kind::WaiverUseless, message, Some(format!("they ask for {}", facts.join(", "))));
             }

@@ -1,4 +1,4 @@
-//! Whether one set of conditions holds wherever another does: how unreachable rules are found. Errs on the side of
+//! Whether one set of conditions holds wherever another does: what `reach` finds unreachable rules by. Errs on the side of
 //! "no": what it calls unreachable is.
 
 use super::rule::{Factor, Rule};
@@ -7,8 +7,8 @@ use super::{Alternative, Condition, Set, Test};
 use crate::facts::FactId;
 use crate::value::Value;
 
-/// Whether everything that `later` admits is admitted by `earlier` first.
-pub(super) fn shadows(earlier: &Rule, later: &Rule) -> bool {
+/// Whether, but for their conditions, everything that `later` admits is admitted by `earlier` first.
+pub(super) fn may_shadow(earlier: &Rule, later: &Rule) -> bool {
     let ownership =
         earlier.ownership.iter().all(|factor| *factor == Factor::AnyGenuineDevice || later.ownership.contains(factor));
     let classes = later.trust_classes.iter().all(|class| earlier.trust_classes.contains(class));
@@ -16,27 +16,17 @@ pub(super) fn shadows(earlier: &Rule, later: &Rule) -> bool {
     let evidence = earlier.evidence.iter().all(|kind| later.evidence.contains(kind));
     // Whatever the earlier rule says of measured files, it admits less for it.
     let measured = earlier.ima.is_none();
-    ownership
-        && classes
-        && evidence
-        && measured
-        && ways(later).iter().all(|way| ways(earlier).iter().any(|wide| wide.covers(way)))
-}
-
-/// Whether `earlier` holds wherever and whenever `later` does, both of one rule.
-pub(super) fn alternative_shadows(earlier: &Alternative, later: &Alternative) -> bool {
-    let way = |alternative| Way { alternative: Some(alternative), require: &[], sites: &[] };
-    way(earlier).covers(&way(later))
+    ownership && classes && evidence && measured
 }
 
 /// One way to satisfy a rule.
-struct Way<'r> {
+pub(super) struct Way<'r> {
     require: &'r [Condition],
     sites: &'r [Site],
     alternative: Option<&'r Alternative>,
 }
 
-fn ways(rule: &Rule) -> Vec<Way<'_>> {
+pub(super) fn ways(rule: &Rule) -> Vec<Way<'_>> {
     if rule.alternatives.is_empty() {
         return vec![Way { require: &rule.require, sites: &rule.sites, alternative: None }];
     }
@@ -46,16 +36,22 @@ fn ways(rule: &Rule) -> Vec<Way<'_>> {
         .collect()
 }
 
-impl Way<'_> {
-    fn conditions(&self) -> impl Iterator<Item = &Condition> {
+impl<'r> Way<'r> {
+    /// What an alternative adds to its rule.
+    pub(super) const fn of_alternative(alternative: &'r Alternative) -> Self {
+        Self { require: &[], sites: &[], alternative: Some(alternative) }
+    }
+
+    pub(super) fn conditions(&self) -> impl Iterator<Item = &Condition> {
         self.require.iter().chain(self.alternative.into_iter().flat_map(|alternative| &alternative.require))
     }
 
-    fn sites(&self) -> impl Iterator<Item = &Site> {
+    pub(super) fn sites(&self) -> impl Iterator<Item = &Site> {
         self.sites.iter().chain(self.alternative.into_iter().flat_map(|alternative| &alternative.sites))
     }
 
-    fn covers(&self, other: &Self) -> bool {
+    /// Whether it holds wherever and whenever `other` does.
+    pub(super) fn covers(&self, other: &Self) -> bool {
         let from = self.alternative.and_then(|a| a.valid_from);
         let until = self.alternative.and_then(|a| a.valid_until);
         let other_from = other.alternative.and_then(|a| a.valid_from);

@@ -11,6 +11,7 @@ pub(crate) mod moment;
 mod names;
 mod pattern;
 mod promises;
+mod reach;
 mod read;
 mod rule;
 

@@ -4,6 +4,7 @@
 use holdfast_evidence::TrustClass;
 
 use super::implication;
+use super::reach::Budget;
 use super::rule::{Alternative, Rule};
 use super::survey::{finding, says};
 use super::{Condition, Policy, Segment};
@@ -18,14 +19,19 @@ const OF_A_MEASURED_BOOT: [&str; 4] = ["measured", "trusted-boot", "verified-boo
 const OF_A_SECURE_BOOT: [&str; 3] = ["secure-boot", "secureboot", "secure_boot"];
 
 /// Ways to satisfy a rule that contradict themselves, and those that a deny list refuses whatever the machine shows.
-pub(super) fn never_holding(file: &str, policy: &Policy) -> Vec<Finding> {
+pub(super) fn never_holding(file: &str, policy: &Policy, budget: &mut Budget) -> Vec<Finding> {
     let mut findings = Vec::new();
+    let denied: Vec<Vec<&Condition>> = policy.denies.iter().map(|deny| deny.when.iter().collect()).collect();
     for rule in &policy.rules {
         for (alternative, conditions) in ways(rule) {
             let (what, line, column) = match alternative {
                 Some(Alternative { name, line, column, .. }) => (format!("alternative {name:?}"), *line, *column),
                 None => (format!("rule {:?}", rule.name), rule.line, rule.column),
             };
+            if !budget.pays(&conditions, &conditions) || !denied.iter().all(|when| budget.pays(&conditions, when)) {
+                findings.push(budget.finding(file, (line, column), "holds for no machine"));
+                return findings;
+            }
             if let Some((a, b)) = contradiction(&conditions) {
                 let message =
                     format!("{what} admits no machine: lines {} and {} contradict each other", a.line, b.line);

@@ -5,6 +5,7 @@ use toml::de::DeTable;
 
 use super::issue::Partial;
 use super::names::Names;
+use super::reach::{self, Budget};
 use super::rule::{Rule, RuleReader, tables, unique};
 use super::waiver::{Waiver, WaiverKind};
 use super::{Deny, Policy, bundle, exceptions, promises, survey};
@@ -40,14 +41,14 @@ pub(super) fn policy(document: Document<'_>, references: &[Document<'_>]) -> Res
     if let Some(policy) = &parsed
         && !reader.has_errors()
     {
-        let found = survey::unreachable(document.name, &policy.rules);
+        let found = reach::unreachable(document.name, &policy.rules, &mut Budget::new(reach::BUDGET));
         reader.findings.extend(found);
         reader.findings.extend(survey::evidence(document.name, &policy.rules));
         reader.findings.extend(survey::id_keys(document.name, &policy.rules));
         reader.findings.extend(survey::paravisors(document.name, &policy.rules));
         reader.findings.extend(survey::composites(document.name, &policy.rules));
         reader.findings.extend(survey::azure_launches(document.name, &policy.rules));
-        reader.findings.extend(promises::never_holding(document.name, policy));
+        reader.findings.extend(promises::never_holding(document.name, policy, &mut Budget::new(reach::BUDGET)));
         reader.findings.extend(promises::names(document.name, &policy.rules));
         reader.findings.extend(promises::templates(document.name, &policy.rules));
         reader.findings.extend(exceptions::useless(document.name, policy));

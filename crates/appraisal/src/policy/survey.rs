@@ -1,37 +1,12 @@
-//! What shows only over all rules together: rules that nothing reaches, alternatives past their date.
+//! What shows only over all rules together: facts that their evidence does not say, alternatives past their date.
 
 use holdfast_evidence::{EvidenceKind, Provenance, TrustClass};
 use holdfast_identity::UnixTime;
 
 use super::rule::{Alternative, Factor, Rule};
-use super::{Condition, implication, moment};
+use super::{Condition, moment};
 use crate::facts::{AzureFact, FactId, NitroTpmFact, Ownable, SnpFact, Subject, TdxFact};
 use crate::finding::{Finding, Kind};
-
-/// Rules and alternatives that an earlier one always takes the machine from.
-pub(super) fn unreachable(file: &str, rules: &[Rule]) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for (at, later) in rules.iter().enumerate() {
-        if let Some(earlier) = rules.iter().take(at).find(|earlier| implication::shadows(earlier, later)) {
-            let message = format!(
-                "rule {:?} is never reached: rule {:?} admits everything that it admits",
-                later.name, earlier.name
-            );
-            let suggestion = format!("put it before {:?}, or take it out", earlier.name);
-            findings.push(finding(file, later.line, later.column, Kind::UnreachableRule, message, Some(suggestion)));
-        }
-        for (at, late) in later.alternatives.iter().enumerate() {
-            let before = later.alternatives.iter().take(at);
-            if let Some(early) = before.into_iter().find(|early| implication::alternative_shadows(early, late)) {
-                let message =
-                    format!("alternative {:?} is never reached: {:?} holds wherever it does", late.name, early.name);
-                let suggestion = Some("take it out, or narrow the earlier one".to_owned());
-                findings.push(finding(file, late.line, late.column, Kind::ShadowedAlternative, message, suggestion));
-            }
-        }
-    }
-    findings
-}
 
 /// Conditions on what the rule's evidence does not say, and on what it says with less behind it than the name suggests.
 pub(super) fn evidence(file: &str, rules: &[Rule]) -> Vec<Finding> {
