@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use toml::de::DeTable;
 
 use crate::document::{Document, Reader};
-use crate::facts::{FactId, Shape, read};
+use crate::facts::{FactId, read};
 use crate::finding::{Finding, Kind};
 
 pub use crate::facts::read::Noted;
@@ -69,11 +69,7 @@ impl ReferenceValues {
         let mut values = BTreeMap::new();
         for entry in read::entries(reader, listed) {
             let noted = read::values(reader, entry.id, entry.node);
-            if entry.id.definition().shape == Shape::One && noted.len() > 1 {
-                let message = format!("fact \"{}\" has one value, found {}", entry.id, noted.len());
-                let suggestion = "list alternatives in a file each, or under [sets] of the policy".to_owned();
-                reader.add(entry.node.span(), Kind::BadValue, message, Some(suggestion));
-            }
+            // Several values of a fact that has one are alternatives: for one_of and for deny lists.
             values.insert(entry.id, noted);
         }
         Some(Self { name: name?, source, created: created.unwrap_or_default(), description, values })
