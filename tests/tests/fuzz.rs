@@ -284,16 +284,35 @@ fn documents_of_nitro() {
 
 #[test]
 fn policies_and_reference_values() {
-    let seeds: Vec<_> = ["known-machines", "secure-boot", "measured-boot", "nitro-enclaves"]
-        .map(|name| {
-            let path = format!("{}/../policies/shipped/{name}.toml", env!("CARGO_MANIFEST_DIR"));
-            std::fs::read(path).unwrap()
-        })
-        .into();
+    let read = |path: &str| std::fs::read(format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let seed = |name: &str| read(&format!("fuzz/seeds/policy/{name}"));
+    let shipped = ["known-machines", "secure-boot", "measured-boot", "nitro-enclaves", "deny-lists"];
+    let mut seeds: Vec<_> = shipped.map(|name| read(&format!("policies/shipped/{name}.toml"))).into();
+    let named = ["everything.toml", "signed.toml", "k.toml", "vendor.pem"].map(seed);
+    seeds.extend(named.clone());
+    let [everything, signed, values, key] = named.map(|bytes| String::from_utf8(bytes).unwrap());
+    let digests = "51".repeat(32) + "  /bin/true\n";
+    let files = |text: &str| {
+        let texts = [("k.toml", &*values), ("k.toml.sig", text), ("vendor.pem", &*key), ("d.digests", &*digests)];
+        texts.map(|(name, text)| (name, text.to_owned()))
+    };
+    let parsed = |policy: &str, files: &[(&str, String)]| {
+        let files: Vec<_> = files.iter().map(|(name, text)| Document { name, text }).collect();
+        Policy::parse(Document { name: "p.toml", text: policy }, &files).is_ok()
+    };
+    assert!(parsed(&everything, &files("")) && !parsed(&signed, &files("")));
     fuzz("policies", &seeds, |bytes| {
         let text = String::from_utf8_lossy(bytes);
         let document = Document { name: "fuzz.toml", text: &text };
-        let _ = Policy::parse(document, &[]);
+        let _ = holdfast_appraisal::policy::referenced_files(document);
+        parsed(&text, &files(&text));
         let _ = holdfast_appraisal::ReferenceValues::parse(document);
+        for seed in [&everything, &signed] {
+            for at in 0..files("").len() {
+                let mut changed = files("");
+                changed[at].1 = text.to_string();
+                parsed(seed, &changed);
+            }
+        }
     });
 }

@@ -109,20 +109,31 @@ pub(super) fn conditions_of<'r>(
 /// `Some` if the rule's conditions hold: with the alternative that does, where there are any.
 fn satisfied<'p>(rule: &'p Rule, facts: &Facts, now: UnixTime) -> Option<Option<&'p Alternative>> {
     let all = |conditions: &[Condition]| conditions.iter().all(|condition| holds(condition, facts) == Holds::Yes);
-    let agrees = |sites: &[Site]| sites.iter().all(|site| site.holds(facts).is_ok());
-    if !all(&rule.require) || !agrees(&rule.sites) || !ima::admits(rule, facts) {
+    if !all(&rule.require) {
         return None;
     }
     if rule.alternatives.is_empty() {
-        return unexplained(rule, None, facts, &[]).next().is_none().then_some(None);
+        return keeps_the_rest(rule, None, facts, &[]).then_some(None);
     }
     let found = rule.alternatives.iter().find(|alternative| {
-        counts(alternative, now)
-            && all(&alternative.require)
-            && agrees(&alternative.sites)
-            && unexplained(rule, Some(alternative), facts, &[]).next().is_none()
+        counts(alternative, now) && all(&alternative.require) && keeps_the_rest(rule, Some(alternative), facts, &[])
     });
     found.map(Some)
+}
+
+/// Whether all holds that a way asks beside its conditions on facts: site conditions, measured files, registers without
+/// events. No waiver is about any of it, so that this is the one place that both ways to be admitted ask; whoever adds a
+/// check here tells what differs in `explain::rest` and in `tree::Tree::rule`, and adds it to the test
+/// `what_no_waiver_is_about_is_asked_wherever_a_rule_is`.
+pub(super) fn keeps_the_rest(
+    rule: &Rule,
+    alternative: Option<&Alternative>,
+    facts: &Facts,
+    waivers: &[&Waiver],
+) -> bool {
+    sites_of(rule, alternative).all(|site| site.holds(facts).is_ok())
+        && ima::admits(rule, facts)
+        && unexplained(rule, alternative, facts, waivers).next().is_none()
 }
 
 /// Whether the alternative's dates include `now`.
@@ -142,7 +153,7 @@ pub(super) fn unexplained<'f>(
         let gives = |condition: &&Condition| condition.fact == FactId::Pcr(*pcr) && condition.test.gives_the_value();
         let mut given = conditions_of(rule, alternative).filter(gives);
         !given.any(|condition| match waived::waiver_of(condition, facts, waivers) {
-            Some(waiver) => waiver.instead.iter().any(|instead| gives(&instead)),
+            Some(waiver) => waiver.gives_the_value_of(FactId::Pcr(*pcr)),
             None => true,
         })
     })

@@ -11,7 +11,7 @@ use super::waived;
 use crate::facts::{FactId, Facts, Ownable};
 use crate::ima;
 use crate::policy::site::{Site, SiteProblem};
-use crate::policy::{Alternative, Condition, Deny, Factor, Policy, Rule, Test, moment};
+use crate::policy::{Alternative, Condition, Deny, Factor, Policy, Rule, Test, Waiver, moment};
 use crate::value::Value;
 
 /// Most values that stand in the short texts of expected and found; the differing ones are listed beside them.
@@ -160,12 +160,18 @@ fn way<'p>(
     let conditions = engine::conditions_of(rule, alternative);
     let conditions = conditions.filter(|condition| waived::waiver_of(condition, facts, &waivers).is_none());
     differences.extend(conditions.filter_map(|condition| difference(condition, facts)));
-    differences.extend(ima::differences(rule, facts));
-    differences.extend(engine::sites_of(rule, alternative).filter_map(|site| site_difference(site, facts)));
-    differences.extend(engine::unexplained(rule, alternative, facts, &waivers).map(|pcr| unexplained(pcr, facts)));
+    differences.extend(rest(rule, alternative, facts, &waivers));
     let late = usize::from(late.is_some());
     let weight = (foreign, differences.len() - foreign - late, late);
     Way { rule, alternative, differences, weight }
+}
+
+/// What of a way's checks beside its conditions on facts is not so: empty where [`engine::keeps_the_rest`].
+fn rest(rule: &Rule, alternative: Option<&Alternative>, facts: &Facts, waivers: &[&Waiver]) -> Vec<Difference> {
+    let mut differences = ima::differences(rule, facts);
+    differences.extend(engine::sites_of(rule, alternative).filter_map(|site| site_difference(site, facts)));
+    differences.extend(engine::unexplained(rule, alternative, facts, waivers).map(|pcr| unexplained(pcr, facts)));
+    differences
 }
 
 fn not_ours(rule: &Rule, facts: &Facts, ownership: &Ownership, differences: &mut Vec<Difference>) {

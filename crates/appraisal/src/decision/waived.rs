@@ -8,7 +8,6 @@ use serde::Serialize;
 
 use super::engine::{self, Holds};
 use crate::facts::{FactId, Facts, Shape, Subject};
-use crate::ima;
 use crate::policy::{Alternative, Condition, Policy, Rule, Segment, Waiver};
 
 /// A waiver or change window without which the machine would not have been admitted.
@@ -87,12 +86,20 @@ fn all(conditions: &[Condition], facts: &Facts) -> bool {
     conditions.iter().all(|condition| engine::holds(condition, facts) == Holds::Yes)
 }
 
-/// The waiver by which a condition that differs may. A fact that is not proven is waived by nothing.
+/// The waiver by which a condition that differs may. A fact that is not proven is waived by nothing. Of several, one that
+/// gives a register's new value goes first: the register is then explained by the waiver that is named, and for as long
+/// as that one counts.
 pub(super) fn waiver_of<'p>(condition: &Condition, facts: &Facts, waivers: &[&'p Waiver]) -> Option<&'p Waiver> {
     if engine::holds(condition, facts) != Holds::No {
         return None;
     }
-    waivers.iter().copied().find(|waiver| waiver.facts.contains(&condition.fact) && all(&waiver.instead, facts))
+    let fits = |waiver: &&'p Waiver| waiver.facts.contains(&condition.fact) && all(&waiver.instead, facts);
+    let mut fitting = waivers.iter().copied().filter(fits);
+    if !matches!(condition.fact, FactId::Pcr(_)) {
+        return fitting.next();
+    }
+    let first = fitting.clone().next();
+    fitting.find(|waiver| waiver.gives_the_value_of(condition.fact)).or(first)
 }
 
 /// The first way in which the rule's conditions hold or are waived.
@@ -102,10 +109,6 @@ pub(super) fn satisfied<'p>(
     now: UnixTime,
     waivers: &[&'p Waiver],
 ) -> Option<WaivedWay<'p>> {
-    // Measured files are no fact that could be named.
-    if !ima::admits(rule, facts) {
-        return None;
-    }
     let way = |alternative: Option<&'p Alternative>| {
         let mut used = BTreeMap::new();
         for condition in engine::conditions_of(rule, alternative) {
@@ -118,12 +121,7 @@ pub(super) fn satisfied<'p>(
                 waived.push(condition.fact);
             }
         }
-        // No waiver is about a site condition.
-        if engine::sites_of(rule, alternative).any(|site| site.holds(facts).is_err()) {
-            return None;
-        }
-        let explained = engine::unexplained(rule, alternative, facts, waivers).next().is_none();
-        explained.then_some(WaivedWay { alternative, used })
+        engine::keeps_the_rest(rule, alternative, facts, waivers).then_some(WaivedWay { alternative, used })
     };
     if rule.alternatives.is_empty() {
         return way(None);

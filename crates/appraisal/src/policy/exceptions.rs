@@ -3,13 +3,14 @@
 
 use std::collections::BTreeSet;
 
+use holdfast_evidence::EvidenceKind;
 use holdfast_identity::UnixTime;
 
 use super::rule::Rule;
 use super::survey::finding;
 use super::waiver::{Waiver, WaiverKind};
 use super::{Policy, moment};
-use crate::facts::FactId;
+use crate::facts::{FactId, SnpFact, TdxFact};
 use crate::finding::{Finding, Kind, nearest};
 
 /// Longest time that somebody remembers an exception, in seconds: 90 days.
@@ -41,10 +42,28 @@ pub(super) fn useless(file: &str, policy: &Policy) -> Vec<Finding> {
             }
         }
         for rule in about {
-            if waiver.instead.is_empty() && leaves_nothing(waiver, rule) {
+            for fact in waiver.facts.iter().filter(|fact| vouches(**fact, rule) && !waiver.gives_the_value_of(**fact)) {
+                let message = format!(
+                    "{what} waives \"{fact}\", which says whose word rule {:?} believes: anybody's would do",
+                    rule.name
+                );
+                let suggestion = format!("say whose is believed in its place: instead.{fact} = …");
+                note(Kind::WaiverForbidden, message, Some(suggestion));
+            }
+            if waiver.instead.is_empty() && leaves_nothing(&waiver.facts, rule) {
                 let message = format!("{what} leaves nothing of what rule {:?} requires", rule.name);
                 let suggestion = "say under instead what must hold in its place".to_owned();
                 note(Kind::WaiverOfEverything, message, Some(suggestion));
+            } else if waiver.instead.is_empty() && leaves_nothing(&together(policy, rule, |_| true), rule) {
+                let facts = together(policy, rule, |other| waiver.may_meet(other));
+                if leaves_nothing(&facts, rule) {
+                    let message = format!(
+                        "{what} and others that count at the same time leave nothing of what rule {:?} requires",
+                        rule.name
+                    );
+                    let suggestion = "say under instead what must hold in its place, or let one end first".to_owned();
+                    note(Kind::WaiverOfEverything, message, Some(suggestion));
+                }
             }
         }
         if waiver.valid_from.is_some_and(|from| waiver.valid_until.since(from) > SECONDS_MAX) {
@@ -54,9 +73,27 @@ pub(super) fn useless(file: &str, policy: &Policy) -> Vec<Finding> {
     findings
 }
 
+/// What the waivers of a rule waive together that want nothing in its place.
+fn together(policy: &Policy, rule: &Rule, of: impl Fn(&Waiver) -> bool) -> Vec<FactId> {
+    let waivers = policy.waivers.iter().filter(|waiver| waiver.instead.is_empty() && waiver.is_about(&rule.name));
+    let facts: BTreeSet<FactId> =
+        waivers.filter(|waiver| of(waiver)).flat_map(|one| one.facts.iter().copied()).collect();
+    facts.into_iter().collect()
+}
+
+/// Whether a fact says whose word the rule's other facts are: the key of an ID block, the paravisor of an Azure machine.
+fn vouches(fact: FactId, rule: &Rule) -> bool {
+    let of_a_paravisor = matches!(
+        fact,
+        FactId::Snp(SnpFact::Measurement | SnpFact::Launch) | FactId::Tdx(TdxFact::MrTd | TdxFact::Launch)
+    );
+    matches!(fact, FactId::Snp(SnpFact::IdKeyDigest | SnpFact::AuthorKeyDigest))
+        || (of_a_paravisor && rule.evidence.contains(&EvidenceKind::Azure))
+}
+
 /// Whether one way to satisfy the rule asks for nothing but what is waived.
-fn leaves_nothing(waiver: &Waiver, rule: &Rule) -> bool {
-    let waived = |condition: &super::Condition| waiver.facts.contains(&condition.fact);
+fn leaves_nothing(facts: &[FactId], rule: &Rule) -> bool {
+    let waived = |condition: &super::Condition| facts.contains(&condition.fact);
     let own = rule.require.iter().all(waived);
     let asks = !rule.require.is_empty();
     if rule.alternatives.is_empty() {

@@ -1,6 +1,8 @@
 //! Waivers and change windows: facts that may differ on named machines for a time, and nothing else. Reads them;
 //! `decision` applies them, after every rule was asked without.
 
+use std::collections::BTreeSet;
+
 use holdfast_identity::UnixTime;
 use toml::de::DeTable;
 
@@ -10,7 +12,7 @@ use super::moment;
 use super::rule::RuleReader;
 use crate::document::{Node, Reader};
 use crate::facts::read::suggestion;
-use crate::facts::{FactId, Ownable, Subject};
+use crate::facts::{AzureFact, FactId, Ownable, SnpFact, Subject};
 use crate::finding::Kind;
 
 pub(crate) const WAIVER_KEYS: &[&str] =
@@ -72,6 +74,24 @@ impl Waiver {
     /// Whether it speaks of conditions of that rule.
     pub(crate) fn is_about(&self, rule: &str) -> bool {
         self.rules.is_empty() || self.rules.iter().any(|name| name == rule)
+    }
+
+    /// Whether it says which value the fact must have in place of the rule's.
+    pub(crate) fn gives_the_value_of(&self, fact: FactId) -> bool {
+        self.instead.iter().any(|instead| instead.fact == fact && instead.test.gives_the_value())
+    }
+
+    /// Whether some machine could have both at one time. Errs on the side of "yes" where machines are chosen by
+    /// conditions.
+    pub(super) fn may_meet(&self, other: &Self) -> bool {
+        let begins = |a: &Self, b: &Self| a.valid_from.is_none_or(|from| from < b.valid_until);
+        // A node's path ends with the value that may stand for it.
+        let tail = |node: &str| node.rsplit('/').next().unwrap_or_default().to_owned();
+        let named: BTreeSet<String> = self.nodes.iter().map(|node| tail(node)).collect();
+        let one_machine = self.nodes.is_empty()
+            || other.nodes.is_empty()
+            || other.nodes.iter().any(|node| named.contains(&tail(node)));
+        one_machine && begins(self, other) && begins(other, self)
     }
 }
 
@@ -237,4 +257,7 @@ fn is_fixed(fact: FactId) -> bool {
         || definition.ownable != Ownable::No
         || FactId::class_of(fact.kind()) == fact
         || definition.name.contains(".root.")
+        // Which key signed, and which product's numbers the floors are: with another, the rule's other conditions mean
+        // something else.
+        || matches!(fact, FactId::Snp(SnpFact::SigningKey | SnpFact::Product) | FactId::Azure(AzureFact::Hardware))
 }

@@ -22,4 +22,5 @@ mod sets;
 mod signed_values;
 mod site_conditions;
 mod texts_and_events;
+mod waiver_attacks;
 mod waivers;
