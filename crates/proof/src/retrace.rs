@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use holdfast_appraisal::decision::{ReplayedItem, RetracedDecision};
+use holdfast_appraisal::ima::ImaSeen;
 use holdfast_appraisal::{Appraiser, Policy};
 use holdfast_evidence::tpm::TpmExpectation;
 use holdfast_evidence::tpm::ownership::Ownership;
@@ -138,7 +139,8 @@ fn endorsement_keys(given: &Retraced<'_>, facts: &RecordedFacts, steps: &mut Ste
 /// What the machine's maker says that verified again.
 fn maker_in_words(maker: &Ownership) -> String {
     let found: Vec<String> = maker.roots().map(|(factor, root)| format!("{factor} under {}", root.name)).collect();
-    let aside: Vec<String> = maker.left_aside.iter().map(|factor| format!("{factor} left aside, no root for it")).collect();
+    let aside: Vec<String> =
+        maker.left_aside.iter().map(|factor| format!("{factor} left aside, no root for it")).collect();
     format!("verifies again, and is that of the challenge: {}", [found, aside].concat().join(", "))
 }
 
@@ -198,8 +200,8 @@ fn appraise_again(
             return String::new();
         }
     };
-    if list.as_ref().is_some_and(measured_files::List::goes_on) {
-        steps.vouched("server", "what the list of measured files held before the part that came with this attestation");
+    if let Some(list) = &list {
+        list_in_words(list, policy, steps);
     }
     let items: Vec<ReplayedItem<'_>> = items.iter().map(ReplayedEvidence::item).collect();
     let appraise = |policy: &Policy| {
@@ -221,6 +223,19 @@ fn appraise_again(
     }
     the_same_verdict(entry, &decision, steps);
     words(&decision)
+}
+
+/// Where a list of measured files went on, and where the next part of it goes on: so one proof is led to the other.
+fn list_in_words(list: &measured_files::List<'_>, policy: &Policy, steps: &mut Steps) {
+    if let Some(ImaSeen::Judged(state)) = list.seen(policy) {
+        let (entries, state) = (state.resume.entries, Digest::of(state.encode().as_bytes()));
+        steps.holds("measured files", format!("{entries} entries lead to the quoted register, and to state {state}"));
+    }
+    if list.goes_on() {
+        let state = list.state_before(policy).map(|state| format!(" (state {state})")).unwrap_or_default();
+        let detail = "what the list of measured files held before the part that came with this attestation";
+        steps.vouched("server", format!("{detail}{state}"));
+    }
 }
 
 /// The observed policy's decision stands beside the enforced one's.

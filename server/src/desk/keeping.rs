@@ -11,8 +11,8 @@ use holdfast_evidence::x509::Roots;
 use holdfast_evidence::{Challenge, EvidenceKind};
 use holdfast_identity::UnixTime;
 use holdfast_proof::{
-    Body, BodyKind, Cut, Digest, ItemRecord, MANIFEST_VERSION, MakersBelieved, Manifest, MeasuredFilesRecord, NodeKey, Offered,
-    OwnershipRecord, TrustDocument, VerifiedWith, cut_challenge, cut_item, cut_measured_files, whole,
+    Body, BodyKind, Cut, Digest, ItemRecord, MANIFEST_VERSION, MakersBelieved, Manifest, MeasuredFilesRecord, NodeKey,
+    Offered, OwnershipRecord, TrustDocument, VerifiedWith, cut_challenge, cut_item, cut_measured_files, whole,
 };
 
 use super::Desk;

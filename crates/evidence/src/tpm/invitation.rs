@@ -133,4 +133,3 @@ impl Invitation {
         (self.ask, ItemState::Tpm(Box::new(self.expectation)))
     }
 }
-
