@@ -102,28 +102,30 @@ async fn a_decision_by_a_version_for_some_nodes_names_that_version() {
 }
 
 /// Makes the samples of `crates/proof/tests` again, after a change of what is kept:
-/// `cargo test -p holdfast-server --test agent_port samples -- --ignored`.
+/// `HOLDFAST_REGENERATE=1 cargo test -p holdfast-server --test agent_port samples`.
 #[tokio::test]
-#[ignore = "writes files"]
-async fn the_samples_of_the_proof_crate_are_made() {
+async fn samples_like_those_of_the_proof_crate_are_proven() {
+    let rewrite = std::env::var_os("HOLDFAST_REGENERATE").is_some();
     let house = House::open().await;
-    let write = async |name: &str| {
+    let made = async |name: &str| {
         let bundle = proof_of(&house, &latest(&house).await).await;
         assert_eq!(checked(&bundle).conclusion, Conclusion::Proven);
-        std::fs::create_dir_all(SAMPLES).unwrap();
-        std::fs::write(Path::new(SAMPLES).join(name), bundle.encode()).unwrap();
+        if rewrite {
+            std::fs::create_dir_all(SAMPLES).unwrap();
+            std::fs::write(Path::new(SAMPLES).join(name), bundle.encode()).unwrap();
+        }
     };
     let mut tpm = VirtualTpm::that_comes_again(&house.vendor);
     house.allow(&tpm).await;
     let admitted = house.enrol(&mut tpm).await;
-    write("admitted.proof").await;
+    made("admitted.proof").await;
     house.own(&tpm, &admitted).await.renew(&mut tpm, &house.boot).await.unwrap();
-    write("renewed.proof").await;
+    made("renewed.proof").await;
     let mut spoilt = house.machine().await;
     spoilt.spoil = Spoil::QuoteSignature;
     house.stranger().await.attest(&mut spoilt, &house.boot).await.unwrap_err();
-    write("refused-evidence.proof").await;
+    made("refused-evidence.proof").await;
     house.apply("[rule.require]\ntpm.secure_boot.enabled = { equals = false }\n").await;
     house.stranger().await.attest(&mut tpm, &house.boot).await.unwrap_err();
-    write("refused-policy.proof").await;
+    made("refused-policy.proof").await;
 }
