@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use serde_json::Value;
 
 use crate::{Output, Programs, Server};
@@ -17,6 +17,21 @@ pub fn prove(server: &Server, folder: &Path, attempt: &str) -> anyhow::Result<Pa
     let _ = std::fs::remove_file(&file);
     server.operator(&["audit", "prove", attempt, "--out", &file.display().to_string()])?;
     Ok(file)
+}
+
+/// Proves every decision of `attempts` from what the record keeps, without the server and its endorsements.
+///
+/// # Errors
+/// If one is not proven, or proven to be another.
+pub fn prove_each(server: &Server, programs: &Programs, folder: &Path, attempts: &[Value]) -> anyhow::Result<()> {
+    let vkey = server.operator(&["record", "vkey"])?;
+    for attempt in attempts {
+        let file = prove(server, folder, attempt["id"].as_str().context("attempt without an ID")?)?;
+        let (code, report) = verify(programs, &file, vkey.trim(), &[])?;
+        let same = report["verdict"] == attempt["outcome"];
+        ensure!(code == 0 && report["conclusion"] == "proven" && same, "{report:#}");
+    }
+    Ok(())
 }
 
 /// Checks a proof offline with the log's key, and whatever else is given; the exit code and the report.

@@ -40,7 +40,12 @@ impl AttemptEntry {
     /// # Errors
     /// What else it is.
     pub fn parse(bytes: &[u8]) -> Result<Self, String> {
-        match Leaf::parse(bytes) {
+        let leaf = Leaf::parse(bytes);
+        // Written again it has every byte, in whichever order, but for blanks and for names that are there twice.
+        if leaf.as_ref().is_ok_and(|leaf| leaf.encode().len() != bytes.len()) {
+            return Err("it is none that a server writes: a name twice, or blanks".to_owned());
+        }
+        match leaf {
             Ok(Leaf::Attempt(value)) => Self::deserialize(&value).map_err(|error: serde_json::Error| error.to_string()),
             Ok(Leaf::Issuance { .. }) => Err("it is the entry of an issuance".to_owned()),
             Ok(Leaf::Act(_)) => Err("it is the entry of an act".to_owned()),

@@ -30,8 +30,8 @@ pub use check::{Reader, check};
 pub use enrolment::{Endorsed, endorsed};
 pub use entry::AttemptEntry;
 pub use manifest::{
-    ApprovalRecord, ItemRecord, MANIFEST_BYTES_MAX, MANIFEST_VERSION, MalformedManifest, Manifest, MeasuredFilesRecord,
-    NodeKey, Offered, OwnershipRecord, VerifiedWith,
+    ApprovalRecord, ItemRecord, MANIFEST_BYTES_MAX, MANIFEST_VERSION, MakersBelieved, MalformedManifest, Manifest,
+    MeasuredFilesRecord, NodeKey, Offered, OwnershipRecord, VerifiedWith,
 };
 pub use pieces::{Cut, Piece, cut_challenge, cut_item, cut_measured_files, join, whole};
 pub use replay::{RecordedFacts, RefusedEvidence, Replay, ReplayedEvidence, Unreplayable, replay};

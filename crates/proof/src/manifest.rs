@@ -68,8 +68,21 @@ pub struct Offered {
     pub material: Digest,
     /// Whom the server believed then.
     pub trust: Digest,
+    /// And about platforms and device keys; absent where it offered none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub makers: Option<MakersBelieved>,
     /// When its certificates were verified.
     pub verified_at: i64,
+}
+
+/// Whom the server believed about platforms and device keys: roots of their own, for a maker of machines is no maker of TPMs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MakersBelieved {
+    /// For platform certificates.
+    pub platforms: Digest,
+    /// For the certificates of device keys.
+    pub devices: Digest,
 }
 
 /// One item of evidence and what it was verified with.
@@ -196,7 +209,8 @@ impl Manifest {
                 Piece::Inline(_) => None,
             })
             .collect();
-        names.extend(self.offered.iter().flat_map(|offered| [offered.material, offered.trust]));
+        names.extend(self.offered.iter().map(|offered| offered.material));
+        names.extend(self.offered.iter().flat_map(Offered::trusts));
         for with in self.items.iter().filter_map(|item| item.verified.as_ref()) {
             names.extend(with.trust.into_iter().chain(with.known_log).chain(with.collateral));
             names.extend(&with.certificates);
@@ -210,10 +224,17 @@ impl Manifest {
     #[must_use]
     pub fn trusts(&self) -> Vec<Digest> {
         let of_items = self.items.iter().filter_map(|item| item.verified.as_ref()?.trust);
-        let mut trusts: Vec<Digest> = of_items.chain(self.offered.as_ref().map(|offered| offered.trust)).collect();
+        let mut trusts: Vec<Digest> = of_items.chain(self.offered.iter().flat_map(Offered::trusts)).collect();
         trusts.sort_unstable();
         trusts.dedup();
         trusts
+    }
+}
+
+impl Offered {
+    fn trusts(&self) -> impl Iterator<Item = Digest> {
+        let makers = self.makers.iter().flat_map(|makers| [makers.platforms, makers.devices]);
+        [self.trust].into_iter().chain(makers)
     }
 }
 

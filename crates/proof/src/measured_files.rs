@@ -7,6 +7,7 @@ use holdfast_evidence::tpm::TpmClaims;
 use holdfast_evidence::tpm::ima::Quoted;
 
 use crate::body::{Bodies, BodyMissing};
+use crate::bytes::Digest;
 use crate::manifest::Manifest;
 use crate::pieces::join;
 use crate::replay::ReplayedEvidence;
@@ -46,16 +47,25 @@ impl<'a> List<'a> {
         self.offset > 0
     }
 
+    /// The state that it goes on from under this policy, by its digest: the proof of the attempt before leads to it.
+    pub(crate) fn state_before(&self, policy: &Policy) -> Option<Digest> {
+        self.before(policy).map(|state| Digest::of(state.encode().as_bytes()))
+    }
+
+    fn before(&self, policy: &Policy) -> Option<&ImaState> {
+        let digest = &policy.version().digest;
+        self.before.iter().find(|state| state.policy == *digest && state.resume.offset == self.offset)
+    }
+
     /// What it says to this policy; `None` if the policy does not ask.
     pub(crate) fn seen(&self, policy: &Policy) -> Option<ImaSeen> {
         if !policy.needs_ima() {
             return None;
         }
         let quoted = Quoted::of(&self.claims.selection, &self.claims.pcrs, &self.claims.clock);
-        let is_ours = |state: &&ImaState| state.policy == policy.version().digest && state.resume.offset == self.offset;
         let before = match self.offset {
             0 => Ok(None),
-            _ => self.before.iter().find(is_ours).map(Some).ok_or(ImaUnusable::OtherPolicy),
+            _ => self.before(policy).map(Some).ok_or(ImaUnusable::OtherPolicy),
         };
         let judged = before.and_then(|before| judge(policy, &self.bytes, before, &quoted?, &self.claims.pcrs));
         Some(judged.map_or_else(ImaSeen::Unusable, ImaSeen::Judged))

@@ -10,7 +10,7 @@ use holdfast_evidence::nitro::{NitroClaims, NitroEndorsements, NitroEvidence};
 use holdfast_evidence::nitrotpm::{NitroTpmClaims, NitroTpmEvidence};
 use holdfast_evidence::snp::{SnpClaims, SnpEndorsements, SnpEvidence};
 use holdfast_evidence::tdx::{CollateralParts, KnownCollateral, PlatformKind, TdxClaims, TdxEndorsements, TdxEvidence};
-use holdfast_evidence::tpm::{EkIdentity, KnownLog, TpmClaims, TpmEndorsements, TpmEvidence};
+use holdfast_evidence::tpm::{KnownLog, TpmClaims, TpmEndorsements, TpmEvidence, TpmExpectation};
 use holdfast_evidence::x509::Roots;
 use holdfast_evidence::{
     AnsweringKey, ClaimedKey, Commitment, Evidence, EvidenceKind, Malformed, ProvenKey, RecordedBinding,
@@ -69,8 +69,8 @@ pub struct RecordedFacts {
     pub way: &'static str,
     /// The kinds that were asked, in order.
     pub kinds: Vec<EvidenceKind>,
-    /// The TPM's endorsement keys, in order; empty without a TPM.
-    pub eks: Vec<EkIdentity>,
+    /// What was expected of the TPM: its keys, and whose it is; `None` without a TPM.
+    pub tpm: Option<TpmExpectation>,
     /// When it became void.
     pub expires_at: UnixTime,
 }
@@ -181,7 +181,7 @@ fn facts_of(challenge: &RecordedChallenge) -> RecordedFacts {
         trust_domain: challenge.trust_domain().clone(),
         way: challenge.purpose().as_str(),
         kinds: challenge.items().iter().map(|state| state.kind()).collect(),
-        eks: tpm.map(|tpm| tpm.eks().to_vec()).unwrap_or_default(),
+        tpm: tpm.cloned(),
         expires_at: challenge.expires_at(),
     }
 }

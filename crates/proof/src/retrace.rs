@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use holdfast_appraisal::decision::{ReplayedItem, RetracedDecision};
+use holdfast_appraisal::ima::ImaSeen;
 use holdfast_appraisal::{Appraiser, Policy};
+use holdfast_evidence::tpm::TpmExpectation;
+use holdfast_evidence::tpm::ownership::Ownership;
 use holdfast_evidence::{EvidenceKind, TrustClass};
 use holdfast_identity::UnixTime;
 use serde_json::{Value, json};
@@ -21,6 +24,10 @@ use crate::trust::TrustedRoot;
 
 /// Codes by which the server refuses beyond what evidence and policy say; it alone knows why.
 const OF_THE_SERVER: [&str; 3] = ["node.", "tpm.ek.root_withdrawn", "evidence.root_withdrawn"];
+
+/// Between an offer, its challenge, the verification and the verdict: more than any challenge lives, and less than it takes
+/// for a certificate to expire unnoticed.
+const ATTEMPT_SECONDS_MAX: u64 = 3_600;
 
 /// Everything that a decision is made again from.
 pub(crate) struct Retraced<'a> {
@@ -49,7 +56,15 @@ pub(crate) fn retrace(given: &Retraced<'_>, recorded: Option<&str>, steps: &mut 
     if facts.way == "renew" {
         steps.vouched("server", "that the connection was opened with the node key");
     }
-    let recorded = recorded.and_then(|text| serde_json::from_str::<Value>(text).ok());
+    moments(given, facts, steps);
+    let recorded = match recorded.map(read_decision) {
+        None => None,
+        Some(Ok(recorded)) => Some(recorded),
+        Some(Err(reason)) => {
+            steps.fails("decision", Flaw::Decision, reason);
+            return String::new();
+        }
+    };
     match &replayed.items {
         Err(refused) => refused_again(given, refused, recorded.as_ref(), steps),
         Ok(items) => {
@@ -61,6 +76,26 @@ pub(crate) fn retrace(given: &Retraced<'_>, recorded: Option<&str>, steps: &mut 
             }
             appraise_again(given, facts, items, recorded.as_ref(), steps)
         }
+    }
+}
+
+/// A decision's JSON. Whoever reads it must read the same, whichever of two equal names his reader takes.
+fn read_decision(text: &str) -> Result<Value, String> {
+    let value: Value = serde_json::from_str(text).map_err(|error| format!("the decision does not read: {error}"))?;
+    // Written again it has every byte, in whichever order, but for blanks and for names that are there twice.
+    if !value.is_object() || value.to_string().len() != text.len() {
+        return Err("the decision's text is none that a server writes: a name twice, or blanks".to_owned());
+    }
+    Ok(value)
+}
+
+/// Everything was verified when it was judged: certificates are good at one moment and not at another.
+fn moments(given: &Retraced<'_>, facts: &RecordedFacts, steps: &mut Steps) {
+    let Manifest { judged_at, offered, items, .. } = given.manifest;
+    let verified = items.iter().filter_map(|item| item.verified.as_ref()).map(|with| with.at);
+    let others = verified.chain(offered.iter().map(|offered| offered.verified_at)).chain([facts.expires_at.seconds()]);
+    if others.map(|at| at.abs_diff(*judged_at)).max() > Some(ATTEMPT_SECONDS_MAX) {
+        steps.fails("moments", Flaw::Manifest, "something was verified at another time than it was judged");
     }
 }
 
@@ -83,16 +118,30 @@ fn endorsement_keys(given: &Retraced<'_>, facts: &RecordedFacts, steps: &mut Ste
             steps.vouched("server", "that the endorsement certificates verified: the server did not keep them");
         }
         None => {}
-        Some(offered) => match endorsed(offered, &facts.eks, given.bodies) {
-            Ok(Endorsed::Holds) => {
+        Some(offered) => match endorsed(offered, facts.tpm.as_ref(), given.bodies) {
+            Ok(Endorsed::Holds { maker }) => {
                 let detail = "the endorsement certificates verify again, and are those of the challenge";
                 steps.holds("endorsement keys", detail);
+                if !maker.is_empty() {
+                    steps.holds("maker's word", maker_in_words(&maker));
+                }
             }
-            Ok(Endorsed::Differs { reason }) => steps.fails("endorsement keys", Flaw::EndorsementKeys, reason),
+            Ok(Endorsed::Differs { reason, of_maker: false }) => {
+                steps.fails("endorsement keys", Flaw::EndorsementKeys, reason);
+            }
+            Ok(Endorsed::Differs { reason, of_maker: true }) => steps.fails("maker's word", Flaw::Maker, reason),
             Err(Unreplayable::Missing(missing)) => steps.gone("endorsement keys", missing.to_string()),
             Err(malformed) => steps.fails("endorsement keys", Flaw::EndorsementKeys, malformed.to_string()),
         },
     }
+}
+
+/// What the machine's maker says that verified again.
+fn maker_in_words(maker: &Ownership) -> String {
+    let found: Vec<String> = maker.roots().map(|(factor, root)| format!("{factor} under {}", root.name)).collect();
+    let aside: Vec<String> =
+        maker.left_aside.iter().map(|factor| format!("{factor} left aside, no root for it")).collect();
+    format!("verifies again, and is that of the challenge: {}", [found, aside].concat().join(", "))
 }
 
 /// The evidence is refused again: for the same reasons?
@@ -105,7 +154,7 @@ fn refused_again(
     let again = json!({ "verdict": "refused", "code": refused.code, "errors": refused.errors });
     let words = refused.errors.join(": ");
     match recorded {
-        Some(recorded) if *recorded == again && given.entry.verdict == "refused" => {
+        Some(recorded) if without_notes(recorded) == again && given.entry.verdict == "refused" => {
             steps.holds("evidence", format!("the evidence is refused again, by {}: {words}", refused.code));
             the_same_code(given, refused.code, steps);
         }
@@ -138,6 +187,10 @@ fn appraise_again(
     let Some(policy) = &given.policies.enforced else {
         // Verified, and refused before any policy was asked: a root withdrawn meanwhile, or another machine's node.
         of_the_server(entry, Harsher::ThanRefused, steps);
+        if recorded.is_some_and(|recorded| !is_refusal_of_the_server(recorded)) {
+            let detail = "no policy was asked, and the decision is none of the server's own";
+            steps.fails("appraisal", Flaw::Decision, detail);
+        }
         return format!("refused by {} before any policy was asked", entry.code);
     };
     let list = match measured_files::List::of(given.manifest, items, given.bodies) {
@@ -147,8 +200,8 @@ fn appraise_again(
             return String::new();
         }
     };
-    if list.as_ref().is_some_and(measured_files::List::goes_on) {
-        steps.vouched("server", "what the list of measured files held before the part that came with this attestation");
+    if let Some(list) = &list {
+        list_in_words(list, policy, steps);
     }
     let items: Vec<ReplayedItem<'_>> = items.iter().map(ReplayedEvidence::item).collect();
     let appraise = |policy: &Policy| {
@@ -170,6 +223,19 @@ fn appraise_again(
     }
     the_same_verdict(entry, &decision, steps);
     words(&decision)
+}
+
+/// Where a list of measured files went on, and where the next part of it goes on: so one proof is led to the other.
+fn list_in_words(list: &measured_files::List<'_>, policy: &Policy, steps: &mut Steps) {
+    if let Some(ImaSeen::Judged(state)) = list.seen(policy) {
+        let (entries, state) = (state.resume.entries, Digest::of(state.encode().as_bytes()));
+        steps.holds("measured files", format!("{entries} entries lead to the quoted register, and to state {state}"));
+    }
+    if list.goes_on() {
+        let state = list.state_before(policy).map(|state| format!(" (state {state})")).unwrap_or_default();
+        let detail = "what the list of measured files held before the part that came with this attestation";
+        steps.vouched("server", format!("{detail}{state}"));
+    }
 }
 
 /// The observed policy's decision stands beside the enforced one's.
@@ -219,9 +285,18 @@ enum Harsher {
     ThanRefused,
 }
 
+fn is_of_the_server(code: &str) -> bool {
+    OF_THE_SERVER.iter().any(|prefix| code.starts_with(prefix))
+}
+
+fn is_refusal_of_the_server(decision: &Value) -> bool {
+    let text = |name| decision.get(name).and_then(Value::as_str).unwrap_or_default();
+    text("verdict") == "refused" && is_of_the_server(text("code"))
+}
+
 /// The record says otherwise than evidence and policy: it may be harsher, for reasons that the server alone knows.
 fn of_the_server(entry: &AttemptEntry, than: Harsher, steps: &mut Steps) {
-    let known = OF_THE_SERVER.iter().any(|prefix| entry.code.starts_with(prefix));
+    let known = is_of_the_server(&entry.code);
     match entry.verdict.as_str() {
         "refused" if known => {
             steps.vouched("verdict", format!("that the machine was refused all the same, by {}", entry.code));
@@ -269,8 +344,11 @@ pub(crate) fn roots_used(manifest: &Manifest, bodies: &Bodies) -> Option<BTreeSe
         name: name.to_owned(),
         class: class.as_str().to_owned(),
     };
-    let eks = replayed.challenge.eks.iter();
+    let tpm = replayed.challenge.tpm.as_ref();
+    let eks = tpm.map(TpmExpectation::eks).unwrap_or_default().iter();
     let mut used: BTreeSet<TrustedRoot> = eks.map(|ek| root(&ek.root_name, ek.root_sha256, ek.class)).collect();
+    let makers = tpm.iter().flat_map(|tpm| tpm.ownership().roots());
+    used.extend(makers.map(|(_, maker)| root(&maker.name, maker.sha256, maker.class)));
     for item in replayed.items.as_ref().ok()? {
         let identity = match item {
             ReplayedEvidence::Tpm(_) => continue,

@@ -114,7 +114,8 @@ fn print(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         }
     }
     if !report.explanation.is_empty() {
-        writeln!(out, "\n{}", report.explanation)?;
+        writeln!(out)?;
+        report.explanation.lines().try_for_each(|line| writeln!(out, "{}", escaped(line)))?;
     }
     let sum = match report.conclusion {
         Conclusion::Proven => "PROVEN: the decision follows from what was recorded",

@@ -16,7 +16,7 @@ use holdfast_identity::UnixTime;
 use ring::rand::SystemRandom;
 
 use super::evidence::{EvidenceRefused, tpm};
-use super::offers::Offer;
+use super::offers::{Makers, Offer};
 use super::{CallerRefused, Desk, Failure};
 use crate::budget::Source;
 use crate::clock;
@@ -216,7 +216,8 @@ impl Desk {
         let at = clock::now();
         match Invitation::new(&material, &wanted, endorsers, at, &SystemRandom::new()) {
             Ok(invitation) => {
-                let offer = Some(Offer { material: bytes.to_vec(), roots, at });
+                let makers = (!material.ownership.is_empty()).then_some(Makers { platforms, devices });
+                let offer = Some(Offer { material: bytes.to_vec(), roots, makers, at });
                 Ok(InvitedTpm { purpose: Purpose::Enrol, invitation, proved: BTreeSet::new(), offer })
             }
             Err(Uninvited::Evidence(unverified)) => Err(EvidenceRefused::from(unverified).into()),

@@ -11,8 +11,8 @@ use holdfast_evidence::x509::Roots;
 use holdfast_evidence::{Challenge, EvidenceKind};
 use holdfast_identity::UnixTime;
 use holdfast_proof::{
-    Body, BodyKind, Cut, Digest, ItemRecord, MANIFEST_VERSION, Manifest, MeasuredFilesRecord, NodeKey, Offered,
-    OwnershipRecord, TrustDocument, VerifiedWith, cut_challenge, cut_item, cut_measured_files, whole,
+    Body, BodyKind, Cut, Digest, ItemRecord, MANIFEST_VERSION, MakersBelieved, Manifest, MeasuredFilesRecord, NodeKey,
+    Offered, OwnershipRecord, TrustDocument, VerifiedWith, cut_challenge, cut_item, cut_measured_files, whole,
 };
 
 use super::Desk;
@@ -203,10 +203,18 @@ fn evidence(
         record.verified = item.with.as_ref().map(|with| verified_with(with, trusts, &mut bodies));
     }
     let offered = gathered.offer.as_ref().map(|offer| {
-        let trust = trusts.of(&offer.roots);
-        bodies.extend(trust.bodies.iter().cloned());
+        let mut believed = |roots| {
+            let trust = trusts.of(roots);
+            bodies.extend(trust.bodies.iter().cloned());
+            trust.document
+        };
+        let trust = believed(&offer.roots);
+        let makers = offer.makers.as_ref().map(|makers| MakersBelieved {
+            platforms: believed(&makers.platforms),
+            devices: believed(&makers.devices),
+        });
         let material = Body::new(BodyKind::Material, offer.material.clone());
-        let offered = Offered { material: material.digest, trust: trust.document, verified_at: offer.at.seconds() };
+        let offered = Offered { material: material.digest, trust, makers, verified_at: offer.at.seconds() };
         bodies.push(kept(material));
         offered
     });

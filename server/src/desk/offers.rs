@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use holdfast_evidence::x509::Roots;
 use holdfast_identity::UnixTime;
 
-/// Bytes of one offer; a machine with two keys and their chains has ten kilobytes.
-const OFFER_BYTES_MAX: usize = 32 << 10;
+/// Bytes of one offer; a machine with two endorsement keys, the maker's two and all their chains has thirty kilobytes.
+const OFFER_BYTES_MAX: usize = 64 << 10;
 /// Bytes of all.
 const ALL_BYTES_MAX: usize = 32 << 20;
 
@@ -19,8 +19,17 @@ pub(super) struct Offer {
     pub(super) material: Vec<u8>,
     /// Whom the server believed.
     pub(super) roots: Arc<Roots>,
+    /// And about platforms and device keys; `None` if the machine offered none.
+    pub(super) makers: Option<Makers>,
     /// When the certificates were verified.
     pub(super) at: UnixTime,
+}
+
+/// Whom the server believed about platforms and device keys.
+#[derive(Clone, Debug)]
+pub(super) struct Makers {
+    pub(super) platforms: Arc<Roots>,
+    pub(super) devices: Arc<Roots>,
 }
 
 /// The offers, by the challenge that was drawn for them.
@@ -64,7 +73,7 @@ mod tests {
     use super::*;
 
     fn offer(size: usize) -> Offer {
-        Offer { material: vec![7; size], roots: Arc::default(), at: UnixTime(1) }
+        Offer { material: vec![7; size], roots: Arc::default(), makers: None, at: UnixTime(1) }
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod enrolment;
 mod house;
 mod limits;
 mod proofs;
+mod proofs_by_policy;
 mod refusals;
 mod standing;
 mod two_machines;

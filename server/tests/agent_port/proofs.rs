@@ -30,7 +30,7 @@ fn hash(leaves: &[Hash], node: Node) -> Option<Hash> {
 }
 
 /// The proof as a server makes it.
-async fn proof_of(house: &House, attempt: &AttemptRecord) -> ProofBundle {
+pub(crate) async fn proof_of(house: &House, attempt: &AttemptRecord) -> ProofBundle {
     let kept = Kept::read(house.store.as_ref(), attempt.id).await.unwrap().unwrap();
     let entries = house.store.ledger_entries(0, 10_000).await.unwrap();
     let leaves: Vec<Hash> = entries.iter().map(|entry| Hash::leaf(&entry.leaf)).collect();
@@ -42,7 +42,7 @@ async fn proof_of(house: &House, attempt: &AttemptRecord) -> ProofBundle {
     ProofBundle::parse(&proof.encode()).unwrap()
 }
 
-fn checked(bundle: &ProofBundle) -> Report {
+pub(crate) fn checked(bundle: &ProofBundle) -> Report {
     check(bundle, &Reader { log: log_key().verifier(), roots: None })
 }
 
@@ -51,7 +51,7 @@ fn vouched(report: &Report) -> Vec<&str> {
     vouched.map(|step| step.detail.as_str()).collect()
 }
 
-async fn latest(house: &House) -> AttemptRecord {
+pub(crate) async fn latest(house: &House) -> AttemptRecord {
     house.attempts().await.into_iter().next().unwrap()
 }
 

@@ -6,6 +6,7 @@ mod enrolment;
 mod faults;
 mod measured_files;
 mod ownership;
+mod proofs;
 mod refusal;
 mod workloads;
 mod world;

@@ -29,7 +29,7 @@ fn digests(contents: &[&str]) -> String {
 }
 
 /// A world whose policy admits the files "a" and "b", and a machine that has started "a".
-async fn measuring() -> (World, Powered) {
+pub(super) async fn measuring() -> (World, Powered) {
     let world = World::new().await;
     world.apply_with(POLICY, &[("good.digests", &digests(&["a", "b"]))]).await;
     let machine = world.machine(0);
@@ -40,7 +40,7 @@ async fn measuring() -> (World, Powered) {
 }
 
 /// Attests with a new agent, as after its restart; the first attempt that the record has of it.
-async fn attempt(world: &World, machine: &Powered) -> AttemptRecord {
+pub(super) async fn attempt(world: &World, machine: &Powered) -> AttemptRecord {
     let all = || world.store().attempts(AttemptFilter::default());
     let before = all().await.unwrap().len();
     let agent = world.agent(machine);

@@ -22,7 +22,7 @@ const SERIAL: &str = "HF-0001";
 
 impl World {
     /// Trusts a maker's word about platforms and device keys.
-    async fn trust(&self, maker: &Maker) {
+    pub(super) async fn trust(&self, maker: &Maker) {
         let draft = |role, serves, pem: &str| EndorsementDraft {
             role,
             serves,
@@ -45,7 +45,13 @@ impl World {
     }
 
     /// A machine that a maker provisioned, booted.
-    fn made(&self, index: usize, maker: &Maker, serial: &str, attack: Option<&MakerAttack>) -> (Powered, MakerReport) {
+    pub(super) fn made(
+        &self,
+        index: usize,
+        maker: &Maker,
+        serial: &str,
+        attack: Option<&MakerAttack>,
+    ) -> (Powered, MakerReport) {
         let machine = self.at_rest(index);
         let report = machine.provision(maker, serial, attack).unwrap();
         let machine = machine.start(&profile()).unwrap();
@@ -53,13 +59,13 @@ impl World {
         (machine, report)
     }
 
-    async fn list(&self, digest: [u8; 32]) {
+    pub(super) async fn list(&self, digest: [u8; 32]) {
         let allowed = Allowed { digest: Sha256(digest), label: "by its maker's word".to_owned() };
         self.store().allow(vec![allowed], operator(), now()).await.unwrap();
     }
 }
 
-fn platform(report: &MakerReport) -> [u8; 32] {
+pub(super) fn platform(report: &MakerReport) -> [u8; 32] {
     sha256(&[b"tpm.platform.id=", report.platform_id.as_bytes()])
 }
 

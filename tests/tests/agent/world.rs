@@ -176,8 +176,10 @@ impl World {
     pub(crate) async fn apply_with(&self, policy: &str, files: &[(&str, &str)]) {
         let document = |(name, text): (&str, &str)| Document { name: name.to_owned(), text: text.to_owned() };
         let documents = std::iter::once(("policy.toml", policy)).chain(files.iter().copied()).map(document);
+        // Its own name, as the admin socket reads it: it is in the version's digest.
+        let own = policy.lines().find_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
         let draft = PolicyDraft {
-            name: "test".to_owned(),
+            name: own.unwrap().to_owned(),
             documents: documents.collect(),
             mode: Mode::Enforce,
             message: "for this test".to_owned(),

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use holdfast_tests::{Agent, Guests, Machines, Output, Programs, Server, WorkDir, until};
+use holdfast_tests::{Agent, Guests, Machines, Output, Programs, Server, WorkDir, proof, until};
 use serde_json::Value;
 
 use crate::world::{DOMAIN, PATIENCE};
@@ -111,7 +111,7 @@ fn apply_policy(programs: &Programs, work: &WorkDir, server: &Server, kinds: [&s
     server.operator(&["policy", "apply", &folder.join("policy.toml").display().to_string()]).unwrap();
 }
 
-/// Admitted with both, refused with either of them tampered with, and admitted again.
+/// Admitted with both, refused with either of them tampered with, and admitted again; each of it proven.
 fn gets_a_name_and_loses_it_with_either(kinds: [&str; 2]) {
     let (programs, work) = (Programs::beside_this_one().unwrap(), WorkDir::new().unwrap());
     let halves = kinds.map(|kind| Half::start(&programs, &work, kind));
@@ -153,6 +153,8 @@ fn gets_a_name_and_loses_it_with_either(kinds: [&str; 2]) {
         agent.start_again(&log).unwrap();
         agent.until_ready(PATIENCE).unwrap_or_else(|why| panic!("{kind}: {why:#}\n{}", said()));
     }
+    // Admissions and refusals by both kinds of evidence are made again offline.
+    proof::prove_each(&server, &programs, work.path(), &attempts()).unwrap();
 }
 
 /// Of a list that is newest first and had `before` entries.

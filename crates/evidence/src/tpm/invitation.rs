@@ -6,15 +6,12 @@ use holdfast_identity::UnixTime;
 use super::ak::AttestationKey;
 use super::ask::Ask;
 use super::credential::{ACTIVATION_SECRET_BYTES, make_credential};
-use super::ek::EkIdentity;
-use super::ek_template::check_endorsement_key;
-use super::endorsement::{ExpiredIssuers, Roots, verify_ek_certificate};
+use super::endorsement::{ExpiredIssuers, Roots};
 use super::error::{Uninvited, Unverified};
 use super::expectation::{KnownTpm, NodeKeyProof, TpmExpectation};
-use super::material::{IdentityMaterial, OfferedEk};
-use super::ownership::{self, Examined, OwnershipEndorsers};
+use super::material::IdentityMaterial;
+use super::offer::EndorsedOffer;
 use super::pcr::PcrSelection;
-use super::public::Public;
 use crate::challenge::ItemState;
 use crate::crypto::credential::random;
 use crate::crypto::{SecureRandom, Zeroizing, sha256};
@@ -62,26 +59,9 @@ impl Invitation {
         now: UnixTime,
         rng: &dyn SecureRandom,
     ) -> Result<Self, Uninvited> {
-        let ak = material.ak().map_err(Unverified::from)?;
+        let EndorsedOffer { known: KnownTpm { ak, eks, ownership }, publics, due } =
+            EndorsedOffer::verify(material, endorsers, now)?;
         let name = *AttestationKey::check(&ak)?.name();
-        if material.endorsement.is_empty() {
-            return Err(Unverified::EkMissing.into());
-        }
-        let mut eks: Vec<EkIdentity> = Vec::with_capacity(material.endorsement.len());
-        let mut publics = Vec::with_capacity(material.endorsement.len());
-        for offered in &material.endorsement {
-            let (identity, public) = verify_endorsement_key(offered, endorsers, now)?;
-            if eks.iter().any(|known| known.spki_sha256 == identity.spki_sha256) {
-                return Err(Unverified::EkTwice.into());
-            }
-            eks.push(identity);
-            publics.push(public);
-        }
-        let certificates = material.endorsement.iter().map(|offered| offered.certificate.as_slice());
-        let certified: Vec<_> = eks.iter().zip(certificates).collect();
-        let Endorsers { expired_issuers, platforms, devices, .. } = endorsers;
-        let whose = OwnershipEndorsers { platforms, devices, expired_issuers };
-        let Examined { ownership, due } = ownership::examine(&material.ownership, &certified, &whose, now)?;
         let mut credentials = Vec::with_capacity(publics.len());
         let mut secrets = Vec::with_capacity(publics.len());
         for ek in &publics {
@@ -152,21 +132,4 @@ impl Invitation {
     pub fn into_parts(self) -> (Ask, ItemState) {
         (self.ask, ItemState::Tpm(Box::new(self.expectation)))
     }
-}
-
-/// Verifies the certificate of one offered endorsement key, and that it is for the public area offered with it.
-///
-/// # Errors
-/// [`Unverified`] at the first check that fails.
-pub fn verify_endorsement_key(
-    offered: &OfferedEk,
-    endorsers: Endorsers<'_>,
-    now: UnixTime,
-) -> Result<(EkIdentity, Public), Unverified> {
-    let public = Public::parse_sized(&offered.public)?;
-    check_endorsement_key(&public)?;
-    let chain: Vec<&[u8]> = offered.chain.iter().map(Vec::as_slice).collect();
-    let Endorsers { roots, expired_issuers, .. } = endorsers;
-    let certificate = verify_ek_certificate(&offered.certificate, &chain, public.key(), roots, expired_issuers, now)?;
-    Ok((EkIdentity::from(certificate), public))
 }

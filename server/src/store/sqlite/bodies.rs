@@ -61,14 +61,18 @@ pub(super) async fn read(connection: &mut SqliteConnection, digest: Sha256) -> R
     let (size, packing): (i64, i64) =
         (row.try_get("size").map_err(column)?, row.try_get("packing").map_err(fault("read a body"))?);
     let content: Vec<u8> = row.try_get("content").map_err(fault("read a body"))?;
-    let corrupt = || StoreFault::Corrupt { what: "body" };
-    let size = usize::try_from(size).ok().filter(|size| *size <= BODY_BYTES_MAX).ok_or_else(corrupt)?;
+    unpacked(digest, size, packing, content).map(Some).ok_or(StoreFault::Corrupt { what: "body" })
+}
+
+/// The bytes of a body as it lies in the file, which somebody may have written to: never more than a body has.
+fn unpacked(digest: Sha256, size: i64, packing: i64, content: Vec<u8>) -> Option<Vec<u8>> {
+    let size = usize::try_from(size).ok().filter(|size| *size <= BODY_BYTES_MAX)?;
     let bytes = match packing {
         PLAIN => content,
-        DEFLATE => miniz_oxide::inflate::decompress_to_vec_zlib_with_limit(&content, size).map_err(|_| corrupt())?,
-        _ => return Err(corrupt()),
+        DEFLATE => miniz_oxide::inflate::decompress_to_vec_zlib_with_limit(&content, size).ok()?,
+        _ => return None,
     };
-    if Sha256::of(&bytes) == digest { Ok(Some(bytes)) } else { Err(corrupt()) }
+    (Sha256::of(&bytes) == digest).then_some(bytes)
 }
 
 /// Keeps what an attempt was judged by until `until`: what is new is written, and what is held is held as long.
@@ -237,4 +241,48 @@ async fn usage(connection: &mut SqliteConnection, now: UnixTime) -> Result<Usage
 
 fn count(length: usize) -> i64 {
     i64::try_from(length).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packed(bytes: &[u8]) -> Vec<u8> {
+        miniz_oxide::deflate::compress_to_vec_zlib(bytes, PACKING_LEVEL)
+    }
+
+    fn size(bytes: &[u8]) -> i64 {
+        i64::try_from(bytes.len()).unwrap()
+    }
+
+    #[test]
+    fn a_body_reads_as_it_was_packed() {
+        let bytes = vec![7; 10_000];
+        let digest = Sha256::of(&bytes);
+        assert_eq!(unpacked(digest, size(&bytes), PLAIN, bytes.clone()), Some(bytes.clone()));
+        assert_eq!(unpacked(digest, size(&bytes), DEFLATE, packed(&bytes)), Some(bytes));
+    }
+
+    #[test]
+    fn a_body_that_inflates_without_end_is_cut_off_at_its_size() {
+        let bomb = vec![0; 8 * BODY_BYTES_MAX];
+        let (digest, content) = (Sha256::of(&bomb), packed(&bomb));
+        for claimed in [0, 1_000, size(&bomb), i64::MAX, -1, i64::try_from(BODY_BYTES_MAX).unwrap()] {
+            assert_eq!(unpacked(digest, claimed, DEFLATE, content.clone()), None);
+        }
+    }
+
+    #[test]
+    fn a_body_with_a_changed_byte_or_another_packing_is_none() {
+        let bytes: Vec<u8> = (0..4_000_u32).map(|n| (n % 97) as u8).collect();
+        let (digest, content) = (Sha256::of(&bytes), packed(&bytes));
+        for at in 0..content.len() {
+            let mut changed = content.clone();
+            changed[at] ^= 1;
+            // A flag of the envelope that says nothing about the bytes may differ; the bytes may not.
+            assert!(unpacked(digest, size(&bytes), DEFLATE, changed).is_none_or(|found| found == bytes));
+        }
+        assert_eq!(unpacked(digest, size(&bytes), PLAIN, content.clone()), None);
+        assert_eq!(unpacked(digest, size(&bytes), 7, content), None);
+    }
 }
