@@ -46,7 +46,6 @@ pub struct Reference {
 }
 
 #[derive(Debug, Subcommand)]
-#[expect(clippy::enum_variant_names, reason = "they are the names of the commands")]
 enum What {
     /// What golden machines booted, from their evidence.
     FromEvidence(machine::FromEvidence),
