@@ -1,9 +1,9 @@
 //! A policy about measured files, from the kernel's list to the verdict: what is new is read, what lies is refused, and a
 //! reboot begins at the first entry.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use holdfast_server::store::{AttemptFilter, AttemptRecord, NodeTarget};
+use holdfast_server::store::{AttemptFilter, AttemptId, AttemptRecord, NodeTarget};
 use holdfast_tpm_sim::{Bank, ListLie, Powered};
 
 use super::world::{World, profile};
@@ -39,16 +39,18 @@ pub(super) async fn measuring() -> (World, Powered) {
     (world, machine)
 }
 
-/// Attests with a new agent, as after its restart; the first attempt that the record has of it.
+/// Attests with a new agent, as after its restart; the first attempt that it made. What the agent before it had under way
+/// may be recorded later, and is older by its name.
 pub(super) async fn attempt(world: &World, machine: &Powered) -> AttemptRecord {
-    let all = || world.store().attempts(AttemptFilter::default());
-    let before = all().await.unwrap().len();
+    let begun = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+    let is_new = |id: AttemptId| id.0.iter().take(6).fold(0, |time, byte| time << 8 | u128::from(*byte)) > begun;
+    tokio::time::sleep(Duration::from_millis(2)).await;
     let agent = world.agent(machine);
     let since = Instant::now();
     let new = loop {
-        let attempts = all().await.unwrap();
-        if attempts.len() > before {
-            break attempts[attempts.len() - 1 - before].id;
+        let attempts = world.store().attempts(AttemptFilter::default()).await.unwrap();
+        if let Some(first) = attempts.iter().rev().find(|attempt| is_new(attempt.id)) {
+            break first.id;
         }
         assert!(since.elapsed() < Duration::from_secs(30), "no attempt: {:#?}", agent.status.borrow());
         tokio::time::sleep(Duration::from_millis(50)).await;
