@@ -28,8 +28,8 @@ pub fn prove_each(server: &Server, programs: &Programs, folder: &Path, attempts:
     for attempt in attempts {
         let file = prove(server, folder, attempt["id"].as_str().context("attempt without an ID")?)?;
         let (code, report) = verify(programs, &file, vkey.trim(), &[])?;
-        let same = report["verdict"] == attempt["outcome"];
-        ensure!(code == 0 && report["conclusion"] == "proven" && same, "{report:#}");
+        let same = report.get("verdict") == attempt.get("outcome");
+        ensure!(code == 0 && report.get("conclusion").is_some_and(|word| word == "proven") && same, "{report:#}");
     }
     Ok(())
 }

@@ -2,7 +2,14 @@
 //! who can sign anew what he has changed. The samples are old proofs too: they must hold with every later version, or be made
 //! again on purpose (`server/tests/agent_port/proofs_by_policy.rs`).
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test reads files and fails by panicking"
+)]
 
 mod exchanged;
 mod form;
