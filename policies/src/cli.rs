@@ -114,7 +114,10 @@ pub fn run(cli: &Cli, out: &mut dyn Write) -> anyhow::Result<Exit> {
         Command::Ear(ear) => ear.run(cli.output, out),
         Command::Schema(schema) => schema.run(out),
         Command::Completion { shell } => {
-            clap_complete::generate(*shell, &mut Cli::command(), "holdfast-policy", out);
+            // Written at once: clap_complete panics where whoever reads goes away.
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "holdfast-policy", &mut script);
+            out.write_all(&script)?;
             Ok(Exit::Yes)
         }
         Command::Man => {

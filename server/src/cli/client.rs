@@ -8,6 +8,8 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Status};
 
 use super::{Context, Outcome};
+use crate::admin::POLICY_REQUEST_BYTES_MAX;
+use crate::admin_clients::policies_client::PoliciesClient;
 use crate::config::Config;
 
 /// How long the server may take to answer one call.
@@ -34,6 +36,14 @@ pub(super) async fn connect(context: &Context) -> anyhow::Result<Channel> {
         .connect_with_connector(connector)
         .await
         .with_context(|| unreachable_hint(&socket))
+}
+
+/// A client that policies are sent and read by: an answer may be as large as a policy with its sets of digests.
+///
+/// # Errors
+/// As [`connect`].
+pub(super) async fn policies(context: &Context) -> anyhow::Result<PoliciesClient<Channel>> {
+    Ok(PoliciesClient::new(connect(context).await?).max_decoding_message_size(POLICY_REQUEST_BYTES_MAX))
 }
 
 fn unreachable_hint(socket: &Path) -> String {

@@ -175,7 +175,10 @@ fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
         Command::Events(command) => asked(events::run(command, context)),
         Command::Ear(command) => asked(ear::run(command, context)),
         Command::Completion { shell } => {
-            clap_complete::generate(shell, &mut Arguments::command(), "holdfast-server", &mut std::io::stdout());
+            // Written at once: clap_complete panics where whoever reads goes away.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "holdfast-server", &mut script);
+            let _ = std::io::Write::write_all(&mut std::io::stdout(), &script);
             Ok(Outcome::Yes)
         }
         Command::Man => {

@@ -9,9 +9,8 @@ use holdfast_appraisal::{Document, Policy, finding::Finding};
 use holdfast_protocol::admin;
 use serde::Serialize;
 
-use super::client::{answered, connect};
+use super::client::{self, answered};
 use super::{Context, Outcome, rollout, show, what_if};
-use crate::admin_clients::policies_client::PoliciesClient;
 use crate::rollout::signed_message;
 use crate::store::{Document as Kept, Mode, PolicyDraft};
 
@@ -177,7 +176,7 @@ pub(super) async fn run(command: Command, context: &Context) -> anyhow::Result<O
             let Apply { file, mode, message, signature, accept_refusals } = apply;
             let documents = documents(&file)?;
             let signature = signature.map(|file| read_signature(&file)).transpose()?.unwrap_or_default();
-            let mut client = PoliciesClient::new(connect(context).await?);
+            let mut client = client::policies(context).await?;
             let request = admin::ApplyPolicyRequest { documents, mode, message, signature, accept_refusals };
             let answer = answered!(client.apply(request));
             let applied = Applied {
@@ -198,14 +197,14 @@ pub(super) async fn run(command: Command, context: &Context) -> anyhow::Result<O
         Command::Approve { number } => rollout::approve(number, context).await,
         Command::Withdraw { number } => rollout::withdraw(number, context).await,
         Command::List => {
-            let mut client = PoliciesClient::new(connect(context).await?);
+            let mut client = client::policies(context).await?;
             let policies = answered!(client.list(admin::ListPoliciesRequest {})).policies;
             let listed = Listed { policies: policies.into_iter().map(Version::from).collect() };
             context.format.print(&listed, list_text)?;
             Ok(Outcome::Yes)
         }
         Command::Show { version } => {
-            let mut client = PoliciesClient::new(connect(context).await?);
+            let mut client = client::policies(context).await?;
             let policy = Version::from(answered!(client.get(admin::GetPolicyRequest { name: version })));
             context.format.print(&policy, |policy| {
                 let head = line(policy);

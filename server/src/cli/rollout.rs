@@ -4,10 +4,9 @@ use clap::Args;
 use holdfast_protocol::admin;
 use serde::Serialize;
 
-use super::client::{answered, connect};
+use super::client::{self, answered};
 use super::policies::Version;
 use super::{Context, Outcome, show};
-use crate::admin_clients::policies_client::PoliciesClient;
 
 /// What is promoted.
 #[derive(Debug, Args)]
@@ -149,7 +148,7 @@ struct Proposals {
 
 pub(super) async fn promote(promote: Promote, context: &Context) -> anyhow::Result<Outcome> {
     let Promote { version, selector, message, accept_refusals } = promote;
-    let mut client = PoliciesClient::new(connect(context).await?);
+    let mut client = client::policies(context).await?;
     let request = admin::PromotePolicyRequest { version, selectors: selector, message, accept_refusals };
     let done = Done::from(answered!(client.promote(request)));
     context.format.print(&done, done_text)?;
@@ -158,7 +157,7 @@ pub(super) async fn promote(promote: Promote, context: &Context) -> anyhow::Resu
 
 pub(super) async fn rollback(rollback: Rollback, context: &Context) -> anyhow::Result<Outcome> {
     let Rollback { selector, to, message } = rollback;
-    let mut client = PoliciesClient::new(connect(context).await?);
+    let mut client = client::policies(context).await?;
     let done =
         Done::from(answered!(client.rollback(admin::RollbackPolicyRequest { selectors: selector, to, message })));
     context.format.print(&done, done_text)?;
@@ -166,21 +165,21 @@ pub(super) async fn rollback(rollback: Rollback, context: &Context) -> anyhow::R
 }
 
 pub(super) async fn approve(number: u64, context: &Context) -> anyhow::Result<Outcome> {
-    let mut client = PoliciesClient::new(connect(context).await?);
+    let mut client = client::policies(context).await?;
     let done = Done::from(answered!(client.approve(admin::ProposalRequest { number })));
     context.format.print(&done, done_text)?;
     Ok(Outcome::Yes)
 }
 
 pub(super) async fn withdraw(number: u64, context: &Context) -> anyhow::Result<Outcome> {
-    let mut client = PoliciesClient::new(connect(context).await?);
+    let mut client = client::policies(context).await?;
     let proposal = Proposal::from(answered!(client.withdraw(admin::ProposalRequest { number })));
     context.format.print(&proposal, |proposal| format!("proposal {} is {}", proposal.number, proposal.state))?;
     Ok(Outcome::Yes)
 }
 
 pub(super) async fn history(limit: u32, context: &Context) -> anyhow::Result<Outcome> {
-    let mut client = PoliciesClient::new(connect(context).await?);
+    let mut client = client::policies(context).await?;
     let rollouts = answered!(client.history(admin::PolicyHistoryRequest { before: 0, limit })).rollouts;
     let history = History { rollouts: rollouts.into_iter().map(Rollout::from).collect() };
     context.format.print(&history, |history| {
@@ -203,7 +202,7 @@ pub(super) async fn history(limit: u32, context: &Context) -> anyhow::Result<Out
 }
 
 pub(super) async fn proposals(context: &Context) -> anyhow::Result<Outcome> {
-    let mut client = PoliciesClient::new(connect(context).await?);
+    let mut client = client::policies(context).await?;
     let proposals = answered!(client.list_proposals(admin::ListProposalsRequest {})).proposals;
     let proposals = Proposals { proposals: proposals.into_iter().map(Proposal::from).collect() };
     context.format.print(&proposals, |listed| {

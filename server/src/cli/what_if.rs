@@ -9,10 +9,9 @@ use holdfast_protocol::admin;
 use holdfast_protocol::admin::what_if_answer::Answer;
 use serde::Serialize;
 
-use super::client::{answered, connect, refused};
+use super::client::{self, answered, refused};
 use super::policies::{Found, documents, findings_text, read};
 use super::{Context, Format, Outcome, show};
-use crate::admin_clients::policies_client::PoliciesClient;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -124,7 +123,7 @@ impl From<admin::WhatIfVerdict> for Verdict {
 
 /// Runs `policy what-if`.
 pub(super) async fn run(asked: WhatIf, context: &Context) -> anyhow::Result<Outcome> {
-    let mut client = PoliciesClient::new(connect(context).await?);
+    let mut client = client::policies(context).await?;
     let (version, documents) = if Path::new(&asked.policy).is_file() {
         (String::new(), documents(Path::new(&asked.policy))?)
     } else if asked.replace.is_empty() {

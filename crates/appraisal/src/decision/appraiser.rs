@@ -311,6 +311,9 @@ impl Appraiser {
             Box::new(rejection)
         })?;
         let (selectors, selectors_left_out) = selectors(rule, facts);
+        let ages = now.plus(i64::from(rule.issue.max_evidence_age));
+        // No identity outlives the date until which what it rests on is good.
+        let good_until = alternative.and_then(|alternative| alternative.valid_until);
         Ok(Grant {
             policy: policy.version.clone(),
             rule: rule.name.clone(),
@@ -323,7 +326,7 @@ impl Appraiser {
             selectors,
             selectors_left_out,
             svid_ttl: rule.issue.svid_ttl,
-            evidence_expires: now.plus(i64::from(rule.issue.max_evidence_age)),
+            evidence_expires: good_until.map_or(ages, |until| until.min(ages)),
         })
     }
 

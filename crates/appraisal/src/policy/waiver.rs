@@ -257,6 +257,8 @@ fn is_fixed(fact: FactId) -> bool {
         || definition.ownable != Ownable::No
         || FactId::class_of(fact.kind()) == fact
         || definition.name.contains(".root.")
+        || definition.name.ends_with(".root_sha256")
+        || definition.name.ends_with(".serial")
         // Which key signed, and which product's numbers the floors are: with another, the rule's other conditions mean
         // something else.
         || matches!(fact, FactId::Snp(SnpFact::SigningKey | SnpFact::Product) | FactId::Azure(AzureFact::Hardware))

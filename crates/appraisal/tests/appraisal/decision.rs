@@ -4,7 +4,7 @@ use holdfast_appraisal::decision::{Approval, InventoryAnswer, Listing, Ownership
 use holdfast_appraisal::facts::Facts;
 
 use crate::machine::{
-    codes, hex, judge, listed, machine, outcome, parse, policy, policy_text, set, unexplained, with, without,
+    NOW, codes, hex, judge, listed, machine, outcome, parse, policy, policy_text, set, unexplained, with, without,
 };
 
 pub(crate) const REFUSED: &str = "policy.no_rule_matched";
@@ -281,6 +281,10 @@ fn alternatives_count_within_their_dates() {
     refused(&over, &machine(), "policy.alternative.not_valid_any_more");
     admitted(&over, &new);
     admitted(&two_kernels("valid_until = 2026-06-01T00:00:01Z", ""), &machine());
+    // Nor does the identity outlive the date.
+    let soon = judge(&policy(&two_kernels("valid_until = 2026-06-01T00:00:01Z", "")), &machine(), &listed());
+    let Verdict::Admit(grant) = soon else { panic!("not admitted") };
+    assert_eq!(grant.evidence_expires, NOW.plus(1));
     refused(&two_kernels("", "valid_from = 2026-06-01T00:00:01Z"), &new, "policy.alternative.not_yet_valid");
     admitted(&two_kernels("", "valid_from = 2026-06-01T00:00:00Z"), &new);
 }

@@ -1,7 +1,7 @@
 //! Site conditions (`cel`): what they may say, what holds, and that nothing they are given takes long or breaks anything.
 
 use holdfast_appraisal::decision::explanation::Answer;
-use holdfast_appraisal::{Appraiser, Facts};
+use holdfast_appraisal::{Appraiser, Fact, FactId, Facts, Labelled, Value, digest_from_hex};
 use proptest::prelude::*;
 
 use crate::machine::{NOW, codes, judge, listed, machine, outcome, parse, policy, policy_text, set, with, without};
@@ -64,6 +64,17 @@ fn what_cannot_be_evaluated_does_not_hold() {
     set(&mut facts, "gcp.security_version", &[u64::MAX.to_string()]);
     let large = "cel = ['facts[\"gcp.security_version\"] > 1']\n[rule.require]\ntpm.secure_boot.enabled = true";
     assert_eq!(outcome(large, &facts), (NO_RULE, vec!["policy.site.differs"]));
+}
+
+#[test]
+fn a_text_of_which_the_digest_alone_is_proven_satisfies_no_negation() {
+    let mut facts = machine();
+    let opaque = Value::Labelled(Labelled::new("opaque", digest_from_hex(&"ab".repeat(32)).unwrap()));
+    let id = FactId::parse("tpm.boot.command_lines").unwrap();
+    facts.insert(id, Fact::of(holdfast_evidence::Provenance::Hardware, vec![opaque]));
+    let negation = rule("!facts[\"tpm.boot.command_lines\"][0].contains(\"init=\")");
+    assert_eq!(outcome(&negation, &machine()).0, "admitted");
+    assert_eq!(outcome(&negation, &facts), (NO_RULE, vec!["policy.site.differs"]));
 }
 
 #[test]

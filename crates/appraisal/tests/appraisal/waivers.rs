@@ -235,6 +235,9 @@ fn an_exception_that_says_too_little_is_an_error() {
         ("tpm.boot.command_lines\"]", "tpm.machine\"]", "policy.lint.waiver_forbidden"),
         ("tpm.boot.command_lines\"]", "tpm.ek.spki_sha256\"]", "policy.lint.waiver_forbidden"),
         ("tpm.boot.command_lines\"]", "tpm.root.sha256\"]", "policy.lint.waiver_forbidden"),
+        ("tpm.boot.command_lines\"]", "tpm.platform.root_sha256\"]", "policy.lint.waiver_forbidden"),
+        ("tpm.boot.command_lines\"]", "tpm.iak.root_sha256\"]", "policy.lint.waiver_forbidden"),
+        ("tpm.boot.command_lines\"]", "tpm.idevid.serial\"]", "policy.lint.waiver_forbidden"),
         ("facts = [\"tpm.boot.command_lines\"]", "facts = []", "policy.lint.empty_set"),
         ("owner =", "owners =", "policy.lint.unknown_key"),
     ] {

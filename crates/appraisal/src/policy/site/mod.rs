@@ -104,6 +104,10 @@ impl Site {
             let failed = || SiteProblem::Failed(format!("{id} has a value that the expression cannot hold"));
             let mut values: Vec<Found> = Vec::with_capacity(fact.values.len());
             for value in &fact.values {
+                // A text of which the digest alone is proven is no text: it would satisfy every negation.
+                if value.value_type() != id.definition().value_type {
+                    return Err(failed());
+                }
                 values.push(found(value).ok_or_else(failed)?);
             }
             let value = match (id.definition().shape, values.len()) {
