@@ -53,7 +53,8 @@ impl Admin {
     pub(super) async fn fleet_report(&self, request: admin::FleetReportRequest) -> Result<admin::FleetReport, Refusal> {
         let now = clock::now();
         let from = UnixTime(request.from);
-        let to = if request.to == 0 { now } else { UnixTime(request.to) };
+        // Without an end the second of the question belongs to the period: what just happened is in it.
+        let to = if request.to == 0 { now.plus(1) } else { UnixTime(request.to) };
         if to <= from {
             return Err(argument("to", "is not after from"));
         }

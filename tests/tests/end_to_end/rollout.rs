@@ -81,6 +81,8 @@ fn a_policy_is_asked_about_observed_enforced_for_one_and_for_all_and_taken_back(
         actions,
         ["policy.rollback", "policy.enforce", "policy.enforce", "policy.observe", "policy.enforce", "policy.enforce"]
     );
+    // A period may be asked for by seconds, and ends before its last one.
+    std::thread::sleep(std::time::Duration::from_millis(1_100));
     for (format, shows) in
         [("md", "## Changes of policy"), ("html", "<h2>Changes of policy</h2>"), ("csv", "Changes of policy,")]
     {
