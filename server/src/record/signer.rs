@@ -49,7 +49,9 @@ pub struct Signer {
     key: SigningKey,
     file: PathBuf,
     pace: Pace,
-    last: Mutex<Option<SignedCheckpoint>>,
+    /// What was signed last, in the order of sizes: one, but after a start what each of the two places remembers. The
+    /// record must begin with every one of them.
+    last: Mutex<Vec<SignedCheckpoint>>,
 }
 
 /// An entry with the proof that it is in the record.
@@ -72,8 +74,8 @@ pub enum RecordFault {
     /// The key's file, or the one beside it.
     #[error(transparent)]
     File(#[from] AuthorityFault),
-    /// What is beside the key does not verify with it.
-    #[error("the last checkpoint beside the key: {0}")]
+    /// What is beside the key, or in the database, does not verify with it.
+    #[error("the last checkpoint, beside the key or in the database: {0}")]
     Last(#[from] BadCheckpoint),
     /// Fewer entries than were signed before.
     #[error(
@@ -146,9 +148,14 @@ impl Signer {
                 Operation { action: "record.key", subject: log.to_string(), detail: json!({ "before": before }) };
             store.record_operation(operation, Actor::Server, clock::now()).await?;
         }
-        let kept = kept.map(|kept| kept.checkpoint).filter(|kept| kept.claimed().origin == log.name());
+        let kept = kept.filter(|kept| kept.log == log).map(|kept| kept.checkpoint);
+        if let Some(kept) = &kept {
+            // Whoever writes the database could write one; he has not the key.
+            kept.verify(&log)?;
+        }
         // Either may be the older one: of a crash between the two, or of a copy that was put back.
-        let last = [beside, kept].into_iter().flatten().max_by_key(|last| last.claimed().size);
+        let mut last: Vec<_> = [beside, kept].into_iter().flatten().collect();
+        last.sort_by_key(|last| last.claimed().size);
         Ok(Self { store, key: options.key, file, pace: options.pace, last: Mutex::new(last) })
     }
 
@@ -163,7 +170,7 @@ impl Signer {
     /// # Errors
     /// [`RecordFault`].
     pub async fn latest(&self) -> Result<SignedCheckpoint, RecordFault> {
-        let last = self.last.lock().await.clone();
+        let last = self.last.lock().await.last().cloned();
         match last {
             Some(last) => Ok(last),
             None => self.sign(clock::now()).await,
@@ -177,7 +184,7 @@ impl Signer {
     pub async fn sign(&self, now: UnixTime) -> Result<SignedCheckpoint, RecordFault> {
         let mut last = self.last.lock().await;
         let head = self.store.head().await?;
-        if let Some(last) = last.as_ref() {
+        for last in last.iter() {
             let (signed, root) = (last.claimed().size, last.claimed().root);
             if head.size < signed {
                 return Err(RecordFault::RolledBack { found: head.size, signed });
@@ -185,9 +192,9 @@ impl Signer {
             if self.root_at(signed, head).await? != Some(root) {
                 return Err(RecordFault::Forked { signed });
             }
-            if head.size == signed && last.verify(self.log()).is_ok() {
-                return Ok(last.clone());
-            }
+        }
+        if let Some(last) = last.last().filter(|last| last.claimed().size == head.size) {
+            return Ok(last.clone());
         }
         if self.root_at(head.size, head).await? != Some(head.root) {
             return Err(RecordFault::Torn { size: head.size });
@@ -198,7 +205,7 @@ impl Signer {
         write_checkpoint(&self.file, &signed)?;
         let kept = KeptCheckpoint { at: now, log: self.log().clone(), checkpoint: signed.clone() };
         self.store.keep_checkpoint(kept).await?;
-        *last = Some(signed.clone());
+        *last = vec![signed.clone()];
         Ok(signed)
     }
 
@@ -249,7 +256,7 @@ impl Signer {
                 _ = ticks.tick() => false,
                 () = stop.cancelled() => true,
             };
-            let last = self.last.lock().await.as_ref().map_or(0, |last| last.claimed().size);
+            let last = self.last.lock().await.last().map_or(0, |last| last.claimed().size);
             let outcome = match self.store.head().await {
                 Ok(head) => {
                     let grown = head.size.abs_diff(last);

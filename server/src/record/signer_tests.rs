@@ -112,6 +112,40 @@ async fn a_database_put_back_from_an_older_copy_is_not_signed() {
 }
 
 #[tokio::test]
+async fn a_database_that_names_a_checkpoint_of_its_own_is_not_believed() {
+    // Written by somebody who has the database and not the key.
+    let place = place().await;
+    let signed = place.signer.sign(NOW).await.unwrap();
+    let log = place.signer.log().clone();
+    let other = SigningKey::from_seed(log.name(), zeroize::Zeroizing::new([1; 32])).unwrap();
+    let fork = Checkpoint { origin: log.name().to_owned(), size: 7, root: Hash([7; 32]) }.sign(&other).unwrap();
+    place.store.keep_checkpoint(KeptCheckpoint { at: NOW, log, checkpoint: fork }).await.unwrap();
+    let directory = closed(place).await;
+    let store = open(directory.path()).await;
+    assert_eq!(signer(&store, directory.path()).await.err().unwrap().code(), "record.checkpoint.signature");
+    assert_eq!(signed.claimed().size, 1);
+}
+
+#[tokio::test]
+async fn of_two_records_that_were_signed_neither_may_be_forgotten() {
+    // Two copies ran with one key, and the longer one's database is put back beside the other's last checkpoint.
+    let place = place().await;
+    place.signer.sign(NOW).await.unwrap();
+    let directory = closed(place).await;
+    let twin = tempfile::tempdir().unwrap();
+    copy(directory.path(), twin.path());
+    let (here, there) = (place_at(directory).await, place_at(twin).await);
+    grow(&here.store, 5).await;
+    grow(&there.store, 9).await;
+    here.signer.sign(NOW).await.unwrap();
+    there.signer.sign(NOW).await.unwrap();
+    let (here, there) = (closed(here).await, closed(there).await);
+    std::fs::copy(here.path().join("record.checkpoint"), there.path().join("record.checkpoint")).unwrap();
+    let back = place_at(there).await;
+    assert_eq!(back.signer.sign(NOW).await.unwrap_err().code(), "record.forked");
+}
+
+#[tokio::test]
 async fn what_is_beside_the_key_must_verify_with_it() {
     let place = place().await;
     let signed = place.signer.sign(NOW).await.unwrap().to_string();

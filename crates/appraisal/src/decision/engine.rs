@@ -1,12 +1,12 @@
 //! Evaluates a policy over facts. The fast path says yes and builds nothing else; what differs is found out only for
 //! a machine that is not admitted.
 
-use holdfast_evidence::{EvidenceKind, TrustClass};
+use holdfast_evidence::{EvidenceKind, Provenance, TrustClass};
 use holdfast_identity::UnixTime;
 
 use super::ownership::{Approval, Listing, Ownership};
 use super::waived::{self, WaivedWay};
-use crate::facts::{Fact, FactId, Facts, Ownable, owner_marks};
+use crate::facts::{Fact, FactId, Facts, Ownable, OwnerMark, owner_marks};
 use crate::ima;
 use crate::policy::site::Site;
 use crate::policy::{Alternative, Condition, Deny, Factor, Policy, Rule, Test, Waiver};
@@ -185,7 +185,7 @@ pub(super) fn lacking<'r>(rule: &'r Rule, facts: &'r Facts) -> impl Iterator<Ite
 pub(super) fn ours(rule: &Rule, facts: &Facts, ownership: &Ownership) -> Ours {
     let mut found = if rule.ownership.is_empty() { Ours::No } else { Ours::Yes };
     for factor in &rule.ownership {
-        let this = factor_holds(*factor, facts, ownership);
+        let this = factor_holds(rule, *factor, facts, ownership);
         found = match (found, this) {
             (Ours::No, _) | (_, Ours::No) => Ours::No,
             (Ours::Awaited, _) | (_, Ours::Awaited) => Ours::Awaited,
@@ -195,11 +195,11 @@ pub(super) fn ours(rule: &Rule, facts: &Facts, ownership: &Ownership) -> Ours {
     found
 }
 
-pub(super) fn factor_holds(factor: Factor, facts: &Facts, ownership: &Ownership) -> Ours {
+pub(super) fn factor_holds(rule: &Rule, factor: Factor, facts: &Facts, ownership: &Ownership) -> Ours {
     match factor {
         Factor::AnyGenuineDevice => Ours::Yes,
-        Factor::Inventory if is_listed(Ownable::Inventory, facts, ownership) => Ours::Yes,
-        Factor::Launch if is_listed(Ownable::Launch, facts, ownership) => Ours::Yes,
+        Factor::Inventory if is_listed(rule, Ownable::Inventory, facts, ownership) => Ours::Yes,
+        Factor::Launch if is_listed(rule, Ownable::Launch, facts, ownership) => Ours::Yes,
         Factor::Inventory | Factor::Launch => Ours::No,
         Factor::Approval => match ownership.approval {
             Approval::Given => Ours::Yes,
@@ -210,12 +210,22 @@ pub(super) fn factor_holds(factor: Factor, facts: &Facts, ownership: &Ownership)
 }
 
 /// Whether the operator listed something that is *proven*; an answer about anything else counts for nothing.
-fn is_listed(ownable: Ownable, facts: &Facts, ownership: &Ownership) -> bool {
+fn is_listed(rule: &Rule, ownable: Ownable, facts: &Facts, ownership: &Ownership) -> bool {
     let listed = ownership.inventory.iter().filter(|answer| answer.listing == Listing::Listed);
     let mut listed = listed.map(|answer| answer.digest).peekable();
     // Most machines come with at most one answer, and many policies never ask.
     listed.peek().is_some()
-        && listed.any(|digest| owner_marks(facts).any(|mark| mark.ownable == ownable && mark.digest == digest))
+        && listed.any(|digest| {
+            let is_it = |mark: OwnerMark| mark.ownable == ownable && mark.digest == digest;
+            owner_marks(facts).any(|mark| is_it(mark) && vouched_for(rule, mark.fact, facts))
+        })
+}
+
+/// Whether the rule believes who vouches for the fact. The roots of evidence are judged by their class; of a maker's, which
+/// has none of its own there, a simulated one makes no machine ours where only hardware counts.
+fn vouched_for(rule: &Rule, fact: FactId, facts: &Facts) -> bool {
+    let is_simulated = || facts.get(fact).is_none_or(|fact| fact.provenance == Provenance::Simulated);
+    !matches!(fact, FactId::Owned(_)) || rule.trust_classes.contains(&TrustClass::Simulated) || !is_simulated()
 }
 
 /// The facts by which the machine is ours under this rule: those whose values the operator listed.
@@ -228,6 +238,7 @@ pub(super) fn owned_by(rule: &Rule, facts: &Facts, ownership: &Ownership) -> Vec
     let is_listed =
         |digest| ownership.inventory.iter().any(|answer| answer.listing == Listing::Listed && answer.digest == digest);
     let marks = owner_marks(facts).filter(|mark| is_asked(mark.ownable) && is_listed(mark.digest));
+    let marks = marks.filter(|mark| vouched_for(rule, mark.fact, facts));
     let mut found: Vec<String> = marks.map(|mark| mark.fact.to_string()).collect();
     found.dedup();
     found

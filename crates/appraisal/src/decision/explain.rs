@@ -176,7 +176,7 @@ fn rest(rule: &Rule, alternative: Option<&Alternative>, facts: &Facts, waivers: 
 
 fn not_ours(rule: &Rule, facts: &Facts, ownership: &Ownership, differences: &mut Vec<Difference>) {
     for factor in &rule.ownership {
-        if engine::factor_holds(*factor, facts, ownership) == Ours::Yes {
+        if engine::factor_holds(rule, *factor, facts, ownership) == Ours::Yes {
             continue;
         }
         differences.push(match factor {

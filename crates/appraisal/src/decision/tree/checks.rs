@@ -43,7 +43,7 @@ impl Tree<'_> {
                 ("ownership any-genuine-device", Reason::NoRuleMatched, "a genuine device", found)
             }
         };
-        let holds = engine::factor_holds(factor, facts, ownership) == Ours::Yes;
+        let holds = engine::factor_holds(rule, factor, facts, ownership) == Ours::Yes;
         let (answer, code) = if holds { (Answer::Holds, None) } else { (Answer::Differs, Some(reason.code().into())) };
         self.noted(Check { subject: subject.into(), answer, code, expected: expected.to_owned(), found: short(found) })
     }

@@ -18,6 +18,8 @@ use crate::tpm::error::Unverified;
 use crate::tpm::public::{Public, Scheme};
 use crate::x509::{find_path, issuer};
 
+/// `tcg-kp-AIKCertificate`: the key states what its TPM found, and nothing else.
+const ATTESTATION_KEY: &str = "2.23.133.8.3";
 /// `serialNumber` of a distinguished name.
 const SERIAL_NUMBER: &str = "2.5.4.5";
 
@@ -75,6 +77,16 @@ pub(super) fn verify_device_certificate(
     if offered.role == DeviceRole::IdevId && namings.is_empty() {
         // It signs whatever it is given, a made-up statement too: only its maker can say where it is.
         return Err(Unowned::Residency { factor, what: "its certificate names no endorsement certificate" });
+    }
+    let is_said_to_attest = leaf.extensions().iter().any(|extension| match extension.parsed_extension() {
+        ParsedExtension::ExtendedKeyUsage(usage) => usage.other.iter().any(|id| id.to_id_string() == ATTESTATION_KEY),
+        _ => false,
+    });
+    if offered.role == DeviceRole::Iak && namings.is_empty() && !is_said_to_attest {
+        // That it is restricted is the host's word so far: behind the certificate of a key that signs whatever it is given
+        // any attributes can be claimed.
+        let what = "its certificate neither says that it is an attestation key's nor names an endorsement certificate";
+        return Err(Unowned::Residency { factor, what });
     }
     let serial =
         leaf.subject().iter_attributes().find(|attribute| attribute.attr_type().to_id_string() == SERIAL_NUMBER);

@@ -3,7 +3,7 @@
 use holdfast_evidence::tpm::ownership::{DeviceRole, OfferedDeviceKey, OfferedOwnership};
 use holdfast_evidence::tpm::{Attest, Attributes, Hierarchy, KnownTpm, Name, NodeKeyProof, Public, Scheme};
 use holdfast_evidence::{Purpose, crypto};
-use rcgen::{CertificateParams, KeyUsagePurpose};
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyUsagePurpose};
 
 use super::Made;
 use super::maker::{module, naming};
@@ -193,12 +193,27 @@ fn a_device_certificate_names_the_tpm_that_its_key_is_in() {
     let other = naming(&hex::encode([7; 32]));
     assert_eq!(offer(DeviceRole::Iak, &iak, Some(other.clone())), Err("tpm.iak.holder"));
     assert_eq!(offer(DeviceRole::IdevId, &idevid, Some(other)), Err("tpm.idevid.holder"));
-    assert_eq!(offer(DeviceRole::Iak, &iak, None), Ok(1));
+    assert_eq!(offer(DeviceRole::Iak, &iak, None), Err("tpm.iak.residency"));
     assert_eq!(offer(DeviceRole::IdevId, &idevid, None), Err("tpm.idevid.residency"));
     let module_of = |serial: &str| offer(DeviceRole::IdevId, &idevid, Some(module(serial)));
     assert_eq!(module_of("48460000:00:42"), Err("tpm.idevid.holder"));
     // not a serial number as the TCG writes it: it names nobody
     assert_eq!(module_of("42"), Err("tpm.idevid.residency"));
+}
+
+#[test]
+fn the_certificate_of_an_ordinary_key_makes_no_iak_whatever_attributes_the_host_claims() {
+    let (made, iak) = (Made::new(), key(IAK));
+    let offer = |purposes: Vec<ExtendedKeyUsagePurpose>| {
+        made.offer_device(made.device(DeviceRole::Iak, &iak, |params| {
+            (params.custom_extensions, params.extended_key_usages) = (Vec::new(), purposes);
+        }))
+    };
+    let other = |arc| ExtendedKeyUsagePurpose::Other(vec![2, 23, 133, 8, arc]);
+    assert_eq!(offer(Vec::new()), Err("tpm.iak.residency"));
+    assert_eq!(offer(vec![other(1), ExtendedKeyUsagePurpose::ClientAuth]), Err("tpm.iak.residency"));
+    // tcg-kp-AIKCertificate: the maker says what kind of key it is
+    assert_eq!(offer(vec![other(3)]), Ok(1));
 }
 
 #[test]
