@@ -12,7 +12,7 @@ use super::moment;
 use super::rule::RuleReader;
 use crate::document::{Node, Reader};
 use crate::facts::read::suggestion;
-use crate::facts::{AzureFact, FactId, Ownable, SnpFact, Subject};
+use crate::facts::FactId;
 use crate::finding::Kind;
 
 pub(crate) const WAIVER_KEYS: &[&str] =
@@ -235,7 +235,7 @@ fn facts(reader: &mut Reader<'_>, node: &Node<'_>) -> Vec<FactId> {
                 let message = format!("unknown fact \"{name}\" under facts");
                 reader.add(span, Kind::UnknownFact, message, Some(suggestion(name)));
             }
-            Some(fact) if is_fixed(fact) => {
+            Some(fact) if fact.definition().is_fixed() => {
                 let message =
                     format!("\"{name}\" says whose machine it is, or whose word is believed: it cannot be waived");
                 let suggestion = Some("write a rule of its own for such machines".to_owned());
@@ -248,18 +248,4 @@ fn facts(reader: &mut Reader<'_>, node: &Node<'_>) -> Vec<FactId> {
         }
     }
     found
-}
-
-/// Whether the fact is about who the machine is or what its evidence rests on, not about its state.
-fn is_fixed(fact: FactId) -> bool {
-    let definition = fact.definition();
-    definition.subject == Subject::Machine
-        || definition.ownable != Ownable::No
-        || FactId::class_of(fact.kind()) == fact
-        || definition.name.contains(".root.")
-        || definition.name.ends_with(".root_sha256")
-        || definition.name.ends_with(".serial")
-        // Which key signed, and which product's numbers the floors are: with another, the rule's other conditions mean
-        // something else.
-        || matches!(fact, FactId::Snp(SnpFact::SigningKey | SnpFact::Product) | FactId::Azure(AzureFact::Hardware))
 }
