@@ -39,7 +39,7 @@ impl Rules {
     /// never by what it shows now. Without one it is not admitted.
     #[must_use]
     pub fn enforced_for(&self, node: Option<&Node>) -> Option<&Arc<CompiledPolicy>> {
-        self.versions.get(&self.rollout.version_for(node.map(|node| &node.selectors))?)
+        self.versions.get(&self.rollout.version_for(node.map(|node| &node.fixed))?)
     }
 
     /// The version whose verdict is recorded beside.

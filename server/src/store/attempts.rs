@@ -230,6 +230,8 @@ pub struct Admission {
     pub node_key_spki: Vec<u8>,
     /// Selectors that the policy gives it.
     pub selectors: BTreeSet<Selector>,
+    /// What its evidence says that it cannot choose, whatever the policy issues: see [`super::Node::fixed`].
+    pub fixed: BTreeSet<Selector>,
     /// The rule that admitted it.
     pub rule: String,
     /// No SVID under this node outlives this moment.

@@ -22,8 +22,10 @@ pub trait Rollouts: Send + Sync {
     fn roll_out(&self, next: NextRollout, by: Actor, at: UnixTime) -> Held<'_, Result<Rollout, RolloutRefusal>>;
     /// Keeps what an operator wants until another approves it.
     fn propose(&self, draft: ProposalDraft, by: Actor, at: UnixTime) -> Held<'_, Proposal>;
-    /// Proposals, newest first, at most 1000.
+    /// Proposals, newest first, at most 1000, without their contents: each may be as large as a policy.
     fn proposals(&self) -> Held<'_, Vec<Proposal>>;
+    /// One proposal, whole.
+    fn proposal(&self, number: u64) -> Held<'_, Option<Proposal>>;
     /// Closes an open proposal without doing it.
     fn withdraw_proposal(&self, number: u64, by: Actor, at: UnixTime) -> Held<'_, Result<Proposal, RolloutRefusal>>;
 }
@@ -244,8 +246,10 @@ impl RolloutRefusal {
 /// What somebody wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProposalDraft {
-    /// What is to be done, as JSON of the admin services; opaque here, at most 8 MiB.
+    /// What is to be done, as JSON of the admin services; opaque here, at most a policy. Empty in lists.
     pub content: String,
+    /// The same in words.
+    pub what: String,
     /// Why.
     pub message: String,
     /// When it is void.

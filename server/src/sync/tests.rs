@@ -54,6 +54,7 @@ async fn admit(store: &dyn Store, evidence_expires: UnixTime) -> Node {
         spiffe_id: "spiffe://example.org/holdfast/node/tpm/a".parse().unwrap(),
         node_key_spki: b"node key".to_vec(),
         selectors: BTreeSet::new(),
+        fixed: BTreeSet::new(),
         rule: "rack".to_owned(),
         evidence_expires,
         firmware_log: None,

@@ -282,7 +282,9 @@ mod tests {
             assert!(fixed || !above, "{name}");
             assert!(!fixed || definition.subject != Subject::State || definition.ownable != Ownable::No, "{name}");
         }
-        for name in ["tpm.platform.manufacturer", "tdx.mrsignerseam", "snp.product", "snp.signing_key", "azure.hardware"] {
+        for name in
+            ["tpm.platform.manufacturer", "tdx.mrsignerseam", "snp.product", "snp.signing_key", "azure.hardware"]
+        {
             assert!(FactId::parse(name).unwrap().definition().is_fixed(), "{name}");
         }
         for name in ["tpm.firmware_version", "tpm.boot.command_lines", "tpm.pcr.4", "snp.measurement", "tpm.model"] {

@@ -11,8 +11,8 @@ use super::issue::NODE_PATH;
 use super::moment;
 use super::rule::RuleReader;
 use crate::document::{Node, Reader};
-use crate::facts::read::suggestion;
 use crate::facts::FactId;
+use crate::facts::read::suggestion;
 use crate::finding::Kind;
 
 pub(crate) const WAIVER_KEYS: &[&str] =

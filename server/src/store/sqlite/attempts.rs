@@ -40,6 +40,9 @@ impl Attempts for SqliteStore {
     }
 }
 
+/// Fixed selectors of one node: more than a dozen facts with a handful of values.
+const FIXED_MAX: usize = 64;
+
 struct RecordAttempt {
     attempt: Attempt,
     retention: Retention,
@@ -87,7 +90,7 @@ async fn enforced(tx: &mut Tx, attempt: &Attempt) -> Result<Option<PolicyDigest>
         Subject::Known(number) => node_rows::find(&mut tx.connection, &NodeTarget::Number(*number)).await?,
         Subject::Proven(marks) => machines::known(tx, marks, ak_name(&attempt.verdict)).await?.into_iter().next(),
     };
-    Ok(tx.rollout().version_for(node.as_ref().map(|kept| &kept.node.selectors)))
+    Ok(tx.rollout().version_for(node.as_ref().map(|kept| &kept.node.fixed)))
 }
 
 fn ak_name(verdict: &Verdict) -> &[u8] {
@@ -194,6 +197,12 @@ async fn admit(
     node.kinds.extend(attempt.kinds.iter().cloned());
     node.node_key_spki.clone_from(&admission.node_key_spki);
     node.selectors.clone_from(&admission.selectors);
+    for fixed in &admission.fixed {
+        // What it leaves out now it once proved all the same.
+        if node.fixed.len() < FIXED_MAX {
+            node.fixed.insert(fixed.clone());
+        }
+    }
     node.firmware_log = admission.firmware_log;
     node.policy = attempt.policy;
     node.rule.clone_from(&admission.rule);

@@ -44,7 +44,8 @@ async fn a_half_applied_rollout_cannot_exist() {
     ];
     let open = || async { SqliteStore::open(&database, "td".parse().unwrap(), StoreLimits::default()).await.unwrap() };
     let store = open().await;
-    let wanted = ProposalDraft { content: "{}".into(), message: String::new(), expires_at: NOW.plus(60) };
+    let wanted =
+        ProposalDraft { content: "{}".into(), what: String::new(), message: String::new(), expires_at: NOW.plus(60) };
     let proposal = store.propose(wanted, author, NOW).await.unwrap().number;
     let head = store.head().await.unwrap();
     let unchanged = async |store: &SqliteStore, step: &str| {

@@ -64,6 +64,7 @@ async fn merge(tx: &mut Tx, into: &mut Kept, from: Kept, at: UnixTime) -> Result
     let node = &mut into.node;
     node.marks.extend(from.node.marks);
     node.kinds.extend(from.node.kinds);
+    node.fixed.extend(from.node.fixed);
     node.ban = node.ban.take().or(from.node.ban);
     node.freeze = node.freeze.take().or(from.node.freeze);
     node.hold = node.hold.take().or(from.node.hold);

@@ -46,8 +46,8 @@ impl Policies for SqliteStore {
             let mut reader = self.snapshot().await?;
             let state = rollout_rows::present(&mut reader).await?.state;
             let rows: Vec<PolicyRow> = sqlx::query_as(
-                "SELECT number, digest, name, '[]' AS documents, message, author, applied_at, signing_key \
-                 FROM policies ORDER BY number DESC",
+                "SELECT number, digest, name, '[]' AS documents, message, author, applied_at, signing_key, \
+                 x'' AS signature FROM policies ORDER BY number DESC",
             )
             .fetch_all(&mut *reader)
             .await
@@ -63,7 +63,7 @@ async fn version(
     state: &RolloutState,
 ) -> Result<Option<PolicyVersion>, StoreFault> {
     let row: Option<PolicyRow> = sqlx::query_as(
-        "SELECT number, digest, name, documents, message, author, applied_at, signing_key FROM policies \
+        "SELECT number, digest, name, documents, message, author, applied_at, signing_key, signature FROM policies \
          WHERE digest = $1",
     )
     .bind(digest.0.to_vec())
@@ -111,6 +111,7 @@ impl Verb for Apply {
             author,
             applied_at: self.at,
             signing_key: String::new(),
+            signature: Vec::new(),
         })
     }
 }
@@ -164,6 +165,7 @@ struct PolicyRow {
     author: String,
     applied_at: i64,
     signing_key: String,
+    signature: Vec<u8>,
 }
 
 impl PolicyRow {
@@ -181,6 +183,7 @@ impl PolicyRow {
             author: self.author,
             applied_at: UnixTime(self.applied_at),
             signing_key: self.signing_key,
+            signature: self.signature,
         })
     }
 }

@@ -33,6 +33,10 @@ impl Rollouts for SqliteStore {
         Box::pin(async move { proposals::list(&mut *self.reader().await?).await })
     }
 
+    fn proposal(&self, number: u64) -> Held<'_, Option<Proposal>> {
+        Box::pin(async move { proposals::find(&mut *self.reader().await?, number).await })
+    }
+
     fn withdraw_proposal(&self, number: u64, by: Actor, at: UnixTime) -> Held<'_, Result<Proposal, RolloutRefusal>> {
         Box::pin(self.queue.run(proposals::Withdraw { number, by, at }))
     }
