@@ -13,6 +13,8 @@ mod fleet_tests;
 mod fleets;
 mod gate;
 #[cfg(test)]
+mod gate_tests;
+#[cfg(test)]
 mod harness;
 mod nodes;
 mod plan;

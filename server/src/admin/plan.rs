@@ -9,6 +9,7 @@ use holdfast_protocol::admin;
 use serde::{Deserialize, Serialize};
 
 use super::Admin;
+use super::gate::compiled;
 use super::refusal::{Refusal, argument};
 use crate::clock;
 use crate::config::Simulated;
@@ -103,7 +104,9 @@ impl Admin {
                     message: wanted.message.clone(),
                 };
                 let signature = hex::decode(signature).map_err(|error| argument("signature", error.to_string()))?;
-                self.planned_version(&now, self.rollout.check_signature(draft, &signature)?, &wanted.message)?
+                let mut version = self.rollout.check_signature(draft, &signature)?;
+                version.waivers = compiled(&version.draft.documents)?.announced_waivers().collect();
+                self.planned_version(&now, version, &wanted.message)?
             }
             Change::Promote { version, selectors } => {
                 let digest = Sha256::from_hex(version).ok_or_else(|| argument("version", "is no digest"))?;
@@ -167,7 +170,7 @@ impl Admin {
             mode: Mode::Enforce,
             message: "shipped, enforced with the first rollout".to_owned(),
         };
-        Ok(NewVersion { draft, signature: None })
+        Ok(NewVersion { draft, signature: None, waivers: policy.announced_waivers().collect() })
     }
 
     /// The version of that name: a digest or its first digits, a number, or `enforce` or `observe`.

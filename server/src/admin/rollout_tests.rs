@@ -1,6 +1,5 @@
 //! What operators do with policies over a fleet of some hundred nodes: observe, ask, promote, roll back.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use holdfast_appraisal::facts::{Fact, FactId, Facts, HeldFacts, LogFacts};
@@ -19,13 +18,12 @@ use crate::record::Leaf;
 use crate::rollout::{Approval, RolloutSettings};
 use crate::store::conformance::enrolment_of;
 use crate::store::{
-    Actor, Allowed, Attempt, Document, FactBody, KeptFacts, Mode, NewVersion, NextRollout, NodeTarget, Outcome,
-    PolicyDraft, RolloutState, Sha256, Store, Subject, Verdict, Way,
+    Actor, Allowed, Attempt, FactBody, KeptFacts, Mode, NodeTarget, Outcome, Sha256, Store, Subject, Verdict, Way,
 };
 
 const NODES: u16 = 300;
 
-fn policy(name: &str, require: &str) -> admin::PolicyDocument {
+pub(super) fn policy(name: &str, require: &str) -> admin::PolicyDocument {
     let text = format!(
         "api_version = \"holdfast/1\"\nkind = \"policy\"\nname = \"{name}\"\n[issue]\nnode_id = \
          \"/holdfast/node/tpm/{{tpm.machine}}\"\nselectors = [\"tpm.manufacturer\"]\n[[rule]]\nname = \"rack\"\n\
@@ -34,12 +32,12 @@ fn policy(name: &str, require: &str) -> admin::PolicyDocument {
     admin::PolicyDocument { name: format!("{name}.toml"), text }
 }
 
-const MILD: &str = "tpm.manufacturer = { subset_of = [\"id:MAKER\"] }";
-const STRICT: &str = "tpm.firmware_version = { at_least = \"2.0.0.0\" }";
+pub(super) const MILD: &str = "tpm.manufacturer = { subset_of = [\"id:MAKER\"] }";
+pub(super) const STRICT: &str = "tpm.firmware_version = { at_least = \"2.0.0.0\" }";
 const NEW_PCR: &str =
     "tpm.pcr.14 = { none_of = [\"0000000000000000000000000000000000000000000000000000000000000000\"] }";
 
-fn apply(document: admin::PolicyDocument, mode: &str, accept: Option<u64>) -> admin::ApplyPolicyRequest {
+pub(super) fn apply(document: admin::PolicyDocument, mode: &str, accept: Option<u64>) -> admin::ApplyPolicyRequest {
     admin::ApplyPolicyRequest {
         documents: vec![document],
         mode: mode.into(),
@@ -50,7 +48,7 @@ fn apply(document: admin::PolicyDocument, mode: &str, accept: Option<u64>) -> ad
 }
 
 /// Nodes of one maker, every tenth with an old firmware, as attestations under the policy in force leave them.
-async fn fleet(store: &Arc<dyn Store>, selector: &str) {
+pub(super) async fn fleet(store: &Arc<dyn Store>, selector: &str) {
     let enforced = store.policy_in(Mode::Enforce).await.unwrap().unwrap().digest;
     let mut keys = Vec::new();
     for n in 0..NODES {
@@ -87,7 +85,7 @@ fn expires(attempt: &mut Attempt, at: UnixTime) {
     admission.evidence_expires = at;
 }
 
-async fn asked(
+pub(super) async fn asked(
     policies: &mut PoliciesClient<tonic::transport::Channel>,
     request: admin::WhatIfRequest,
 ) -> (admin::WhatIfSummary, Vec<admin::WhatIfGroup>, Vec<admin::WhatIfNode>, u64) {
@@ -105,13 +103,13 @@ async fn asked(
     (summary.unwrap(), groups, nodes, progress)
 }
 
-async fn with(settings: RolloutSettings) -> (Operated, PoliciesClient<tonic::transport::Channel>) {
+pub(super) async fn with(settings: RolloutSettings) -> (Operated, PoliciesClient<tonic::transport::Channel>) {
     let operated = operated_with(crate::config::Simulated::Refused, settings).await;
     let policies = PoliciesClient::new(operated.channel.clone());
     (operated, policies)
 }
 
-fn code<T: std::fmt::Debug>(answer: Result<tonic::Response<T>, tonic::Status>) -> String {
+pub(super) fn code<T: std::fmt::Debug>(answer: Result<tonic::Response<T>, tonic::Status>) -> String {
     answer.unwrap_err().metadata().get("holdfast-code").unwrap().to_str().unwrap().to_owned()
 }
 
@@ -267,83 +265,4 @@ async fn two_persons_are_two_users() {
     assert_eq!(withdrawn.state, "withdrawn");
     assert_eq!(code(policies.approve(number()).await), "rollout.proposal.closed");
     assert_eq!(operated.store.policies().await.unwrap(), []);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn one_person_brings_back_what_was_just_before_and_nothing_else() {
-    let settings = RolloutSettings { approval: Approval::TwoPersons, ..RolloutSettings::default() };
-    let (operated, mut policies) = with(settings).await;
-    let other = Actor::Operator { uid: 0x7fff_fffe, name: "grace".to_owned() };
-    let compiled = |name: &str, require: &str| {
-        let document = policy(name, require);
-        let documents = vec![Document { name: document.name, text: document.text }];
-        PolicyDraft { name: name.to_owned(), documents, mode: Mode::Enforce, message: String::new() }
-    };
-    for (name, require) in [("first", MILD), ("second", STRICT)] {
-        operated.store.apply_policy(compiled(name, require), other.clone(), clock::now()).await.unwrap();
-    }
-    let state = operated.store.rollout().await.unwrap().state;
-    let scope = || BTreeSet::from(["tpm:manufacturer:id:MAKER".parse().unwrap()]);
-    let next = NextRollout {
-        versions: Vec::new(),
-        state: state.enforce(compiled("first", MILD).digest(), scope()),
-        action: "policy.enforce",
-        message: String::new(),
-        restored: None,
-        refused: 0,
-        proposal: None,
-    };
-    operated.store.roll_out(next, other, clock::now()).await.unwrap().unwrap();
-    let back = |to, selectors: &[&str]| {
-        let selectors = selectors.iter().map(|text| (*text).to_owned()).collect();
-        admin::RollbackPolicyRequest { to, selectors, ..Default::default() }
-    };
-    for request in [back(0, &["tpm:manufacturer:id:MAKER"]), back(1, &[]), back(2, &[])] {
-        let proposed = policies.rollback(request).await.unwrap().into_inner();
-        assert!(proposed.rollout.is_none(), "{proposed:?}");
-        assert_eq!(proposed.proposal.unwrap().state, "open");
-    }
-    let done = policies.rollback(back(0, &[])).await.unwrap().into_inner().rollout.unwrap();
-    assert_eq!((done.action.as_str(), done.scopes.len(), done.restored), ("policy.rollback", 0, 2));
-    let further = policies.rollback(back(0, &[])).await.unwrap().into_inner();
-    assert_eq!(further.proposal.unwrap().what, "bring back what was enforced before for every node");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_brought_back_is_of_one_bank_and_of_selectors_that_still_choose() {
-    let (operated, mut policies) = with(RolloutSettings::default()).await;
-    let of_bank = |name: &str, bank: &str| {
-        let document = policy(name, MILD);
-        let text = document.text.replace("[issue]", &format!("pcr_bank = \"{bank}\"\n[issue]"));
-        let documents = vec![Document { name: document.name, text }];
-        PolicyDraft { name: name.to_owned(), documents, mode: Mode::Enforce, message: String::new() }
-    };
-    let (here, there) = (of_bank("here", "sha256"), of_bank("there", "sha384"));
-    let versions = [&here, &there].map(|draft| NewVersion { draft: draft.clone(), signature: None });
-    let roll = async |state: RolloutState| {
-        let next = NextRollout {
-            versions: versions.to_vec(),
-            state,
-            action: "policy.enforce",
-            message: String::new(),
-            restored: None,
-            refused: 0,
-            proposal: None,
-        };
-        operated.store.roll_out(next, Actor::Server, clock::now()).await.unwrap().unwrap().state
-    };
-    let (maker, root) = ("tpm:manufacturer:id:MAKER", "tpm:root:00");
-    let scope = |text: &str| BTreeSet::from([text.parse().unwrap()]);
-    let state = roll(RolloutState::default().enforce(here.digest(), BTreeSet::new())).await;
-    let state = roll(state.enforce(here.digest(), scope(root))).await;
-    let state = roll(state.enforce(there.digest(), scope(maker))).await;
-    roll(state.enforce(here.digest(), BTreeSet::new())).await;
-    let back = |to, selectors: &[&str]| {
-        let selectors = selectors.iter().map(|text| (*text).to_owned()).collect();
-        admin::RollbackPolicyRequest { to, selectors, ..Default::default() }
-    };
-    // As an older server would have let them in.
-    assert_eq!(code(policies.rollback(back(3, &[maker])).await), "rollout.bank");
-    assert_eq!(code(policies.rollback(back(2, &[root])).await), "rollout.selector");
-    assert_eq!(code(policies.rollback(back(0, &[])).await), "rollout.selector", "not even at once");
 }

@@ -76,7 +76,7 @@ impl Admin {
             self.reads.record(by, "what-if", draft.digest().to_string()).await?;
         }
         let name = draft.name.clone();
-        let versions = [NewVersion { draft, signature: None }];
+        let versions = [NewVersion { draft, signature: None, waivers: Vec::new() }];
         let policies = self.policies_of(&[&now, &then], &versions).await?;
         let question = Arc::new(self.question(&now, &then, policies, floors));
         let (store, limit) = (self.store.clone(), self.rollout.lost_max_per_mille);

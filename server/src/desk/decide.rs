@@ -271,6 +271,7 @@ impl Desk {
             selectors: appraised.selectors().clone(),
             fixed,
             rule: appraised.grant().rule.clone(),
+            waivers: appraised.grant().waivers.iter().map(|waiver| waiver.name.clone()).collect(),
             evidence_expires: appraised.evidence_expires(),
             firmware_log: machine.log().map(|log| Sha256(*log.digest())),
             issuance: draft.as_ref().map(|(_, draft)| draft.issuance()),

@@ -234,6 +234,8 @@ pub struct Admission {
     pub fixed: BTreeSet<Selector>,
     /// The rule that admitted it.
     pub rule: String,
+    /// Names of the waivers and change windows without which it would not have been.
+    pub waivers: Vec<String>,
     /// No SVID under this node outlives this moment.
     pub evidence_expires: UnixTime,
     /// SHA-256 of the firmware log that was appraised.

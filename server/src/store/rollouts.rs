@@ -5,6 +5,7 @@ use super::ledger::Actor;
 use super::policies::{Mode, PolicyDigest, PolicyDraft};
 use super::{Held, NodeNumber, Sha256};
 use crate::store::attempts::AttemptId;
+use holdfast_appraisal::policy::AnnouncedWaiver;
 use holdfast_identity::{Selector, UnixTime};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -181,6 +182,8 @@ pub struct NewVersion {
     pub draft: PolicyDraft,
     /// Who signed it, where signatures are demanded.
     pub signature: Option<PolicySignature>,
+    /// What it lets differ for a time, for the record.
+    pub waivers: Vec<AnnouncedWaiver>,
 }
 
 /// A signature that was verified.

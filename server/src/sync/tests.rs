@@ -56,6 +56,7 @@ async fn admit(store: &dyn Store, evidence_expires: UnixTime) -> Node {
         selectors: BTreeSet::new(),
         fixed: BTreeSet::new(),
         rule: "rack".to_owned(),
+        waivers: Vec::new(),
         evidence_expires,
         firmware_log: None,
         issuance: None,

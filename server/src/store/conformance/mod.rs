@@ -117,6 +117,7 @@ pub(crate) fn enrolment(n: u8) -> Attempt {
             selectors: selectors(&["tpm:secure_boot:on"]),
             fixed: selectors(&["tpm:manufacturer:maker"]),
             rule: "known-machines".to_owned(),
+            waivers: Vec::new(),
             evidence_expires: NOW.plus(7200),
             firmware_log: None,
             issuance: Some(issuance(&spiffe_id, Origin::Node { attempt })),

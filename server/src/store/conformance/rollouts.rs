@@ -17,7 +17,8 @@ fn draft(name: &str) -> PolicyDraft {
 }
 
 fn next(state: RolloutState, names: &[&str]) -> NextRollout {
-    let versions = names.iter().map(|name| NewVersion { draft: draft(name), signature: None }).collect();
+    let versions =
+        names.iter().map(|name| NewVersion { draft: draft(name), signature: None, waivers: Vec::new() }).collect();
     NextRollout {
         versions,
         state,

@@ -28,7 +28,7 @@ impl Attempts for SqliteStore {
     }
 
     fn attempts(&self, filter: AttemptFilter) -> Held<'_, Vec<AttemptRecord>> {
-        Box::pin(async move { attempt_rows::page(&mut *self.reader().await?, &filter).await })
+        Box::pin(async move { attempt_rows::page(&mut *self.reporter().await?, &filter).await })
     }
 
     fn firmware_log(&self, digest: Sha256) -> Held<'_, Option<Vec<u8>>> {

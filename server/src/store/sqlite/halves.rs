@@ -14,7 +14,8 @@ const NOW: UnixTime = UnixTime(1_700_000_000);
 fn next(proposal: u64, state: RolloutState) -> NextRollout {
     let draft =
         |name: &str| PolicyDraft { name: name.into(), documents: vec![], mode: Mode::Observe, message: String::new() };
-    let versions = ["first", "second"].map(|name| NewVersion { draft: draft(name), signature: None });
+    let versions =
+        ["first", "second"].map(|name| NewVersion { draft: draft(name), signature: None, waivers: Vec::new() });
     let state = state.enforce(draft("first").digest(), BTreeSet::new()).observe(draft("second").digest());
     NextRollout {
         versions: versions.into(),
