@@ -87,11 +87,12 @@ pub(super) async fn insert(
         "decision": decision.to_string(),
         "manifest": attempt.evidence.as_ref().map(|evidence| evidence.manifest.to_string()),
     });
-    if let (Verdict::Admit(admission), Judged::Admit) = (&attempt.verdict, &judgement.judged)
+    if let (Verdict::Admit(admission), Judged::Admit, Some(entry)) =
+        (&attempt.verdict, &judgement.judged, entry.as_object_mut())
         && !admission.waivers.is_empty()
     {
         let named = admission.waivers.iter().take(WAIVERS_MAX).map(|name| name.chars().take(64).collect::<String>());
-        entry["waivers"] = json!(named.collect::<Vec<_>>());
+        entry.insert("waivers".to_owned(), json!(named.collect::<Vec<_>>()));
     }
     let index = tx.append(&Leaf::Attempt(entry));
     // An unchanged decision (the rule at renewal after renewal) is kept once.
