@@ -98,7 +98,7 @@ async fn the_waivers_of_a_policy_stand_in_the_record_by_name_owner_and_end() {
     let (operated, mut policies) = with(RolloutSettings::default()).await;
     let waiver = "[[waiver]]\nname = \"old-tpms\"\nrule = \"rack\"\nnode = \"/holdfast/node/tpm/aa\"\nfacts = \
                   [\"tpm.firmware_version\"]\nowner = \"ada\"\nreason = \"ordered\"\nvalid_until = 2099-01-01T00:00:00Z\n";
-    let mut document = policy("waiving", STRICT);
+    let mut document = policy("waiving", &format!("{MILD}\n{STRICT}"));
     document.text.push_str(waiver);
     let applied = policies.apply(apply(document, "enforce", None)).await.unwrap().into_inner();
     assert!(applied.policy.is_some(), "{:?}", applied.findings);
