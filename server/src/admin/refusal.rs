@@ -133,7 +133,7 @@ impl Refusal {
             Self::Role { .. } => Code::PermissionDenied,
             Self::Rollout(RolloutRefusal::UnknownProposal) => Code::NotFound,
             Self::Rollout(RolloutRefusal::Moved) => Code::Aborted,
-            Self::Node(NodeRefusal::Banned | NodeRefusal::NotBanned)
+            Self::Node(NodeRefusal::Banned | NodeRefusal::NotBanned | NodeRefusal::Ambiguous)
             | Self::Rollout(_)
             | Self::NotSigned(_)
             | Self::TooMany { .. }

@@ -2,7 +2,7 @@
 
 use super::bodies::Evidence;
 use super::issuances::{Issuance, Recorded};
-use super::nodes::{Mark, Node, NodeNumber};
+use super::nodes::{Marks, Node, NodeNumber};
 use super::policies::PolicyDigest;
 use super::rollouts::KeptFacts;
 use super::{Held, Sha256};
@@ -182,7 +182,7 @@ pub struct Attempt {
 #[derive(Clone, Debug)]
 pub enum Subject {
     /// The machine that proved these keys its own (every EK activated).
-    Proven(Vec<Mark>),
+    Proven(Marks),
     /// A node of ours, by its attestation key on record or on its own connection.
     Known(NodeNumber),
 }

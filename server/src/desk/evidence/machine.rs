@@ -9,7 +9,7 @@ use holdfast_evidence::tpm::{ReplayedLog, TpmClaims};
 use serde_json::Value;
 
 use super::{Root, VerifiedEvidence, tpm};
-use crate::store::{Candidate, ClockReading, Mark, Node, Ownership, Sha256, Standing};
+use crate::store::{Candidate, ClockReading, Marks, Node, Ownership, Sha256, Standing};
 
 /// All verified items of one attestation; at least one, each of another kind.
 #[derive(Debug)]
@@ -25,9 +25,14 @@ impl Machine {
         self.0.iter().map(VerifiedEvidence::item).collect()
     }
 
-    /// By what the machine is recognised, given what of it the operator listed.
-    pub(in crate::desk) fn marks(&self, listed: &BTreeSet<Sha256>) -> Vec<Mark> {
-        self.0.iter().flat_map(|item| item.marks(listed)).collect()
+    /// By what the machine is recognised, and what is said of it, given what of it the operator listed.
+    pub(in crate::desk) fn marks(&self, listed: &BTreeSet<Sha256>) -> Marks {
+        let all = self.0.iter().map(|item| item.marks(listed));
+        all.fold(Marks::default(), |mut found, marks| {
+            found.proven.extend(marks.proven);
+            found.mentioned.extend(marks.mentioned);
+            found
+        })
     }
 
     /// Whether its name depends on what the operator listed: a registered launch gives it one.

@@ -7,7 +7,7 @@ use holdfast_evidence::tpm::{ClockInfo, EkIdentity, KnownTpm, TpmClaims};
 use holdfast_evidence::x509::RootIdentity;
 use serde_json::{Value as Json, json};
 
-use crate::store::{ClockReading, Mark, Node, Serves, Sha256};
+use crate::store::{ClockReading, Mark, Marks, Node, Serves, Sha256};
 
 /// Bytes of the machine's identity before its TPM in what the record keeps.
 const IDENTITY_BYTES: usize = 32;
@@ -27,23 +27,25 @@ pub(in crate::desk) const fn serves(factor: Factor) -> Serves {
     }
 }
 
-/// By what the machine is recognised: its endorsement keys, and its maker's names for it and for its keys.
-pub(super) fn machine_marks(claims: &TpmClaims) -> Vec<Mark> {
+/// By what the machine is recognised: its endorsement keys, which were activated, and its IAK, which states only what its
+/// own TPM holds. A platform certificate, and an IDevID, which signs whatever it is given, are its maker's word for it: any
+/// imported maker may say of his machine that it is another's.
+pub(super) fn machine_marks(claims: &TpmClaims) -> Marks {
     let mark = |kind: &str, digest| Mark { kind: kind.to_owned(), digest: Sha256(digest) };
-    let mut found = marks(&claims.eks);
+    let mut found = Marks::from(marks(&claims.eks));
     if let Some(platform) = &claims.ownership.platform {
-        found.push(mark("platform.certificate", platform.certificate_sha256));
+        found.mentioned.push(mark("platform.certificate", platform.certificate_sha256));
         let id =
             platform_id(platform).map(|id| owner_digest(FactId::Owned(OwnershipFact::PlatformId), &Value::text(&id)));
-        found.extend(id.map(|digest| mark("platform.id", digest)));
+        found.mentioned.extend(id.map(|digest| mark("platform.id", digest)));
     }
     for device in &claims.ownership.devices {
-        let [certificate, spki] = match device.role {
-            DeviceRole::Iak => ["iak.certificate", "iak.spki"],
-            DeviceRole::IdevId => ["idevid.certificate", "idevid.spki"],
+        let (marks, [certificate, spki]) = match device.role {
+            DeviceRole::Iak => (&mut found.proven, ["iak.certificate", "iak.spki"]),
+            DeviceRole::IdevId => (&mut found.mentioned, ["idevid.certificate", "idevid.spki"]),
         };
-        found.push(mark(certificate, device.certificate_sha256));
-        found.push(mark(spki, device.spki_sha256));
+        marks.push(mark(certificate, device.certificate_sha256));
+        marks.push(mark(spki, device.spki_sha256));
     }
     found
 }
