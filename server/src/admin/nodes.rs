@@ -91,7 +91,7 @@ impl Nodes for Admin {
         let request = request.into_inner();
         let after = if request.after.is_empty() { None } else { Some(digest("after", request.after)?) };
         let mut entries = Vec::new();
-        for InventoryEntry { digest, label, added_at, added_by } in
+        for InventoryEntry { digest, label, added_at, added_by, bare: _ } in
             self.store.inventory(after, request.limit).await.map_err(Refusal::from)?
         {
             let node = self.store.node(NodeTarget::Mark(digest)).await.map_err(Refusal::from)?;

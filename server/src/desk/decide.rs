@@ -76,7 +76,6 @@ impl Desk {
                 return Ok(Completed::NeedMore { all_pcr_values: false, firmware_log: false, measured_files: true });
             }
             let ready = self.judge(connection, &examined, subject.clone(), &owned, &rules, &files)?;
-            self.check_unlisted(&owned, &ready.attempt)?;
             match self.store.record_attempt(ready.attempt).await? {
                 Outcome::PolicyMoved => self.rules.refresh(self.store.as_ref()).await?,
                 Outcome::ChallengeTaken => return Err(Failure::ChallengeTaken),
@@ -113,6 +112,7 @@ impl Desk {
         files: &MeasuredFiles,
     ) -> Result<Ready, Failure> {
         let mut ready = self.reach(connection, examined, subject, &owned.held, rules, files)?;
+        self.check_unlisted(owned, &ready.attempt)?;
         ready.attempt.evidence = Some(self.keep_evidence(examined, &ready.attempt, owned, rules, files));
         Ok(ready)
     }

@@ -17,13 +17,19 @@ pub(super) struct Owned {
     pub(super) held: Ownership,
     /// Whether an operator listed anything that it proved, or offered where it proved nothing more.
     is_listed: bool,
+    /// Whether it speaks on a node's own connection.
+    is_renewal: bool,
 }
 
 impl Owned {
-    /// Ours is what an operator listed, or what was a node of ours before; nothing that is banned or turned down.
+    /// Ours is what an operator listed or approved, or what was a node of ours before; nothing that is banned or turned down.
     pub(super) fn whose(&self) -> Whose {
         let was_admitted = self.held.node.as_ref().is_some_and(|node| node.spiffe_id.is_some());
-        if (self.is_listed || was_admitted) && !self.is_barred() { Whose::Ours } else { Whose::Strange }
+        if (self.is_listed || self.held.approved || was_admitted || self.is_renewal) && !self.is_barred() {
+            Whose::Ours
+        } else {
+            Whose::Strange
+        }
     }
 
     fn is_barred(&self) -> bool {
@@ -34,13 +40,14 @@ impl Owned {
 impl Desk {
     /// By what the machine is recognised, and what the store says about it.
     pub(super) async fn whose(&self, examined: &Examined) -> Result<Owned, Failure> {
+        let is_renewal = examined.way == Way::Renew;
         let Ok(machine) = &examined.result else {
             // Refused: only a TPM's keys were proven before the evidence was.
             let expected = examined.expected.iter().find_map(ItemState::tpm);
             let marks = expected.map(|expected| tpm::marks(expected.eks())).unwrap_or_default();
             let held = self.store.ownership(marks.clone(), Vec::new()).await?;
             let listed = self.store.listed(marks.iter().map(|mark| mark.digest).collect()).await?;
-            return Ok(Owned { is_listed: !listed.is_empty(), marks: marks.into(), held });
+            return Ok(Owned { is_listed: !listed.is_empty(), is_renewal, marks: marks.into(), held });
         };
         let listable = machine.listable();
         let mut listed = BTreeSet::new();
@@ -50,7 +57,7 @@ impl Desk {
         }
         let marks = machine.marks(&listed);
         let held = self.store.ownership(marks.proven.clone(), listable).await?;
-        Ok(Owned { is_listed: !held.inventory.is_empty(), marks, held })
+        Ok(Owned { is_listed: !held.inventory.is_empty(), is_renewal, marks, held })
     }
 
     /// Whose attempt it is. Who comes back is the node of its attestation key; who renews, that of its connection.
@@ -78,7 +85,8 @@ impl Desk {
             Verdict::AwaitApproval(_) => Failure::AwaitsApproval.code(),
             Verdict::Refuse { code, .. } => code,
         };
-        if owned.whose() == Whose::Ours {
+        // What a node shows on its own connection ends its standing, and is written whatever else is.
+        if owned.is_renewal || owned.whose() == Whose::Ours {
             return Ok(());
         }
         let mark = owned.marks.proven.first().map_or_else(|| Sha256::of(attempt.source.as_bytes()), |mark| mark.digest);

@@ -368,11 +368,14 @@ pub struct Allowed {
     pub label: String,
 }
 
-/// A key in the inventory.
+/// A key, or whatever else makes a machine ours, in the inventory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InventoryEntry {
-    /// SHA-256 of the EK certificate's DER, or of its SubjectPublicKeyInfo.
+    /// SHA-256 of the EK certificate's DER, or of its SubjectPublicKeyInfo; of other facts that of `name=value`.
     pub digest: Sha256,
+    /// Whether it was listed before digests said what they are of: then it may be that of a platform certificate, IAK or IDevID
+    /// too.
+    pub bare: bool,
     /// Asset tag, rack position, or nothing.
     pub label: String,
     /// When it was allowed.

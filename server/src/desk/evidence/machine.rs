@@ -9,7 +9,7 @@ use holdfast_evidence::tpm::{ReplayedLog, TpmClaims};
 use serde_json::Value;
 
 use super::{Root, VerifiedEvidence, tpm};
-use crate::store::{Candidate, ClockReading, Marks, Node, Ownership, Sha256, Standing};
+use crate::store::{Candidate, ClockReading, InventoryEntry, Marks, Node, Ownership, Sha256, Standing};
 
 /// All verified items of one attestation; at least one, each of another kind.
 #[derive(Debug)]
@@ -95,8 +95,9 @@ impl Machine {
 
     /// What the store says about it, in the words of the appraiser.
     pub(in crate::desk) fn ownership(held: &Ownership) -> holdfast_appraisal::Ownership {
-        let inventory =
-            held.inventory.iter().map(|entry| InventoryAnswer { digest: entry.digest.0, listing: Listing::Listed });
+        let listing = |entry: &InventoryEntry| if entry.bare { Listing::ListedBare } else { Listing::Listed };
+        let answer = |entry: &InventoryEntry| InventoryAnswer { digest: entry.digest.0, listing: listing(entry) };
+        let inventory = held.inventory.iter().map(answer);
         let denied = held.node.as_ref().is_some_and(|node| node.standing == Standing::Denied);
         let approval = match (denied, held.approved) {
             (true, _) => Approval::Denied,

@@ -57,21 +57,18 @@ impl Verb for RecordAttempt {
         if !attempt_rows::take(tx, &attempt.challenge_id, attempt.challenge_expires).await? {
             return Ok(Outcome::ChallengeTaken);
         }
-        let (found, mentioned) = match &attempt.subject {
+        let found = match &attempt.subject {
             Subject::Known(number) => {
                 let found = node_rows::find(&mut tx.connection, &NodeTarget::Number(*number)).await?;
                 let Some(kept) = found else { return Ok(Outcome::Refused { code: "node.unknown".to_owned() }) };
-                let mentioned = kept.node.mentions.clone();
-                (vec![kept], mentioned)
+                vec![kept]
             }
             Subject::Proven(marks) => {
-                let found = machines::known(&mut tx.connection, &marks.proven, ak_name(&attempt.verdict)).await?;
-                (found, marks.mentioned.clone())
+                machines::known(&mut tx.connection, &marks.proven, ak_name(&attempt.verdict)).await?
             }
         };
         let mut judgement = judge(attempt, machines::together(&found).as_ref());
-        let itself: Vec<NodeNumber> = found.iter().map(|kept| kept.node.number).collect();
-        if !matches!(judgement.judged, Judged::Refuse { .. }) && mentions::are_banned(tx, &itself, &mentioned).await? {
+        if !matches!(judgement.judged, Judged::Refuse { .. }) && said_to_be_banned(tx, attempt, &found).await? {
             judgement.refuse("node.banned");
         }
         if let (Verdict::Admit(admission), Judged::Admit) = (&attempt.verdict, &judgement.judged)
@@ -103,9 +100,23 @@ async fn enforced(tx: &mut Tx, attempt: &Attempt) -> Result<Option<PolicyDigest>
     }
     let node = match &attempt.subject {
         Subject::Known(number) => node_rows::find(&mut tx.connection, &NodeTarget::Number(*number)).await?,
-        Subject::Proven(marks) => machines::known(&mut tx.connection, &marks.proven, ak_name(&attempt.verdict)).await?.into_iter().next(),
+        Subject::Proven(marks) => {
+            machines::known(&mut tx.connection, &marks.proven, ak_name(&attempt.verdict)).await?.into_iter().next()
+        }
     };
     Ok(tx.rollout().version_for(node.as_ref().map(|kept| &kept.node.selectors)))
+}
+
+/// Whether what its maker says of the machine is banned.
+async fn said_to_be_banned(tx: &mut Tx, attempt: &Attempt, found: &[Kept]) -> Result<bool, StoreFault> {
+    match (&attempt.subject, found) {
+        (Subject::Proven(marks), _) => {
+            let itself: Vec<NodeNumber> = found.iter().map(|kept| kept.node.number).collect();
+            mentions::are_banned(tx, &itself, &marks.mentioned).await
+        }
+        (Subject::Known(_), [kept, ..]) => mentions::of_node_are_banned(tx, &kept.node).await,
+        (Subject::Known(_), []) => Ok(false),
+    }
 }
 
 fn ak_name(verdict: &Verdict) -> &[u8] {

@@ -6,9 +6,9 @@ use super::super::changes::{NodeEvent, Notice};
 use super::super::ledger::Actor;
 use super::super::nodes::{Mark, Node, NodeNumber, NodeTarget, Standing};
 use super::super::{Sha256, StoreFault};
-use super::mentions;
 use super::node_rows::{self, Kept};
 use super::writer::{Tx, fault};
+use super::{kept_facts, mentions};
 use crate::record::Leaf;
 use holdfast_identity::{SpiffeId, UnixTime};
 use serde_json::json;
@@ -49,6 +49,7 @@ pub(super) async fn merge(tx: &mut Tx, into: &mut Kept, from: Kept, at: UnixTime
         "at": at.seconds(), "by": Actor::Server.to_string(), "action": "node.merge",
         "subject": into.node.number.0.to_string(), "detail": { "from": from.node.number.0 },
     })));
+    kept_facts::let_go(tx, from.node.number).await?;
     let (old, new) = (from.node.number.0.cast_signed(), into.node.number.0.cast_signed());
     for text in [
         "UPDATE node_marks SET node = $2 WHERE node = $1",

@@ -42,14 +42,33 @@ pub(super) async fn are_banned(tx: &mut Tx, itself: &[NodeNumber], mentioned: &[
     Ok(false)
 }
 
+/// The same of a node that is on record, by what was said of it before: one question for all of it.
+pub(super) async fn of_node_are_banned(tx: &mut Tx, node: &Node) -> Result<bool, StoreFault> {
+    if node.mentions.is_empty() {
+        return Ok(false);
+    }
+    let found: Option<i64> = sqlx::query_scalar(
+        "SELECT 1 FROM node_mentions own JOIN node_mentions m ON m.digest = own.digest AND m.number < own.number \
+         JOIN nodes n ON n.number = m.node WHERE own.node = $1 AND m.node <> $1 AND n.ban IS NOT NULL \
+         UNION ALL SELECT 1 FROM node_mentions own JOIN node_marks m ON m.digest = own.digest \
+         JOIN nodes n ON n.number = m.node WHERE own.node = $1 AND n.ban IS NOT NULL LIMIT 1",
+    )
+    .bind(node.number.0.cast_signed())
+    .fetch_optional(&mut tx.connection)
+    .await
+    .map_err(fault("look for a ban"))?;
+    Ok(found.is_some())
+}
+
 /// The nodes of which this is said, in the order in which it was.
 pub(super) async fn nodes(connection: &mut SqliteConnection, digest: Sha256) -> Result<Vec<NodeNumber>, StoreFault> {
-    let rows: Vec<i64> = sqlx::query_scalar("SELECT node FROM node_mentions WHERE digest = $1 ORDER BY number LIMIT $2")
-        .bind(digest.0.to_vec())
-        .bind(NODES_MAX)
-        .fetch_all(connection)
-        .await
-        .map_err(fault("read what is said of nodes"))?;
+    let rows: Vec<i64> =
+        sqlx::query_scalar("SELECT node FROM node_mentions WHERE digest = $1 ORDER BY number LIMIT $2")
+            .bind(digest.0.to_vec())
+            .bind(NODES_MAX)
+            .fetch_all(connection)
+            .await
+            .map_err(fault("read what is said of nodes"))?;
     Ok(rows.into_iter().map(|number| NodeNumber(number.cast_unsigned())).collect())
 }
 
@@ -94,4 +113,52 @@ pub(super) async fn add(
         node.mentions.push(mark.clone());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{AssertSqlSafe, Connection};
+
+    use super::*;
+    use crate::store::sqlite::open::migrate_to;
+    use crate::store::sqlite::{SqliteStore, StoreLimits};
+    use crate::store::{Actor, Allowed, NodeTarget, Nodes};
+    use holdfast_identity::UnixTime;
+
+    #[tokio::test]
+    async fn a_database_of_before_keeps_its_bans_and_its_inventory_and_recognises_by_keys_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let database = directory.path().join("store.sqlite");
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&database).create_if_missing(true);
+        let mut old = SqliteConnection::connect_with(&options).await.unwrap();
+        migrate_to(&mut old, 8).await;
+        let mut texts = vec![
+            "INSERT INTO nodes (number, standing, ban, kinds, trust_class, copyable, known, description, node_key_spki, \
+             selectors, changed_n, rule, first_seen, attested_at, evidence_expires, svid_not_after) VALUES \
+             (1, 'admitted', '[1,\"ada\",\"stolen\"]', 'tpm', 'discrete', FALSE, x'', '', x'', '[]', 0, '', 0, 0, 0, 0)"
+                .to_owned(),
+            format!("INSERT INTO inventory VALUES (x'{}', 'an IAK of ours', 1, 'ada')", "44".repeat(32)),
+        ];
+        for (n, kind) in ["ek.spki", "platform.id", "iak.spki", "idevid.spki"].into_iter().enumerate() {
+            texts.push(format!("INSERT INTO node_marks VALUES (x'{}', '{kind}', 1)", format!("{n:02}").repeat(32)));
+        }
+        for text in texts {
+            sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut old).await.unwrap();
+        }
+        old.close().await.unwrap();
+
+        let store = SqliteStore::open(&database, "td".parse().unwrap(), StoreLimits::default()).await.unwrap();
+        let node = store.node(NodeTarget::Mark(Sha256([0; 32]))).await.unwrap().unwrap();
+        let kinds = |marks: &[Mark]| marks.iter().map(|mark| mark.kind.clone()).collect::<Vec<_>>();
+        assert_eq!(kinds(&node.marks), ["ek.spki", "iak.spki"]);
+        assert_eq!(kinds(&node.mentions), ["idevid.spki", "platform.id"]);
+        assert!(node.ban.is_some());
+        let named = Mark { kind: "platform.id".to_owned(), digest: Sha256([1; 32]) };
+        assert!(store.ownership(vec![named], Vec::new()).await.unwrap().node.is_none());
+        // What was listed goes on listing what it did; what is listed now says of what it is.
+        let new = Allowed { digest: Sha256([5; 32]), label: String::new() };
+        store.allow(vec![new], Actor::Server, UnixTime(2)).await.unwrap();
+        let bare: Vec<bool> = store.inventory(None, 10).await.unwrap().iter().map(|entry| entry.bare).collect();
+        assert_eq!(bare, [false, true]);
+    }
 }
