@@ -132,6 +132,7 @@ impl Admin {
                 spki => Sha256::of(spki).0.to_vec(),
             },
             selectors: node.selectors.iter().map(ToString::to_string).collect(),
+            fixed: node.fixed.iter().map(ToString::to_string).collect(),
             policy: node.policy.map(|digest| digest.0.to_vec()).unwrap_or_default(),
             rule: node.rule.clone(),
             first_seen: node.first_seen.seconds(),

@@ -75,6 +75,8 @@ pub(super) enum Refusal {
     Bank { found: String, expected: String },
     #[error("no policy is enforced for the others: promote one without selectors first")]
     NoDefault,
+    #[error("{limit} questions are being asked of the fleet: ask again when one of them is answered")]
+    Busy { limit: usize },
     #[error("version {version} cannot be read by this server")]
     Unreadable { version: String },
     #[error("roots of class simulated need allow_simulated = true in the server's configuration")]
@@ -107,6 +109,7 @@ impl Refusal {
             Self::MoreThanAccepted { .. } => "rollout.more_than_accepted",
             Self::Bank { .. } => "rollout.bank",
             Self::NoDefault => "rollout.no_default",
+            Self::Busy { .. } => "rollout.what_if_busy",
             Self::Unreadable { .. } => "rollout.unreadable_version",
             Self::Simulated => "endorsements.simulated_not_allowed",
         }
@@ -136,7 +139,7 @@ impl Refusal {
             | Self::AttemptGone { .. } => Code::NotFound,
             Self::Entry(EntryRefusal::IdTaken | EntryRefusal::Similar { .. }) => Code::AlreadyExists,
             Self::Entry(EntryRefusal::Changed { .. }) => Code::Aborted,
-            Self::Entry(EntryRefusal::Full { .. }) => Code::ResourceExhausted,
+            Self::Entry(EntryRefusal::Full { .. }) | Self::Busy { .. } => Code::ResourceExhausted,
             Self::Role { .. } => Code::PermissionDenied,
             Self::Rollout(RolloutRefusal::UnknownProposal) => Code::NotFound,
             Self::Rollout(RolloutRefusal::Moved) => Code::Aborted,

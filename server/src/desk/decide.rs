@@ -1,11 +1,12 @@
 //! The verdict: appraises what was verified, drafts, records, and signs what was recorded.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use holdfast_appraisal::ima::ImaSeen;
 use holdfast_appraisal::{AppraisedNode, Decision};
 use holdfast_evidence::ItemState;
-use holdfast_identity::UnixTime;
+use holdfast_identity::{Selector, UnixTime};
 use tracing::{error, info};
 
 use super::complete::Examined;
@@ -17,6 +18,7 @@ use super::whose::Owned;
 use super::{Admitted, CallerRefused, Completed, Desk, Failure, explain};
 use crate::authority::{Draft, Issuer};
 use crate::clock;
+use crate::fleet::fixed_selectors;
 use crate::listen::Connection;
 use crate::live::{Arrival, Ending, Quoted};
 use crate::store::{
@@ -175,7 +177,9 @@ impl Desk {
         attempt.policy = Some(enforced.digest);
         let ownership = Machine::ownership(held);
         let items = machine.items();
-        attempt.facts = self.appraiser.held(&items, &ownership).and_then(|held| self.kept_logs.kept(&held));
+        let facts = self.appraiser.held(&items, &ownership);
+        let fixed = facts.as_ref().map(|held| fixed_selectors(&held.facts)).unwrap_or_default();
+        attempt.facts = facts.and_then(|held| self.kept_logs.kept(&held));
         let appraise = |policy: &CompiledPolicy, seen: &Option<ImaSeen>| {
             self.appraiser.appraise_explained(&policy.policy, &items, seen.as_ref(), &ownership, now)
         };
@@ -187,7 +191,7 @@ impl Desk {
         let draft;
         (attempt.verdict, draft) = match decision {
             Decision::Admitted(appraised) => {
-                let (admission, draft) = self.admission(&appraised, machine, examined, held, now)?;
+                let (admission, draft) = self.admission((&appraised, fixed), machine, examined, held, now)?;
                 (Verdict::Admit(Box::new(admission)), draft)
             }
             Decision::AwaitsApproval(_) => {
@@ -200,7 +204,7 @@ impl Desk {
 
     fn admission(
         &self,
-        appraised: &AppraisedNode,
+        (appraised, fixed): (&AppraisedNode, BTreeSet<Selector>),
         machine: &Machine,
         examined: &Examined,
         held: &Ownership,
@@ -223,7 +227,9 @@ impl Desk {
             spiffe_id: appraised.spiffe_id().clone(),
             node_key_spki: appraised.node_key_spki().to_vec(),
             selectors: appraised.selectors().clone(),
+            fixed,
             rule: appraised.grant().rule.clone(),
+            waivers: appraised.grant().waivers.iter().map(|waiver| waiver.name.clone()).collect(),
             evidence_expires: appraised.evidence_expires(),
             firmware_log: machine.log().map(|log| Sha256(*log.digest())),
             issuance: draft.as_ref().map(|(_, draft)| draft.issuance()),

@@ -54,9 +54,10 @@ impl HeldStates {
     }
 }
 
-/// The policies that rest on the list.
-fn wanting(rules: &Rules) -> Vec<&Arc<CompiledPolicy>> {
-    rules.versions().filter(|one| one.policy.needs_ima()).collect()
+/// The policies that rest on the list, of the one that decides about a machine and the one observed. What other machines
+/// are judged by neither asks this one for its list nor makes it begin anew.
+fn wanting<'r>(rules: &'r Rules, enforced: Option<&'r Arc<CompiledPolicy>>) -> Vec<&'r Arc<CompiledPolicy>> {
+    enforced.into_iter().chain(rules.observed()).filter(|one| one.policy.needs_ima()).collect()
 }
 
 impl Desk {
@@ -67,17 +68,21 @@ impl Desk {
         states: &[ItemState],
     ) -> Result<Option<u64>, Failure> {
         let rules = self.rules.get();
-        let policies = wanting(&rules);
-        let Some(tpm) = states.iter().find_map(ItemState::tpm).filter(|_| !policies.is_empty()) else {
+        let any = rules.versions().any(|one| one.policy.needs_ima());
+        let Some(tpm) = states.iter().find_map(ItemState::tpm).filter(|_| any) else {
             return Ok(None);
         };
+        // Who enrols may be on record already, and then is judged by any of the versions.
         let target = match purpose {
             Purpose::Enrol => return Ok(Some(0)),
             Purpose::Return => NodeTarget::AkName(tpm.ak().name().to_vec()),
             Purpose::Renew { node, .. } => NodeTarget::SpiffeId(node.clone()),
         };
         let Some(node) = self.store.node(target).await? else { return Ok(Some(0)) };
-        Ok(Some(self.held_states(node.number).await?.offset(&policies)))
+        match wanting(&rules, rules.enforced_for(Some(&node))).as_slice() {
+            [] => Ok(None),
+            policies => Ok(Some(self.held_states(node.number).await?.offset(policies))),
+        }
     }
 
     async fn held_states(&self, node: NodeNumber) -> Result<HeldStates, Failure> {
@@ -96,7 +101,7 @@ impl Desk {
         let (Ok(machine), Some((offset, list))) = (&examined.result, &examined.measured_files) else {
             return Ok(MeasuredFiles::default());
         };
-        let Some(claims) = machine.tpm().filter(|_| !wanting(rules).is_empty()) else {
+        let Some(claims) = machine.tpm().filter(|_| !wanting(rules, enforced).is_empty()) else {
             return Ok(MeasuredFiles::default());
         };
         let quoted = Quoted::of(&claims.selection, &claims.pcrs, &claims.clock);
@@ -149,4 +154,44 @@ fn seen(
     };
     let judged = before.and_then(|before| judge(&policy.policy, list, before, &quoted?, pcrs));
     judged.map_or_else(ImaSeen::Unusable, ImaSeen::Judged)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use holdfast_appraisal::{Document, Policy};
+
+    use super::*;
+    use crate::store::{PolicyDigest, RolloutState, Sha256};
+
+    fn compiled(name: &str, ima: &str) -> (PolicyDigest, Arc<CompiledPolicy>) {
+        let text = format!(
+            "api_version = \"holdfast/1\"\nkind = \"policy\"\nname = \"{name}\"\n[issue]\nnode_id = \
+             \"/holdfast/node/tpm/{{tpm.machine}}\"\n[[rule]]\nname = \"rack\"\nownership = \"inventory\"\n\
+             trust_classes = [\"discrete\"]\n[rule.require]\ntpm.manufacturer = {{ subset_of = [\"id:MAKER\"] }}\n{ima}"
+        );
+        let policy = Policy::parse(Document { name: "rack.toml", text: &text }, &[]).unwrap();
+        let digest = Sha256::of(name.as_bytes());
+        (digest, Arc::new(CompiledPolicy { digest, policy }))
+    }
+
+    #[test]
+    fn only_the_version_of_a_node_and_the_observed_one_ask_it_for_its_list() {
+        let plain = compiled("plain", "");
+        let files = compiled("files", "tpm.ima.violations = { equals = 0 }\n");
+        let other = compiled("other", "tpm.ima.violations = { at_most = 1 }\n");
+        let maker = BTreeSet::from(["tpm:manufacturer:id:MAKER".parse().unwrap()]);
+        let state = RolloutState::default().enforce(plain.0, BTreeSet::new()).enforce(files.0, maker);
+        let names = |rules: &Rules, enforced: &Arc<CompiledPolicy>| -> Vec<String> {
+            wanting(rules, Some(enforced)).iter().map(|one| one.policy.version().name.clone()).collect()
+        };
+        let all = || [plain.clone(), files.clone(), other.clone()];
+        let rules = Rules::of(state.clone(), all());
+        assert_eq!(names(&rules, &plain.1), [""; 0], "it is not of that maker");
+        assert_eq!(names(&rules, &files.1), ["files"]);
+        let rules = Rules::of(state.observe(other.0), all());
+        assert_eq!(names(&rules, &plain.1), ["other"]);
+        assert_eq!(names(&rules, &files.1), ["files", "other"]);
+    }
 }

@@ -35,11 +35,20 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// The version that decides about this node, or about a machine that nobody knows: by its selectors on record,
+    /// Rules without roots, for tests.
+    #[cfg(test)]
+    pub(super) fn of(
+        rollout: RolloutState,
+        versions: impl IntoIterator<Item = (PolicyDigest, Arc<CompiledPolicy>)>,
+    ) -> Self {
+        Self { rollout, versions: versions.into_iter().collect(), roots: BTreeMap::new() }
+    }
+
+    /// The version that decides about this node, or about a machine that nobody knows: by what is fixed on record of it,
     /// never by what it shows now. Without one it is not admitted.
     #[must_use]
     pub fn enforced_for(&self, node: Option<&Node>) -> Option<&Arc<CompiledPolicy>> {
-        self.versions.get(&self.rollout.version_for(node.map(|node| &node.selectors))?)
+        self.versions.get(&self.rollout.version_for(node.map(|node| &node.fixed))?)
     }
 
     /// The version whose verdict is recorded beside.

@@ -11,7 +11,7 @@ use holdfast_appraisal::decision::{Approval, InventoryAnswer, Listing, MachineRe
 use holdfast_appraisal::facts::{HeldFacts, LogFacts, owner_marks};
 use tokio::sync::mpsc;
 
-use super::question::{Effect, Question, Side, Word, is_barred};
+use super::question::{Effect, Question, Side, Word, absent};
 use crate::store::{Node, NodeFacts, NodeFilter, NodeNumber, Sha256, Store, StoreFault};
 
 /// Nodes that are read and asked at a time.
@@ -185,11 +185,8 @@ async fn ask(store: &dyn Store, question: &Arc<Question>, nodes: Vec<Asked>) -> 
     spread(read, move |(node, evidence, held, marks)| {
         let Some(held) = held else {
             let side = || Side::of(Word::Unknown, "");
-            let effect = match () {
-                () if is_barred(&node) => Effect::Barred,
-                () if node.stands(question.at) => Effect::NoEvidence,
-                () => Effect::StillRefused,
-            };
+            let known = if node.stands(question.at) { Effect::NoEvidence } else { Effect::StillRefused };
+            let effect = absent(&node, question.at).unwrap_or(known);
             return Answer { node, now: side(), then: side(), effect, evidence: None };
         };
         let answer = |digest| {

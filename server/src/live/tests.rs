@@ -28,6 +28,7 @@ fn node() -> Node {
         node_key_spki: b"node key".to_vec(),
         clock: None,
         selectors: BTreeSet::new(),
+        fixed: BTreeSet::new(),
         firmware_log: None,
         policy: None,
         rule: String::new(),

@@ -240,8 +240,12 @@ pub struct Admission {
     pub node_key_spki: Vec<u8>,
     /// Selectors that the policy gives it.
     pub selectors: BTreeSet<Selector>,
+    /// What its evidence says that it cannot choose, whatever the policy issues: see [`super::Node::fixed`].
+    pub fixed: BTreeSet<Selector>,
     /// The rule that admitted it.
     pub rule: String,
+    /// Names of the waivers and change windows without which it would not have been.
+    pub waivers: Vec<String>,
     /// No SVID under this node outlives this moment.
     pub evidence_expires: UnixTime,
     /// SHA-256 of the firmware log that was appraised.

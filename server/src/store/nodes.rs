@@ -205,6 +205,9 @@ pub struct Node {
     pub clock: Option<ClockReading>,
     /// Selectors that the policy gave it.
     pub selectors: BTreeSet<Selector>,
+    /// What it ever proved of itself that it cannot choose: by this, and by nothing that a policy issues, rollouts tell
+    /// machines apart. Only ever grows; see [`crate::fleet::fixed_selectors`].
+    pub fixed: BTreeSet<Selector>,
     /// The firmware log that was appraised last.
     pub firmware_log: Option<Sha256>,
     /// The policy version that admitted it last.

@@ -153,9 +153,9 @@ async fn a_machine_with_anothers_serial_number_is_a_machine_of_its_own() {
     let (second, _) = world.made(1, &maker, SERIAL, None);
     world.list(platform(&report)).await;
     let mut agent = world.agent(&first);
-    let one = agent.until_connected().await.spiffe_id;
+    let one = agent.until_connected().await.spiffe_id.clone();
     let mut other = world.agent(&second);
-    let two = other.until_connected().await.spiffe_id;
+    let two = other.until_connected().await.spiffe_id.clone();
     assert_ne!(one, two);
     let nodes = world.store().nodes(Default::default(), now()).await.unwrap();
     assert_eq!(nodes.iter().filter(|node| node.stands(now())).count(), 2);

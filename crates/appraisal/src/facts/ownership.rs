@@ -15,43 +15,43 @@ kind_facts! {
         "the machine by manufacturer and serial number of its platform certificate, as manufacturer/serial (a slash in the manufacturer is %2F); absent if the certificate has no serial number, or one that stands for none";
     PlatformCertificate "tpm.platform.certificate_sha256" Digest One Machine Inventory, Some("tpm:platform_certificate"),
         "SHA-256 of the platform certificate, whose holder is an EK of the machine";
-    PlatformManufacturer "tpm.platform.manufacturer" Text One Hardware No, Some("tpm:platform_manufacturer"),
+    PlatformManufacturer "tpm.platform.manufacturer" Text One Origin No, Some("tpm:platform_manufacturer"),
         "manufacturer of the machine as its platform certificate names it";
     PlatformModel "tpm.platform.model" Text One Hardware No, Some("tpm:platform_model"),
         "model of the machine as its platform certificate names it";
     PlatformVersion "tpm.platform.version" Text One Hardware No, Some("tpm:platform_version"),
         "version of the machine as its platform certificate names it";
-    PlatformSerial "tpm.platform.serial" Text One Hardware No, Some("tpm:platform_serial"),
+    PlatformSerial "tpm.platform.serial" Text One Origin No, Some("tpm:platform_serial"),
         "serial number of the machine as its platform certificate names it; unique only beside the manufacturer";
-    PlatformRoot "tpm.platform.root_sha256" Digest One Hardware No, Some("tpm:platform_root"),
+    PlatformRoot "tpm.platform.root_sha256" Digest One Origin No, Some("tpm:platform_root"),
         "SHA-256 of the root certificate above the platform certificate";
-    PlatformRootName "tpm.platform.root_name" Text One Hardware No, None,
+    PlatformRootName "tpm.platform.root_name" Text One Origin No, None,
         "name under which that root was imported";
-    PlatformClass "tpm.platform.class" Text One Hardware No, Some("tpm:platform_class"),
+    PlatformClass "tpm.platform.class" Text One Origin No, Some("tpm:platform_class"),
         "trust class of that root: a rule whose trust_classes are all better is not satisfied";
     IakSpki "tpm.iak.spki_sha256" Digest One Machine Inventory, Some("tpm:iak"),
         "SHA-256 of the SubjectPublicKeyInfo of the initial attestation key (IAK), which certified the machine's own attestation key";
     IakCertificate "tpm.iak.certificate_sha256" Digest One Machine Inventory, Some("tpm:iak_certificate"),
         "SHA-256 of the IAK's certificate";
-    IakSerial "tpm.iak.serial" Text One Hardware No, Some("tpm:iak_serial"),
+    IakSerial "tpm.iak.serial" Text One Origin No, Some("tpm:iak_serial"),
         "serialNumber in the subject of the IAK's certificate: the device's, by its maker";
-    IakRoot "tpm.iak.root_sha256" Digest One Hardware No, Some("tpm:iak_root"),
+    IakRoot "tpm.iak.root_sha256" Digest One Origin No, Some("tpm:iak_root"),
         "SHA-256 of the root certificate above the IAK's certificate";
-    IakRootName "tpm.iak.root_name" Text One Hardware No, None,
+    IakRootName "tpm.iak.root_name" Text One Origin No, None,
         "name under which that root was imported";
-    IakClass "tpm.iak.class" Text One Hardware No, Some("tpm:iak_class"),
+    IakClass "tpm.iak.class" Text One Origin No, Some("tpm:iak_class"),
         "trust class of that root: a rule whose trust_classes are all better is not satisfied";
     IdevidSpki "tpm.idevid.spki_sha256" Digest One Machine Inventory, Some("tpm:idevid"),
         "SHA-256 of the SubjectPublicKeyInfo of the initial device identity (IDevID), whose certificate names an EK of the machine";
     IdevidCertificate "tpm.idevid.certificate_sha256" Digest One Machine Inventory, Some("tpm:idevid_certificate"),
         "SHA-256 of the IDevID's certificate";
-    IdevidSerial "tpm.idevid.serial" Text One Hardware No, Some("tpm:idevid_serial"),
+    IdevidSerial "tpm.idevid.serial" Text One Origin No, Some("tpm:idevid_serial"),
         "serialNumber in the subject of the IDevID's certificate: the device's, by its maker";
-    IdevidRoot "tpm.idevid.root_sha256" Digest One Hardware No, Some("tpm:idevid_root"),
+    IdevidRoot "tpm.idevid.root_sha256" Digest One Origin No, Some("tpm:idevid_root"),
         "SHA-256 of the root certificate above the IDevID's certificate";
-    IdevidRootName "tpm.idevid.root_name" Text One Hardware No, None,
+    IdevidRootName "tpm.idevid.root_name" Text One Origin No, None,
         "name under which that root was imported";
-    IdevidClass "tpm.idevid.class" Text One Hardware No, Some("tpm:idevid_class"),
+    IdevidClass "tpm.idevid.class" Text One Origin No, Some("tpm:idevid_class"),
         "trust class of that root: a rule whose trust_classes are all better is not satisfied";
 }
 
@@ -88,23 +88,6 @@ pub(crate) fn maker_classes(facts: &Facts) -> impl Iterator<Item = (FactId, Opti
 }
 
 impl OwnershipFact {
-    /// Whether it says who vouches for a maker's word.
-    #[must_use]
-    pub const fn is_of_a_root(self) -> bool {
-        matches!(
-            self,
-            Self::PlatformRoot
-                | Self::PlatformRootName
-                | Self::PlatformClass
-                | Self::IakRoot
-                | Self::IakRootName
-                | Self::IakClass
-                | Self::IdevidRoot
-                | Self::IdevidRootName
-                | Self::IdevidClass
-        )
-    }
-
     /// Whether inventories of before had its value as it is, in one list with endorsement keys.
     #[must_use]
     pub const fn was_listed_bare(self) -> bool {

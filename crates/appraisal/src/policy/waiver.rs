@@ -11,8 +11,8 @@ use super::issue::NODE_PATH;
 use super::moment;
 use super::rule::RuleReader;
 use crate::document::{Node, Reader};
+use crate::facts::FactId;
 use crate::facts::read::suggestion;
-use crate::facts::{AzureFact, FactId, Ownable, SnpFact, Subject};
 use crate::finding::Kind;
 
 pub(crate) const WAIVER_KEYS: &[&str] =
@@ -54,6 +54,19 @@ pub(crate) struct Waiver {
     pub(crate) facts: Vec<FactId>,
     /// What must hold in their place.
     pub(crate) instead: Vec<Condition>,
+}
+
+/// A waiver or change window as the record announces it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnnouncedWaiver {
+    /// `waiver` or `change-window`.
+    pub kind: &'static str,
+    /// Its name.
+    pub name: String,
+    /// Who answers for it.
+    pub owner: String,
+    /// First second at which it does not count any more.
+    pub valid_until: UnixTime,
 }
 
 impl WaiverKind {
@@ -235,7 +248,7 @@ fn facts(reader: &mut Reader<'_>, node: &Node<'_>) -> Vec<FactId> {
                 let message = format!("unknown fact \"{name}\" under facts");
                 reader.add(span, Kind::UnknownFact, message, Some(suggestion(name)));
             }
-            Some(fact) if is_fixed(fact) => {
+            Some(fact) if fact.definition().is_fixed() => {
                 let message =
                     format!("\"{name}\" says whose machine it is, or whose word is believed: it cannot be waived");
                 let suggestion = Some("write a rule of its own for such machines".to_owned());
@@ -248,18 +261,4 @@ fn facts(reader: &mut Reader<'_>, node: &Node<'_>) -> Vec<FactId> {
         }
     }
     found
-}
-
-/// Whether the fact is about who the machine is or what its evidence rests on, not about its state.
-fn is_fixed(fact: FactId) -> bool {
-    let definition = fact.definition();
-    definition.subject == Subject::Machine
-        || definition.ownable != Ownable::No
-        || FactId::class_of(fact.kind()) == fact
-        || definition.name.contains(".root.")
-        || matches!(fact, FactId::Owned(owned) if owned.is_of_a_root())
-        || definition.name.ends_with(".serial")
-        // Which key signed, and which product's numbers the floors are: with another, the rule's other conditions mean
-        // something else.
-        || matches!(fact, FactId::Snp(SnpFact::SigningKey | SnpFact::Product) | FactId::Azure(AzureFact::Hardware))
 }

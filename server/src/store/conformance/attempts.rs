@@ -1,8 +1,10 @@
 //! Attempts.
 
 use super::*;
+use crate::record::Leaf;
 
 on_each_store! {
+    an_admission_by_a_waiver_says_so_in_its_entry,
     an_admission_is_recorded_with_its_issuance_and_the_node_is_found_by_every_name,
     a_challenge_is_taken_once,
     a_challenge_is_remembered_until_it_is_void,
@@ -234,6 +236,27 @@ async fn a_node_key_of_another_machine_is_refused(store: Arc<dyn Store>) {
     let mut thief = enrolment(2);
     admission(&mut thief).node_key_spki = vec![1; 91];
     assert_eq!(refusal(&*store, thief).await, "node.key_owned");
+}
+
+async fn an_admission_by_a_waiver_says_so_in_its_entry(store: Arc<dyn Store>) {
+    let entry = async |attempt: Attempt| {
+        let at = store.head().await.unwrap().size;
+        store.record_attempt(attempt).await.unwrap();
+        match Leaf::parse(&store.ledger_entries(at, 1).await.unwrap()[0].leaf).unwrap() {
+            Leaf::Attempt(entry) => entry,
+            other => panic!("{other:?}"),
+        }
+    };
+    let waived = |n| {
+        let mut attempt = enrolment(n);
+        admission(&mut attempt).waivers = vec!["rack 7 until its BIOS is new".to_owned()];
+        attempt
+    };
+    assert_eq!(entry(waived(1)).await["waivers"], serde_json::json!(["rack 7 until its BIOS is new"]));
+    assert_eq!(entry(enrolment(2)).await.get("waivers"), None);
+    let number = NodeTarget::Mark(Sha256([2; 32]));
+    store.act(number, NodeAction::Ban { reason: "so".into() }, operator(), NOW).await.unwrap().unwrap();
+    assert_eq!(entry(waived(2)).await.get("waivers"), None, "what was refused took none");
 }
 
 async fn kinds_that_a_machine_once_proved_never_shrink(store: Arc<dyn Store>) {

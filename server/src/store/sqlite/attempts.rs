@@ -28,7 +28,7 @@ impl Attempts for SqliteStore {
     }
 
     fn attempts(&self, filter: AttemptFilter) -> Held<'_, Vec<AttemptRecord>> {
-        Box::pin(async move { attempt_rows::page(&mut *self.reader().await?, &filter).await })
+        Box::pin(async move { attempt_rows::page(&mut *self.reporter().await?, &filter).await })
     }
 
     fn firmware_log(&self, digest: Sha256) -> Held<'_, Option<Vec<u8>>> {
@@ -39,6 +39,9 @@ impl Attempts for SqliteStore {
         Box::pin(async move { attempt_rows::measured_files(&mut *self.reader().await?, node).await })
     }
 }
+
+/// Fixed selectors of one node: more than a dozen facts with a handful of values.
+const FIXED_MAX: usize = 64;
 
 struct RecordAttempt {
     attempt: Attempt,
@@ -104,7 +107,7 @@ async fn enforced(tx: &mut Tx, attempt: &Attempt) -> Result<Option<PolicyDigest>
             machines::known(&mut tx.connection, &marks.proven, ak_name(&attempt.verdict)).await?.into_iter().next()
         }
     };
-    Ok(tx.rollout().version_for(node.as_ref().map(|kept| &kept.node.selectors)))
+    Ok(tx.rollout().version_for(node.as_ref().map(|kept| &kept.node.fixed)))
 }
 
 /// Whether what its maker says of the machine is banned.
@@ -230,6 +233,12 @@ async fn admit(
     node.kinds.extend(attempt.kinds.iter().cloned());
     node.node_key_spki.clone_from(&admission.node_key_spki);
     node.selectors.clone_from(&admission.selectors);
+    for fixed in &admission.fixed {
+        // What it leaves out now it once proved all the same.
+        if node.fixed.len() < FIXED_MAX {
+            node.fixed.insert(fixed.clone());
+        }
+    }
     node.firmware_log = admission.firmware_log;
     node.policy = attempt.policy;
     node.rule.clone_from(&admission.rule);

@@ -45,7 +45,7 @@ impl Bodies for SqliteStore {
     }
 
     fn body_usage(&self, now: UnixTime) -> Held<'_, Usage> {
-        Box::pin(async move { usage(&mut *self.reader().await?, now).await })
+        Box::pin(async move { usage(&mut *self.reporter().await?, now).await })
     }
 
     fn drop_bodies(&self, before: UnixTime) -> Held<'_, Dropped> {

@@ -24,7 +24,7 @@ impl KeptFactsOf for SqliteStore {
             )
             .bind(after.0.cast_signed())
             .bind(limit.min(PAGE))
-            .fetch_all(&mut *self.reader().await?)
+            .fetch_all(&mut *self.reporter().await?)
             .await
             .map_err(fault("read facts of nodes"))?;
             rows.into_iter()
@@ -46,7 +46,7 @@ impl KeptFactsOf for SqliteStore {
         Box::pin(async move {
             sqlx::query_scalar("SELECT body FROM fact_bodies WHERE digest = $1")
                 .bind(digest.0.to_vec())
-                .fetch_optional(&mut *self.reader().await?)
+                .fetch_optional(&mut *self.reporter().await?)
                 .await
                 .map_err(fault("read a body of facts"))
         })
@@ -59,7 +59,7 @@ impl KeptFactsOf for SqliteStore {
                 "SELECT i.digest, i.bare FROM json_each($1) asked JOIN inventory i ON i.digest = unhex(asked.value)",
             )
             .bind(serde_json::json!(asked).to_string())
-            .fetch_all(&mut *self.reader().await?)
+            .fetch_all(&mut *self.reporter().await?)
             .await
             .map_err(fault("read the inventory"))?;
             rows.into_iter().map(|(digest, bare)| Ok((digest.try_into()?, bare))).collect()

@@ -77,6 +77,7 @@ fn take_over(node: &mut Node, from: &Node) {
     let new = from.mentions.iter().filter(|mark| !node.mentions.contains(mark)).cloned().collect::<Vec<_>>();
     node.mentions.extend(new);
     node.kinds.extend(from.kinds.iter().cloned());
+    node.fixed.extend(from.fixed.iter().cloned());
     node.ban = node.ban.take().or_else(|| from.ban.clone());
     node.freeze = node.freeze.take().or_else(|| from.freeze.clone());
     node.hold = node.hold.take().or_else(|| from.hold.clone());

@@ -30,6 +30,7 @@ struct NodeRow {
     restart_count: Option<i64>,
     clock_safe: Option<bool>,
     selectors: String,
+    fixed: String,
     changed_n: i64,
     firmware_log: Option<Vec<u8>>,
     policy: Option<Vec<u8>>,
@@ -196,6 +197,7 @@ impl NodeRow {
             node_key_spki: self.node_key_spki,
             clock,
             selectors: selectors(&self.selectors)?,
+            fixed: selectors(&self.fixed)?,
             firmware_log: self.firmware_log.map(Sha256::try_from).transpose()?,
             policy: self.policy.map(Sha256::try_from).transpose()?,
             rule: self.rule,
@@ -233,7 +235,8 @@ pub(super) async fn save(connection: &mut SqliteConnection, kept: &Kept) -> Resu
          trust_class = $9, copyable = $10, ak_name = $11, known = $12, description = $13, node_key_spki = $14, \
          node_key_sha256 = $15, clock = $16, reset_count = $17, restart_count = $18, clock_safe = $19, \
          selectors = $20, changed_n = $21, firmware_log = $22, policy = $23, rule = $24, attested_at = $25, \
-         evidence_expires = $26, svid_serial = $27, svid_not_after = $28, last_attempt = $29 WHERE number = $1",
+         evidence_expires = $26, svid_serial = $27, svid_not_after = $28, last_attempt = $29, \
+         fixed = $30 WHERE number = $1",
     )
     .bind(node.number.0.cast_signed())
     .bind(node.spiffe_id.as_ref().map(ToString::to_string))
@@ -264,6 +267,7 @@ pub(super) async fn save(connection: &mut SqliteConnection, kept: &Kept) -> Resu
     .bind(node.svid_serial.map(|serial| serial.to_vec()))
     .bind(node.svid_not_after.seconds())
     .bind(node.last_attempt.map(|id| id.0.to_vec()))
+    .bind(selectors_text(&node.fixed))
     .execute(connection)
     .await
     .map_err(fault("write a node"))?;

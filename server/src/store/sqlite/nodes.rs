@@ -38,7 +38,7 @@ impl Nodes for SqliteStore {
             let mut after = filter.after.map_or(0, |number| number.0);
             let mut found = Vec::new();
             loop {
-                let page = node_rows::page(&mut *self.reader().await?, after, PAGE).await?;
+                let page = node_rows::page(&mut *self.reporter().await?, after, PAGE).await?;
                 let Some(last) = page.last() else { return Ok(found) };
                 after = last.node.number.0;
                 for Kept { node, .. } in page {
@@ -54,7 +54,7 @@ impl Nodes for SqliteStore {
     }
 
     fn count_nodes(&self, now: UnixTime) -> Held<'_, Fleet> {
-        Box::pin(async move { node_rows::count(&mut *self.reader().await?, now).await })
+        Box::pin(async move { node_rows::count(&mut *self.reporter().await?, now).await })
     }
 
     fn ownership(&self, marks: Vec<Mark>, listable: Vec<Sha256>) -> Held<'_, Ownership> {
@@ -92,7 +92,7 @@ impl Nodes for SqliteStore {
     fn inventory(&self, after: Option<Sha256>, limit: u32) -> Held<'_, Vec<InventoryEntry>> {
         Box::pin(async move {
             let limit = if limit == 0 { 100 } else { limit.min(PAGE) };
-            inventory::page(&mut *self.reader().await?, after, limit).await
+            inventory::page(&mut *self.reporter().await?, after, limit).await
         })
     }
 }
