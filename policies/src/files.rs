@@ -9,7 +9,7 @@ use holdfast_appraisal::case::{Case, Evidence};
 use holdfast_appraisal::ima::DIGESTS_BYTES_MAX;
 use holdfast_appraisal::policy::{Bundle, BundleFile, SIGNATURE_SUFFIX, referenced_files};
 use holdfast_appraisal::{DOCUMENT_BYTES_MAX, Document, Finding};
-use holdfast_evidence::tpm::ima::LOG_BYTES_MAX;
+use holdfast_evidence::tpm::ima::{LOG_BYTES_MAX, pem_of_der};
 
 use crate::inspect::{self, Examined, Verdict};
 
@@ -24,11 +24,16 @@ pub fn text(path: &Path) -> anyhow::Result<String> {
     String::from_utf8(bytes(path)?).map_err(|_| anyhow!("{} is not UTF-8", path.display()))
 }
 
-/// Reads a file that a policy names: reference values, or digests by the million.
+/// Reads a file that a policy names: reference values, or digests by the million, or keys. A key in DER becomes PEM, so
+/// that a policy with its files is text; `holdfast-server policy` does the same.
 fn companion(path: &Path) -> anyhow::Result<String> {
     let is_toml = path.extension().is_some_and(|extension| extension == "toml");
     let limit = if is_toml { DOCUMENT_BYTES_MAX } else { DIGESTS_BYTES_MAX };
-    String::from_utf8(limited(path, limit as u64)?).map_err(|_| anyhow!("{} is not UTF-8", path.display()))
+    let bytes = limited(path, limit as u64)?;
+    if let Some(key) = pem_of_der(&bytes) {
+        return Ok(key);
+    }
+    String::from_utf8(bytes).map_err(|_| anyhow!("{} is neither UTF-8 nor a key in DER", path.display()))
 }
 
 /// Reads a kernel's list of measured files.

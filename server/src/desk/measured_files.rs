@@ -108,7 +108,9 @@ impl Desk {
         let before: Vec<String> = held.0.iter().map(ImaState::encode).collect();
         let (offset, list, pcrs) = (*offset, list.clone(), claims.pcrs.clone());
         let (enforced, observed) = (enforced.cloned(), rules.observed().cloned());
-        let large = list.len() > INLINE_BYTES_MAX;
+        // A signature takes as long as some hundred entries.
+        let signatures = || [&enforced, &observed].into_iter().flatten().any(|one| one.policy.verifies_signed_files());
+        let large = list.len() > INLINE_BYTES_MAX || signatures();
         self.compute(large, move || {
             let seen = |policy: Option<Arc<CompiledPolicy>>| {
                 let policy = policy.filter(|policy| policy.policy.needs_ima())?;

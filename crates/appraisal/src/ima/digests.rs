@@ -1,9 +1,11 @@
-//! Digests of good files, by the million: sorted, with an index over their first bits. Built once when a policy is read,
-//! and shared by every appraisal.
+//! Digests of good files, by the million: sorted, with an index over their first bits. Built once for all policies, and
+//! versions of them, that name a file of the same text, and shared by every appraisal.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use holdfast_evidence::crypto::HashAlg;
+use holdfast_evidence::crypto::{HashAlg, sha256};
 
 /// Most bytes of one file of digests: a million lines of 64 digits take 66 MB, and paths on most of them fit beside.
 pub const DIGESTS_BYTES_MAX: usize = 96 << 20;
@@ -11,6 +13,8 @@ pub const DIGESTS_BYTES_MAX: usize = 96 << 20;
 pub const DIGESTS_MAX: usize = 1_500_000;
 /// Digests that share one place of the index, on average. Fewer cost memory, more cost comparisons.
 const PER_PLACE: usize = 4;
+/// Digests of one place that are compared one after the other; of more, by halves.
+const FEW: usize = 32;
 /// Most bits that the index takes of a digest.
 const INDEX_BITS_MAX: u32 = 24;
 
@@ -37,7 +41,32 @@ impl fmt::Display for BadDigests {
     }
 }
 
+/// The sets that somebody holds, by the hash of their text. Says nothing that the text does not: it saves the memory of a
+/// second copy, some 35 MB for a million digests.
+static HELD: Mutex<BTreeMap<[u8; 32], Weak<DigestSet>>> = Mutex::new(BTreeMap::new());
+
 impl DigestSet {
+    /// The set of this text: the one that another policy holds already, or read anew.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn shared(text: &str) -> Result<Arc<Self>, BadDigests> {
+        let name = sha256(&[text.as_bytes()]);
+        let held = || HELD.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(set) = held().get(&name).and_then(Weak::upgrade) {
+            return Ok(set);
+        }
+        let set = Arc::new(Self::parse(text)?);
+        let mut held = held();
+        held.retain(|_, set| set.strong_count() > 0);
+        // Somebody may have read the same meanwhile.
+        let other = held.get(&name).and_then(Weak::upgrade);
+        Ok(other.unwrap_or_else(|| {
+            held.insert(name, Arc::downgrade(&set));
+            set
+        }))
+    }
+
     /// Reads lines as `sha256sum` prints them, `digest  path`, the algorithm in front or not (`sha256:digest  path`), with
     /// empty lines and lines that begin with `#`. The paths are for people: a digest counts wherever the file lies.
     ///
@@ -103,16 +132,44 @@ impl DigestSet {
             HashAlg::Sha512 => self.sha512.contains(digest),
         }
     }
+}
 
-    /// Marks which of these SHA-256 digests are in it. The places of all are found before any is compared, so that the
-    /// memory of one is on its way while the next is looked for.
-    pub(super) fn mark(&self, digests: &[[u8; 32]], places: &mut Vec<(u32, u32)>, found: &mut [bool]) {
-        places.clear();
-        places.extend(digests.iter().map(|digest| self.sha256.place(digest)));
-        for ((digest, (start, end)), found) in digests.iter().zip(places.iter()).zip(found.iter_mut()) {
-            *found = *found || self.sha256.holds(*start, *end, digest);
-        }
+/// Looks up many SHA-256 digests at once. The places of all are found, and one word of each place read, before any is
+/// compared: so the memory of many is on its way at the same time.
+#[derive(Debug)]
+pub(super) struct LookUp {
+    places: Vec<(u32, u32)>,
+    words: Vec<u64>,
+    found: Vec<bool>,
+}
+
+impl LookUp {
+    pub(super) fn with_capacity(batch: usize) -> Self {
+        Self { places: Vec::with_capacity(batch), words: Vec::with_capacity(batch), found: Vec::with_capacity(batch) }
     }
+
+    /// Which of these digests are in one of the sets.
+    pub(super) fn find<'s>(&mut self, sets: impl Iterator<Item = &'s DigestSet>, digests: &[&[u8; 32]]) -> &[bool] {
+        self.found.clear();
+        self.found.resize(digests.len(), false);
+        for set in sets {
+            let table = &set.sha256;
+            self.places.clear();
+            self.places.extend(digests.iter().map(|digest| table.place(digest)));
+            self.words.clear();
+            self.words.extend(self.places.iter().map(|(start, _)| table.digests.get(*start as usize).map_or(0, word)));
+            let places = self.places.iter().zip(&self.words);
+            for ((digest, ((start, end), first)), found) in digests.iter().zip(places).zip(&mut self.found) {
+                *found = *found || table.holds(*start, *end, *first, digest);
+            }
+        }
+        &self.found
+    }
+}
+
+/// The first eight bytes: two digests of a set that share them are somebody's work.
+fn word<const N: usize>(digest: &[u8; N]) -> u64 {
+    digest.first_chunk().map_or(0, |first| u64::from_be_bytes(*first))
 }
 
 fn decoded<const N: usize>(digits: &str) -> Option<[u8; N]> {
@@ -163,14 +220,21 @@ impl<const N: usize> Table<N> {
         }
     }
 
-    fn holds(&self, start: u32, end: u32, digest: &[u8; N]) -> bool {
-        self.digests.get(start as usize..end as usize).is_some_and(|few| few.binary_search(digest).is_ok())
+    /// Whether it is among those from `start` to `end`, of which the first begins with the word `first`.
+    fn holds(&self, start: u32, end: u32, first: u64, digest: &[u8; N]) -> bool {
+        let few = self.digests.get(start as usize..end as usize).unwrap_or_default();
+        if few.len() > FEW {
+            return few.binary_search(digest).is_ok();
+        }
+        // In order: what is larger than ours has ours not behind it.
+        let wanted = word(digest);
+        first <= wanted && few.iter().take_while(|held| word(held) <= wanted).any(|held| held == digest)
     }
 
     fn contains(&self, digest: &[u8]) -> bool {
         let Ok(digest) = <&[u8; N]>::try_from(digest) else { return false };
         let (start, end) = self.place(digest);
-        self.holds(start, end, digest)
+        self.digests.get(start as usize..end as usize).is_some_and(|few| few.binary_search(digest).is_ok())
     }
 }
 
@@ -194,8 +258,8 @@ mod tests {
             let set = DigestSet::parse(&text(count)).unwrap();
             assert_eq!(set.len(), count as usize);
             let asked: Vec<[u8; 32]> = (0..count + 50).map(|n| sha256(&[&n.to_le_bytes()])).collect();
-            let mut found = vec![false; asked.len()];
-            set.mark(&asked, &mut Vec::new(), &mut found);
+            let mut look_up = LookUp::with_capacity(8);
+            let found = look_up.find([&set].into_iter(), &asked.iter().collect::<Vec<_>>()).to_vec();
             for (n, digest) in asked.iter().enumerate() {
                 assert_eq!(found[n], n < count as usize);
                 assert_eq!(set.contains(HashAlg::Sha256, digest), found[n]);
@@ -211,8 +275,23 @@ mod tests {
         let lines: String = (0..200).step_by(2).map(|last| format!("{}\n", hex::encode(alike(last)))).collect();
         let set = DigestSet::parse(&lines).unwrap();
         for last in 0..200 {
-            assert_eq!(set.contains(HashAlg::Sha256, &alike(last)), last % 2 == 0);
+            let digest: [u8; 32] = alike(last).try_into().unwrap();
+            assert_eq!(set.contains(HashAlg::Sha256, &digest), last % 2 == 0);
+            assert_eq!(LookUp::with_capacity(1).find([&set].into_iter(), &[&digest]), [last % 2 == 0]);
         }
+    }
+
+    #[test]
+    fn the_same_text_is_held_once_as_long_as_anybody_holds_it() {
+        let lines = text(70);
+        let (first, second) = (DigestSet::shared(&lines).unwrap(), DigestSet::shared(&lines).unwrap());
+        assert!(Arc::ptr_eq(&first, &second));
+        assert!(!Arc::ptr_eq(&first, &DigestSet::shared(&text(71)).unwrap()));
+        let held = Arc::downgrade(&first);
+        drop((first, second));
+        assert!(held.upgrade().is_none());
+        assert_eq!(DigestSet::shared(&lines).unwrap().len(), 70);
+        assert!(DigestSet::shared("nonsense").is_err());
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod judge;
 mod rule;
 mod seen;
 mod tally;
+mod walk;
 
 pub use code::ImaReason;
 pub use digests::{BadDigests, DIGESTS_BYTES_MAX, DIGESTS_MAX, DigestSet};

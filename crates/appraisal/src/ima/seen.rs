@@ -96,6 +96,11 @@ pub(crate) fn differences(rule: &Rule, facts: &Facts) -> Vec<Difference> {
         differences.push(bare(ListReason::Sha1TemplateHash.code(), expected, found));
     }
     match state.rules.get(&rule.name) {
+        Some(tally) if tally.refused.is_empty() && tally.vouched_for == 0 && state.resume.entries > 0 => {
+            let expected = "a list in which files were measured that are listed or signed";
+            let found = format!("none among {} entries", state.resume.entries);
+            differences.push(bare(ListReason::NoFile.code(), expected, found));
+        }
         None => differences.push(bare(ListReason::Absent.code(), list, "not judged by this rule".to_owned())),
         Some(tally) => differences.extend(tally.refused.iter().map(|(reason, count)| {
             let found = format!("{count} of {} entries: {}", state.resume.entries, shown(tally, *reason, *count));
