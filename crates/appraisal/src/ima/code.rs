@@ -45,7 +45,23 @@ pub enum ImaReason {
     Template,
 }
 
+/// Whether a difference of this code is about an entry: something was loaded that the rule does not admit.
+pub(crate) fn is_of_an_entry(code: &str) -> bool {
+    ImaReason::ALL.iter().any(|reason| reason.code() == code)
+}
+
 impl ImaReason {
+    const ALL: [Self; 8] = [
+        Self::BootAggregate,
+        Self::NotAllowed,
+        Self::Unsigned,
+        Self::Signature,
+        Self::WeakDigest,
+        Self::Violation,
+        Self::Buffer,
+        Self::Template,
+    ];
+
     /// Stable code for operators and programs.
     #[must_use]
     pub const fn code(self) -> &'static str {

@@ -10,6 +10,7 @@ mod tally;
 mod walk;
 
 pub use code::ImaReason;
+pub(crate) use code::is_of_an_entry;
 pub use digests::{BadDigests, DIGESTS_BYTES_MAX, DIGESTS_MAX, DigestSet};
 pub use judge::{ImaUnusable, judge};
 #[cfg(test)]

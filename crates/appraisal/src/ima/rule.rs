@@ -167,6 +167,11 @@ impl ImaRule {
         }
     }
 
+    /// Whether each file must be listed or signed, each buffer be listed by its digest, and none change under measurement.
+    pub(crate) const fn leaves_nothing_out(&self) -> bool {
+        self.exact.is_empty() && self.below.is_empty() && self.buffer_names.is_empty() && !self.violations_tolerated
+    }
+
     pub(crate) const fn has_keys(&self) -> bool {
         self.keys.is_some()
     }

@@ -16,7 +16,7 @@ pub use entry::{Entries, Entry, TEMPLATE_DATA_BYTES_MAX, TEMPLATE_NAME_BYTES_MAX
 pub use keys::{IMA_KEYS_MAX, ImaKeys, SigningKey, keys_of_pem, pem_of_der};
 pub use measured::{DigestOf, FileDigest, Measured};
 pub use refused::{Counters, ImaRefused};
-pub use replay::{LOG_BYTES_MAX, Listener, Quoted, Replayed, replay, replay_to};
+pub use replay::{LOG_BYTES_MAX, Listener, Quoted, Replayed, leads_to, replay, replay_to};
 pub use resume::{Hashing, Resume};
 pub use verified::{FAILURES_MAX, SignatureBudget, SignatureRefused};
 

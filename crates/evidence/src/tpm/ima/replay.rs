@@ -95,6 +95,19 @@ impl<'a> Replayed<'a> {
     }
 }
 
+/// The value to which the whole of `log` leads in a bank that is extended with its own template hashes, quoted by nobody:
+/// for those who ask what a policy would say to a list.
+///
+/// # Errors
+/// [`ImaRefused`] for an entry that is none, or of another PCR.
+pub fn leads_to(log: &[u8], bank: HashAlg) -> Result<Digest, ImaRefused> {
+    let mut chain = Chain::new(bank, Digest::zero(bank));
+    for entry in Entries::new(log, 0) {
+        chain.extend(&own(entry?)?, Hashing::OfBank)?;
+    }
+    Ok(chain.value())
+}
+
 /// Hears the entries of a list while it is replayed, so that whoever judges them need not read them a second time. They
 /// are claims: only when [`replay_to`] returns are they proven, and without that nothing heard may count.
 pub trait Listener<'a> {
@@ -227,6 +240,10 @@ impl Chain {
         if let Some(place) = self.buffer.get_mut(at..at.saturating_add(bytes.len())) {
             place.copy_from_slice(bytes);
         }
+    }
+
+    fn value(&self) -> Digest {
+        Digest::copied(self.buffer.get(..self.bank.size()).unwrap_or_default())
     }
 
     fn is_at(&self, value: &Digest) -> bool {
