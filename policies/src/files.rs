@@ -127,12 +127,17 @@ pub fn case(path: &Path, document: Document<'_>) -> anyhow::Result<Result<(Case,
     let base = named.base.map(|name| text(&beside(path, &name)).map(|text| (name, text))).transpose()?;
     let base = base.as_ref().map(|(name, text)| Document { name, text });
     let log = named.event_log.map(|name| bytes(&beside(path, &name))).transpose()?;
+    let list = named.ima_log.map(|name| measurements(&beside(path, &name))).transpose()?;
     let evidence = match (named.evidence, &log) {
         (Some(_), _) => verified(path, document)?,
         (None, Some(log)) => Evidence::Log(log),
         (None, None) => Evidence::None,
     };
-    Ok(Case::parse(document, base, evidence).map(|case| (case, beside(path, &named.policy))))
+    let with_list = |case: Case| match list {
+        Some(list) => case.with_measured_files(list),
+        None => case,
+    };
+    Ok(Case::parse(document, base, evidence).map(|case| (with_list(case), beside(path, &named.policy))))
 }
 
 /// Verifies the evidence that a document names, as of the document's own moment.

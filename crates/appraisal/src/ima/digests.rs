@@ -134,33 +134,33 @@ impl DigestSet {
     }
 }
 
-/// Looks up many SHA-256 digests at once. The places of all are found, and one word of each place read, before any is
-/// compared: so the memory of many is on its way at the same time.
-#[derive(Debug)]
+/// Most digests that are looked up together: their number has the lowest two bytes of a key.
+pub(super) const LOOK_UP_MAX: usize = 1 << 16;
+/// Where in a key the number stands.
+const NUMBER: u64 = LOOK_UP_MAX as u64 - 1;
+
+/// Looks up many SHA-256 digests at once, in the order of the set: one digest after the other leads through memory as it
+/// lies, where each for itself would lead anywhere, past every cache.
+#[derive(Debug, Default)]
 pub(super) struct LookUp {
-    places: Vec<(u32, u32)>,
-    words: Vec<u64>,
+    keys: Vec<u64>,
     found: Vec<bool>,
 }
 
 impl LookUp {
-    pub(super) fn with_capacity(batch: usize) -> Self {
-        Self { places: Vec::with_capacity(batch), words: Vec::with_capacity(batch), found: Vec::with_capacity(batch) }
-    }
-
-    /// Which of these digests are in one of the sets.
-    pub(super) fn find<'s>(&mut self, sets: impl Iterator<Item = &'s DigestSet>, digests: &[&[u8; 32]]) -> &[bool] {
+    /// Which of these digests, at most [`LOOK_UP_MAX`], are in one of the sets. Of what is beyond none is found.
+    pub(super) fn find<'s>(&mut self, sets: impl Iterator<Item = &'s DigestSet>, digests: &[[u8; 32]]) -> &[bool] {
+        self.keys.clear();
+        self.keys.extend(digests.iter().take(LOOK_UP_MAX).zip(0..).map(|(digest, n)| word(digest) & !NUMBER | n));
+        self.keys.sort_unstable();
         self.found.clear();
         self.found.resize(digests.len(), false);
         for set in sets {
-            let table = &set.sha256;
-            self.places.clear();
-            self.places.extend(digests.iter().map(|digest| table.place(digest)));
-            self.words.clear();
-            self.words.extend(self.places.iter().map(|(start, _)| table.digests.get(*start as usize).map_or(0, word)));
-            let places = self.places.iter().zip(&self.words);
-            for ((digest, ((start, end), first)), found) in digests.iter().zip(places).zip(&mut self.found) {
-                *found = *found || table.holds(*start, *end, *first, digest);
+            for key in &self.keys {
+                let n = usize::try_from(key & NUMBER).unwrap_or(usize::MAX);
+                if let (Some(digest), Some(found)) = (digests.get(n), self.found.get_mut(n)) {
+                    *found = *found || set.sha256.holds(digest);
+                }
             }
         }
         &self.found
@@ -220,21 +220,18 @@ impl<const N: usize> Table<N> {
         }
     }
 
-    /// Whether it is among those from `start` to `end`, of which the first begins with the word `first`.
-    fn holds(&self, start: u32, end: u32, first: u64, digest: &[u8; N]) -> bool {
+    fn holds(&self, digest: &[u8; N]) -> bool {
+        let (start, end) = self.place(digest);
         let few = self.digests.get(start as usize..end as usize).unwrap_or_default();
         if few.len() > FEW {
             return few.binary_search(digest).is_ok();
         }
-        // In order: what is larger than ours has ours not behind it.
         let wanted = word(digest);
-        first <= wanted && few.iter().take_while(|held| word(held) <= wanted).any(|held| held == digest)
+        few.iter().any(|held| word(held) == wanted && held == digest)
     }
 
     fn contains(&self, digest: &[u8]) -> bool {
-        let Ok(digest) = <&[u8; N]>::try_from(digest) else { return false };
-        let (start, end) = self.place(digest);
-        self.digests.get(start as usize..end as usize).is_some_and(|few| few.binary_search(digest).is_ok())
+        <&[u8; N]>::try_from(digest).is_ok_and(|digest| self.holds(digest))
     }
 }
 
@@ -258,8 +255,8 @@ mod tests {
             let set = DigestSet::parse(&text(count)).unwrap();
             assert_eq!(set.len(), count as usize);
             let asked: Vec<[u8; 32]> = (0..count + 50).map(|n| sha256(&[&n.to_le_bytes()])).collect();
-            let mut look_up = LookUp::with_capacity(8);
-            let found = look_up.find([&set].into_iter(), &asked.iter().collect::<Vec<_>>()).to_vec();
+            let mut look_up = LookUp::default();
+            let found = look_up.find([&set].into_iter(), &asked).to_vec();
             for (n, digest) in asked.iter().enumerate() {
                 assert_eq!(found[n], n < count as usize);
                 assert_eq!(set.contains(HashAlg::Sha256, digest), found[n]);
@@ -277,8 +274,18 @@ mod tests {
         for last in 0..200 {
             let digest: [u8; 32] = alike(last).try_into().unwrap();
             assert_eq!(set.contains(HashAlg::Sha256, &digest), last % 2 == 0);
-            assert_eq!(LookUp::with_capacity(1).find([&set].into_iter(), &[&digest]), [last % 2 == 0]);
+            assert_eq!(LookUp::default().find([&set].into_iter(), &[digest]), [last % 2 == 0]);
         }
+    }
+
+    #[test]
+    fn what_is_beyond_one_look_up_is_not_found_and_what_is_in_several_sets_is() {
+        let (set, other) = (DigestSet::parse(&text(40)).unwrap(), DigestSet::parse(&text(60)).unwrap());
+        let asked: Vec<[u8; 32]> = (0..LOOK_UP_MAX + 1).map(|n| sha256(&[&(n as u32 % 50).to_le_bytes()])).collect();
+        let mut look_up = LookUp::default();
+        let found = look_up.find([&set, &other].into_iter(), &asked);
+        assert_eq!(found.iter().filter(|found| **found).count(), LOOK_UP_MAX);
+        assert!(!found[LOOK_UP_MAX]);
     }
 
     #[test]

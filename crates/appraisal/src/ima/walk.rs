@@ -4,11 +4,8 @@
 use holdfast_evidence::crypto::HashAlg;
 use holdfast_evidence::tpm::ima::{Entry, FileDigest, Listener, Measured};
 
-use super::digests::LookUp;
+use super::digests::{LOOK_UP_MAX, LookUp};
 use super::rule::ImaRule;
-
-/// Digests that are looked up together: they and their places stay in the nearest cache.
-const BATCH: usize = 256;
 
 /// Where an entry stands.
 #[derive(Clone, Copy, Debug)]
@@ -30,24 +27,24 @@ pub(super) struct Pass<'r> {
 
 /// A walk over the entries of a list that is not proven yet.
 #[derive(Debug)]
-pub(super) struct Walk<'a, 'r> {
+pub(super) struct Walk<'r> {
     pub(super) passes: Vec<Pass<'r>>,
     pub(super) violations: u64,
     pub(super) aggregates: u64,
     places: Vec<Place>,
-    digests: Vec<&'a [u8; 32]>,
+    digests: Vec<[u8; 32]>,
     look_up: LookUp,
 }
 
-impl<'a, 'r> Walk<'a, 'r> {
+impl<'r> Walk<'r> {
     pub(super) fn new(rules: impl Iterator<Item = (&'r str, &'r ImaRule)>) -> Self {
         Self {
             passes: rules.map(|(name, rule)| Pass { name, rule, listed: 0, unsettled: Vec::new() }).collect(),
             violations: 0,
             aggregates: 0,
-            places: Vec::with_capacity(BATCH),
-            digests: Vec::with_capacity(BATCH),
-            look_up: LookUp::with_capacity(BATCH),
+            places: Vec::new(),
+            digests: Vec::new(),
+            look_up: LookUp::default(),
         }
     }
 
@@ -76,7 +73,7 @@ impl<'a, 'r> Walk<'a, 'r> {
     }
 }
 
-impl<'a> Listener<'a> for Walk<'a, '_> {
+impl<'a> Listener<'a> for Walk<'_> {
     fn entry(&mut self, entry: &Entry<'a>) {
         let place = Place { offset: entry.offset, index: entry.index };
         if entry.is_violation() {
@@ -91,7 +88,7 @@ impl<'a> Listener<'a> for Walk<'a, '_> {
             {
                 self.places.push(place);
                 self.digests.push(digest);
-                if self.digests.len() >= BATCH {
+                if self.digests.len() >= LOOK_UP_MAX {
                     self.look_up();
                 }
                 return;
