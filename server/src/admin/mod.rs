@@ -11,6 +11,8 @@ mod events;
 #[cfg(test)]
 mod fleet_tests;
 mod fleets;
+#[cfg(test)]
+mod measured_tests;
 mod nodes;
 mod plan;
 mod policies;

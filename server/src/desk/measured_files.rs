@@ -36,12 +36,6 @@ pub(super) struct MeasuredFiles {
 }
 
 impl HeldStates {
-    /// Reads what was kept; what cannot be read is as good as forgotten.
-    fn parse(text: &str) -> Self {
-        let texts: Vec<String> = serde_json::from_str(text).unwrap_or_default();
-        Self(texts.iter().filter_map(|text| ImaState::parse(text)).collect())
-    }
-
     fn of(&self, policy: &CompiledPolicy) -> Option<&ImaState> {
         self.0.iter().find(|state| state.policy == policy.policy.version().digest)
     }
@@ -82,7 +76,7 @@ impl Desk {
 
     async fn held_states(&self, node: NodeNumber) -> Result<HeldStates, Failure> {
         let text = self.store.measured_files(node).await?;
-        Ok(text.as_deref().map(HeldStates::parse).unwrap_or_default())
+        Ok(HeldStates(text.as_deref().map(ImaState::parse_all).unwrap_or_default()))
     }
 
     /// Judges the list that came, by each policy that asks for it. `node` is whose list it was before.

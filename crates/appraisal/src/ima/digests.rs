@@ -13,7 +13,7 @@ pub const DIGESTS_BYTES_MAX: usize = 96 << 20;
 pub const DIGESTS_MAX: usize = 1_500_000;
 /// Digests that share one place of the index, on average. Fewer cost memory, more cost comparisons.
 const PER_PLACE: usize = 4;
-/// Digests of one place that are compared one after the other; of more, by halves.
+/// Most digests of one place whose marks are compared; beyond these, which nobody has by chance, they are searched.
 const FEW: usize = 32;
 /// Most bits that the index takes of a digest.
 const INDEX_BITS_MAX: u32 = 24;
@@ -123,6 +123,16 @@ impl DigestSet {
         self.sha256.bytes() + self.sha384.bytes() + self.sha512.bytes() + size_of::<Self>()
     }
 
+    /// Where the SHA-256 digest stands that begins like this key, if there is one: elsewhere, anything.
+    pub(super) fn nearest(&self, key: u64) -> u32 {
+        self.sha256.nearest(key)
+    }
+
+    /// Whether this SHA-256 digest is in it, most probably there.
+    pub(super) fn is_at(&self, at: u32, digest: &[u8; 32]) -> bool {
+        self.sha256.is_at(at, digest)
+    }
+
     /// Whether this digest is in it.
     #[must_use]
     pub fn contains(&self, hash: HashAlg, digest: &[u8]) -> bool {
@@ -134,54 +144,29 @@ impl DigestSet {
     }
 }
 
-/// Most digests that are looked up together: their number has the lowest two bytes of a key.
-pub(super) const LOOK_UP_MAX: usize = 1 << 16;
-/// Where in a key the number stands.
-const NUMBER: u64 = LOOK_UP_MAX as u64 - 1;
-
-/// Looks up many SHA-256 digests at once, in the order of the set: one digest after the other leads through memory as it
-/// lies, where each for itself would lead anywhere, past every cache.
-#[derive(Debug, Default)]
-pub(super) struct LookUp {
-    keys: Vec<u64>,
-    found: Vec<bool>,
-}
-
-impl LookUp {
-    /// Which of these digests, at most [`LOOK_UP_MAX`], are in one of the sets. Of what is beyond none is found.
-    pub(super) fn find<'s>(&mut self, sets: impl Iterator<Item = &'s DigestSet>, digests: &[[u8; 32]]) -> &[bool] {
-        self.keys.clear();
-        self.keys.extend(digests.iter().take(LOOK_UP_MAX).zip(0..).map(|(digest, n)| word(digest) & !NUMBER | n));
-        self.keys.sort_unstable();
-        self.found.clear();
-        self.found.resize(digests.len(), false);
-        for set in sets {
-            for key in &self.keys {
-                let n = usize::try_from(key & NUMBER).unwrap_or(usize::MAX);
-                if let (Some(digest), Some(found)) = (digests.get(n), self.found.get_mut(n)) {
-                    *found = *found || set.sha256.holds(digest);
-                }
-            }
-        }
-        &self.found
-    }
-}
-
 /// The first eight bytes: two digests of a set that share them are somebody's work.
-fn word<const N: usize>(digest: &[u8; N]) -> u64 {
+pub(super) fn word<const N: usize>(digest: &[u8; N]) -> u64 {
     digest.first_chunk().map_or(0, |first| u64::from_be_bytes(*first))
 }
 
-fn decoded<const N: usize>(digits: &str) -> Option<[u8; N]> {
+fn decoded<const N: usize>(digits: &str) -> Option<Lined<N>> {
     let mut digest = [0; N];
     hex::decode_to_slice(digits, &mut digest).ok()?;
-    Some(digest)
+    Some(Lined(digest))
 }
+
+/// A digest that lies in one line of the cache, and not in two: of 48 bytes it takes 64.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(align(32))]
+struct Lined<const N: usize>([u8; N]);
 
 /// Digests of one length, sorted, and where those begin that share their first bits.
 #[derive(Debug)]
 struct Table<const N: usize> {
-    digests: Box<[[u8; N]]>,
+    digests: Box<[Lined<N>]>,
+    /// Two bytes of each, behind those that the places go by: small enough to be near, so that of the digests themselves only
+    /// the right one is read.
+    marks: Box<[u16]>,
     /// One more than there are places: the digests of place `p` stand from `starts[p]` to `starts[p + 1]`.
     starts: Box<[u32]>,
     /// How far the first 32 bits are shifted to give the place.
@@ -189,7 +174,7 @@ struct Table<const N: usize> {
 }
 
 impl<const N: usize> Table<N> {
-    fn new(mut digests: Vec<[u8; N]>) -> Self {
+    fn new(mut digests: Vec<Lined<N>>) -> Self {
         digests.sort_unstable();
         digests.dedup();
         let places = (digests.len() / PER_PLACE).max(1).next_power_of_two();
@@ -197,7 +182,7 @@ impl<const N: usize> Table<N> {
         let shift = 32 - bits;
         let mut starts = vec![0_u32; (1 << bits) + 1];
         for digest in &digests {
-            if let Some(count) = starts.get_mut(place(digest, shift) + 1) {
+            if let Some(count) = starts.get_mut(place(word(&digest.0), shift) + 1) {
                 *count += 1;
             }
         }
@@ -206,28 +191,43 @@ impl<const N: usize> Table<N> {
             sum += *start;
             *start = sum;
         }
-        Self { digests: digests.into_boxed_slice(), starts: starts.into_boxed_slice(), shift }
+        let marks = digests.iter().map(|digest| mark(word(&digest.0))).collect();
+        Self { digests: digests.into_boxed_slice(), marks, starts: starts.into_boxed_slice(), shift }
     }
 
     fn bytes(&self) -> usize {
-        self.digests.len() * N + self.starts.len() * size_of::<u32>()
+        self.digests.len() * (size_of::<Lined<N>>() + size_of::<u16>()) + self.starts.len() * size_of::<u32>()
     }
 
-    fn place(&self, digest: &[u8; N]) -> (u32, u32) {
-        match self.starts.get(place(digest, self.shift)..) {
+    /// From where to where those stand that share the first bits of this word.
+    fn place(&self, word: u64) -> (u32, u32) {
+        match self.starts.get(place(word, self.shift)..) {
             Some([start, end, ..]) => (*start, *end),
             _ => (0, 0),
         }
     }
 
     fn holds(&self, digest: &[u8; N]) -> bool {
-        let (start, end) = self.place(digest);
+        let (start, end) = self.place(word(digest));
         let few = self.digests.get(start as usize..end as usize).unwrap_or_default();
-        if few.len() > FEW {
-            return few.binary_search(digest).is_ok();
+        few.binary_search_by(|held| held.0.cmp(digest)).is_ok()
+    }
+
+    /// Where one stands that begins like this key, if there is one: elsewhere, anything.
+    fn nearest(&self, key: u64) -> u32 {
+        let (start, end) = self.place(key);
+        let few = self.marks.get(start as usize..(end as usize).min(start as usize + FEW)).unwrap_or_default();
+        let (mut nearest, wanted) = (start, mark(key));
+        for (held, at) in few.iter().zip(start..) {
+            nearest = if *held == wanted { at } else { nearest };
         }
-        let wanted = word(digest);
-        few.iter().any(|held| word(held) == wanted && held == digest)
+        nearest
+    }
+
+    /// Whether the set holds it, most probably there.
+    fn is_at(&self, at: u32, digest: &[u8; N]) -> bool {
+        // Another may begin alike, or not be among the few.
+        self.digests.get(at as usize).is_some_and(|held| held.0 == *digest) || self.holds(digest)
     }
 
     fn contains(&self, digest: &[u8]) -> bool {
@@ -235,13 +235,18 @@ impl<const N: usize> Table<N> {
     }
 }
 
-fn place<const N: usize>(digest: &[u8; N], shift: u32) -> usize {
-    let first = digest.first_chunk().map_or(0, |first| u32::from_be_bytes(*first));
-    first.checked_shr(shift).unwrap_or(0) as usize
+fn place(word: u64, shift: u32) -> usize {
+    usize::try_from((word >> 32).checked_shr(shift).unwrap_or(0)).unwrap_or_default()
+}
+
+/// Bytes 4 and 5.
+fn mark(word: u64) -> u16 {
+    u16::try_from(word >> 16 & 0xffff).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::look_up::LookUp;
     use super::*;
     use holdfast_evidence::crypto::sha256;
 
@@ -279,16 +284,6 @@ mod tests {
     }
 
     #[test]
-    fn what_is_beyond_one_look_up_is_not_found_and_what_is_in_several_sets_is() {
-        let (set, other) = (DigestSet::parse(&text(40)).unwrap(), DigestSet::parse(&text(60)).unwrap());
-        let asked: Vec<[u8; 32]> = (0..LOOK_UP_MAX + 1).map(|n| sha256(&[&(n as u32 % 50).to_le_bytes()])).collect();
-        let mut look_up = LookUp::default();
-        let found = look_up.find([&set, &other].into_iter(), &asked);
-        assert_eq!(found.iter().filter(|found| **found).count(), LOOK_UP_MAX);
-        assert!(!found[LOOK_UP_MAX]);
-    }
-
-    #[test]
     fn the_same_text_is_held_once_as_long_as_anybody_holds_it() {
         let lines = text(70);
         let (first, second) = (DigestSet::shared(&lines).unwrap(), DigestSet::shared(&lines).unwrap());
@@ -302,9 +297,9 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_takes_less_than_34_bytes() {
+    fn a_digest_takes_less_than_36_bytes() {
         let set = DigestSet::parse(&text(50_000)).unwrap();
-        assert!(set.bytes() < 34 * set.len(), "{} bytes", set.bytes());
+        assert!(set.bytes() < 36 * set.len(), "{} bytes", set.bytes());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod code;
 mod digests;
 mod judge;
+mod look_up;
 mod rule;
 mod seen;
 mod tally;
@@ -16,6 +17,6 @@ pub use judge::{ImaUnusable, judge};
 #[cfg(test)]
 pub(crate) use rule::IMA_KEYS;
 pub(crate) use rule::{ImaFiles, ImaRule, files, pcrs};
-pub use seen::{ImaSeen, attach};
+pub use seen::{ImaSeen, attach, remembered};
 pub(crate) use seen::{admits, differences};
 pub use tally::{ImaState, RefusedEntry, Tally};

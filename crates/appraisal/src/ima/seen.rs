@@ -9,7 +9,7 @@ use super::code::{ImaReason, ListReason};
 use super::judge::ImaUnusable;
 use super::tally::{ImaState, RefusedEntry, Tally};
 use crate::decision::{Difference, EventFound, ValueDifference};
-use crate::facts::{Fact, FactId, Facts};
+use crate::facts::{Fact, FactId, Facts, HeldFacts};
 use crate::policy::{Policy, Rule};
 use crate::value::Value;
 
@@ -56,6 +56,16 @@ pub fn attach(facts: &mut Facts, policy: &Policy, seen: Option<&ImaSeen>) {
         facts.explained_pcr(10);
     }
     facts.set_ima(Arc::new(seen.clone()));
+}
+
+/// Facts that were kept, with what this policy found in the list of their machine; `None` if none of the states is this
+/// policy's, and of the very quote that the facts are of: then nobody knows what it would find.
+#[must_use]
+pub fn remembered(held: &HeldFacts, policy: &Policy, states: &[ImaState]) -> Option<HeldFacts> {
+    let state = states.iter().find(|state| state.policy == policy.version.digest)?;
+    let mut held = held.clone();
+    attach(&mut held.facts, policy, Some(&ImaSeen::Judged(state.clone())));
+    held.facts.ima().is_some().then_some(held)
 }
 
 /// Whether what the rule says of measured files holds.

@@ -121,4 +121,12 @@ impl ImaState {
         let Kept { policy, violations, aggregates, rules, .. } = kept;
         Some(Self { policy, resume, violations, aggregates, rules })
     }
+
+    /// Reads the states that are kept of one node: one a policy that judged its list. What cannot be read is as good as
+    /// forgotten.
+    #[must_use]
+    pub fn parse_all(text: &str) -> Vec<Self> {
+        let texts: Vec<String> = serde_json::from_str(text).unwrap_or_default();
+        texts.iter().filter_map(|text| Self::parse(text)).collect()
+    }
 }

@@ -4,7 +4,7 @@
 use holdfast_evidence::crypto::HashAlg;
 use holdfast_evidence::tpm::ima::{Entry, FileDigest, Listener, Measured};
 
-use super::digests::{LOOK_UP_MAX, LookUp};
+use super::look_up::{LOOK_UP_MAX, LookUp};
 use super::rule::ImaRule;
 
 /// Where an entry stands.

@@ -1,7 +1,7 @@
 //! Replays a list to the quoted PCR 10, exactly. What stands behind the prefix that leads there is not attested yet, and
 //! is dropped.
 
-use super::entry::{Entries, Entry, SHA1_BYTES};
+use super::entry::{Entries, Entry, SHA1_BYTES, Template};
 use super::refused::{Counters, ImaRefused};
 use super::resume::{Hashing, Resume};
 use crate::crypto::{Digest, HashAlg, sha256};
@@ -253,9 +253,16 @@ impl Chain {
     fn extend(&mut self, entry: &Entry<'_>, hashing: Hashing) -> Result<(), ImaRefused> {
         match (entry.is_violation(), hashing) {
             (false, Hashing::OfBank) => {
-                let digest = entry.template_hash(self.bank);
-                self.put(self.bank.size(), digest.as_bytes());
-                self.extend_buffer();
+                match (entry.template, self.buffer.get_mut(self.bank.size()..)) {
+                    // Of this one more is hashed than stands in the list.
+                    (Template::Ima, _) => {
+                        let digest = entry.template_hash(self.bank);
+                        self.put(self.bank.size(), digest.as_bytes());
+                    }
+                    (_, Some(behind)) => self.bank.digest_to(entry.data, behind),
+                    (_, None) => {}
+                }
+                self.bank.extend_in(&mut self.buffer);
                 Ok(())
             }
             (false, Hashing::Sha1Padded) if entry.sha1_template_hash() != *entry.column => {
@@ -277,11 +284,6 @@ impl Chain {
             self.put(size, Digest::zero(self.bank).as_bytes());
             self.put(size, entry.column.get(..SHA1_BYTES).unwrap_or_default());
         }
-        self.extend_buffer();
-    }
-
-    fn extend_buffer(&mut self) {
-        let extended = self.bank.digest(&[self.buffer.get(..2 * self.bank.size()).unwrap_or_default()]);
-        self.put(0, extended.as_bytes());
+        self.bank.extend_in(&mut self.buffer);
     }
 }
