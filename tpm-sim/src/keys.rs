@@ -26,6 +26,14 @@ const P256_SPKI: [u8; 26] = [
 /// Who signs files for the kernel's IMA.
 pub(crate) struct FileSigner(SigningKey);
 
+/// The public key of this name, PEM: for `keys` of a policy's `ima` table.
+///
+/// # Errors
+/// [`SimError::Profile`] for a name that gives no key.
+pub fn file_signer_pem(name: &str) -> Result<String, SimError> {
+    Ok(FileSigner::named(name)?.public_key_pem())
+}
+
 impl FileSigner {
     /// The key of this name.
     pub(crate) fn named(name: &str) -> Result<Self, SimError> {
@@ -46,7 +54,7 @@ impl FileSigner {
     }
 
     /// The public key as PEM, for a policy's `keys`.
-    pub(crate) fn public_key_pem(&self) -> String {
+    fn public_key_pem(&self) -> String {
         let spki = [P256_SPKI.as_slice(), &self.point()].concat();
         let text = base64::engine::general_purpose::STANDARD.encode(spki);
         let (first, second) = text.split_at_checked(64).unwrap_or((&text, ""));

@@ -11,7 +11,7 @@ use crate::boot;
 use crate::digest::Bank;
 use crate::error::{SimError, file};
 use crate::factory::Factory;
-use crate::keys::FileSigner;
+use crate::keys::file_signer_pem;
 use crate::log::{self, event_type};
 use crate::machine::Machine;
 use crate::maker::{Maker, MakerAttack};
@@ -162,7 +162,7 @@ impl Offline {
                     Format::Text => write!(out, "{}", values.to_toml())?,
                 }
             }
-            Self::FileSigner { name } => write!(out, "{}", FileSigner::named(&name)?.public_key_pem())?,
+            Self::FileSigner { name } => write!(out, "{}", file_signer_pem(&name)?)?,
             Self::Profiles { name } => profiles(name.as_deref(), format, out)?,
             Self::EventLog { profile, write } => {
                 let profile = Profile::load(&profile)?;
