@@ -128,10 +128,12 @@ async fn a_reboot_and_another_policy_begin_at_the_first_entry() {
     assert_eq!(attempt(&world, &machine).await.verdict, "admitted");
     machine.reboot(&profile()).unwrap();
     machine.start_measuring().unwrap();
+    // Nothing but the boot was measured: that says of no file that it is good.
+    assert_refused(&attempt(&world, &machine).await, "policy.ima.no_file");
+    machine.measure("/usr/bin/b", b"b").unwrap();
     let rebooted = attempt(&world, &machine).await;
     assert_eq!(rebooted.verdict, "admitted", "{}", rebooted.decision);
-    assert_eq!(entries_kept(&world, &rebooted).await, 1);
-    machine.measure("/usr/bin/b", b"b").unwrap();
+    assert_eq!(entries_kept(&world, &rebooted).await, 2);
     world.apply_with(POLICY, &[("good.digests", &digests(&["b"]))]).await;
     assert_eq!(attempt(&world, &machine).await.verdict, "admitted");
     world.apply_with(POLICY, &[("good.digests", &digests(&["a"]))]).await;
