@@ -16,6 +16,8 @@ mod gate;
 mod gate_tests;
 #[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod measured_tests;
 mod nodes;
 mod plan;
 mod policies;

@@ -115,10 +115,6 @@ impl Policy {
         self.rules.iter().filter_map(|rule| Some((rule.name.as_str(), rule.ima.as_ref()?)))
     }
 
-    pub(crate) fn ima_rule(&self, name: &str) -> Option<&ImaRule> {
-        self.ima_rules().find(|(rule, _)| *rule == name).map(|(_, ima)| ima)
-    }
-
     /// Whether any rule, deny list or selector rests on the kernel's list of measured files.
     #[must_use]
     pub fn needs_ima(&self) -> bool {
@@ -139,6 +135,12 @@ impl Policy {
             owner: waiver.owner.clone(),
             valid_until: waiver.valid_until,
         })
+    }
+
+    /// Whether any rule has keys for measured files: then a list costs more than its hashes.
+    #[must_use]
+    pub fn verifies_signed_files(&self) -> bool {
+        self.ima_rules().any(|(_, ima)| ima.has_keys())
     }
 
     /// Names of the rules, in order.
