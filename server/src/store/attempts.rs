@@ -47,7 +47,7 @@ impl AttemptId {
     /// When it began, as its name says.
     #[must_use]
     pub fn began(&self) -> UnixTime {
-        let milliseconds = self.0.iter().take(6).fold(0_i64, |sum, byte| sum << 8 | i64::from(*byte));
+        let milliseconds = self.0.iter().take(6).fold(0_i64, |sum, byte| (sum << 8) | i64::from(*byte));
         UnixTime(milliseconds / 1000)
     }
 }

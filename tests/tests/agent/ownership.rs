@@ -10,8 +10,8 @@ use holdfast_evidence::tpm::{
     Bank, Endorsers, IdentityMaterial, Invitation, OfferedEk, PcrSelection, PcrSet, Uninvited, Wanted,
 };
 use holdfast_server::store::{
-    Allowed, AttemptFilter, EndorsementDraft, EndorsementRole, EndorsementSource, NodeAction, NodeTarget, Serves,
-    Sha256,
+    Allowed, AttemptFilter, EndorsementDraft, EndorsementRole, EndorsementSource, NodeAction, NodeFilter, NodeTarget,
+    Serves, Sha256,
 };
 use holdfast_tpm_sim::{CommandCode, Machine, Maker, MakerAttack, MakerReport, Powered};
 
@@ -157,7 +157,7 @@ async fn a_machine_with_anothers_serial_number_is_a_machine_of_its_own() {
     let mut other = world.agent(&second);
     let two = other.until_connected().await.spiffe_id.clone();
     assert_ne!(one, two);
-    let nodes = world.store().nodes(Default::default(), now()).await.unwrap();
+    let nodes = world.store().nodes(NodeFilter::default(), now()).await.unwrap();
     assert_eq!(nodes.iter().filter(|node| node.stands(now())).count(), 2);
     agent.stop().await;
     other.stop().await;
