@@ -24,9 +24,13 @@ pub struct Activity {
     pub waivers: Vec<WaiverInForce>,
 }
 
-/// A waiver, and whom it holds in.
+/// A waiver that decisions on record took, and whom it holds in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WaiverInForce {
+    /// `waiver` or `change-window`; empty where the decision does not say.
+    pub kind: String,
+    /// The facts that differed, of one of the decisions.
+    pub facts: Vec<String>,
     /// Its name.
     pub name: String,
     /// Who answers for it.
