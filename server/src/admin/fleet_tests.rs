@@ -11,7 +11,7 @@ use super::tests::{Operated, operated};
 use crate::admin_clients::{fleets_client::FleetsClient, policies_client::PoliciesClient};
 use crate::config::Simulated;
 use crate::store::conformance::enrolment;
-use crate::store::{EndorsementDraft, EndorsementRole, EndorsementSource, Mode, Outcome};
+use crate::store::{EndorsementDraft, EndorsementRole, EndorsementSource, Mode, Outcome, Verdict};
 
 const CHIP: &str = "0707";
 
@@ -155,10 +155,12 @@ facts = ["tpm.firmware_version"]
     let former = serde_json::json!({ "kind": "waiver", "name": "former", "owner": "bob", "facts": ["tpm.model"],
         "reason": "of a version before", "valid_until": until });
     attempt.decision = serde_json::json!({ "verdict": "admitted", "waivers": [taken, former] }).to_string();
+    let Verdict::Admit(admission) = &mut attempt.verdict else { panic!("{attempt:?}") };
+    admission.evidence_expires = crate::clock::now().plus(7200);
     assert!(matches!(operated.store.record_attempt(attempt).await.unwrap(), Outcome::Admitted { .. }));
 
-    let report = FleetsClient::new(operated.channel.clone()).report(admin::FleetReportRequest::default());
-    let report = report.await.unwrap().into_inner();
+    let mut fleets = FleetsClient::new(operated.channel.clone());
+    let report = fleets.report(admin::FleetReportRequest::default()).await.unwrap().into_inner();
     let listed: Vec<(&str, u64, &[String], &[String])> = report
         .waivers
         .iter()

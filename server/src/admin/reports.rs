@@ -64,7 +64,7 @@ impl Admin {
         }
         let versions = self.versions().await?;
         let nodes = self.report_nodes(now, &versions).await?;
-        let activity = self.store.activity(from, to).await?;
+        let activity = self.store.activity(from, to, now).await?;
         let rollout = self.store.rollout().await?;
         let waivers = self.report_waivers(&rollout.state, &versions, activity.waivers, now).await?;
         let mut changes = self.store.rollouts(0, CHANGES_MAX).await?;

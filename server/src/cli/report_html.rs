@@ -122,12 +122,9 @@ fn table(number: usize, section: &Section) -> String {
     )
 }
 
-fn class_of(column: &Column) -> &'static str {
-    match column.1 {
-        "count" | "number" => " class=\"number\"",
-        "at" | "valid_until" => " class=\"moment\"",
-        _ => "",
-    }
+/// The style names columns as CSV does.
+fn class_of(column: &Column) -> String {
+    format!(" class=\"{}\"", column.1)
 }
 
 fn count_of(row: &[Cell]) -> Option<u64> {

@@ -5,8 +5,9 @@ use holdfast_identity::UnixTime;
 
 /// Verbs of reports.
 pub trait Reports: Send + Sync {
-    /// What the attempts from `from` on and before `to` came to, and which waivers hold nodes in now.
-    fn activity(&self, from: UnixTime, to: UnixTime) -> Held<'_, Activity>;
+    /// What the attempts from `from` on and before `to` came to, and which waivers hold nodes
+    /// in at `now`.
+    fn activity(&self, from: UnixTime, to: UnixTime, now: UnixTime) -> Held<'_, Activity>;
 }
 
 /// Counts of a period, the most frequent first.

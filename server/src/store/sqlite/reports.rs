@@ -32,7 +32,7 @@ const WAIVERS: &str = "SELECT json_extract(w.value, '$.name'), json_extract(w.va
     WHERE n.standing = 'admitted' AND n.evidence_expires > $1 GROUP BY 1, 2, 3, 4 ORDER BY 4, 1 LIMIT 1000";
 
 impl Reports for SqliteStore {
-    fn activity(&self, from: UnixTime, to: UnixTime) -> Held<'_, Activity> {
+    fn activity(&self, from: UnixTime, to: UnixTime, now: UnixTime) -> Held<'_, Activity> {
         Box::pin(async move {
             let mut reader = self.snapshot().await?;
             Ok(Activity {
@@ -40,7 +40,7 @@ impl Reports for SqliteStore {
                 refusals: counts(&mut reader, REFUSALS, from, to).await?,
                 rules: counts(&mut reader, RULES, from, to).await?,
                 observed: counts(&mut reader, OBSERVED, from, to).await?,
-                waivers: waivers(&mut reader, to).await?,
+                waivers: waivers(&mut reader, now).await?,
             })
         })
     }
