@@ -174,8 +174,8 @@ async fn ask(store: &dyn Store, question: &Arc<Question>, nodes: Vec<Asked>) -> 
     let read = spread(nodes, |(node, evidence, log)| {
         let held = evidence.as_ref().zip(log).map(|(evidence, log)| HeldFacts::read_back(&evidence.own, log));
         let held = held.and_then(Result::ok);
-        let marks: Vec<[u8; 32]> =
-            held.iter().flat_map(|held| owner_marks(&held.facts)).map(|mark| mark.digest).collect();
+        let marks = held.iter().flat_map(|held| owner_marks(&held.facts));
+        let marks: Vec<[u8; 32]> = marks.flat_map(|mark| [mark.digest].into_iter().chain(mark.bare)).collect();
         (node, evidence, held, marks)
     })
     .await?;
@@ -192,8 +192,11 @@ async fn ask(store: &dyn Store, question: &Arc<Question>, nodes: Vec<Asked>) -> 
             };
             return Answer { node, now: side(), then: side(), effect, evidence: None };
         };
-        let answers = marks.into_iter().filter(|mark| listed.contains(&Sha256(*mark)));
-        let inventory = answers.map(|digest| InventoryAnswer { digest, listing: Listing::Listed }).collect();
+        let answer = |digest| {
+            let listing = if *listed.get(&Sha256(digest))? { Listing::ListedBare } else { Listing::Listed };
+            Some(InventoryAnswer { digest, listing })
+        };
+        let inventory = marks.into_iter().filter_map(answer).collect();
         let ownership = Ownership { inventory, approval: Approval::NotGiven, machine: MachineRecord::New };
         let (now, then, effect) = question.ask(&node, &held, ownership);
         let evidence = evidence.map(|evidence| NodeFacts { own: Vec::new(), ..evidence });

@@ -257,7 +257,7 @@ fn is_fixed(fact: FactId) -> bool {
         || definition.ownable != Ownable::No
         || FactId::class_of(fact.kind()) == fact
         || definition.name.contains(".root.")
-        || definition.name.ends_with(".root_sha256")
+        || matches!(fact, FactId::Owned(owned) if owned.is_of_a_root())
         || definition.name.ends_with(".serial")
         // Which key signed, and which product's numbers the floors are: with another, the rule's other conditions mean
         // something else.

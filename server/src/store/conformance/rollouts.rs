@@ -142,5 +142,8 @@ async fn the_latest_facts_of_a_node_are_kept_and_a_log_once(store: Arc<dyn Store
     assert!(store.fact_body(log).await.unwrap().is_some());
     let (listed, unlisted) = (Sha256([1; 32]), Sha256([9; 32]));
     store.allow(vec![Allowed { digest: listed, label: String::new() }], operator(), NOW).await.unwrap();
-    assert_eq!(store.listed(vec![unlisted, listed]).await.unwrap(), BTreeSet::from([listed]));
+    assert_eq!(
+        store.listed(vec![unlisted, listed]).await.unwrap(),
+        std::collections::BTreeMap::from([(listed, false)])
+    );
 }
