@@ -14,7 +14,7 @@ use holdfast_protocol::admin;
 use holdfast_protocol::admin::what_if_answer::Answer;
 use tokio_stream::StreamExt as _;
 
-use super::tests::operated_with;
+use super::harness::operated_with;
 use crate::admin_clients::policies_client::PoliciesClient;
 use crate::rollout::RolloutSettings;
 use crate::store::conformance::enrolment_of;

@@ -25,6 +25,7 @@ mod proofs;
 mod proposals;
 mod record;
 pub(crate) mod refusal;
+mod report_waivers;
 mod reports;
 mod results;
 mod roles;

@@ -32,6 +32,7 @@ fn kept() -> Resume {
         bank: Bank::Sha256,
         hashing: holdfast_evidence::tpm::ima::Hashing::OfBank,
         counters: Counters { resets: 1, restarts: 0 },
+        boot: [4; 32],
         offset: 9,
         entries: 1,
         pcr: Digest::zero(Bank::Sha256),

@@ -5,6 +5,7 @@ mod bundle;
 mod condition;
 mod events;
 mod exceptions;
+mod exemption;
 mod implication;
 mod issue;
 pub(crate) mod moment;
@@ -24,6 +25,7 @@ mod waiver;
 
 pub use bundle::{Bundle, BundleFile, referenced_files};
 pub(crate) use condition::{Condition, Test};
+pub use exemption::Exemption;
 use holdfast_evidence::EvidenceKind;
 use holdfast_evidence::tpm::{Bank, PcrSet};
 use holdfast_identity::UnixTime;
