@@ -16,6 +16,8 @@ mod gate;
 mod gate_tests;
 #[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod measured_tests;
 mod nodes;
 mod plan;
 mod policies;
@@ -23,6 +25,7 @@ mod proofs;
 mod proposals;
 mod record;
 pub(crate) mod refusal;
+mod report_waivers;
 mod reports;
 mod results;
 mod roles;

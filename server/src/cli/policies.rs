@@ -6,6 +6,7 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use holdfast_appraisal::policy::{SIGNATURE_SUFFIX, referenced_files};
 use holdfast_appraisal::{Document, Policy, finding::Finding};
+use holdfast_evidence::tpm::ima::pem_of_der;
 use holdfast_protocol::admin;
 use serde::Serialize;
 
@@ -262,7 +263,12 @@ pub(super) fn read(path: &Path) -> anyhow::Result<String> {
     if length > limit {
         bail!("{}: {length} bytes, limit {limit}", path.display());
     }
-    std::fs::read_to_string(path).with_context(|| path.display().to_string())
+    let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
+    // A key in DER becomes PEM: a policy with its files is text.
+    if let Some(key) = pem_of_der(&bytes) {
+        return Ok(key);
+    }
+    String::from_utf8(bytes).with_context(|| format!("{}: neither UTF-8 nor a key in DER", path.display()))
 }
 
 /// Prints what is signed of a policy, exactly: a signing tool reads it.

@@ -36,12 +36,6 @@ pub(super) struct MeasuredFiles {
 }
 
 impl HeldStates {
-    /// Reads what was kept; what cannot be read is as good as forgotten.
-    fn parse(text: &str) -> Self {
-        let texts: Vec<String> = serde_json::from_str(text).unwrap_or_default();
-        Self(texts.iter().filter_map(|text| ImaState::parse(text)).collect())
-    }
-
     fn of(&self, policy: &CompiledPolicy) -> Option<&ImaState> {
         self.0.iter().find(|state| state.policy == policy.policy.version().digest)
     }
@@ -87,7 +81,7 @@ impl Desk {
 
     async fn held_states(&self, node: NodeNumber) -> Result<HeldStates, Failure> {
         let text = self.store.measured_files(node).await?;
-        Ok(text.as_deref().map(HeldStates::parse).unwrap_or_default())
+        Ok(HeldStates(text.as_deref().map(ImaState::parse_all).unwrap_or_default()))
     }
 
     /// Judges the list that came, by each policy that asks for it. `node` is whose list it was before.
@@ -113,7 +107,9 @@ impl Desk {
         let before: Vec<String> = held.0.iter().map(ImaState::encode).collect();
         let (offset, list, pcrs) = (*offset, list.clone(), claims.pcrs.clone());
         let (enforced, observed) = (enforced.cloned(), rules.observed().cloned());
-        let large = list.len() > INLINE_BYTES_MAX;
+        // A signature takes as long as some hundred entries.
+        let signatures = || [&enforced, &observed].into_iter().flatten().any(|one| one.policy.verifies_signed_files());
+        let large = list.len() > INLINE_BYTES_MAX || signatures();
         self.compute(large, move || {
             let seen = |policy: Option<Arc<CompiledPolicy>>| {
                 let policy = policy.filter(|policy| policy.policy.needs_ima())?;

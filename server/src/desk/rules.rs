@@ -71,7 +71,14 @@ impl Rules {
     /// Whether the root with this SHA-256 is trusted now for that.
     #[must_use]
     pub fn trusts(&self, serves: impl Into<Serves>, root: &[u8; 32]) -> bool {
-        self.roots.get(&serves.into()).is_some_and(|roots| roots.anchors().iter().any(|anchor| anchor.sha256() == root))
+        self.class_of(serves, root).is_some()
+    }
+
+    /// The class of the root with this SHA-256, if it is trusted now for that.
+    #[must_use]
+    pub fn class_of(&self, serves: impl Into<Serves>, root: &[u8; 32]) -> Option<TrustClass> {
+        let roots = self.roots.get(&serves.into())?;
+        roots.anchors().iter().find(|anchor| anchor.sha256() == root).map(Anchor::class)
     }
 
     /// The kinds of evidence that the rules in force, and those observed, need.

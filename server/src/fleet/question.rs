@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use holdfast_appraisal::decision::{Approval, MachineRecord};
 use holdfast_appraisal::facts::HeldFacts;
+use holdfast_appraisal::ima::{ImaState, remembered};
 use holdfast_appraisal::{Appraiser, Ownership, Policy, Rejection, Verdict};
 use holdfast_identity::UnixTime;
 
@@ -179,9 +180,22 @@ impl Effect {
 }
 
 impl Question {
-    /// What either rollout says of a node, given the facts of its evidence and what of them the inventory lists.
+    /// Whether any version rests on measured files.
     #[must_use]
-    pub fn ask(&self, node: &Node, held: &HeldFacts, mut ownership: Ownership) -> (Side, Side, Effect) {
+    pub fn needs_ima(&self) -> bool {
+        self.policies.values().any(|policy| policy.needs_ima())
+    }
+
+    /// What either rollout says of a node, given the facts of its evidence, what of them the inventory lists, and what was
+    /// found in its list of measured files.
+    #[must_use]
+    pub fn ask(
+        &self,
+        node: &Node,
+        held: &HeldFacts,
+        lists: &[ImaState],
+        mut ownership: Ownership,
+    ) -> (Side, Side, Effect) {
         ownership.machine = MachineRecord::New;
         ownership.approval = match (node.standing, &node.approval) {
             (Standing::Denied, _) => Approval::Denied,
@@ -190,8 +204,8 @@ impl Question {
         };
         let recorded = Some(&node.fixed);
         let (now, then) = (self.now.version_for(recorded), self.then.version_for(recorded));
-        let is = self.side(now, held, &ownership);
-        let mut would = if now == then { is.clone() } else { self.side(then, held, &ownership) };
+        let is = self.side(now, held, lists, &ownership);
+        let mut would = if now == then { is.clone() } else { self.side(then, held, lists, &ownership) };
         if would.word == Word::Admitted {
             self.raise(node, held, &mut would);
         }
@@ -199,20 +213,23 @@ impl Question {
         (is, would, effect)
     }
 
-    fn side(&self, version: Option<PolicyDigest>, held: &HeldFacts, ownership: &Ownership) -> Side {
+    fn side(&self, version: Option<PolicyDigest>, held: &HeldFacts, lists: &[ImaState], ownership: &Ownership) -> Side {
         let Some(policy) = version.and_then(|version| self.policies.get(&version)) else {
             return Side::of(Word::NoPolicy, "");
         };
         let name = &policy.version().name;
-        match self.appraiser.judge_held(policy, held, ownership, self.at) {
+        let remembered = remembered(held, policy, lists);
+        let list_is_known = remembered.is_some() || !policy.needs_ima();
+        match self.appraiser.judge_held(policy, remembered.as_ref().unwrap_or(held), ownership, self.at) {
             Verdict::Admit(grant) => Side {
                 rule: grant.rule,
                 alternative: grant.alternative.unwrap_or_default(),
                 ..Side::of(Word::Admitted, name)
             },
             Verdict::AwaitsApproval(rejection) => rejected(Word::AwaitsApproval, name, rejection),
-            // Of measured files the list is judged as it comes, and is not among the facts that are kept.
-            Verdict::Refuse(rejection) if rejection.code == NOT_QUOTED || policy.needs_ima() => {
+            // A list is judged as it comes, once by each policy that decides or is observed: what another would find in it
+            // nobody knows.
+            Verdict::Refuse(rejection) if rejection.code == NOT_QUOTED || !list_is_known => {
                 rejected(Word::Unknown, name, rejection)
             }
             Verdict::Refuse(rejection) => rejected(Word::Refused, name, rejection),

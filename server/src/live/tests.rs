@@ -18,6 +18,7 @@ fn node() -> Node {
         hold: None,
         approval: None,
         marks: Vec::new(),
+        mentions: Vec::new(),
         kinds: BTreeSet::new(),
         trust_class: String::new(),
         copyable: false,

@@ -7,7 +7,7 @@ use super::{Held, NodeNumber, Sha256};
 use crate::store::attempts::AttemptId;
 use holdfast_appraisal::policy::AnnouncedWaiver;
 use holdfast_identity::{Selector, UnixTime};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Versions enforced for some nodes beside that for all others.
@@ -37,8 +37,8 @@ pub trait KeptFactsOf: Send + Sync {
     fn facts_of_nodes(&self, after: NodeNumber, limit: u32) -> Held<'_, Vec<NodeFacts>>;
     /// A body of facts by its digest.
     fn fact_body(&self, digest: Sha256) -> Held<'_, Option<Vec<u8>>>;
-    /// Which of these digests the inventory lists.
-    fn listed(&self, digests: Vec<Sha256>) -> Held<'_, BTreeSet<Sha256>>;
+    /// Which of these digests the inventory lists, and whether it does so without saying what they are of.
+    fn listed(&self, digests: Vec<Sha256>) -> Held<'_, BTreeMap<Sha256, bool>>;
 }
 
 /// Which version decides about which node.

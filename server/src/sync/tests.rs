@@ -69,7 +69,7 @@ async fn admit(store: &dyn Store, evidence_expires: UnixTime) -> Node {
         source: "10.0.0.1".to_owned(),
         challenge_id: [8; 16],
         challenge_expires: clock::now().plus(60),
-        subject: Subject::Proven(Mark::endorsement_key(Sha256([3; 32]), Sha256([4; 32])).to_vec()),
+        subject: Subject::Proven(Mark::endorsement_key(Sha256([3; 32]), Sha256([4; 32])).to_vec().into()),
         clock: None,
         policy: None,
         verdict: Verdict::Admit(Box::new(admission)),

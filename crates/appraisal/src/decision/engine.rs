@@ -4,9 +4,9 @@
 use holdfast_evidence::{EvidenceKind, Provenance, TrustClass};
 use holdfast_identity::UnixTime;
 
-use super::ownership::{Approval, Listing, Ownership};
+use super::ownership::{Approval, Ownership};
 use super::waived::{self, WaivedWay};
-use crate::facts::{Fact, FactId, Facts, Ownable, OwnerMark, owner_marks};
+use crate::facts::{Fact, FactId, Facts, Ownable, OwnerMark, maker_classes, owner_marks};
 use crate::ima;
 use crate::policy::site::Site;
 use crate::policy::{Alternative, Condition, Deny, Factor, Policy, Rule, Test, Waiver};
@@ -162,7 +162,25 @@ pub(super) fn unexplained<'f>(
 /// Whether all evidence is there that the rule needs, and the trust class of every item that came is one that it
 /// admits; a machine without a class has none.
 pub(super) fn class_admitted(rule: &Rule, facts: &Facts) -> bool {
-    lacking(rule, facts).next().is_none() && foreign(rule, facts).next().is_none()
+    lacking(rule, facts).next().is_none()
+        && foreign(rule, facts).next().is_none()
+        && foreign_makers(rule, facts).next().is_none()
+}
+
+/// The classes of makers' roots that are lower than any that the rule admits: a maker's root has a class like that of any
+/// other, and who vouches for a machine under a rule for hardware must be as good as its TPM's maker. What is said and has
+/// no class has the lowest.
+pub(super) fn foreign_makers<'r>(rule: &'r Rule, facts: &'r Facts) -> impl Iterator<Item = FactId> + 'r {
+    let is_admitted = move |value: &Value| match value {
+        Value::Text(word) => {
+            word.parse::<TrustClass>().is_ok_and(|class| rule.trust_classes.iter().any(|admitted| class <= *admitted))
+        }
+        _ => false,
+    };
+    let is_believed = move |class: Option<&Fact>| {
+        class.is_some_and(|fact| !fact.values.is_empty() && fact.values.iter().all(is_admitted))
+    };
+    maker_classes(facts).filter(move |(_, class)| !is_believed(*class)).map(|(fact, _)| fact)
 }
 
 /// The kinds of evidence whose root is of a class that the rule does not admit.
@@ -175,6 +193,11 @@ pub(super) fn foreign<'r>(rule: &'r Rule, facts: &'r Facts) -> impl Iterator<Ite
         let classes = facts.get(FactId::class_of(*kind)).map(|fact| fact.values.as_slice()).unwrap_or_default();
         classes.is_empty() || !classes.iter().all(admitted)
     })
+}
+
+/// Which classes of makers' roots the rule believes, in words.
+pub(super) fn makers_admitted(rule: &Rule) -> String {
+    rule.trust_classes.iter().max().map_or_else(|| "none".to_owned(), |lowest| format!("{lowest} or better"))
 }
 
 /// The kinds of evidence that the rule needs and that did not come.
@@ -211,12 +234,11 @@ pub(super) fn factor_holds(rule: &Rule, factor: Factor, facts: &Facts, ownership
 
 /// Whether the operator listed something that is *proven*; an answer about anything else counts for nothing.
 fn is_listed(rule: &Rule, ownable: Ownable, facts: &Facts, ownership: &Ownership) -> bool {
-    let listed = ownership.inventory.iter().filter(|answer| answer.listing == Listing::Listed);
-    let mut listed = listed.map(|answer| answer.digest).peekable();
+    let mut listed = ownership.inventory.iter().filter(|answer| answer.listing.is_listed()).peekable();
     // Most machines come with at most one answer, and many policies never ask.
     listed.peek().is_some()
-        && listed.any(|digest| {
-            let is_it = |mark: OwnerMark| mark.ownable == ownable && mark.digest == digest;
+        && listed.any(|answer| {
+            let is_it = |mark: OwnerMark| mark.ownable == ownable && mark.is_listed(answer);
             owner_marks(facts).any(|mark| is_it(mark) && vouched_for(rule, mark.fact, facts))
         })
 }
@@ -235,9 +257,8 @@ pub(super) fn owned_by(rule: &Rule, facts: &Facts, ownership: &Ownership) -> Vec
         Ownable::Inventory => rule.ownership.contains(&Factor::Inventory),
         Ownable::Launch => rule.ownership.contains(&Factor::Launch),
     };
-    let is_listed =
-        |digest| ownership.inventory.iter().any(|answer| answer.listing == Listing::Listed && answer.digest == digest);
-    let marks = owner_marks(facts).filter(|mark| is_asked(mark.ownable) && is_listed(mark.digest));
+    let is_listed = |mark: &OwnerMark| ownership.inventory.iter().any(|answer| mark.is_listed(answer));
+    let marks = owner_marks(facts).filter(|mark| is_asked(mark.ownable) && is_listed(mark));
     let marks = marks.filter(|mark| vouched_for(rule, mark.fact, facts));
     let mut found: Vec<String> = marks.map(|mark| mark.fact.to_string()).collect();
     found.dedup();

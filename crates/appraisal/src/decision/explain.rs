@@ -153,6 +153,11 @@ fn way<'p>(
         let difference = bare(Reason::TrustClass, rule.line, format!("only {}", admitted.join(", ")), found);
         Difference { fact: Some(id.to_string()), ..difference }
     }));
+    differences.extend(engine::foreign_makers(rule, facts).map(|id| {
+        let found = facts.get(id).map_or_else(|| "none".to_owned(), |fact| shown(fact.values.iter()));
+        let difference = bare(Reason::TrustClass, rule.line, engine::makers_admitted(rule), found);
+        Difference { fact: Some(id.to_string()), ..difference }
+    }));
     let foreign = differences.len();
     let late = alternative.filter(|alternative| !engine::counts(alternative, now));
     differences.extend(late.map(|alternative| out_of_date(alternative, now)));

@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use super::boot::signature_entry;
 use super::registry::kind_facts;
 use super::{Event, Fact, FactId, Facts, LogFacts};
-use crate::decision::{Listing, Ownership};
+use crate::decision::Ownership;
 use crate::value::{Value, digest_of};
 
 kind_facts! {
@@ -140,8 +140,7 @@ kind_facts! {
 #[must_use]
 pub fn tdx(claims: &TdxClaims, ownership: &Ownership) -> Facts {
     let launch = claims.launch().digest();
-    let is_registered =
-        ownership.inventory.iter().any(|answer| answer.digest == launch && answer.listing == Listing::Listed);
+    let is_registered = ownership.inventory.iter().any(|answer| answer.digest == launch && answer.listing.is_listed());
     let instance = if is_registered { launch } else { sha256(&[claims.node_key.spki()]) };
     let mut facts = tdx_quote(&claims.quote, claims.boot.as_deref(), claims.provenance());
     let values = digest_of(&instance).map(Value::Digest).into_iter().collect();

@@ -5,6 +5,7 @@ mod bundle;
 mod condition;
 mod events;
 mod exceptions;
+mod exemption;
 mod implication;
 mod issue;
 pub(crate) mod moment;
@@ -24,6 +25,7 @@ mod waiver;
 
 pub use bundle::{Bundle, BundleFile, referenced_files};
 pub(crate) use condition::{Condition, Test};
+pub use exemption::Exemption;
 use holdfast_evidence::EvidenceKind;
 use holdfast_evidence::tpm::{Bank, PcrSet};
 use holdfast_identity::UnixTime;
@@ -115,10 +117,6 @@ impl Policy {
         self.rules.iter().filter_map(|rule| Some((rule.name.as_str(), rule.ima.as_ref()?)))
     }
 
-    pub(crate) fn ima_rule(&self, name: &str) -> Option<&ImaRule> {
-        self.ima_rules().find(|(rule, _)| *rule == name).map(|(_, ima)| ima)
-    }
-
     /// Whether any rule, deny list or selector rests on the kernel's list of measured files.
     #[must_use]
     pub fn needs_ima(&self) -> bool {
@@ -139,6 +137,12 @@ impl Policy {
             owner: waiver.owner.clone(),
             valid_until: waiver.valid_until,
         })
+    }
+
+    /// Whether any rule has keys for measured files: then a list costs more than its hashes.
+    #[must_use]
+    pub fn verifies_signed_files(&self) -> bool {
+        self.ima_rules().any(|(_, ima)| ima.has_keys())
     }
 
     /// Names of the rules, in order.

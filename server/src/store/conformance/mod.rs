@@ -101,7 +101,7 @@ pub(crate) fn enrolment(n: u8) -> Attempt {
         source: "192.0.2.1".to_owned(),
         challenge_id: draw(),
         challenge_expires: NOW.plus(60),
-        subject: Subject::Proven(ek(n)),
+        subject: Subject::Proven(ek(n).into()),
         clock: Some(clock(5, 1000)),
         policy: None,
         verdict: Verdict::Admit(Box::new(Admission {
@@ -132,7 +132,7 @@ pub(crate) fn enrolment(n: u8) -> Attempt {
 /// A good first attempt of the machine with this key, of which this stands for its life.
 pub(crate) fn enrolment_of(key: Sha256, selector: &str) -> Attempt {
     let mut attempt = enrolment(1);
-    attempt.subject = Subject::Proven(vec![Mark { kind: "ek.spki".to_owned(), digest: key }]);
+    attempt.subject = Subject::Proven(vec![Mark { kind: "ek.spki".to_owned(), digest: key }].into());
     let admission = admission(&mut attempt);
     admission.spiffe_id = id(&format!("/holdfast/node/tpm/{key}"));
     admission.candidate.ak_name = key.0.to_vec();

@@ -96,7 +96,7 @@ async fn what_a_machine_leaves_out_or_a_policy_does_not_issue_changes_no_scope(s
     let first = made(&*store, next(RolloutState::default().enforce(a, BTreeSet::new()), &["a", "b"])).await;
     made(&*store, next(first.enforce(b, selectors(&["tpm:model:x"])), &[])).await;
     let attempt = |policy, fixed: &[&str], marks: Vec<Mark>| {
-        let mut attempt = Attempt { policy: Some(policy), subject: Subject::Proven(marks), ..enrolment(1) };
+        let mut attempt = Attempt { policy: Some(policy), subject: Subject::Proven(marks.into()), ..enrolment(1) };
         let admission = admission(&mut attempt);
         (admission.selectors, admission.fixed) = (BTreeSet::new(), selectors(fixed));
         attempt
@@ -176,5 +176,8 @@ async fn the_latest_facts_of_a_node_are_kept_and_a_log_once(store: Arc<dyn Store
     assert!(store.fact_body(log).await.unwrap().is_some());
     let (listed, unlisted) = (Sha256([1; 32]), Sha256([9; 32]));
     store.allow(vec![Allowed { digest: listed, label: String::new() }], operator(), NOW).await.unwrap();
-    assert_eq!(store.listed(vec![unlisted, listed]).await.unwrap(), BTreeSet::from([listed]));
+    assert_eq!(
+        store.listed(vec![unlisted, listed]).await.unwrap(),
+        std::collections::BTreeMap::from([(listed, false)])
+    );
 }

@@ -63,9 +63,7 @@ impl Entries for SqliteStore {
         if thorough {
             self.pruned.store(now.seconds(), Ordering::Relaxed);
         }
-        let kept = self.limits.retention;
-        let decisions_kept = kept.evidence.max(kept.renewals).saturating_add(86_400);
-        Box::pin(self.queue.run(prune::Prune { now, thorough, decisions_kept }))
+        Box::pin(self.queue.run(prune::Prune { now, thorough, retention: self.limits.retention }))
     }
 }
 

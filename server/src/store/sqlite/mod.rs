@@ -20,6 +20,7 @@ mod judge;
 mod kept_facts;
 mod ledger;
 mod machines;
+mod mentions;
 mod node_rows;
 mod nodes;
 mod open;

@@ -3,6 +3,7 @@
 use super::super::attempts::{AttemptId, ClockReading};
 use super::super::nodes::{Fleet, Mark, Node, NodeNumber, NodeState, NodeTarget, Remark, Standing};
 use super::super::{Sha256, StoreFault};
+use super::mentions;
 use super::writer::fault;
 use holdfast_identity::{Selector, UnixTime};
 use sqlx::sqlite::SqliteConnection;
@@ -71,8 +72,8 @@ pub(super) async fn find(connection: &mut SqliteConnection, target: &NodeTarget)
     let row: Option<NodeRow> = query.fetch_optional(&mut *connection).await.map_err(fault("read a node"))?;
     match row {
         Some(row) => {
-            let mut marks = marks(connection, row.number, row.number).await?;
-            Ok(Some(kept(row, &mut marks)?))
+            let mut said = Said::of(connection, row.number, row.number).await?;
+            Ok(Some(kept(row, &mut said)?))
         }
         None => Ok(None),
     }
@@ -87,8 +88,22 @@ pub(super) async fn page(connection: &mut SqliteConnection, after: u64, limit: u
         .await
         .map_err(fault("read nodes"))?;
     let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(Vec::new()) };
-    let mut marks = marks(connection, first.number, last.number).await?;
-    rows.into_iter().map(|row| kept(row, &mut marks)).collect()
+    let mut said = Said::of(connection, first.number, last.number).await?;
+    rows.into_iter().map(|row| kept(row, &mut said)).collect()
+}
+
+/// By what some nodes are known.
+struct Said {
+    marks: BTreeMap<i64, Vec<Mark>>,
+    mentions: BTreeMap<i64, Vec<Mark>>,
+}
+
+impl Said {
+    /// Of the nodes from `first` to `last`.
+    async fn of(connection: &mut SqliteConnection, first: i64, last: i64) -> Result<Self, StoreFault> {
+        let marks = marks(&mut *connection, first, last).await?;
+        Ok(Self { marks, mentions: mentions::of_nodes(connection, first, last).await? })
+    }
 }
 
 /// The marks of the nodes from `first` to `last`.
@@ -111,9 +126,10 @@ async fn marks(
     Ok(marks)
 }
 
-fn kept(row: NodeRow, marks: &mut BTreeMap<i64, Vec<Mark>>) -> Result<Kept, StoreFault> {
-    let marks = marks.remove(&row.number).unwrap_or_default();
-    Ok(Kept { changed_n: row.changed_n.cast_unsigned(), node: row.node(marks)? })
+fn kept(row: NodeRow, said: &mut Said) -> Result<Kept, StoreFault> {
+    let marks = said.marks.remove(&row.number).unwrap_or_default();
+    let mentions = said.mentions.remove(&row.number).unwrap_or_default();
+    Ok(Kept { changed_n: row.changed_n.cast_unsigned(), node: Node { mentions, ..row.node(marks)? } })
 }
 
 /// Nodes by state: what [`Node::state`] says, counted by the database.
@@ -171,6 +187,7 @@ impl NodeRow {
             hold: remark(self.hold)?,
             approval: remark(self.approval)?,
             marks,
+            mentions: Vec::new(),
             kinds: self.kinds.split(',').filter(|kind| !kind.is_empty()).map(str::to_owned).collect(),
             trust_class: self.trust_class,
             copyable: self.copyable,
@@ -257,7 +274,7 @@ pub(super) async fn save(connection: &mut SqliteConnection, kept: &Kept) -> Resu
     Ok(())
 }
 
-/// Adds marks to a node that are not its own yet.
+/// Adds marks to a node that are not its own yet. What is another's stays with it.
 pub(super) async fn add_marks(
     connection: &mut SqliteConnection,
     node: &mut Node,
@@ -267,14 +284,17 @@ pub(super) async fn add_marks(
         if node.marks.iter().any(|held| held.digest == mark.digest) {
             continue;
         }
-        sqlx::query("INSERT INTO node_marks (digest, kind, node) VALUES ($1, $2, $3)")
+        let query = "INSERT INTO node_marks (digest, kind, node) VALUES ($1, $2, $3) ON CONFLICT (digest) DO NOTHING";
+        let written = sqlx::query(query)
             .bind(mark.digest.0.to_vec())
             .bind(mark.kind.clone())
             .bind(node.number.0.cast_signed())
             .execute(&mut *connection)
             .await
             .map_err(fault("write a node's mark"))?;
-        node.marks.push(mark.clone());
+        if written.rows_affected() > 0 {
+            node.marks.push(mark.clone());
+        }
     }
     Ok(())
 }

@@ -34,6 +34,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (5, "rollout", include_str!("../../../migrations/sqlite/0005_rollout.sql")),
     (6, "ima", include_str!("../../../migrations/sqlite/0006_ima.sql")),
     (8, "outbox", include_str!("../../../migrations/sqlite/0008_outbox.sql")),
+    (9, "owners", include_str!("../../../migrations/sqlite/0009_owners.sql")),
     (10, "rollout scopes", include_str!("../../../migrations/sqlite/0010_rollout.sql")),
 ];
 

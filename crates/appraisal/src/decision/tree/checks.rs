@@ -7,7 +7,7 @@ use crate::decision::engine::{self, Ours};
 use crate::decision::explain;
 use crate::decision::explanation::{Answer, Check};
 use crate::decision::ownership::Approval;
-use crate::facts::{FactId, Ownable};
+use crate::facts::{FactId, Ownable, maker_classes};
 use crate::ima;
 use crate::policy::site::Site;
 use crate::policy::{Alternative, Factor, Rule};
@@ -78,6 +78,17 @@ impl Tree<'_> {
                 expected,
                 found: short(found),
             }));
+        }
+        let foreign: Vec<FactId> = engine::foreign_makers(rule, facts).collect();
+        for (id, class) in maker_classes(facts) {
+            let (answer, code) = match foreign.contains(&id) {
+                false => (Answer::Holds, None),
+                true => (Answer::Differs, Some(Reason::TrustClass.code().into())),
+            };
+            let found = class.map_or_else(|| "none".to_owned(), |fact| explain::shown(fact.values.iter()));
+            let expected = engine::makers_admitted(rule);
+            let subject = id.to_string().into();
+            checks.push(self.noted(Check { subject, answer, code, expected, found: short(found) }));
         }
         checks
     }
