@@ -1,5 +1,6 @@
 //! Applies waivers and change windows: which count for this machine and rule now, and which ways to be admitted there are
-//! with them. Loosens nothing that they do not name: not ownership, classes, deny lists, evidence or other facts.
+//! with them. Loosens nothing that they do not name: not ownership, classes, deny lists, evidence, other facts, or what
+//! a rule denies of the same fact.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +9,7 @@ use serde::Serialize;
 
 use super::engine::{self, Holds};
 use crate::facts::{FactId, Facts, Shape, Subject};
-use crate::policy::{Alternative, Condition, Policy, Rule, Segment, Waiver};
+use crate::policy::{Alternative, Condition, Loosened, Policy, Rule, Segment, Waiver};
 
 /// A waiver or change window without which the machine would not have been admitted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -21,7 +22,7 @@ pub struct WaiverUsed {
     pub owner: String,
     /// Why it is there.
     pub reason: String,
-    /// The facts that differ, and may.
+    /// The facts that differ, and may; with the operator where the waiver names one.
     pub facts: Vec<String>,
     /// When it ends, seconds since the epoch; the evidence counts no longer.
     pub valid_until: i64,
@@ -30,7 +31,7 @@ pub struct WaiverUsed {
 /// A way to be admitted, and the waivers that it takes.
 pub(super) struct WaivedWay<'p> {
     pub(super) alternative: Option<&'p Alternative>,
-    used: BTreeMap<&'p str, (&'p Waiver, Vec<FactId>)>,
+    used: BTreeMap<&'p str, (&'p Waiver, Vec<Loosened>)>,
 }
 
 impl WaivedWay<'_> {
@@ -41,7 +42,7 @@ impl WaivedWay<'_> {
             name: waiver.name.clone(),
             owner: waiver.owner.clone(),
             reason: waiver.reason.clone(),
-            facts: facts.iter().map(FactId::to_string).collect(),
+            facts: facts.iter().map(Loosened::to_string).collect(),
             valid_until: waiver.valid_until.seconds(),
         });
         used.collect()
@@ -93,7 +94,7 @@ pub(super) fn waiver_of<'p>(condition: &Condition, facts: &Facts, waivers: &[&'p
     if engine::holds(condition, facts) != Holds::No {
         return None;
     }
-    let fits = |waiver: &&'p Waiver| waiver.facts.contains(&condition.fact) && all(&waiver.instead, facts);
+    let fits = |waiver: &&'p Waiver| waiver.loosens(condition).is_some() && all(&waiver.instead, facts);
     let mut fitting = waivers.iter().copied().filter(fits);
     if !matches!(condition.fact, FactId::Pcr(_)) {
         return fitting.next();
@@ -116,9 +117,10 @@ pub(super) fn satisfied<'p>(
                 continue;
             }
             let waiver = waiver_of(condition, facts, waivers)?;
+            let loosened = waiver.loosens(condition)?;
             let (_, waived) = used.entry(waiver.name.as_str()).or_insert_with(|| (waiver, Vec::new()));
-            if !waived.contains(&condition.fact) {
-                waived.push(condition.fact);
+            if !waived.contains(&loosened) {
+                waived.push(loosened);
             }
         }
         engine::keeps_the_rest(rule, alternative, facts, waivers).then_some(WaivedWay { alternative, used })

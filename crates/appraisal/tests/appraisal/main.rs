@@ -22,5 +22,6 @@ mod sets;
 mod signed_values;
 mod site_conditions;
 mod texts_and_events;
+mod waived_denials;
 mod waiver_attacks;
 mod waivers;

@@ -192,7 +192,8 @@ documents! {
         when: Option<Conditions>,
         /// The rule whose conditions are waived.
         rule: String,
-        /// The facts that may differ.
+        /// The facts that may differ from what is required; what is denied of a fact may only where its operator is
+        /// named, as in "tpm.boot.loaded_files.none_of".
         facts: Texts,
         /// What must hold of these facts in their place.
         instead: Option<Conditions>,
@@ -213,7 +214,8 @@ documents! {
         when: Option<Conditions>,
         /// The rules whose conditions are waived; all of them if it is silent.
         rules: Option<Texts>,
-        /// The facts that may differ.
+        /// The facts that may differ from what is required; what is denied of a fact may only where its operator is
+        /// named, as in "tpm.boot.loaded_files.none_of".
         facts: Texts,
         /// What must hold of these facts in their place.
         instead: Option<Conditions>,
