@@ -21,6 +21,7 @@ mod pieces;
 mod plain_json;
 mod replay;
 mod report;
+mod retold;
 mod retrace;
 mod trust;
 
@@ -37,4 +38,5 @@ pub use manifest::{
 pub use pieces::{Cut, Piece, Unjoined, WHOLE_BYTES_MAX, cut_challenge, cut_item, cut_measured_files, join, whole};
 pub use replay::{RecordedFacts, RefusedEvidence, Replay, ReplayedEvidence, Unreplayable, replay};
 pub use report::{Conclusion, Report, RootGround, RootSeen, State, Step};
+pub use retold::retell;
 pub use trust::{TrustDocument, TrustUnread, TrustedRoot};

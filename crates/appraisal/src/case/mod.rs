@@ -180,6 +180,11 @@ impl Case {
     pub fn explain(&self, policy: &Policy, verdict: &Verdict) -> Explanation {
         match (&self.refused, verdict) {
             (Some(_), Verdict::Refuse(rejection)) => Explanation::of_evidence(policy, rejection, self.at),
+            // What the policy does not ask for was not judged, and is not told.
+            _ if self.quoted.is_some() => {
+                let facts = self.facts.asked(policy.required_pcrs());
+                Appraiser::explain(policy, &facts, &self.ownership, self.at, verdict)
+            }
             _ => Appraiser::explain(policy, &self.facts, &self.ownership, self.at, verdict),
         }
     }

@@ -6,6 +6,7 @@ mod entries;
 
 use std::sync::Arc;
 
+use holdfast_evidence::EvidenceKind;
 use holdfast_identity::UnixTime;
 
 use self::entries::{all, changed, cleared, problem, short, value_entry, waiver_entry};
@@ -79,6 +80,32 @@ impl Explanation {
         made.code = Some(rejection.code.into());
         made.problems = rejection.differences.iter().map(problem).collect();
         made
+    }
+}
+
+impl Explanation {
+    /// Of evidence that did not verify, by the check that refused it and its words, the outermost first: no policy was
+    /// asked.
+    #[must_use]
+    pub fn of_unverified(kinds: &[EvidenceKind], code: &str, errors: &[String], at: UnixTime) -> Self {
+        let kinds: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
+        let check = Check {
+            subject: "evidence".into(),
+            answer: Answer::Differs,
+            code: Some(code.to_owned().into()),
+            expected: format!("evidence of kind {} that verifies", kinds.join(", ")),
+            found: short(errors.join(": ")),
+        };
+        let change =
+            format!("the machine brings evidence that passes the check {code}: see docs/reference/error-codes.md");
+        Self {
+            decision: "refused".into(),
+            code: check.code.clone(),
+            at: at.seconds(),
+            problems: vec![check],
+            changes: vec![change],
+            ..Self::default()
+        }
     }
 }
 

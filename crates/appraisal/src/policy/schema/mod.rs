@@ -27,13 +27,28 @@ pub enum Subject {
 #[must_use]
 pub fn schema(subject: Subject) -> Value {
     let generator = SchemaSettings::draft2020_12().into_generator();
-    match subject {
+    let schema = match subject {
         Subject::Policy => generator.into_root_schema_for::<PolicyFile>(),
         Subject::ReferenceValues => generator.into_root_schema_for::<ReferenceFile>(),
         Subject::Case => generator.into_root_schema_for::<CaseFile>(),
         Subject::Facts => generator.into_root_schema_for::<FactsFile>(),
+    };
+    named(schema.to_value(), subject)
+}
+
+/// The schema with the name by which other schemas and editors' catalogues refer to it: where it is kept is nobody's promise.
+fn named(mut schema: Value, subject: Subject) -> Value {
+    let kind = match subject {
+        Subject::Policy => "policy",
+        Subject::ReferenceValues => "reference-values",
+        Subject::Case => "case",
+        Subject::Facts => "facts",
+    };
+    if let Value::Object(fields) = &mut schema {
+        let id = format!("urn:holdfast:schema:{}:{kind}", crate::API_VERSION.rsplit('/').next().unwrap_or_default());
+        fields.insert("$id".to_owned(), id.into());
     }
-    .to_value()
+    schema
 }
 
 /// One text, or several.
