@@ -21,6 +21,7 @@ mod promises;
 mod sets;
 mod signed_values;
 mod site_conditions;
+mod suggestions;
 mod texts_and_events;
 mod waived_denials;
 mod waiver_attacks;

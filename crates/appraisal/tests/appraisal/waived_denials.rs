@@ -32,7 +32,9 @@ fn with(fact: &str, values: &[String]) -> Facts {
 }
 
 /// Rule, fact, a value that is only not allowed, a value that is denied, the operator of the denial.
-fn denials() -> Vec<(String, &'static str, Vec<String>, Vec<String>, &'static str)> {
+type Denial = (String, &'static str, Vec<String>, Vec<String>, &'static str);
+
+fn denials() -> Vec<Denial> {
     let (a, b) = (hex(0xa1), hex(0xbd));
     let lines = |denial: &str| {
         format!(

@@ -2,6 +2,7 @@
 //! is the authority; a test holds the two together.
 
 mod facts;
+mod id;
 mod words;
 
 use facts::{Conditions, Values};
@@ -33,22 +34,7 @@ pub fn schema(subject: Subject) -> Value {
         Subject::Case => generator.into_root_schema_for::<CaseFile>(),
         Subject::Facts => generator.into_root_schema_for::<FactsFile>(),
     };
-    named(schema.to_value(), subject)
-}
-
-/// The schema with the name by which other schemas and editors' catalogues refer to it: where it is kept is nobody's promise.
-fn named(mut schema: Value, subject: Subject) -> Value {
-    let kind = match subject {
-        Subject::Policy => "policy",
-        Subject::ReferenceValues => "reference-values",
-        Subject::Case => "case",
-        Subject::Facts => "facts",
-    };
-    if let Value::Object(fields) = &mut schema {
-        let id = format!("urn:holdfast:schema:{}:{kind}", crate::API_VERSION.rsplit('/').next().unwrap_or_default());
-        fields.insert("$id".to_owned(), id.into());
-    }
-    schema
+    id::named(schema.to_value(), subject)
 }
 
 /// One text, or several.
