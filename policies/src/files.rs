@@ -10,7 +10,7 @@ use holdfast_appraisal::ima::DIGESTS_BYTES_MAX;
 use holdfast_appraisal::policy::{Bundle, BundleFile, SIGNATURE_SUFFIX, referenced_files};
 use holdfast_appraisal::{DOCUMENT_BYTES_MAX, Document, Finding};
 use holdfast_evidence::EvidenceKind;
-use holdfast_evidence::tpm::ima::LOG_BYTES_MAX;
+use holdfast_evidence::tpm::ima::{LOG_BYTES_MAX, pem_of_der};
 use holdfast_identity::UnixTime;
 
 use crate::inspect::{self, Examined, Verdict};
@@ -27,11 +27,16 @@ pub fn text(path: &Path) -> anyhow::Result<String> {
     String::from_utf8(bytes(path)?).map_err(|_| anyhow!("{} is not UTF-8", path.display()))
 }
 
-/// Reads a file that a policy names: reference values, or digests by the million.
+/// Reads a file that a policy names: reference values, or digests by the million, or keys. A key in DER becomes PEM, so
+/// that a policy with its files is text; `holdfast-server policy` does the same.
 fn companion(path: &Path) -> anyhow::Result<String> {
     let is_toml = path.extension().is_some_and(|extension| extension == "toml");
     let limit = if is_toml { DOCUMENT_BYTES_MAX } else { DIGESTS_BYTES_MAX };
-    String::from_utf8(limited(path, limit as u64)?).map_err(|_| anyhow!("{} is not UTF-8", path.display()))
+    let bytes = limited(path, limit as u64)?;
+    if let Some(key) = pem_of_der(&bytes) {
+        return Ok(key);
+    }
+    String::from_utf8(bytes).map_err(|_| anyhow!("{} is neither UTF-8 nor a key in DER", path.display()))
 }
 
 /// Reads a kernel's list of measured files.
@@ -125,12 +130,17 @@ pub fn case(path: &Path, document: Document<'_>) -> anyhow::Result<Result<(Case,
     let base = named.base.map(|name| text(&beside(path, &name)).map(|text| (name, text))).transpose()?;
     let base = base.as_ref().map(|(name, text)| Document { name, text });
     let log = named.event_log.map(|name| bytes(&beside(path, &name))).transpose()?;
+    let list = named.ima_log.map(|name| measurements(&beside(path, &name))).transpose()?;
     let evidence = match (named.evidence, &log) {
         (Some(_), _) => verified(path, document)?,
         (None, Some(log)) => Evidence::Log(log),
         (None, None) => Evidence::None,
     };
-    Ok(Case::parse(document, base, evidence).map(|case| (case, beside(path, &named.policy))))
+    let with_list = |case: Case| match list {
+        Some(list) => case.with_measured_files(list),
+        None => case,
+    };
+    Ok(Case::parse(document, base, evidence).map(|case| (with_list(case), beside(path, &named.policy))))
 }
 
 /// Verifies the evidence that a case names, as of the case's own moment.

@@ -134,8 +134,11 @@ pub struct MeasuredFilesRecord {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OwnershipRecord {
-    /// What of the machine stood in the inventory or among the registered launches.
+    /// What of the machine stood in the inventory as a bare digest of before digests said what they are of.
     pub listed: Vec<Digest>,
+    /// What of it stood there, or among the registered launches, as what it is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub listed_as_such: Vec<Digest>,
     /// What an operator said about this very machine.
     pub approval: ApprovalRecord,
     /// By what it was named on record.
@@ -250,9 +253,13 @@ impl OwnershipRecord {
     /// The record of what the appraiser was told.
     #[must_use]
     pub fn of(ownership: &Ownership) -> Self {
-        let listed = ownership.inventory.iter().filter(|answer| answer.listing == Listing::Listed);
+        let listed = |listing| {
+            let answers = ownership.inventory.iter().filter(move |answer| answer.listing == listing);
+            answers.map(|answer| Digest(answer.digest)).collect()
+        };
         Self {
-            listed: listed.map(|answer| Digest(answer.digest)).collect(),
+            listed: listed(Listing::ListedBare),
+            listed_as_such: listed(Listing::Listed),
             approval: match ownership.approval {
                 Approval::NotGiven => ApprovalRecord::NotGiven,
                 Approval::Given => ApprovalRecord::Given,
@@ -268,9 +275,10 @@ impl OwnershipRecord {
     /// As the appraiser is told.
     #[must_use]
     pub fn ownership(&self) -> Ownership {
-        let listed = self.listed.iter();
+        let bare = self.listed.iter().map(|digest| (digest, Listing::ListedBare));
+        let listed = bare.chain(self.listed_as_such.iter().map(|digest| (digest, Listing::Listed)));
         Ownership {
-            inventory: listed.map(|digest| InventoryAnswer { digest: digest.0, listing: Listing::Listed }).collect(),
+            inventory: listed.map(|(digest, listing)| InventoryAnswer { digest: digest.0, listing }).collect(),
             approval: match self.approval {
                 ApprovalRecord::NotGiven => Approval::NotGiven,
                 ApprovalRecord::Given => Approval::Given,

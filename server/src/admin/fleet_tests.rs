@@ -7,7 +7,7 @@ use holdfast_identity::UnixTime;
 use holdfast_protocol::admin;
 use tonic::Code;
 
-use super::tests::{Operated, operated};
+use super::harness::{Operated, operated};
 use crate::admin_clients::fleets_client::FleetsClient;
 use crate::config::Simulated;
 use crate::store::conformance::enrolment;

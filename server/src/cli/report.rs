@@ -20,7 +20,9 @@ Examples:
   holdfast-server fleet report                                       the last 30 days, as Markdown
   holdfast-server fleet report --from 2026-10-01T00:00:00Z --to 2027-01-01T00:00:00Z --output html > q4.html
   holdfast-server fleet report --output csv > fleet.csv
-  holdfast-server fleet report --output json | jq .refusals";
+  holdfast-server fleet report --output json | jq .refusals
+
+Exit codes: 0 written, 1 refused, 2 usage or I/O.";
 
 /// Of which period.
 #[derive(Debug, Args)]

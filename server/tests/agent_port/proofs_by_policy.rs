@@ -75,7 +75,7 @@ async fn a_decision_by_a_version_for_some_nodes_names_that_version() {
     let state = house.store.rollout().await.unwrap().state;
     let scopes = vec![Scope { selectors: selectors.into_iter().collect::<BTreeSet<_>>(), policy: pilot }];
     let next = NextRollout {
-        versions: vec![NewVersion { draft, signature: None }],
+        versions: vec![NewVersion { draft, signature: None, waivers: Vec::new() }],
         state: RolloutState { scopes, ..state },
         action: "promote",
         message: String::new(),

@@ -62,6 +62,7 @@ pub(super) fn read(
         facts,
         refused,
         quoted,
+        measured: None,
         ownership,
         at: at?,
         trust_domain: trust_domain?,

@@ -4,7 +4,7 @@
 use holdfast_evidence::{EvidenceKind, Provenance, TrustClass};
 use holdfast_identity::UnixTime;
 
-use super::ownership::{Approval, Listing, Ownership};
+use super::ownership::{Approval, Ownership};
 use super::question::{Asking, Reply};
 use super::waived::{self, WaivedWay};
 use crate::facts::{Fact, FactId, Facts, Ownable, OwnerMark, owner_marks};
@@ -149,6 +149,24 @@ pub(super) fn is_given(
     })
 }
 
+/// Whether the class of a maker's root is as good as one that the rule admits: a maker's root has a class like that of any
+/// other, and who vouches for a machine under a rule for hardware must be as good as its TPM's maker. What is said and has
+/// no class has the lowest.
+pub(super) fn is_maker_admitted(rule: &Rule, class: Option<&Fact>) -> bool {
+    let is_admitted = |value: &Value| match value {
+        Value::Text(word) => {
+            word.parse::<TrustClass>().is_ok_and(|class| rule.trust_classes.iter().any(|admitted| class <= *admitted))
+        }
+        _ => false,
+    };
+    class.is_some_and(|fact| !fact.values.is_empty() && fact.values.iter().all(is_admitted))
+}
+
+/// Which classes of makers' roots the rule believes, in words.
+pub(super) fn makers_admitted(rule: &Rule) -> String {
+    rule.trust_classes.iter().max().map_or_else(|| "none".to_owned(), |lowest| format!("{lowest} or better"))
+}
+
 /// Whether evidence of this kind came.
 pub(super) fn came(kind: EvidenceKind, facts: &Facts) -> bool {
     facts.get(FactId::class_of(kind)).is_some()
@@ -180,12 +198,11 @@ pub(super) fn factor_holds(rule: &Rule, factor: Factor, facts: &Facts, ownership
 
 /// Whether the operator listed something that is *proven*; an answer about anything else counts for nothing.
 fn is_listed(rule: &Rule, ownable: Ownable, facts: &Facts, ownership: &Ownership) -> bool {
-    let listed = ownership.inventory.iter().filter(|answer| answer.listing == Listing::Listed);
-    let mut listed = listed.map(|answer| answer.digest).peekable();
+    let mut listed = ownership.inventory.iter().filter(|answer| answer.listing.is_listed()).peekable();
     // Most machines come with at most one answer, and many policies never ask.
     listed.peek().is_some()
-        && listed.any(|digest| {
-            let is_it = |mark: OwnerMark| mark.ownable == ownable && mark.digest == digest;
+        && listed.any(|answer| {
+            let is_it = |mark: OwnerMark| mark.ownable == ownable && mark.is_listed(answer);
             owner_marks(facts).any(|mark| is_it(mark) && vouched_for(rule, mark.fact, facts))
         })
 }
@@ -204,9 +221,8 @@ pub(super) fn owned_by(rule: &Rule, facts: &Facts, ownership: &Ownership) -> Vec
         Ownable::Inventory => rule.ownership.contains(&Factor::Inventory),
         Ownable::Launch => rule.ownership.contains(&Factor::Launch),
     };
-    let is_listed =
-        |digest| ownership.inventory.iter().any(|answer| answer.listing == Listing::Listed && answer.digest == digest);
-    let marks = owner_marks(facts).filter(|mark| is_asked(mark.ownable) && is_listed(mark.digest));
+    let is_listed = |mark: &OwnerMark| ownership.inventory.iter().any(|answer| mark.is_listed(answer));
+    let marks = owner_marks(facts).filter(|mark| is_asked(mark.ownable) && is_listed(mark));
     let marks = marks.filter(|mark| vouched_for(rule, mark.fact, facts));
     let mut found: Vec<String> = marks.map(|mark| mark.fact.to_string()).collect();
     found.dedup();

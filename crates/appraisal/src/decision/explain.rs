@@ -3,7 +3,7 @@
 use holdfast_identity::UnixTime;
 
 use super::code::Reason;
-use super::engine::Holds;
+use super::engine::{self, Holds};
 use super::ownership::{Approval, Ownership};
 use super::pairing;
 use super::question::{Asking, Question, Reply};
@@ -173,6 +173,11 @@ pub(super) fn told(question: Question<'_>, reply: Reply<'_>, asking: &Asking<'_,
             let id = FactId::class_of(kind);
             let found = facts.get(id).map_or_else(|| "none".to_owned(), |fact| shown(fact.values.iter()));
             Difference { fact: Some(id.to_string()), ..bare(Reason::TrustClass, rule.line, admitted(rule), found) }
+        }
+        Question::Maker(id) => {
+            let found = facts.get(id).map_or_else(|| "none".to_owned(), |fact| shown(fact.values.iter()));
+            let expected = engine::makers_admitted(rule);
+            Difference { fact: Some(id.to_string()), ..bare(Reason::TrustClass, rule.line, expected, found) }
         }
         Question::Dates(alternative) => out_of_date(alternative, now),
         Question::Condition(condition) => difference(condition, facts),

@@ -8,7 +8,7 @@ use holdfast_identity::UnixTime;
 use super::engine::{self, Holds, Ours};
 use super::ownership::Ownership;
 use super::waived;
-use crate::facts::Facts;
+use crate::facts::{FactId, Facts, maker_classes};
 use crate::ima;
 use crate::policy::site::{Site, SiteProblem};
 use crate::policy::{Alternative, Condition, Factor, Rule, Waiver};
@@ -24,6 +24,8 @@ pub(super) enum Question<'p> {
     Evidence(EvidenceKind),
     /// Whether the roots of the evidence of this kind, which came, are of a class that the rule admits.
     Class(EvidenceKind),
+    /// Whether the root of a maker who vouches for the machine is of a class as good as the rule admits.
+    Maker(FactId),
     /// Whether the alternative counts now.
     Dates(&'p Alternative),
     /// Whether a fact is as it should be.
@@ -65,7 +67,7 @@ impl Question<'_> {
         match self {
             Self::NoFactor | Self::Factor(_) => 0,
             Self::Evidence(_) => 1,
-            Self::Class(_) => 2,
+            Self::Class(_) | Self::Maker(_) => 2,
             Self::Dates(_) => 3,
             Self::Condition(_) => 4,
             Self::MeasuredFiles => 5,
@@ -76,7 +78,7 @@ impl Question<'_> {
 
     /// Whether it is about who the machine is, not about its state.
     pub(super) const fn is_of_identity(&self) -> bool {
-        matches!(self, Self::NoFactor | Self::Factor(_) | Self::Evidence(_) | Self::Class(_))
+        matches!(self, Self::NoFactor | Self::Factor(_) | Self::Evidence(_) | Self::Class(_) | Self::Maker(_))
     }
 }
 
@@ -98,12 +100,14 @@ impl<'a, 'p> Asking<'a, 'p> {
         let factors = rule.ownership.iter().map(|factor| Question::Factor(*factor));
         let evidence = rule.evidence.iter().map(|kind| Question::Evidence(*kind));
         let classes = self.facts.kinds().map(Question::Class);
+        let makers = maker_classes(self.facts).map(|(fact, _)| Question::Maker(fact));
         let measured = rule.ima.is_some().then_some(Question::MeasuredFiles);
         no_factor
             .into_iter()
             .chain(factors)
             .chain(evidence)
             .chain(classes)
+            .chain(makers)
             .chain(rule.require.iter().map(Question::Condition))
             .chain(measured)
             .chain(rule.sites.iter().map(Question::Site))
@@ -136,6 +140,7 @@ impl<'a, 'p> Asking<'a, 'p> {
             },
             Question::Evidence(kind) => yes_or(engine::came(kind, facts), Reply::NotProven),
             Question::Class(kind) => yes_or(engine::is_of_admitted_class(rule, kind, facts), Reply::No),
+            Question::Maker(id) => yes_or(engine::is_maker_admitted(rule, facts.get(id)), Reply::No),
             Question::Dates(alternative) => yes_or(engine::counts(alternative, now), Reply::No),
             Question::Condition(condition) => match engine::holds(condition, facts) {
                 Holds::Yes => Reply::Yes,

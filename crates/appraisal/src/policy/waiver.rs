@@ -12,7 +12,7 @@ use super::loosened::Loosened;
 use super::moment;
 use super::rule::RuleReader;
 use crate::document::{Node, Reader};
-use crate::facts::{AzureFact, FactId, Ownable, SnpFact, Subject};
+use crate::facts::FactId;
 use crate::finding::Kind;
 
 pub(crate) const WAIVER_KEYS: &[&str] =
@@ -54,6 +54,19 @@ pub(crate) struct Waiver {
     pub(crate) facts: Vec<Loosened>,
     /// What must hold in their place.
     pub(crate) instead: Vec<Condition>,
+}
+
+/// A waiver or change window as the record announces it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnnouncedWaiver {
+    /// `waiver` or `change-window`.
+    pub kind: &'static str,
+    /// Its name.
+    pub name: String,
+    /// Who answers for it.
+    pub owner: String,
+    /// First second at which it does not count any more.
+    pub valid_until: UnixTime,
 }
 
 impl WaiverKind {
@@ -237,7 +250,7 @@ fn facts(reader: &mut Reader<'_>, node: &Node<'_>) -> Vec<Loosened> {
     for (name, span) in reader.strings(node, "facts") {
         match Loosened::read(reader, name, span.clone()) {
             None => {}
-            Some(Loosened { fact, .. }) if is_fixed(fact) => {
+            Some(Loosened { fact, .. }) if fact.definition().is_fixed() => {
                 let message =
                     format!("\"{name}\" says whose machine it is, or whose word is believed: it cannot be waived");
                 let suggestion = Some("write a rule of its own for such machines".to_owned());
@@ -250,18 +263,4 @@ fn facts(reader: &mut Reader<'_>, node: &Node<'_>) -> Vec<Loosened> {
         }
     }
     found
-}
-
-/// Whether the fact is about who the machine is or what its evidence rests on, not about its state.
-fn is_fixed(fact: FactId) -> bool {
-    let definition = fact.definition();
-    definition.subject == Subject::Machine
-        || definition.ownable != Ownable::No
-        || FactId::class_of(fact.kind()) == fact
-        || definition.name.contains(".root.")
-        || definition.name.ends_with(".root_sha256")
-        || definition.name.ends_with(".serial")
-        // Which key signed, and which product's numbers the floors are: with another, the rule's other conditions mean
-        // something else.
-        || matches!(fact, FactId::Snp(SnpFact::SigningKey | SnpFact::Product) | FactId::Azure(AzureFact::Hardware))
 }

@@ -15,6 +15,7 @@ mod explanation;
 mod grants;
 mod language;
 mod machine;
+mod makers;
 mod never_panics;
 mod nitro;
 mod promises;

@@ -233,6 +233,9 @@ pub struct Node {
     pub reset_count: u32,
     #[prost(bytes = "vec", tag = "25")]
     pub firmware_log: ::prost::alloc::vec::Vec<u8>,
+    /// What it proved that it cannot choose: by these a policy may be promoted for it.
+    #[prost(string, repeated, tag = "26")]
+    pub fixed: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListNodesRequest {
@@ -543,6 +546,9 @@ pub struct WhatIfSummary {
     pub logs: u64,
     #[prost(uint64, tag = "9")]
     pub milliseconds: u64,
+    /// Whoever asked may not read evidence: what was found of the machines, and what was expected of it, is left out.
+    #[prost(bool, tag = "10")]
+    pub found_withheld: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PromotePolicyRequest {
@@ -567,6 +573,9 @@ pub struct RollbackPolicyRequest {
     pub to: u64,
     #[prost(string, tag = "3")]
     pub message: ::prost::alloc::string::String,
+    /// Asked of every rollback but that of everything to the state just before.
+    #[prost(uint64, optional, tag = "4")]
+    pub accept_refusals: ::core::option::Option<u64>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RolloutResponse {

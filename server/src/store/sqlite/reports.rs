@@ -34,7 +34,7 @@ const WAIVERS: &str = "SELECT json_extract(w.value, '$.name'), json_extract(w.va
 impl Reports for SqliteStore {
     fn activity(&self, from: UnixTime, to: UnixTime) -> Held<'_, Activity> {
         Box::pin(async move {
-            let mut reader = self.snapshot().await?;
+            let mut reader = self.report_snapshot().await?;
             Ok(Activity {
                 outcomes: counts(&mut reader, OUTCOMES, from, to).await?,
                 refusals: counts(&mut reader, REFUSALS, from, to).await?,

@@ -2,6 +2,7 @@
 
 use super::Tree;
 use super::entries::{problem, short};
+use crate::decision::engine;
 use crate::decision::explain;
 use crate::decision::explanation::{Answer, Check, Word};
 use crate::decision::question::{Asking, Question, Reply};
@@ -54,7 +55,7 @@ fn subject(question: Question<'_>) -> Option<Word> {
         Question::Dates(_) => "dates".into(),
         Question::MeasuredFiles => "measured files".into(),
         Question::Site(_) => "cel".into(),
-        Question::Class(_) | Question::Register(_) | Question::Condition(_) => return None,
+        Question::Class(_) | Question::Maker(_) | Question::Register(_) | Question::Condition(_) => return None,
     })
 }
 
@@ -80,6 +81,10 @@ fn holding(question: Question<'_>, asking: &Asking<'_, '_>) -> Option<(Word, Str
             let id = FactId::class_of(kind);
             let found = facts.get(id).map_or_else(|| "none".to_owned(), |fact| explain::shown(fact.values.iter()));
             (id.to_string().into(), explain::admitted(rule), found)
+        }
+        Question::Maker(id) => {
+            let found = facts.get(id).map_or_else(|| "none".to_owned(), |fact| explain::shown(fact.values.iter()));
+            (id.to_string().into(), engine::makers_admitted(rule), found)
         }
         Question::MeasuredFiles => {
             (subject, String::new(), "every file that the kernel measured is allowed".to_owned())

@@ -279,6 +279,9 @@ documents! {
         kind: Option<String>,
         /// A firmware log, as the kernel's binary_bios_measurements, beside the case.
         event_log: Option<String>,
+        /// The kernel's list of measured files (binary_runtime_measurements), beside the case; where no quote says what it
+        /// leads to, it is taken as proven to its last entry.
+        ima_log: Option<String>,
         #[schemars(extend("enum" = ["sha256", "sha384", "sha512"]))]
         pcr_bank: Option<String>,
     }
