@@ -190,7 +190,9 @@ impl Manifest {
         let certificates = manifest.items.iter().filter_map(|item| item.verified.as_ref());
         let longest = certificates.map(|with| with.certificates.len()).max().unwrap_or(0);
         let list = manifest.measured_files.iter().map(|files| files.list.len().max(files.before.len()));
-        let pieces = manifest.items.iter().map(|item| item.pieces.len()).chain([manifest.challenge.len()]).chain(list);
+        let key = manifest.node_key.pieces().len();
+        let pieces =
+            manifest.items.iter().map(|item| item.pieces.len()).chain([manifest.challenge.len(), key]).chain(list);
         if manifest.items.len().max(longest) > LIST_MAX || pieces.max() > Some(PIECES_MAX) {
             return Err(malformed("a list is longer than any that is written".to_owned()));
         }
@@ -200,9 +202,7 @@ impl Manifest {
     /// Every body that it names itself, trust documents among them; what those name is theirs to say.
     #[must_use]
     pub fn names(&self) -> Vec<Digest> {
-        let key = match &self.node_key {
-            NodeKey::Request(pieces) | NodeKey::PublicKey(pieces) => pieces,
-        };
+        let key = self.node_key.pieces();
         let list = self.measured_files.iter().flat_map(|files| &files.list);
         let pieces =
             self.challenge.iter().chain(key).chain(self.items.iter().flat_map(|item| &item.pieces)).chain(list);
@@ -231,6 +231,14 @@ impl Manifest {
         trusts.sort_unstable();
         trusts.dedup();
         trusts
+    }
+}
+
+impl NodeKey {
+    fn pieces(&self) -> &[Piece] {
+        match self {
+            Self::Request(pieces) | Self::PublicKey(pieces) => pieces,
+        }
     }
 }
 

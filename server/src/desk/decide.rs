@@ -152,7 +152,7 @@ impl Desk {
             Ok(machine) => machine,
             Err(refused) => {
                 attempt.verdict = Verdict::Refuse { code: refused.code().to_owned(), genuine: refused.is_genuine() };
-                attempt.decision = explain::unverified(refused, kinds());
+                attempt.decision = explain::unverified(refused, kinds(), now);
                 return Ok(Ready { attempt, draft: None });
             }
         };
@@ -162,7 +162,7 @@ impl Desk {
         {
             let withdrawn = EvidenceRefused::RootWithdrawn { serves, root: name };
             attempt.verdict = Verdict::Refuse { code: withdrawn.code().to_owned(), genuine: withdrawn.is_genuine() };
-            attempt.decision = explain::unverified(&withdrawn, kinds());
+            attempt.decision = explain::unverified(&withdrawn, kinds(), now);
             return Ok(Ready { attempt, draft: None });
         }
         // A report is of this very launch; on the connection of another node it proves nothing for that one.

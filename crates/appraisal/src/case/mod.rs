@@ -194,9 +194,12 @@ impl Case {
     pub fn explain(&self, policy: &Policy, verdict: &Verdict) -> Explanation {
         match (&self.refused, verdict) {
             (Some(_), Verdict::Refuse(rejection)) => Explanation::of_evidence(policy, rejection, self.at),
+            // What the policy does not ask for was not judged, and is not told.
             _ => {
                 let facts = measured::facts(self.measured.as_ref(), &self.facts, policy);
-                Appraiser::explain(policy, &facts, &self.ownership, self.at, verdict)
+                let asked = self.quoted.as_ref().map(|_| facts.asked(policy.required_pcrs()));
+                let facts = asked.as_ref().unwrap_or(&facts);
+                Appraiser::explain(policy, facts, &self.ownership, self.at, verdict)
             }
         }
     }

@@ -22,6 +22,8 @@ mod promises;
 mod sets;
 mod signed_values;
 mod site_conditions;
+mod suggestions;
 mod texts_and_events;
+mod waived_denials;
 mod waiver_attacks;
 mod waivers;
