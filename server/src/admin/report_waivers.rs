@@ -37,7 +37,7 @@ impl Admin {
                     kind: one.kind().to_owned(),
                     valid_from: one.valid_from().map(UnixTime::seconds).unwrap_or_default(),
                     valid_until: until,
-                    facts: one.facts().map(|fact| fact.to_string()).collect(),
+                    facts: one.facts().collect(),
                     names: one.nodes().to_vec(),
                     ..admin::ReportWaiver::default()
                 });

@@ -5,7 +5,6 @@ use holdfast_identity::UnixTime;
 
 use super::Policy;
 use super::waiver::Waiver;
-use crate::facts::FactId;
 
 /// A waiver or change window, as its policy states it.
 #[derive(Clone, Copy, Debug)]
@@ -57,9 +56,9 @@ impl<'p> Exemption<'p> {
         self.waiver.valid_until
     }
 
-    /// The facts that may differ.
-    pub fn facts(&self) -> impl Iterator<Item = FactId> + 'p {
-        self.waiver.facts.iter().copied()
+    /// What may differ: facts, or one operator of a fact, as the policy writes them.
+    pub fn facts(&self) -> impl Iterator<Item = String> + 'p {
+        self.waiver.facts.iter().map(ToString::to_string)
     }
 
     /// The machines that it names; none where conditions choose them.
