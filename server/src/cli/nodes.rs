@@ -169,7 +169,6 @@ struct Mark {
     kind: String,
     sha256: String,
 }
-
 #[derive(Serialize)]
 struct Remark {
     at: i64,
