@@ -1,5 +1,7 @@
 //! What is learned from golden machines.
 
+use std::path::Path;
+
 use holdfast_policy::exit::Exit;
 
 use super::{AT, evidence_case, json, machine, policy, read, text, vectors};
@@ -153,4 +155,25 @@ fn files_that_exist_are_not_overwritten_and_kinds_are_not_mixed() {
     policy(&[&flags[..], &["--force"]].concat()).unwrap();
     let mixed = ["learn", "--name", "x", text(&guest), text(&enclave), "--out", text(&out)];
     assert!(policy(&mixed).unwrap_err().contains("several kinds of evidence"));
+}
+
+#[test]
+fn a_folder_that_teaches_is_explained_as_it_is() {
+    let Some(golden) = machine("uki-nosb") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    policy(&["learn", "--name", "web", text(&golden), "--out", text(folder.path()), "--at", AT]).unwrap();
+    let learned = folder.path().join("web.toml");
+    let explain = |machine: &Path| {
+        let flags = ["explain", text(&learned), "--evidence", text(machine), "--ownership", "listed", "--at", AT];
+        let (exit, report) = json(&flags);
+        (exit, report["decision"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(explain(&golden), (Exit::Yes, "admitted".to_owned()));
+    let changed = golden.parent().unwrap().join("uki-nosb-cmdline-changed");
+    assert_eq!(explain(&changed), (Exit::Refused, "refused".to_owned()));
+    let bare = tempfile::tempdir().unwrap();
+    let log = "binary_bios_measurements";
+    std::fs::copy(golden.join(log), bare.path().join(log)).unwrap();
+    let error = policy(&["explain", text(&learned), "--evidence", text(bare.path())]).unwrap_err();
+    assert!(error.contains("there is no quote beside it"), "{error}");
 }
