@@ -177,3 +177,27 @@ fn a_folder_that_teaches_is_explained_as_it_is() {
     let error = policy(&["explain", text(&learned), "--evidence", text(bare.path())]).unwrap_err();
     assert!(error.contains("there is no quote beside it"), "{error}");
 }
+
+#[test]
+fn a_tdx_guest_teaches_and_is_judged_under_the_name_of_its_launch() {
+    let cvm = vectors::folder().map(|all| all.join("cvm/tdx/qvl-v4-uptodate"));
+    let Some(cvm) = cvm.filter(|folder| folder.is_dir()) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let evidence = folder.path().join("guest.toml");
+    let data = "9a9d48e7f6799642d3d1b34e1e5e1742d4bb02dd6ddd551862c1211d35c304f9\
+                eca3efdbb481601c163cf52493d6e44aed55d51ec39b7e518fadb92c2b523f20";
+    let (quote, collateral) = (cvm.join("quote.bin"), cvm.join("collateral.json"));
+    let document = format!(
+        "api_version = \"holdfast/1\"\nkind = \"evidence\"\n[evidence]\nkind = \"tdx\"\nquote = {quote:?}\n\
+         collateral = {collateral:?}\nbinding = \"{data}\"\n"
+    );
+    std::fs::write(&evidence, document).unwrap();
+    let at = ["--at", "2025-07-01T00:00:00Z"];
+    let out = text(folder.path());
+    let (exit, _) = policy(&[&["learn", "--name", "td", text(&evidence), "--out", out], &at[..]].concat()).unwrap();
+    assert_eq!(exit, Exit::Yes);
+    let learned = folder.path().join("td.toml");
+    let explain = ["explain", text(&learned), "--evidence", text(&evidence), "--ownership", "listed"];
+    let (exit, report) = json(&[&explain[..], &at[..]].concat());
+    assert_eq!((exit, &report["decision"]), (Exit::Yes, &"admitted".into()), "{report}");
+}
