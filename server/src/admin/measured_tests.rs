@@ -15,6 +15,7 @@ use holdfast_protocol::admin::what_if_answer::Answer;
 use tokio_stream::StreamExt as _;
 
 use super::harness::operated_with;
+use super::rollout_tests::expires;
 use crate::admin_clients::policies_client::PoliciesClient;
 use crate::rollout::RolloutSettings;
 use crate::store::conformance::enrolment_of;
@@ -76,12 +77,13 @@ async fn node(store: &Arc<dyn Store>, n: u8, state: Option<ImaState>) {
     }
     facts.quoted_pcr(10, Explained::Not);
     let held = HeldFacts { facts, bank: Some(HashAlg::Sha256) };
-    let attempt = Attempt {
+    let mut attempt = Attempt {
         policy: Some(enforced),
         facts: Some(KeptFacts { own: FactBody::new(held.own_body().unwrap()), log: None }),
         measured_files: state.map(|state| serde_json::json!([state.encode()]).to_string()),
         ..enrolment_of(key, "tpm:manufacturer:id:MAKER")
     };
+    expires(&mut attempt, crate::clock::now().plus(3600));
     assert!(matches!(store.record_attempt(attempt).await.unwrap(), Outcome::Admitted { .. }));
     let allowed = vec![Allowed { digest: key, label: String::new() }];
     store.allow(allowed, crate::store::Actor::Server, crate::clock::now()).await.unwrap();

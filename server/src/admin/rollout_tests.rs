@@ -80,7 +80,7 @@ pub(super) async fn fleet(store: &Arc<dyn Store>, selector: &str) {
     store.allow(keys, Actor::Server, clock::now()).await.unwrap();
 }
 
-fn expires(attempt: &mut Attempt, at: UnixTime) {
+pub(super) fn expires(attempt: &mut Attempt, at: UnixTime) {
     let Verdict::Admit(admission) = &mut attempt.verdict else { panic!("{attempt:?}") };
     admission.evidence_expires = at;
 }

@@ -84,7 +84,7 @@ fn a_policy_is_asked_about_observed_enforced_for_one_and_for_all_and_taken_back(
     // A period may be asked for by seconds, and ends before its last one.
     std::thread::sleep(std::time::Duration::from_millis(1_100));
     for (format, shows) in
-        [("md", "## Changes of policy"), ("html", "<h2>Changes of policy</h2>"), ("csv", "Changes of policy,")]
+        [("md", "Changes of policy\n"), ("html", "Changes of policy</h3>"), ("csv", "\npolicy_changes,")]
     {
         let report = world.server.operator(&["fleet", "report", "--output", format]).unwrap();
         assert!(report.contains(shows) && report.contains("too strict"), "{report}");
