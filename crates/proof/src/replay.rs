@@ -20,7 +20,7 @@ use holdfast_identity::UnixTime;
 
 use crate::body::{Bodies, BodyMissing};
 use crate::manifest::{ItemRecord, Manifest, NodeKey, VerifiedWith};
-use crate::pieces::{Unjoined, join};
+use crate::pieces::{Unjoined, WHOLE_BYTES_MAX, join};
 use crate::trust::{TrustDocument, TrustUnread};
 
 /// One item, verified again.
@@ -160,10 +160,17 @@ pub fn replay(manifest: &Manifest, bodies: &Bodies) -> Result<Replay, Unreplayab
     let facts = facts_of(&challenge);
     let key = node_key(&manifest.node_key, bodies)?;
     let mut items = Vec::with_capacity(manifest.items.len());
+    let mut whole = 0_usize;
     for record in &manifest.items {
         let kind: EvidenceKind =
             record.kind.parse().map_err(|_| malformed("an item's kind", format!("{:?}", record.kind)))?;
-        items.push((kind, join(&record.pieces, bodies)?, record));
+        let bytes = join(&record.pieces, bodies)?;
+        // All are held at once, and may name one body between them.
+        whole = whole.saturating_add(bytes.len());
+        if whole > WHOLE_BYTES_MAX {
+            return Err(Unjoined::TooLong.into());
+        }
+        items.push((kind, bytes, record));
     }
     let done = |items| Replay { challenge: facts.clone(), items };
     let mut commitments = Vec::with_capacity(items.len());

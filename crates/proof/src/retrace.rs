@@ -271,9 +271,11 @@ fn observed_again(
 fn the_same_verdict(entry: &AttemptEntry, decision: &RetracedDecision, steps: &mut Steps) {
     let same = match decision {
         RetracedDecision::Admitted { grant, .. } => {
-            entry.verdict == "admitted" && entry.spiffe_id.as_deref() == Some(grant.spiffe_id.as_str())
+            entry.verdict == "admitted"
+                && entry.code.is_empty()
+                && entry.spiffe_id.as_deref() == Some(grant.spiffe_id.as_str())
         }
-        RetracedDecision::AwaitsApproval(_) => entry.verdict == "awaits_approval",
+        RetracedDecision::AwaitsApproval(_) => entry.verdict == "awaits_approval" && entry.code.is_empty(),
         RetracedDecision::Refused(rejection) => entry.verdict == "refused" && entry.code == rejection.code,
     };
     let found = match decision {

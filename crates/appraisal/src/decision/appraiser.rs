@@ -263,6 +263,8 @@ impl Appraiser {
             },
             Outcome::Waived(rule, way) => match self.grant(policy, rule, way.alternative, facts, now) {
                 Ok(mut grant) => {
+                    // No waiver loosens whose machine it is: it is ours by the same facts as without.
+                    grant.owned_by = engine::owned_by(rule, facts, ownership);
                     grant.waivers = way.used();
                     // What holds by a waiver holds no longer than the waiver.
                     grant.evidence_expires = way.ends().map_or(now, |ends| ends.min(grant.evidence_expires));

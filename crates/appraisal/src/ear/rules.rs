@@ -57,7 +57,8 @@ pub fn appraised(policy: &Policy, facts: &Facts, judged: Judged<'_>) -> Vec<Item
 enum AfterBoot {
     /// Nothing: the rule that admitted it does not ask.
     Unknown,
-    /// Each is listed or signed, but for paths or violations that the rule leaves to themselves.
+    /// Each is listed or signed, but for paths or violations that the rule leaves to themselves, or for hashes that can be
+    /// made to meet.
     Most,
     /// Each is listed or signed.
     All,

@@ -167,9 +167,14 @@ impl ImaRule {
         }
     }
 
-    /// Whether each file must be listed or signed, each buffer be listed by its digest, and none change under measurement.
+    /// Whether each file must be listed or signed, each buffer be listed by its digest, and none change under measurement;
+    /// and none can be told for another, as where two entries share a SHA-1 template hash.
     pub(crate) const fn leaves_nothing_out(&self) -> bool {
-        self.exact.is_empty() && self.below.is_empty() && self.buffer_names.is_empty() && !self.violations_tolerated
+        self.exact.is_empty()
+            && self.below.is_empty()
+            && self.buffer_names.is_empty()
+            && !self.violations_tolerated
+            && !self.sha1_accepted
     }
 
     pub(crate) const fn has_keys(&self) -> bool {

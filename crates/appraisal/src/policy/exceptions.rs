@@ -50,11 +50,11 @@ pub(super) fn useless(file: &str, policy: &Policy) -> Vec<Finding> {
                 let suggestion = format!("say whose is believed in its place: instead.{fact} = …");
                 note(Kind::WaiverForbidden, message, Some(suggestion));
             }
-            if waiver.instead.is_empty() && leaves_nothing(&waiver.facts, rule) {
+            if waiver.wants_nothing_instead() && leaves_nothing(&waiver.facts, rule) {
                 let message = format!("{what} leaves nothing of what rule {:?} requires", rule.name);
                 let suggestion = "say under instead what must hold in its place".to_owned();
                 note(Kind::WaiverOfEverything, message, Some(suggestion));
-            } else if waiver.instead.is_empty() && leaves_nothing(&together(policy, rule, |_| true), rule) {
+            } else if waiver.wants_nothing_instead() && leaves_nothing(&together(policy, rule, |_| true), rule) {
                 let facts = together(policy, rule, |other| waiver.may_meet(other));
                 if leaves_nothing(&facts, rule) {
                     let message = format!(
@@ -75,7 +75,7 @@ pub(super) fn useless(file: &str, policy: &Policy) -> Vec<Finding> {
 
 /// What the waivers of a rule waive together that want nothing in its place.
 fn together(policy: &Policy, rule: &Rule, of: impl Fn(&Waiver) -> bool) -> Vec<Loosened> {
-    let waivers = policy.waivers.iter().filter(|waiver| waiver.instead.is_empty() && waiver.is_about(&rule.name));
+    let waivers = policy.waivers.iter().filter(|waiver| waiver.wants_nothing_instead() && waiver.is_about(&rule.name));
     waivers.filter(|waiver| of(waiver)).flat_map(|one| one.facts.iter().copied()).collect()
 }
 

@@ -99,6 +99,11 @@ impl Waiver {
         self.instead.iter().any(|instead| instead.fact == fact && instead.test.gives_the_value())
     }
 
+    /// Whether it wants nothing in place of what it waives: that something is denied says of no machine what it is.
+    pub(super) fn wants_nothing_instead(&self) -> bool {
+        self.instead.iter().all(|instead| instead.test.denies())
+    }
+
     /// Whether some machine could have both at one time. Errs on the side of "yes" where machines are chosen by
     /// conditions.
     pub(super) fn may_meet(&self, other: &Self) -> bool {

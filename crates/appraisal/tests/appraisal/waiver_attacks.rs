@@ -105,6 +105,18 @@ fn of_two_waivers_of_one_register_the_one_that_gives_its_value_counts_and_ends_t
 }
 
 #[test]
+fn a_denial_in_place_of_what_is_waived_is_no_remainder() {
+    let all = "\"tpm.boot.command_lines\", \"tpm.secure_boot.enabled\"";
+    let with = |instead: &str| errors(&format!("{LINES}{}", waiver("one", 10, all, instead)));
+    assert_eq!(with(""), ["policy.lint.waiver_of_everything"]);
+    for denial in ["none_of = [\"single\"]", "none_matches = \"single\""] {
+        let instead = format!("instead.tpm.boot.command_lines = {{ {denial} }}");
+        assert_eq!(with(&instead), ["policy.lint.waiver_of_everything"], "{denial}");
+    }
+    assert_eq!(with("instead.tpm.boot.command_lines = { exactly = [\"debug\"] }"), [""; 0]);
+}
+
+#[test]
 fn waivers_that_together_leave_nothing_are_an_error() {
     let (lines, boot) = ("\"tpm.boot.command_lines\"", "\"tpm.secure_boot.enabled\"");
     let second = waiver("two", 10, boot, "");

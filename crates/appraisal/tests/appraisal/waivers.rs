@@ -137,6 +137,17 @@ fn nothing_else_is_loosened() {
 }
 
 #[test]
+fn a_machine_is_ours_by_the_same_facts_with_a_waiver_and_without() {
+    let owned_by = |facts: &Facts| match judge(&policy(&waiver(&[])), facts, &listed()) {
+        Verdict::Admit(grant) => (grant.waivers.len(), grant.owned_by),
+        other => panic!("{other:#?}"),
+    };
+    let by = vec!["tpm.ek.spki_sha256".to_owned()];
+    assert_eq!(owned_by(&machine()), (0, by.clone()));
+    assert_eq!(owned_by(&debugging()), (1, by), "the waiver was taken");
+}
+
+#[test]
 fn a_deny_list_goes_before_every_waiver() {
     let deny = "[[deny]]\nname = \"debuggers\"\nreason = \"no\"\n\
         when.tpm.boot.command_lines = { any_of = [\"root=/dev/sda1 ro debug\"] }\n";

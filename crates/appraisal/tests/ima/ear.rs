@@ -39,7 +39,12 @@ fn what_was_named_at_boot_and_listed_after_it_is_approved_during_and_after_the_b
 
 #[test]
 fn what_a_rule_leaves_to_itself_leaves_the_claim_at_the_boot() {
-    for room in ["exclude = \"/var/**\"", "violations = \"tolerated\"", "buffer_names = \"kexec-cmdline\""] {
+    for room in [
+        "exclude = \"/var/**\"",
+        "violations = \"tolerated\"",
+        "buffer_names = \"kexec-cmdline\"",
+        "sha1_template_hashes = \"accepted\"",
+    ] {
         assert_eq!(executables(&format!("{room}\n{BOOT}"), &good()).unwrap().0, 3, "{room}");
     }
 }

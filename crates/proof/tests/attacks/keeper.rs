@@ -42,7 +42,8 @@ fn a_refusal_of_a_machine_that_deserved_admission_is_refuted() {
 
 #[test]
 fn an_entry_that_says_something_else_than_the_decision_is_refuted() {
-    let changes: [(&str, Value); 6] = [
+    let changes: [(&str, Value); 7] = [
+        ("code", "policy.ownership.not_in_inventory".into()),
         ("verdict", "refused".into()),
         ("verdict", "nothing".into()),
         ("spiffe_id", "spiffe://example.org/another".into()),

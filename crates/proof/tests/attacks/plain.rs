@@ -3,7 +3,7 @@
 use holdfast_proof::{BODY_BYTES_MAX, Blob, Digest, NodeKey, Piece, ProofBody, ProofBundle, WHOLE_BYTES_MAX};
 use serde_json::Value;
 
-use crate::sample::{LOG, Lie, log_key, refuted, sample, signed};
+use crate::sample::{LOG, Lie, checked, log_key, refuted, sample, signed};
 
 /// Written again, these three numbers are 21 bytes longer: as much as the name and value that are left out then.
 const LONGER: &str = "\"machine\":[1e15,1e5,1e2],";
@@ -71,6 +71,24 @@ fn pieces_that_name_one_body_many_times_are_refused() {
         lie.bundle.bodies.retain(|body| named.contains(&body.sha256));
         assert_eq!(refuted(&lie.told()), ["proof.evidence"]);
     }
+}
+
+#[test]
+fn items_that_name_one_body_between_them_are_refused() {
+    let mut lie = Lie::about("admitted");
+    let content = vec![0x30; WHOLE_BYTES_MAX / 8];
+    let sha256 = Digest::of(&content);
+    let mut item = lie.manifest.items[0].clone();
+    item.pieces = vec![Piece::Body(sha256); 4];
+    lie.manifest.items = vec![item; 3];
+    lie.bundle.bodies.push(ProofBody { sha256, content: Blob(content) });
+    let named = lie.manifest.names();
+    let trust = holdfast_proof::TrustDocument::read(&lie.manifest.trusts()[0], &lie.bodies()).unwrap();
+    let named: Vec<Digest> = named.into_iter().chain(trust.names()).collect();
+    lie.bundle.bodies.retain(|body| named.contains(&body.sha256));
+    let report = checked(&lie.told());
+    let evidence = report.steps.iter().find(|step| step.what == "evidence").unwrap();
+    assert!(evidence.detail.contains("join to more than"), "{evidence:?}");
 }
 
 #[test]
