@@ -88,9 +88,9 @@ impl Mesh {
             .spawn()
             .unwrap();
         let mesh = Self { folder, _envoy: envoy };
-        for way in ways {
-            mesh.wait("its sockets", || mesh.path(way.name, "plain").exists() && mesh.path(way.name, "tls").exists())
-                .await;
+        for (way, end) in ways.iter().flat_map(|way| [(way, "plain"), (way, "tls")]) {
+            let path = mesh.path(way.name, end);
+            mesh.wait("its sockets", || std::os::unix::net::UnixStream::connect(&path).is_ok()).await;
         }
         Some(mesh)
     }

@@ -76,9 +76,15 @@ impl Authority {
 
     /// A new SVID for `path`, under a new key.
     pub(crate) fn issue(&self, path: &str, hint: &str, entry: &str) -> Arc<X509Svid> {
+        self.issue_named(path, hint, entry, &[])
+    }
+
+    /// As [`Self::issue`], with DNS names; the first one is the CN.
+    pub(crate) fn issue_named(&self, path: &str, hint: &str, entry: &str, dns: &[&str]) -> Arc<X509Svid> {
         let spiffe_id = self.domain.with_path(path).unwrap();
         let key = KeyPair::generate().unwrap();
-        let mut params = params(&spiffe_id, "");
+        let mut params = params(&spiffe_id, dns.first().unwrap_or(&""));
+        params.subject_alt_names.extend(dns.iter().map(|name| SanType::DnsName((*name).try_into().unwrap())));
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];

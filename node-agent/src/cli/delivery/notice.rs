@@ -45,10 +45,9 @@ fn send(signal: Signal, file: &Path) -> anyhow::Result<()> {
 /// The number in the first line: one process, not a group, not all, not the first.
 fn pid(text: &str) -> anyhow::Result<Pid> {
     let number: i32 = text.lines().next().unwrap_or_default().trim().parse().context("no number in the first line")?;
-    match Pid::from_raw(number) {
-        Some(pid) if number > 1 => Ok(pid),
-        _ => bail!("{number} is no process to signal"),
-    }
+    // Asked only of what is positive: a negative number is no process to rustix, and a group to the kernel.
+    let pid = (number > 1).then(|| Pid::from_raw(number)).flatten();
+    pid.with_context(|| format!("{number} is no process to signal"))
 }
 
 async fn run(argv: &[String]) -> anyhow::Result<()> {
