@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::exit::Exit;
 use crate::files;
 use crate::moment;
-use crate::output::{Format, ascii};
+use crate::output::{Format, ascii, json};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -69,13 +69,13 @@ impl Show {
         let bytes = files::bytes(&self.file)?;
         let token = match Token::read(&bytes) {
             Ok(token) => token,
-            Err(bad) => return refused(out, bad),
+            Err(bad) => return refused(format, out, bad),
         };
         let signature = match &self.key {
             None => "not verified",
             Some(path) => match token.verify(&public_key(path)?) {
                 Ok(()) => "verified",
-                Err(bad) => return refused(out, bad),
+                Err(bad) => return refused(format, out, bad),
             },
         };
         let now = self.at.unwrap_or_else(moment::now).0;
@@ -112,8 +112,11 @@ impl Show {
 /// Seconds that the clocks of issuer and reader may differ.
 const SKEW: i64 = 60;
 
-fn refused(out: &mut dyn Write, bad: BadToken) -> anyhow::Result<Exit> {
-    writeln!(out, "refused: {bad} ({})", bad.code())?;
+fn refused(format: Format, out: &mut dyn Write, bad: BadToken) -> anyhow::Result<Exit> {
+    match format {
+        Format::Json => json(out, &serde_json::json!({ "code": bad.code(), "detail": bad.to_string() }))?,
+        Format::Text => writeln!(out, "refused: {bad} ({})", bad.code())?,
+    }
     Ok(Exit::Refused)
 }
 

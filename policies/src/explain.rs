@@ -25,7 +25,7 @@ use crate::output::{Format, json};
   holdfast-policy explain rack.toml --case cases/a-replaced-kernel-is-refused.toml
   holdfast-policy explain rack.toml --facts machine.toml --ownership listed --at 2026-06-01T00:00:00Z
   holdfast-policy explain --output json rack.toml --facts machine.toml
-  holdfast-policy explain rack.toml --evidence golden/evidence.toml --ownership listed
+  holdfast-policy explain rack.toml --evidence golden/machine-1 --ownership listed
   holdfast-policy explain rack.toml --evidence attempt.proof
 
 Exit code 0 if the machine is admitted, 1 if it is refused or awaits an approval.")]
@@ -39,9 +39,9 @@ pub struct Explain {
     /// A file of facts (kind = "facts").
     #[arg(long, value_name = "FILE", group = "machine")]
     facts: Option<PathBuf>,
-    /// Evidence, verified by the server's code: a file with [evidence] as in cases, or a proof (`holdfast-server audit prove`),
-    /// which says records and moment itself. That a proof is the log's is for `proof verify`.
-    #[arg(long, value_name = "FILE", group = "machine")]
+    /// Evidence, verified by the server's code: a file with [evidence] as in cases, a folder as `learn` takes it, or a proof
+    /// (`holdfast-server audit prove`), which says records and moment itself. That a proof is the log's is for `proof verify`.
+    #[arg(long, value_name = "SAMPLE", group = "machine")]
     evidence: Option<PathBuf>,
     /// What the operator's records say about the machine; may be given several times.
     #[arg(long, value_name = "RECORD", conflicts_with = "case", value_delimiter = ',')]
@@ -117,7 +117,7 @@ impl Explain {
     }
 
     fn of_evidence(&self, policy: &Policy, path: &Path) -> anyhow::Result<Explanation> {
-        let bytes = files::limited(path, PROOF_BYTES_MAX as u64)?;
+        let bytes = if path.is_dir() { Vec::new() } else { files::limited(path, PROOF_BYTES_MAX as u64)? };
         if bytes.first() == Some(&b'{') {
             if self.at.is_some() || self.trust_domain.is_some() || !self.ownership.is_empty() {
                 bail!("a proof says itself when the machine was judged, by which records, and in which trust domain");
@@ -126,9 +126,10 @@ impl Explain {
             return holdfast_proof::retell(&bundle, policy).with_context(|| path.display().to_string());
         }
         let now = self.at.unwrap_or_else(moment::now).0;
-        match files::evidence(path, &files::text(path)?, now)? {
+        let (table, beside) = files::evidence_table_of(path)?;
+        match files::evidence(&beside, &table, now)? {
             Evidence::Refused { code, detail } => {
-                Ok(Explanation::of_unverified(&files::kind_of_evidence(path)?, code, &[detail], now))
+                Ok(Explanation::of_unverified(&files::kind_of_evidence(path, &table)?, code, &[detail], now))
             }
             Evidence::Verified { facts, quoted } => self.of_machine(policy, &facts, quoted.as_ref(), now),
             Evidence::None | Evidence::Log(_) => bail!("{} names no evidence", path.display()),

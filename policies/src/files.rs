@@ -14,7 +14,7 @@ use holdfast_evidence::tpm::ima::{LOG_BYTES_MAX, pem_of_der};
 use holdfast_identity::UnixTime;
 
 use crate::inspect::{self, Examined, Verdict};
-use crate::moment;
+use crate::{learn, moment};
 
 /// Deepest folder below the one that was named; links may form a circle.
 const DEPTH_MAX: usize = 16;
@@ -150,20 +150,31 @@ fn verified<'a>(path: &Path, document: Document<'_>) -> anyhow::Result<Evidence<
     examined(path, &table, &moment)
 }
 
-/// Verifies the evidence that a file names under `[evidence]`, as of `now`; its own `at` goes before.
+/// Verifies the evidence that a table names under `[evidence]`, beside `path`, as of `now`.
 ///
 /// # Errors
-/// It names none, or a file that cannot be read. That the evidence is refused is no error.
-pub fn evidence<'a>(path: &Path, text: &str, now: UnixTime) -> anyhow::Result<Evidence<'a>> {
-    examined(path, &evidence_table(path, text)?, &moment::format(now))
+/// It names a file that cannot be read. That the evidence is refused is no error.
+pub fn evidence<'a>(path: &Path, table: &toml::Table, now: UnixTime) -> anyhow::Result<Evidence<'a>> {
+    examined(path, table, &moment::format(now))
 }
 
-/// The kind of evidence that a file names.
+/// The table of a file that names evidence, or of a folder that `learn` would take, and the path that its files stand beside.
+///
+/// # Errors
+/// It names none, or cannot be read.
+pub fn evidence_table_of(path: &Path) -> anyhow::Result<(toml::Table, PathBuf)> {
+    if path.is_dir() {
+        let evidence = learn::evidence_in(path)?;
+        return Ok((toml::Table::from_iter([("evidence".to_owned(), evidence.into())]), path.join("evidence.toml")));
+    }
+    Ok((evidence_table(path, &text(path)?)?, path.to_owned()))
+}
+
+/// The kind of evidence that a table names.
 ///
 /// # Errors
 /// It names none, or one that is not known.
-pub fn kind_of_evidence(path: &Path) -> anyhow::Result<[EvidenceKind; 1]> {
-    let table = evidence_table(path, &text(path)?)?;
+pub fn kind_of_evidence(path: &Path, table: &toml::Table) -> anyhow::Result<[EvidenceKind; 1]> {
     let kind = table.get("evidence").and_then(|evidence| evidence.get("kind")).and_then(toml::Value::as_str);
     let kind = kind.and_then(|kind| kind.parse().ok());
     kind.map(|kind| [kind]).ok_or_else(|| anyhow!("{}: [evidence] names no kind", path.display()))

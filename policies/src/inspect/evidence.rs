@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow, bail};
 use clap::{Command, CommandFactory as _, Parser};
+use holdfast_appraisal::facts::TdxFact;
+use holdfast_appraisal::{FactId, Facts};
 use toml::{Table, Value};
 
 use super::What;
@@ -34,7 +36,20 @@ pub(crate) fn examine(table: &Table, folder: &Path, at: &str) -> anyhow::Result<
     let mut report = Vec::new();
     let mut told = Told::new(Format::Json, &mut report);
     asked.what.run(&mut told).context("[evidence]")?;
-    told.examined().ok_or_else(|| anyhow!("[evidence]: nothing was verified"))
+    let mut examined = told.examined().ok_or_else(|| anyhow!("[evidence]: nothing was verified"))?;
+    if let Some(facts) = &mut examined.facts {
+        name_by_launch(facts);
+    }
+    Ok(examined)
+}
+
+/// Gives a TDX guest the name that a server gives it where its launch is registered. The other name is made of its node
+/// key, of which a quote alone has nothing, and without any no policy would admit it.
+fn name_by_launch(facts: &mut Facts) {
+    let launch = facts.get(FactId::Tdx(TdxFact::Launch)).cloned();
+    if let Some(launch) = launch.filter(|_| facts.get(FactId::Tdx(TdxFact::Instance)).is_none()) {
+        facts.insert(FactId::Tdx(TdxFact::Instance), launch);
+    }
 }
 
 fn arguments(table: &Table, folder: &Path, at: &str) -> anyhow::Result<Vec<String>> {

@@ -165,7 +165,8 @@ fn explained(
     let is_digest = matches!(refusal, Unverified::PcrDigest);
     let mut refusal = Refusal::from(refusal);
     if is_digest && !assumed.is_empty() {
-        refusal.detail += &format!("; neither log nor --pcr gives PCR {assumed}, taken as never extended");
+        let given = "neither log nor --pcr (pcr under [evidence]; pcrs.txt in a folder, for PCR 10)";
+        refusal.detail += &format!("; {given} gives PCR {assumed}, taken as never extended");
     }
     refusal
 }

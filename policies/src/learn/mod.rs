@@ -40,9 +40,9 @@ Examples:
   holdfast-policy learn --name web --uki linux.efi --secure-boot off --out policies
   holdfast-policy learn --name guests guest.toml --ownership launch --out policies
 
-A sample is a folder (ak.pub, quote.msg, quote.sig, binary_bios_measurements, ek.der, ek.pub, roots.pem, nonce.hex, cmdline;
-or evidence.toml), a file with kind = \"evidence\", \"facts\" or \"case\", or a firmware log. Evidence is verified as `inspect`
-does; of a log alone everything is taken as true, and the policy says so.
+A sample is a folder (ak.pub, quote.msg, quote.sig, binary_bios_measurements, ek.der, ek.pub, roots.pem, nonce.hex, cmdline,
+pcrs.txt; or evidence.toml), a file with kind = \"evidence\", \"facts\" or \"case\", or a firmware log. Evidence is verified as
+`inspect` does; of a log alone everything is taken as true, and the policy says so.
 
 Exit codes: 0 written, 2 usage, I/O, or evidence that is refused.";
 
@@ -258,6 +258,16 @@ pub(crate) fn samples(paths: &[PathBuf], images: &Images, bank: Bank, at: &str) 
         }
     }
     Ok(samples)
+}
+
+/// The flags of `inspect` for a folder that holds a quote or `evidence.toml`, as `[evidence]` has them.
+///
+/// # Errors
+/// It holds neither, or a file cannot be read.
+pub(crate) fn evidence_in(folder: &Path) -> anyhow::Result<toml::Table> {
+    let place = || folder.display().to_string();
+    let evidence = folder::recognise(folder).with_context(place)?.evidence;
+    evidence.with_context(|| format!("{}: a firmware log alone is no evidence: there is no quote beside it", place()))
 }
 
 /// The moment as documents write it.

@@ -78,3 +78,14 @@ fn a_hostile_command_line_stays_a_value_everywhere() {
     plain("JUnit", &read(&junit));
     assert!(!read(&junit).contains("<b a="), "{}", read(&junit));
 }
+
+#[test]
+fn what_is_no_token_is_refused_in_the_form_that_was_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("result.cwt");
+    std::fs::write(&token, "no token").unwrap();
+    let (exit, report) = json(&["ear", "show", text(&token)]);
+    assert_eq!((exit, report["code"].as_str()), (Exit::Refused, Some("ear.token.form")));
+    let (exit, told) = policy(&["ear", "show", text(&token)]).unwrap();
+    assert!(exit == Exit::Refused && told.starts_with("refused: "), "{told}");
+}

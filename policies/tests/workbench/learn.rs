@@ -1,5 +1,7 @@
 //! What is learned from golden machines.
 
+use std::path::Path;
+
 use holdfast_policy::exit::Exit;
 
 use super::{AT, evidence_case, json, machine, policy, read, text, vectors};
@@ -153,4 +155,49 @@ fn files_that_exist_are_not_overwritten_and_kinds_are_not_mixed() {
     policy(&[&flags[..], &["--force"]].concat()).unwrap();
     let mixed = ["learn", "--name", "x", text(&guest), text(&enclave), "--out", text(&out)];
     assert!(policy(&mixed).unwrap_err().contains("several kinds of evidence"));
+}
+
+#[test]
+fn a_folder_that_teaches_is_explained_as_it_is() {
+    let Some(golden) = machine("uki-nosb") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    policy(&["learn", "--name", "web", text(&golden), "--out", text(folder.path()), "--at", AT]).unwrap();
+    let learned = folder.path().join("web.toml");
+    let explain = |machine: &Path| {
+        let flags = ["explain", text(&learned), "--evidence", text(machine), "--ownership", "listed", "--at", AT];
+        let (exit, report) = json(&flags);
+        (exit, report["decision"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(explain(&golden), (Exit::Yes, "admitted".to_owned()));
+    let changed = golden.parent().unwrap().join("uki-nosb-cmdline-changed");
+    assert_eq!(explain(&changed), (Exit::Refused, "refused".to_owned()));
+    let bare = tempfile::tempdir().unwrap();
+    let log = "binary_bios_measurements";
+    std::fs::copy(golden.join(log), bare.path().join(log)).unwrap();
+    let error = policy(&["explain", text(&learned), "--evidence", text(bare.path())]).unwrap_err();
+    assert!(error.contains("there is no quote beside it"), "{error}");
+}
+
+#[test]
+fn a_tdx_guest_teaches_and_is_judged_under_the_name_of_its_launch() {
+    let cvm = vectors::folder().map(|all| all.join("cvm/tdx/qvl-v4-uptodate"));
+    let Some(cvm) = cvm.filter(|folder| folder.is_dir()) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let evidence = folder.path().join("guest.toml");
+    let data = "9a9d48e7f6799642d3d1b34e1e5e1742d4bb02dd6ddd551862c1211d35c304f9\
+                eca3efdbb481601c163cf52493d6e44aed55d51ec39b7e518fadb92c2b523f20";
+    let (quote, collateral) = (cvm.join("quote.bin"), cvm.join("collateral.json"));
+    let document = format!(
+        "api_version = \"holdfast/1\"\nkind = \"evidence\"\n[evidence]\nkind = \"tdx\"\nquote = {quote:?}\n\
+         collateral = {collateral:?}\nbinding = \"{data}\"\n"
+    );
+    std::fs::write(&evidence, document).unwrap();
+    let at = ["--at", "2025-07-01T00:00:00Z"];
+    let out = text(folder.path());
+    let (exit, _) = policy(&[&["learn", "--name", "td", text(&evidence), "--out", out], &at[..]].concat()).unwrap();
+    assert_eq!(exit, Exit::Yes);
+    let learned = folder.path().join("td.toml");
+    let explain = ["explain", text(&learned), "--evidence", text(&evidence), "--ownership", "listed"];
+    let (exit, report) = json(&[&explain[..], &at[..]].concat());
+    assert_eq!((exit, &report["decision"]), (Exit::Yes, &"admitted".into()), "{report}");
 }

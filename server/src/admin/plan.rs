@@ -177,8 +177,14 @@ impl Admin {
     pub(super) async fn version(&self, name: &str) -> Result<PolicyVersion, Refusal> {
         let missing = Refusal::NotFound { what: "policy version" };
         match name {
-            "enforce" => return self.store.policy_in(Mode::Enforce).await?.ok_or(missing),
-            "observe" => return self.store.policy_in(Mode::Observe).await?.ok_or(missing),
+            "enforce" => {
+                let none = Refusal::NotFound { what: "policy that is enforced for all nodes" };
+                return self.store.policy_in(Mode::Enforce).await?.ok_or(none);
+            }
+            "observe" => {
+                let none = Refusal::NotFound { what: "policy that is observed" };
+                return self.store.policy_in(Mode::Observe).await?.ok_or(none);
+            }
             _ => {}
         }
         let versions = self.store.policies().await?;

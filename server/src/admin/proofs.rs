@@ -8,12 +8,12 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::Admin;
-use super::refusal::{Refusal, argument};
+use super::refusal::Refusal;
 use super::socket::actor;
 use crate::admin_stubs::proofs_server::Proofs;
 use crate::clock;
 use crate::proving::Kept;
-use crate::store::{AttemptId, Operation};
+use crate::store::Operation;
 
 /// Bytes of one message of the stream.
 const PART_BYTES: usize = 1 << 20;
@@ -24,8 +24,7 @@ impl Proofs for Admin {
 
     async fn prove(&self, request: Request<admin::ProveRequest>) -> Result<Response<Self::ProveStream>, Status> {
         let by = actor(&request, "evidence.read")?;
-        let attempt: AttemptId =
-            request.into_inner().attempt.parse().map_err(|_| argument("attempt", "expected 32 hexadecimal digits"))?;
+        let attempt = self.named(&request.into_inner().attempt).await?;
         let kept = Kept::read(self.store.as_ref(), attempt).await.map_err(Refusal::from)?;
         let kept = kept.ok_or_else(|| self.no_attempt(attempt))?;
         // Before a byte of it leaves: what is not recorded is not read.

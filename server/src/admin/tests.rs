@@ -8,7 +8,7 @@ use super::refusal::CODE_METADATA;
 use crate::admin_clients::{
     attempts_client::AttemptsClient, bundles_client::BundlesClient, endorsements_client::EndorsementsClient,
     entries_client::EntriesClient, nodes_client::NodesClient, policies_client::PoliciesClient,
-    record_client::RecordClient, server_client::ServerClient,
+    proofs_client::ProofsClient, record_client::RecordClient, server_client::ServerClient,
 };
 use crate::config::Simulated;
 use crate::record::{Held, Source, verify};
@@ -252,9 +252,21 @@ async fn status_bundle_and_attempts_of_an_empty_server() {
     assert_eq!((bundle.sequence, bundle.x509_authorities), (1, vec![vec![1, 2, 3]]));
     let mut attempts = AttemptsClient::new(operated.channel.clone());
     assert!(attempts.list(admin::ListAttemptsRequest::default()).await.unwrap().into_inner().attempts.is_empty());
+    let mut proofs = ProofsClient::new(operated.channel.clone());
     for (id, expected) in [("0011", Code::NotFound), ("zz", Code::InvalidArgument)] {
         let refused = attempts.get(admin::GetAttemptRequest { id: id.into() }).await.unwrap_err();
         assert_eq!(refused.code(), expected, "{id}");
+        let refused = proofs.prove(admin::ProveRequest { attempt: id.into() }).await.unwrap_err();
+        assert_eq!(refused.code(), expected, "{id}");
+    }
+    let mut policies = PoliciesClient::new(operated.channel.clone());
+    for (version, said) in [
+        ("observe", "no such policy that is observed"),
+        ("enforce", "no such policy that is enforced for all nodes"),
+        ("77", "no such policy version"),
+    ] {
+        let request = admin::WhatIfRequest { version: version.into(), ..admin::WhatIfRequest::default() };
+        assert_eq!(policies.what_if(request).await.unwrap_err().message(), said);
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 
-use super::client::connect;
+use super::client::{connect, in_its_words};
 use super::{Context, Outcome, show};
 use crate::admin_clients::record_client::RecordClient;
 use crate::record::{AuditReport, Held, SignedCheckpoint, Source, VerifierKey, verify};
@@ -101,7 +101,8 @@ pub(super) async fn run(command: Command, context: &Context) -> anyhow::Result<O
             let _ = std::io::stderr().flush();
         }
     });
-    let report = report.await?;
+    // Not its exit code: 1 says that the record has findings.
+    let report = report.await.map_err(in_its_words)?;
     let outcome = if report.findings.is_empty() { Outcome::Yes } else { Outcome::Refused };
     context.format.print(&report, |report| text(report, own_key))?;
     Ok(outcome)

@@ -53,16 +53,27 @@ fn unreachable_hint(socket: &Path) -> String {
     )
 }
 
+/// The error, in the server's words where a refusal of the server is what stands behind it.
+pub(super) fn in_its_words(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast_ref::<Status>() {
+        Some(status) => anyhow!(said(status)),
+        None => error,
+    }
+}
+
+fn said(status: &Status) -> String {
+    match status.metadata().get(CODE).and_then(|code| code.to_str().ok()) {
+        Some(code) => format!("{} ({code})", status.message()),
+        None => status.message().to_owned(),
+    }
+}
+
 /// Says a refusal on standard error and gives its exit code; passes on what is a fault.
 ///
 /// # Errors
 /// The status, if the server could not answer.
 pub(super) fn refused(status: &Status) -> anyhow::Result<Outcome> {
-    let code = status.metadata().get(CODE).and_then(|code| code.to_str().ok());
-    let said = match code {
-        Some(code) => format!("{} ({code})", status.message()),
-        None => status.message().to_owned(),
-    };
+    let said = said(status);
     match status.code() {
         Code::InvalidArgument => Err(anyhow!(said)),
         Code::NotFound
@@ -88,3 +99,16 @@ macro_rules! answered {
     };
 }
 pub(super) use answered;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_inside_a_longer_task_is_told_in_the_servers_words() {
+        let mut status = Status::permission_denied("this needs the role auditor");
+        status.metadata_mut().insert(CODE, "admin.role".parse().unwrap());
+        assert_eq!(in_its_words(status.into()).to_string(), "this needs the role auditor (admin.role)");
+        assert_eq!(in_its_words(anyhow!("a file is missing")).to_string(), "a file is missing");
+    }
+}

@@ -27,7 +27,8 @@ Exit codes: 0 shown, 1 no such version, 2 usage or I/O.";
 
 pub(super) const DIGEST: &str = "\
 Examples:
-  holdfast-server policy digest rack.toml | openssl pkeyutl -sign -inkey author.pem -rawin -in /dev/stdin -out rack.sig
+  holdfast-server policy digest rack.toml > rack.digest
+  openssl pkeyutl -sign -inkey author.pem -rawin -in rack.digest -out rack.sig
   holdfast-server policy digest rack.toml --output json
 
 The mode is not part of it: one signature serves `policy apply --mode observe` and `--mode enforce`.

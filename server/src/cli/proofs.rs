@@ -1,4 +1,4 @@
-//! `audit prove` and `audit usage`: a decision with everything that it was reached by, in one file; and how much of that is
+//! `audit prove` and `record usage`: a decision with everything that it was reached by, in one file; and how much of that is
 //! kept.
 
 use std::io::Write as _;
@@ -23,7 +23,7 @@ Examples:
 
 Exit codes: 0 written, 1 refused (no such attempt, or what it was judged by is gone), 2 usage or I/O.")]
 pub(super) struct Prove {
-    /// The attempt's name, as `attempt list` prints it
+    /// The attempt's name, as `attempt list` prints it, or its first digits
     #[arg(value_name = "ATTEMPT")]
     attempt: String,
     /// Where to write the proof; standard output if absent

@@ -6,7 +6,7 @@ use clap::Subcommand;
 use holdfast_protocol::admin;
 use serde::Serialize;
 
-use super::client::{answered, connect};
+use super::client::{answered, connect, in_its_words};
 use super::{Context, Outcome};
 use crate::admin_clients::record_client::RecordClient;
 use crate::record::{Source, publish};
@@ -49,7 +49,7 @@ pub(super) async fn run(command: Command, context: &Context) -> anyhow::Result<O
         Command::Usage => return super::proofs::usage(context).await,
         Command::Vkey => (false, |signed| signed.vkey.clone()),
         Command::Publish { directory } => {
-            let published = publish(&mut Source::Server(client), &directory).await?;
+            let published = publish(&mut Source::Server(client), &directory).await.map_err(in_its_words)?;
             context.format.print(&published, |done| {
                 format!(
                     "{}: {} entries, {} of them new, {} files",

@@ -128,7 +128,9 @@ impl From<admin::WhatIfVerdict> for Verdict {
 /// Runs `policy what-if`.
 pub(super) async fn run(asked: WhatIf, context: &Context) -> anyhow::Result<Outcome> {
     let mut client = client::policies(context).await?;
-    let (version, documents) = if Path::new(&asked.policy).is_file() {
+    // No version is called like a file: who mistypes one reads which file is not there.
+    let is_path = asked.policy.contains('/') || asked.policy.ends_with(".toml");
+    let (version, documents) = if is_path || Path::new(&asked.policy).is_file() {
         (String::new(), documents(Path::new(&asked.policy))?)
     } else if asked.replace.is_empty() {
         (asked.policy, Vec::new())

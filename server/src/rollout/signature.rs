@@ -38,7 +38,7 @@ pub enum BadKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotSigned {
     /// There is no signature.
-    #[error("this server takes signed policies alone: give the signature with --signature")]
+    #[error("this server takes signed policies alone: apply the version with --signature")]
     Missing,
     /// None of the keys made it.
     #[error("none of the keys in policy.signing_keys made this signature over this version")]

@@ -6,7 +6,7 @@ use anyhow::{Context as _, ensure};
 use holdfast_tests::{Agent, Guests, Output, Process, Programs, Server, WorkDir, until};
 
 use super::story::Story;
-use super::tale::{at, clean, text, workload};
+use super::tale::{at, clean, kept, text, workload};
 
 const DOMAIN: &str = "demo.test";
 /// How long anything may take to happen.
@@ -91,5 +91,6 @@ pub(crate) fn tell(story: &mut Story, programs: &Programs, out: &Path, kind: &st
     story.show(watching.log().lines().last().unwrap_or_default());
     story.show(&Output::of(&mut at(&workload, &agents[0], &["fetch"]))?.success()?.stdout);
     story.show(&server.operator(&["audit", "verify"])?);
-    Ok(())
+
+    kept(story, &server, &agents[0])
 }

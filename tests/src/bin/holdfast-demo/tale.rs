@@ -115,6 +115,22 @@ pub(crate) fn tell(story: &mut Story, programs: &Programs, out: &Path) -> anyhow
     let again = Output::of(&mut at(&workloads[0], &agents[0], &["fetch"]))?.success()?;
     story.show(&again.stdout);
     story.show(&server.operator(&["audit", "verify"])?);
+
+    kept(story, &server, &agents[0])
+}
+
+/// What is kept so that decisions can be proven, before and after one more renewal of a machine that did not change.
+pub(crate) fn kept(story: &mut Story, server: &Server, agent: &Agent) -> anyhow::Result<()> {
+    story.step("What is kept so that each decision can be proven, and what one renewal more adds")?;
+    story.show(&server.operator(&["record", "usage"])?);
+    let attempts = || -> anyhow::Result<usize> {
+        let listed = server.json(&["attempt", "list", "--outcome", "admitted"])?;
+        Ok(listed["attempts"].as_array().map_or(0, Vec::len))
+    };
+    let before = attempts()?;
+    agent.tell("HUP");
+    until("the renewal", PATIENCE, || attempts().is_ok_and(|now| now > before).then_some(()))?;
+    story.show(&server.operator(&["record", "usage"])?);
     Ok(())
 }
 
