@@ -1,6 +1,7 @@
 //! The command line of `holdfast-agent`. Each command is a module below; this one reads words and gives exit codes.
 
 pub mod api;
+mod delivery;
 mod detect;
 mod evidence;
 mod healthcheck;
@@ -32,6 +33,8 @@ enum Command {
     Healthcheck(healthcheck::Arguments),
     /// Ask a running agent over the Workload API, as a workload would
     Api(api::Arguments),
+    /// Keep SVIDs, keys and bundles in files, for programs that know no SPIFFE
+    Helper(delivery::Arguments),
     /// Say what this machine could attest with, and why not with the rest
     Detect(detect::Arguments),
     /// Say what the host committed this confidential guest's launch to, by the processor's word
@@ -104,6 +107,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Run(arguments) => run::run(arguments),
         Command::Healthcheck(arguments) => healthcheck::run(arguments),
         Command::Api(arguments) => api::run(arguments),
+        Command::Helper(arguments) => delivery::run(arguments),
         Command::Detect(arguments) => detect::run(arguments),
         Command::LaunchValue(arguments) => launch_value::run(arguments),
         Command::Evidence(arguments) => evidence::run(arguments),

@@ -4,6 +4,7 @@
 mod keys;
 mod ownership;
 mod reader;
+mod secrets;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use holdfast_identity::TrustDomain;
 use zeroize::Zeroizing;
 
 use crate::collect::sources::Sources;
+use crate::svids::KeyType;
 use crate::tpm::{Access, Interface};
 
 pub use crate::connection::ServerAddress;
@@ -44,6 +46,8 @@ pub struct Config {
     pub sources: Sources,
     /// How workloads reach the agent.
     pub workload_api: WorkloadApi,
+    /// What kind of keys workloads get.
+    pub workload_key_type: KeyType,
     /// Where Prometheus reads metrics over plain HTTP; `None` for nowhere.
     pub metrics_listen: Option<SocketAddr>,
     /// What is logged, and how.
@@ -77,6 +81,8 @@ pub enum Bootstrap {
 pub struct WorkloadApi {
     /// The Unix socket of the Workload API; its directory is made if it is not there.
     pub socket: PathBuf,
+    /// What Envoy calls its secrets.
+    pub secrets: crate::workload_api::Names,
 }
 
 /// What is logged to standard error, and how.
@@ -219,6 +225,8 @@ fn build(reader: &mut Reader) -> Option<Config> {
     let firmware_log = reader.required("firmware_log", path);
     let measured_files = reader.required("measured_files", path);
     let socket = reader.required("workload_api.socket", path);
+    let secrets = secrets::read(reader);
+    let workload_key_type = reader.required("workload_x509_svid_key_type", |text| text.parse());
     let metrics_listen =
         reader.optional("metrics_listen", |text| text.parse().map_err(|_| format!("{text:?} is no address and port")));
     let level = reader.required("log.level", log_level);
@@ -237,7 +245,8 @@ fn build(reader: &mut Reader) -> Option<Config> {
         firmware_log: firmware_log?,
         measured_files: measured_files?,
         sources: sources?,
-        workload_api: WorkloadApi { socket: socket? },
+        workload_api: WorkloadApi { socket: socket?, secrets: secrets? },
+        workload_key_type: workload_key_type?,
         metrics_listen,
         log: Log { level: level?, json: json? },
     })

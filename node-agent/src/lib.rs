@@ -18,6 +18,7 @@ pub mod exposition;
 mod ioctl;
 pub mod logging;
 pub mod node_key;
+mod pem;
 pub mod program;
 pub mod state;
 pub mod status;
@@ -40,6 +41,12 @@ pub mod agent_stubs;
 #[rustfmt::skip]
 #[path = "generated/workload_server.rs"]
 pub mod workload_server_stubs;
+
+/// The serving side of Envoy's secret discovery service, generated from `sds.proto`.
+#[allow(missing_docs, unreachable_pub, clippy::all, unused_qualifications)]
+#[rustfmt::skip]
+#[path = "generated/sds_server.rs"]
+pub mod sds_server_stubs;
 
 /// The asking side of the SPIFFE Workload API, for `holdfast-agent api`.
 #[allow(missing_docs, unreachable_pub, clippy::all, unused_qualifications)]

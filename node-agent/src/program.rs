@@ -20,7 +20,7 @@ use crate::enrol::{Exchanger, Keeper, Parts};
 use crate::exposition::Exposition;
 use crate::state::StateDir;
 use crate::status::{self, Status};
-use crate::svids::{SvidCache, SvidSource};
+use crate::svids::{KeyPool, SvidCache, SvidSource};
 use crate::tpm::{Patience, Stall, Tpm};
 use crate::trust::Trust;
 use crate::workload_api;
@@ -43,7 +43,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let trust = Arc::new(Trust::load(config.trust_domain.clone(), &config.bootstrap, state.clone())?);
     let clock = Arc::new(ServerClock::default());
     let tpm = Tpm::start(config.tpm.clone(), state.clone(), Patience::default(), stalled)?;
-    let cache = Arc::new(SvidCache::new(Arc::clone(&clock)));
+    let keys = KeyPool::new(config.workload_key_type);
+    keys.start();
+    let cache = Arc::new(SvidCache::new(Arc::clone(&clock)).with_keys(keys));
     let (status, statuses) = watch::channel(Arc::new(Status { limitations: limitations(), ..Status::default() }));
 
     let mut tasks = JoinSet::new();

@@ -5,6 +5,7 @@
 mod cache;
 mod key;
 mod maker;
+mod pool;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -15,7 +16,9 @@ use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 pub use cache::{PREFETCH_MAX, SvidCache};
+pub use key::KeyType;
 pub use maker::make;
+pub use pool::KeyPool;
 
 /// One identity of one workload, with its private key. Never written to disk by the agent.
 pub struct X509Svid {
@@ -50,6 +53,9 @@ pub struct WorkloadUpdate {
     pub svids: Vec<Arc<X509Svid>>,
     /// X.509 authorities (DER, one certificate each) by trust-domain name, the own one among them.
     pub bundles: BTreeMap<String, Vec<Vec<u8>>>,
+    /// Revocation lists (DER) by trust-domain name: of every authority that signs in that domain, roots too, or of none.
+    /// Whoever checks by lists refuses what an authority without one has signed.
+    pub crls: BTreeMap<String, Vec<Vec<u8>>>,
 }
 
 /// What a set of selectors is entitled to at this moment.

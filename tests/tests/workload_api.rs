@@ -18,9 +18,13 @@ mod workload;
 mod attestors;
 #[path = "workload_api/clients.rs"]
 mod clients;
+#[path = "workload_api/delivery.rs"]
+mod delivery;
 #[path = "workload_api/limits.rs"]
 mod limits;
 #[path = "workload_api/processes.rs"]
 mod processes;
 #[path = "workload_api/program.rs"]
 mod program;
+#[path = "workload_api/secrets.rs"]
+mod secrets;

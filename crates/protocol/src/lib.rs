@@ -23,3 +23,9 @@ pub mod admin;
 #[rustfmt::skip]
 #[path = "generated/workload.rs"]
 pub mod workload;
+
+/// Envoy and agent: the part of Envoy's API that its secret discovery service needs.
+#[allow(missing_docs, unreachable_pub, clippy::all)]
+#[rustfmt::skip]
+#[path = "generated/sds.rs"]
+pub mod sds;

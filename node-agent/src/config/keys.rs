@@ -25,6 +25,7 @@ pub const KEYS: &[Key] = &[
     key("firmware_log", Some("/sys/kernel/security/tpm0/binary_bios_measurements")),
     key("measured_files", Some("/sys/kernel/security/ima/binary_runtime_measurements")),
     key("evidence", Some("auto")),
+    key("workload_x509_svid_key_type", Some("ec-p256")),
     key("metrics_listen", None),
     key("tpm.device", Some("/dev/tpmrm0")),
     key("tpm.swtpm", None),
@@ -47,6 +48,10 @@ pub const KEYS: &[Key] = &[
     key("nitrotpm.program", None),
     key("azure.imds", Some("http://169.254.169.254")),
     key("workload_api.socket", Some("/run/holdfast/agent/api.sock")),
+    key("sds.default_svid_name", Some("default")),
+    key("sds.default_bundle_name", Some("ROOTCA")),
+    key("sds.default_all_bundles_name", Some("ALL")),
+    key("sds.disable_spiffe_cert_validation", Some("false")),
     key("log.level", Some("info")),
     key("log.format", Some("text")),
 ];
@@ -78,6 +83,9 @@ pub struct Overrides {
     /// Kinds of evidence, such as snp,tpm; or auto
     #[arg(long, env = "HOLDFAST_AGENT_EVIDENCE", value_name = "KINDS")]
     pub evidence: Option<String>,
+    /// What keys workloads get: ec-p256, ec-p384 or rsa-2048
+    #[arg(long, env = "HOLDFAST_AGENT_WORKLOAD_X509_SVID_KEY_TYPE", value_name = "TYPE")]
+    pub workload_x509_svid_key_type: Option<String>,
     /// Where Prometheus reads metrics
     #[arg(long, env = "HOLDFAST_AGENT_METRICS_LISTEN", value_name = "ADDRESS:PORT")]
     pub metrics_listen: Option<String>,
@@ -144,6 +152,18 @@ pub struct Overrides {
     /// The Unix socket of the Workload API
     #[arg(long, env = "HOLDFAST_AGENT_WORKLOAD_API_SOCKET", value_name = "FILE")]
     pub workload_api_socket: Option<String>,
+    /// Envoy's name for a workload's default X.509-SVID
+    #[arg(long, env = "HOLDFAST_AGENT_SDS_DEFAULT_SVID_NAME", value_name = "NAME")]
+    pub sds_default_svid_name: Option<String>,
+    /// Envoy's name for the bundle of its trust domain
+    #[arg(long, env = "HOLDFAST_AGENT_SDS_DEFAULT_BUNDLE_NAME", value_name = "NAME")]
+    pub sds_default_bundle_name: Option<String>,
+    /// Envoy's name for all bundles together
+    #[arg(long, env = "HOLDFAST_AGENT_SDS_DEFAULT_ALL_BUNDLES_NAME", value_name = "NAME")]
+    pub sds_default_all_bundles_name: Option<String>,
+    /// Plain validation contexts for Envoy in place of its SPIFFE validator
+    #[arg(long, env = "HOLDFAST_AGENT_SDS_DISABLE_SPIFFE_CERT_VALIDATION", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub sds_disable_spiffe_cert_validation: Option<String>,
     /// What is logged: error, warn, info, debug, trace, or a filter by module
     #[arg(long, env = "HOLDFAST_AGENT_LOG_LEVEL", value_name = "FILTER")]
     pub log_level: Option<String>,
@@ -164,6 +184,7 @@ impl Overrides {
             "firmware_log" => &self.firmware_log,
             "measured_files" => &self.measured_files,
             "evidence" => &self.evidence,
+            "workload_x509_svid_key_type" => &self.workload_x509_svid_key_type,
             "metrics_listen" => &self.metrics_listen,
             "tpm.device" => &self.tpm_device,
             "tpm.swtpm" => &self.tpm_swtpm,
@@ -186,6 +207,10 @@ impl Overrides {
             "nitrotpm.program" => &self.nitrotpm_program,
             "azure.imds" => &self.azure_imds,
             "workload_api.socket" => &self.workload_api_socket,
+            "sds.default_svid_name" => &self.sds_default_svid_name,
+            "sds.default_bundle_name" => &self.sds_default_bundle_name,
+            "sds.default_all_bundles_name" => &self.sds_default_all_bundles_name,
+            "sds.disable_spiffe_cert_validation" => &self.sds_disable_spiffe_cert_validation,
             "log.level" => &self.log_level,
             "log.format" => &self.log_format,
             _ => &None,

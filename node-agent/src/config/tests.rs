@@ -110,6 +110,7 @@ fn every_key_can_be_overridden() {
         firmware_log: all("a"),
         measured_files: all("a"),
         evidence: all("a"),
+        workload_x509_svid_key_type: all("a"),
         metrics_listen: all("a"),
         tpm_device: all("a"),
         tpm_swtpm: all("a"),
@@ -132,6 +133,10 @@ fn every_key_can_be_overridden() {
         nitrotpm_program: all("a"),
         azure_imds: all("a"),
         workload_api_socket: all("a"),
+        sds_default_svid_name: all("a"),
+        sds_default_bundle_name: all("a"),
+        sds_default_all_bundles_name: all("a"),
+        sds_disable_spiffe_cert_validation: all("a"),
         log_level: all("a"),
         log_format: all("a"),
     };

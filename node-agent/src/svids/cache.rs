@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use holdfast_identity::{Selector, UnixTime};
 use tokio::sync::{Notify, watch};
 
+use super::key::KeyType;
+use super::pool::KeyPool;
 use super::{SvidSource, SvidState, WorkloadUpdate, X509Svid};
 use crate::clock::ServerClock;
 use crate::sync::Entry;
@@ -24,6 +26,7 @@ pub struct SvidCache {
     inner: Mutex<Inner>,
     bundles: watch::Sender<Bundles>,
     work: Notify,
+    keys: KeyPool,
 }
 
 #[derive(Default)]
@@ -58,10 +61,22 @@ struct Unsigned {
 }
 
 impl SvidCache {
-    /// An empty cache: everyone waits.
+    /// An empty cache: everyone waits. Workloads get keys of the usual kind.
     #[must_use]
     pub fn new(clock: Arc<ServerClock>) -> Self {
-        Self { clock, inner: Mutex::default(), bundles: watch::Sender::default(), work: Notify::new() }
+        let keys = KeyPool::new(KeyType::default());
+        Self { clock, inner: Mutex::default(), bundles: watch::Sender::default(), work: Notify::new(), keys }
+    }
+
+    /// With these keys for workloads.
+    #[must_use]
+    pub fn with_keys(self, keys: KeyPool) -> Self {
+        Self { keys, ..self }
+    }
+
+    /// Keys for SVIDs to come.
+    pub(super) const fn keys(&self) -> &KeyPool {
+        &self.keys
     }
 
     /// The node is admitted: SVIDs may be made.
@@ -239,7 +254,8 @@ impl SvidCache {
             (false, true, _) => SvidState::Starting,
             (false, false, _) if svids.is_empty() => SvidState::Denied,
             (false, false, _) => {
-                SvidState::Ready(Arc::new(WorkloadUpdate { svids, bundles: bundles.as_ref().clone() }))
+                let bundles = bundles.as_ref().clone();
+                SvidState::Ready(Arc::new(WorkloadUpdate { svids, bundles, ..WorkloadUpdate::default() }))
             }
         }
     }
@@ -287,6 +303,7 @@ fn same(before: &SvidState, now: &SvidState) -> bool {
             before.svids.len() == now.svids.len()
                 && before.svids.iter().zip(&now.svids).all(|(before, now)| Arc::ptr_eq(before, now))
                 && before.bundles == now.bundles
+                && before.crls == now.crls
         }
         _ => false,
     }

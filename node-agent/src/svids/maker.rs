@@ -29,6 +29,7 @@ const ROTATE_AT: (f64, f64) = (0.4, 0.5);
 /// waited out; the connection's own end is for the caller to see.
 pub async fn make(connection: &Connection, cache: &SvidCache, clock: &ServerClock) -> Box<Status> {
     let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(30));
+    cache.keys().start();
     loop {
         let due = cache.due(SVID_REQUESTS_MAX);
         if due.is_empty() {
@@ -57,14 +58,13 @@ async fn batch(
     clock: &ServerClock,
     due: Vec<Arc<Entry>>,
 ) -> Result<(), Box<Status>> {
-    let mut asked = Vec::with_capacity(due.len());
-    let mut requests = Vec::with_capacity(due.len());
-    for entry in due {
-        let made = WorkloadKey::generate().and_then(|key| Ok((key.request()?, key)));
-        let (csr, key) = made.map_err(|fault| Box::new(Status::internal(fault.to_string())))?;
-        requests.push(SvidRequest { entry_id: entry.id.clone(), csr });
-        asked.push((entry, key));
-    }
+    // Those that are due first get the keys that lie ready; the others come with the next batch.
+    let keys = cache.keys().take(due.len()).await.map_err(|fault| Box::new(Status::internal(fault.to_string())))?;
+    let asked: Vec<_> = due.into_iter().zip(keys).collect();
+    let requests = asked
+        .iter()
+        .map(|(entry, key)| SvidRequest { entry_id: entry.id.clone(), csr: key.request().to_vec() })
+        .collect();
     let started = Instant::now();
     let answer = tokio::time::timeout(SIGN, connection.node().sign_x509_svids(SignX509SvidsRequest { requests }))
         .await
@@ -105,7 +105,7 @@ fn accepted(
 ) -> Result<(X509Svid, UnixTime), &'static str> {
     let leaf = signed.certificate_chain.first().ok_or("it has no certificate")?;
     let (_, leaf) = X509Certificate::from_der(leaf).map_err(|_| "its certificate cannot be read")?;
-    if leaf.tbs_certificate.subject_pki.subject_public_key.data.as_ref() != key.point() {
+    if leaf.tbs_certificate.subject_pki.raw != key.spki() {
         return Err("it is for another key");
     }
     let names = leaf.subject_alternative_name().ok().flatten().ok_or("it names nobody")?;

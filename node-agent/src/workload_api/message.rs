@@ -20,7 +20,7 @@ pub(super) fn x509_svids(update: &WorkloadUpdate) -> Result<X509svidResponse, Re
     let federated = update.bundles.iter().filter(|(name, _)| !own.contains(name.as_str()));
     Ok(X509svidResponse {
         svids: svids.into_iter().map(|svid| x509_svid(svid, &update.bundles)).collect::<Result<_, _>>()?,
-        crl: Vec::new(),
+        crl: crls(update),
         federated_bundles: federated.map(bundle).collect(),
     })
 }
@@ -35,7 +35,12 @@ pub(super) fn x509_bundles(update: &WorkloadUpdate) -> Result<X509BundlesRespons
     if update.bundles.get(first.spiffe_id.trust_domain_name()).is_none_or(Vec::is_empty) {
         return Err(Refusal::Starting);
     }
-    Ok(X509BundlesResponse { crl: Vec::new(), bundles })
+    Ok(X509BundlesResponse { crl: crls(update), bundles })
+}
+
+/// Each list by itself, in the order of the domains' names.
+fn crls(update: &WorkloadUpdate) -> Vec<Vec<u8>> {
+    update.crls.values().flatten().cloned().collect()
 }
 
 /// The SVIDs in their order; of those with the same hint the first, which is of the oldest entry.
@@ -79,7 +84,8 @@ mod tests {
 
     fn update(svids: Vec<Arc<X509Svid>>) -> WorkloadUpdate {
         let bundles = [("td", vec![vec![5], vec![6]]), ("other", vec![vec![7]])];
-        WorkloadUpdate { svids, bundles: bundles.map(|(name, bundle)| (name.to_owned(), bundle)).into() }
+        let bundles = bundles.map(|(name, bundle)| (name.to_owned(), bundle)).into();
+        WorkloadUpdate { svids, bundles, ..WorkloadUpdate::default() }
     }
 
     #[test]
@@ -113,6 +119,16 @@ mod tests {
             assert_eq!(x509_svids(&update), Err(Refusal::Starting));
             assert_eq!(x509_bundles(&update), Err(Refusal::Starting));
         }
+    }
+
+    #[test]
+    fn revocation_lists_of_every_domain_are_in_both_answers() {
+        let crls = [("td", vec![vec![8], vec![9]]), ("other", vec![vec![7]])];
+        let crls = crls.map(|(name, lists)| (name.to_owned(), lists)).into();
+        let update = WorkloadUpdate { crls, ..update(vec![svid("spiffe://td/a", "", "1")]) };
+        let lists = [[7].to_vec(), vec![8], vec![9]];
+        assert_eq!(x509_svids(&update).unwrap().crl, lists);
+        assert_eq!(x509_bundles(&update).unwrap().crl, lists);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The SPIFFE Workload API on a Unix socket: X.509-SVIDs and bundles, for whoever the attestors say they are for.
+//! The SPIFFE Workload API on a Unix socket: X.509-SVIDs and bundles, for whoever the attestors say they are for; and
+//! Envoy's secret discovery service beside it, for the same callers.
 //!
 //! Makes no SVID and decides nothing about entries: see [`crate::svids`]. Serves no TCP: only a Unix socket says by
 //! the kernel's word who calls.
@@ -9,6 +10,7 @@ mod codec;
 mod descriptors;
 mod message;
 mod refusal;
+mod sds;
 mod security_header;
 mod service;
 mod socket;
@@ -28,6 +30,7 @@ use tonic_health::server::HealthReporter;
 
 use crate::attest::{Attestors, Peer};
 use crate::config;
+use crate::sds_server_stubs::secret_discovery_service_server::SecretDiscoveryServiceServer;
 use crate::svids::SvidSource;
 use crate::workload_server_stubs::spiffe_workload_api_server::{SERVICE_NAME, SpiffeWorkloadApiServer};
 use allowance::Ledger;
@@ -38,6 +41,7 @@ use subscription::Sources;
 
 pub use allowance::{Allowance, Limits};
 pub use codec::Codec;
+pub use sds::Names;
 pub use socket::SocketFault;
 
 /// The standard's service, for reflection.
@@ -56,6 +60,7 @@ pub struct Endpoint {
     source: Arc<dyn SvidSource>,
     attestors: Attestors,
     limits: Limits,
+    names: Names,
 }
 
 /// Serves the Workload API until `stop` is cancelled.
@@ -67,14 +72,14 @@ pub async fn serve(
     source: Arc<dyn SvidSource>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    Endpoint::new(source).serve(&config.socket, stop).await
+    Endpoint::new(source).with_secrets_named(config.secrets.clone()).serve(&config.socket, stop).await
 }
 
 impl Endpoint {
     /// Hands out what `source` has, with the Unix attestor and the usual limits.
     #[must_use]
     pub fn new(source: Arc<dyn SvidSource>) -> Self {
-        Self { source, attestors: Attestors::default(), limits: Limits::default() }
+        Self { source, attestors: Attestors::default(), limits: Limits::default(), names: Names::default() }
     }
 
     /// With these attestors.
@@ -89,6 +94,12 @@ impl Endpoint {
         Self { limits, ..self }
     }
 
+    /// With these names of secrets.
+    #[must_use]
+    pub fn with_secrets_named(self, names: Names) -> Self {
+        Self { names, ..self }
+    }
+
     /// Serves at `path` until `stop` is cancelled; then open streams end with `UNAVAILABLE`.
     ///
     /// # Errors
@@ -101,12 +112,15 @@ impl Endpoint {
         let callers = Callers { ledger: Arc::new(Ledger::new(limits)), hang_up: hang_up.clone() };
         let (health, health_service) = tonic_health::server::health_reporter();
         let bundles = self.source.bundles();
-        let sources = Sources { svids: self.source, attestors: self.attestors, stop: stop.clone() };
-        let api = SpiffeWorkloadApiServer::new(Service(Arc::new(sources))).max_decoding_message_size(REQUEST_BYTES_MAX);
+        let sources = Arc::new(Sources { svids: self.source, attestors: self.attestors, stop: stop.clone() });
+        let secrets = sds::Service { sources: Arc::clone(&sources), names: Arc::new(self.names) };
+        let secrets = SecretDiscoveryServiceServer::new(secrets).max_decoding_message_size(sds::REQUEST_BYTES_MAX);
+        let api = SpiffeWorkloadApiServer::new(Service(sources)).max_decoding_message_size(REQUEST_BYTES_MAX);
         let served = Server::builder()
             .http2_max_header_list_size(HEADERS_BYTES_MAX)
             .max_concurrent_streams(u32::try_from(self.limits.process.streams)?)
             .add_service(InterceptedService::new(api, security_header::check))
+            .add_service(secrets)
             .add_service(health_service)
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?)
@@ -128,6 +142,7 @@ impl Endpoint {
 fn reflection() -> tonic_reflection::server::Builder<'static> {
     tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .register_encoded_file_descriptor_set(sds::DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
 }
 
@@ -138,8 +153,9 @@ async fn report_health(health: &HealthReporter, mut bundles: Bundles) {
     loop {
         let ready = !bundles.borrow_and_update().is_empty();
         let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
-        health.set_service_status("", status).await;
-        health.set_service_status(SERVICE_NAME, status).await;
+        for service in ["", SERVICE_NAME, sds::SERVICE_NAME] {
+            health.set_service_status(service, status).await;
+        }
         if bundles.changed().await.is_err() {
             return std::future::pending().await;
         }

@@ -24,7 +24,7 @@ use crate::workload_server_stubs::spiffe_workload_api_server::SpiffeWorkloadApi;
 /// The Workload API.
 pub(super) struct Service(pub(super) Arc<Sources>);
 
-type Messages<M> = Pin<Box<dyn Stream<Item = Result<M, Status>> + Send>>;
+pub(super) type Messages<M> = Pin<Box<dyn Stream<Item = Result<M, Status>> + Send>>;
 
 /// How an update becomes a message.
 type Build<M> = fn(&WorkloadUpdate) -> Result<M, Refusal>;
@@ -40,10 +40,10 @@ struct Open<M> {
 }
 
 /// Counts one open stream for as long as it lives.
-struct Gauge(&'static str);
+pub(super) struct Gauge(&'static str);
 
 impl Gauge {
-    fn new(method: &'static str) -> Self {
+    pub(super) fn new(method: &'static str) -> Self {
         metrics::gauge!("holdfast_agent_workload_streams", "method" => method).increment(1);
         Self(method)
     }
@@ -111,7 +111,7 @@ fn refused(method: &'static str, refusal: Refusal) -> Status {
     refusal.into()
 }
 
-fn count(method: &'static str, outcome: &'static str) {
+pub(super) fn count(method: &'static str, outcome: &'static str) {
     metrics::counter!("holdfast_agent_workload_requests_total", "method" => method, "outcome" => outcome).increment(1);
 }
 

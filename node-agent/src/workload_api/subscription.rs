@@ -110,15 +110,30 @@ impl Subscription {
         settled
     }
 
-    /// The next state that differs from the last one, whenever that is.
+    /// The state of now, for a caller who asks again on an open stream.
+    ///
+    /// # Errors
+    /// The [`Refusal`] that ends the stream: too many requests, or it could not be seen who asks.
+    pub(super) async fn again(&mut self) -> Result<Arc<WorkloadUpdate>, Refusal> {
+        self.caller.place.request(Instant::now())?;
+        match self.look().await? {
+            Look::Same | Look::Other => self.settle().await,
+            Look::Failed => Err(Refusal::Unattested),
+        }
+    }
+
+    /// The next state that differs from the last one, whenever that is. May be dropped and called again.
     ///
     /// # Errors
     /// The [`Refusal`] that ends the stream.
     pub(super) async fn next(&mut self) -> Result<Arc<WorkloadUpdate>, Refusal> {
+        // A change that was seen by a call that was dropped is not waited for again.
+        let mut seen = self.owed;
         loop {
             tokio::select! {
                 biased;
                 () = self.sources.stop.cancelled() => return Err(Refusal::Stopping),
+                () = std::future::ready(()), if std::mem::take(&mut seen) => {}
                 changed = self.state.changed() => {
                     changed.map_err(|_| Refusal::Stopping)?;
                     self.owed = true;

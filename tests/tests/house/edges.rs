@@ -43,8 +43,8 @@ const CONFINED: &[(&str, &[&str], &str)] = &[
     ("sqlx", &["server"], "only the server keeps state in a database"),
     (
         "rsa",
-        &["crates/evidence", "tpm-sim"],
-        "one module, evidence::crypto, touches primitives; the simulator makes RSA keys",
+        &["crates/evidence", "node-agent", "tpm-sim"],
+        "one module, evidence::crypto, touches primitives; the agent makes workloads' RSA keys, the simulator its own",
     ),
     ("aes", &["crates/evidence"], "one module, evidence::crypto, touches primitives"),
     ("tokio", &["server", "node-agent", "tpm-sim", "tests"], "libraries and the offline tool hold no I/O"),

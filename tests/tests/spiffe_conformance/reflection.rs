@@ -51,6 +51,9 @@ WITBundlesResponse.bundles 1 map string string
 /// Messages of the standard without a field.
 const EMPTY: [&str; 4] = ["X509SVIDRequest", "X509BundlesRequest", "JWTBundlesRequest", "WITBundlesRequest"];
 
+/// Envoy's service, for the same callers.
+const SECRETS: &str = "envoy.service.secret.v3.SecretDiscoveryService";
+
 async fn ask(agent: &Agent, request: MessageRequest) -> MessageResponse {
     let request = ServerReflectionRequest { host: String::new(), message_request: Some(request) };
     let mut client = ServerReflectionClient::new(agent.channel().await);
@@ -127,6 +130,7 @@ async fn spiffe_053_reflection_lists_the_workload_api_from_the_start_on() {
     names.sort();
     assert!(names.contains(&"SpiffeWorkloadAPI".to_owned()), "{names:?}");
     assert!(names.contains(&"grpc.health.v1.Health".to_owned()), "{names:?}");
+    assert!(names.contains(&SECRETS.to_owned()), "{names:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -147,13 +151,13 @@ async fn health_follows_the_agents_bundle() {
         let request = tonic_health::pb::HealthCheckRequest { service: service.to_owned() };
         health.check(request).await.unwrap().into_inner().status()
     };
-    for service in ["", "SpiffeWorkloadAPI"] {
+    for service in ["", "SpiffeWorkloadAPI", SECRETS] {
         assert_eq!(status(service).await, ServingStatus::NotServing);
     }
     agent.registry.trust(agent.authority.name(), agent.authority.bundle());
     agent.registry.start();
     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    for service in ["", "SpiffeWorkloadAPI"] {
+    for service in ["", "SpiffeWorkloadAPI", SECRETS] {
         assert_eq!(status(service).await, ServingStatus::Serving);
     }
 }

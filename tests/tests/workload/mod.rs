@@ -3,6 +3,7 @@
 pub(crate) mod authority;
 pub(crate) mod python;
 pub(crate) mod registry;
+pub(crate) mod secrets;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -46,6 +47,15 @@ impl Agent {
 
     /// Serves as `shape` makes it; nothing is known to the agent yet.
     pub(crate) async fn of(shape: impl FnOnce(Endpoint) -> Endpoint) -> Self {
+        Self::made(DOMAIN, shape).await
+    }
+
+    /// Serves another trust domain; nothing is known to the agent yet.
+    pub(crate) async fn starting_in(domain: &str) -> Self {
+        Self::made(domain, |endpoint| endpoint).await
+    }
+
+    async fn made(domain: &str, shape: impl FnOnce(Endpoint) -> Endpoint) -> Self {
         let (registry, work, stop) = (Registry::starting(), WorkDir::new().unwrap(), CancellationToken::new());
         let endpoint = shape(Endpoint::new(registry.clone()));
         let path = work.path().join("api.sock");
@@ -57,7 +67,7 @@ impl Agent {
             assert!(!served.is_finished(), "the Workload API did not start");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        Self { registry, authority: Authority::new(DOMAIN), work, stop, served }
+        Self { registry, authority: Authority::new(domain), work, stop, served }
     }
 
     /// Serves, knows its own bundle, and has no entry.

@@ -1,31 +1,36 @@
 //! The published Python clients, in a virtual environment below the build directory, made once.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::Mutex;
 
 use holdfast_tests::Output;
 
 /// What is installed. `spiffe` speaks gRPC by the C core, as C++, Ruby and PHP do.
 const PACKAGES: &[&str] = &["spiffe==0.3.2"];
 
-/// The interpreter that has the packages; `None`, with the reason printed, where pip cannot install them.
-fn interpreter() -> Option<PathBuf> {
-    static MADE: OnceLock<Option<PathBuf>> = OnceLock::new();
-    MADE.get_or_init(|| match make() {
-        Ok(python) => Some(python),
-        Err(why) => {
-            eprintln!("SKIPPED: no Python with {PACKAGES:?}: {why}");
-            None
-        }
-    })
-    .clone()
+/// The interpreter of an environment that has `packages`; `None`, with the reason printed, where pip cannot install them.
+pub(crate) fn environment(packages: &[&str]) -> Option<PathBuf> {
+    static MADE: Mutex<BTreeMap<String, Option<PathBuf>>> = Mutex::new(BTreeMap::new());
+    let name = packages.join("-");
+    MADE.lock()
+        .unwrap()
+        .entry(name.clone())
+        .or_insert_with(|| match make(&name, packages) {
+            Ok(python) => Some(python),
+            Err(why) => {
+                eprintln!("SKIPPED: no Python with {packages:?}: {why}");
+                None
+            }
+        })
+        .clone()
 }
 
-fn make() -> Result<PathBuf, String> {
+fn make(name: &str, packages: &[&str]) -> Result<PathBuf, String> {
     let own = std::env::current_exe().unwrap();
     let target = own.ancestors().nth(3).unwrap();
-    let folder = target.join(format!("python-{}", PACKAGES.join("-")));
+    let folder = target.join(format!("python-{name}"));
     let python = folder.join("bin/python");
     if folder.join("made").exists() {
         return Ok(python);
@@ -35,14 +40,14 @@ fn make() -> Result<PathBuf, String> {
         if output.code == 0 { Ok(()) } else { Err(format!("{}{}", output.stdout, output.stderr)) }
     };
     run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
-    run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(PACKAGES))?;
+    run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(packages))?;
     std::fs::write(folder.join("made"), "").map_err(|error| error.to_string())?;
     Ok(python)
 }
 
 /// A script that runs with the packages, and hears of `socket` by the standard's variable.
 pub(crate) fn script(text: &str, socket: &Path) -> Option<tokio::process::Command> {
-    let mut command = tokio::process::Command::new(interpreter()?);
+    let mut command = tokio::process::Command::new(environment(PACKAGES)?);
     command.arg("-c").arg(text).env("SPIFFE_ENDPOINT_SOCKET", format!("unix://{}", socket.display()));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     Some(command)

@@ -20,6 +20,7 @@ struct State {
     started: bool,
     entries: Vec<(BTreeSet<Selector>, Arc<X509Svid>)>,
     bundles: Bundles,
+    crls: Bundles,
     watchers: Vec<(BTreeSet<Selector>, watch::Sender<SvidState>)>,
 }
 
@@ -37,7 +38,7 @@ impl State {
         if svids.is_empty() {
             return SvidState::Denied;
         }
-        SvidState::Ready(Arc::new(WorkloadUpdate { svids, bundles: self.bundles.clone() }))
+        SvidState::Ready(Arc::new(WorkloadUpdate { svids, bundles: self.bundles.clone(), crls: self.crls.clone() }))
     }
 }
 
@@ -75,6 +76,11 @@ impl Registry {
     /// Removes an entry.
     pub(crate) fn remove(&self, entry: &str) {
         self.change(|state| state.entries.retain(|(_, svid)| svid.entry_id != entry));
+    }
+
+    /// Sets the revocation lists of one trust domain.
+    pub(crate) fn revoke(&self, domain: &str, lists: Vec<Vec<u8>>) {
+        self.change(|state| drop(state.crls.insert(domain.to_owned(), lists)));
     }
 
     /// Sets the authorities of one trust domain; none removes it.

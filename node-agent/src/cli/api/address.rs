@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// The variable that names the endpoint.
-pub(super) const VARIABLE: &str = "SPIFFE_ENDPOINT_SOCKET";
+pub(in crate::cli) const VARIABLE: &str = "SPIFFE_ENDPOINT_SOCKET";
 /// Where the agent listens if its configuration does not say otherwise.
 const DEFAULT: &str = "/run/holdfast/agent/api.sock";
 
 /// An endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Address {
+pub(in crate::cli) enum Address {
     /// A Unix socket, by an absolute path.
     Unix(PathBuf),
     /// A TCP socket; not one of this agent's, which serves none.
@@ -20,7 +20,7 @@ pub(super) enum Address {
 
 /// Why a text is no endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum InvalidAddress {
+pub(in crate::cli) enum InvalidAddress {
     /// Another scheme, or none.
     #[error("endpoint {0:?} has neither the scheme \"unix\" nor \"tcp\"")]
     Scheme(String),
@@ -40,7 +40,7 @@ pub(super) enum InvalidAddress {
 
 impl InvalidAddress {
     /// Stable code for operators and programs.
-    pub(super) const fn code(&self) -> &'static str {
+    pub(in crate::cli) const fn code(&self) -> &'static str {
         match self {
             Self::Scheme(_) => "endpoint.scheme",
             Self::Authority(_) => "endpoint.authority",
@@ -53,7 +53,7 @@ impl InvalidAddress {
 
 impl Address {
     /// The socket at `path` if one is given, else what the environment says (`variable`), else the usual place.
-    pub(super) fn choose(path: Option<&Path>, variable: Option<&str>) -> Result<Self, InvalidAddress> {
+    pub(in crate::cli) fn choose(path: Option<&Path>, variable: Option<&str>) -> Result<Self, InvalidAddress> {
         match (path, variable) {
             (Some(path), _) => Ok(Self::Unix(path.to_owned())),
             (None, Some(text)) => text.parse(),

@@ -14,7 +14,7 @@ use crate::workload_client_stubs::spiffe_workload_api_client::SpiffeWorkloadApiC
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 /// Opens a connection.
-pub(super) async fn connect(address: &Address) -> anyhow::Result<SpiffeWorkloadApiClient<Channel>> {
+pub(in crate::cli) async fn connect(address: &Address) -> anyhow::Result<SpiffeWorkloadApiClient<Channel>> {
     let channel = match address {
         Address::Unix(path) => {
             let target = path.clone();
@@ -34,7 +34,7 @@ pub(super) async fn connect(address: &Address) -> anyhow::Result<SpiffeWorkloadA
 }
 
 /// Opens a stream of X.509-SVIDs.
-pub(super) async fn x509_svids(
+pub(in crate::cli) async fn x509_svids(
     client: &mut SpiffeWorkloadApiClient<Channel>,
 ) -> Result<Streaming<X509svidResponse>, Status> {
     let mut request = Request::new(X509svidRequest {});

@@ -5,17 +5,14 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use base64::Engine;
-use zeroize::Zeroizing;
 
 use super::identity::Identities;
+use crate::pem;
 
 /// Of a private key: its owner's alone.
 const KEY_MODE: u32 = 0o600;
 /// Of everything else.
 const CERTIFICATE_MODE: u32 = 0o644;
-/// Characters of one line of PEM.
-const LINE: usize = 64;
 
 /// Writes every SVID, key and bundle of `identities` into `folder`, and says which files these are. Each file is
 /// replaced as a whole; what other programs see is always one certificate or the next, never half of one.
@@ -29,33 +26,15 @@ pub(super) fn write(identities: &Identities, folder: &Path) -> anyhow::Result<Ve
         anyhow::Ok(())
     };
     for (n, svid) in identities.svids.iter().enumerate() {
-        let key = pem("PRIVATE KEY", &svid.key);
+        let key = pem::private_key(&svid.key);
         put(format!("svid.{n}.key"), &key, KEY_MODE)?;
-        put(format!("svid.{n}.pem"), &certificates(&svid.chain), CERTIFICATE_MODE)?;
-        put(format!("bundle.{n}.pem"), &certificates(&svid.bundle), CERTIFICATE_MODE)?;
+        put(format!("svid.{n}.pem"), &pem::certificates(&svid.chain), CERTIFICATE_MODE)?;
+        put(format!("bundle.{n}.pem"), &pem::certificates(&svid.bundle), CERTIFICATE_MODE)?;
         for (m, bundle) in identities.federated.values().enumerate() {
-            put(format!("federated_bundle.{n}.{m}.pem"), &certificates(bundle), CERTIFICATE_MODE)?;
+            put(format!("federated_bundle.{n}.{m}.pem"), &pem::certificates(bundle), CERTIFICATE_MODE)?;
         }
     }
     Ok(written)
-}
-
-fn certificates(ders: &[Vec<u8>]) -> String {
-    ders.iter().map(|der| pem("CERTIFICATE", der).to_string()).collect()
-}
-
-fn pem(label: &str, der: &[u8]) -> Zeroizing<String> {
-    let body = Zeroizing::new(base64::engine::general_purpose::STANDARD.encode(der));
-    let mut text = Zeroizing::new(format!("-----BEGIN {label}-----\n"));
-    let mut rest = body.as_str();
-    while !rest.is_empty() {
-        let (line, after) = rest.split_at_checked(LINE).unwrap_or((rest, ""));
-        text.push_str(line);
-        text.push('\n');
-        rest = after;
-    }
-    text.push_str(&format!("-----END {label}-----\n"));
-    text
 }
 
 /// Puts `text` at `path` with `mode`, whatever was there before, without following a link that stands there.

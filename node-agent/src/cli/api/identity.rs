@@ -8,30 +8,30 @@ use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate};
 use zeroize::Zeroizing;
 
 /// One answer.
-pub(super) struct Identities {
+pub(in crate::cli) struct Identities {
     /// The first one is the default.
-    pub(super) svids: Vec<Identity>,
+    pub(in crate::cli) svids: Vec<Identity>,
     /// DER certificates by the ID of a foreign trust domain.
-    pub(super) federated: BTreeMap<String, Vec<Vec<u8>>>,
+    pub(in crate::cli) federated: BTreeMap<String, Vec<Vec<u8>>>,
 }
 
 /// One X.509-SVID.
-pub(super) struct Identity {
-    pub(super) spiffe_id: String,
-    pub(super) hint: String,
+pub(in crate::cli) struct Identity {
+    pub(in crate::cli) spiffe_id: String,
+    pub(in crate::cli) hint: String,
     /// DER, leaf first.
-    pub(super) chain: Vec<Vec<u8>>,
+    pub(in crate::cli) chain: Vec<Vec<u8>>,
     /// PKCS#8 DER.
-    pub(super) key: Zeroizing<Vec<u8>>,
+    pub(in crate::cli) key: Zeroizing<Vec<u8>>,
     /// DER, the authorities of its own trust domain.
-    pub(super) bundle: Vec<Vec<u8>>,
+    pub(in crate::cli) bundle: Vec<Vec<u8>>,
 }
 
 /// From when to when a certificate is valid, and its number.
-pub(super) struct Validity {
-    pub(super) not_before: String,
-    pub(super) not_after: String,
-    pub(super) serial: String,
+pub(in crate::cli) struct Validity {
+    pub(in crate::cli) not_before: String,
+    pub(in crate::cli) not_after: String,
+    pub(in crate::cli) serial: String,
 }
 
 impl TryFrom<X509svidResponse> for Identities {
@@ -75,7 +75,7 @@ fn certificates(mut der: &[u8]) -> anyhow::Result<Vec<Vec<u8>>> {
 }
 
 /// Of the certificate `der`.
-pub(super) fn validity(der: &[u8]) -> anyhow::Result<Validity> {
+pub(in crate::cli) fn validity(der: &[u8]) -> anyhow::Result<Validity> {
     let (_, certificate) = X509Certificate::from_der(der).context("not a certificate")?;
     let time = |at: ASN1Time| {
         at.to_datetime().format(&time::format_description::well_known::Rfc3339).context("a time out of range")

@@ -1,9 +1,9 @@
 //! `holdfast-agent api`: asks a running agent over the Workload API, as a workload would.
 
-mod address;
-mod client;
+pub(super) mod address;
+pub(super) mod client;
 mod files;
-mod identity;
+pub(super) mod identity;
 mod print;
 
 use std::path::PathBuf;

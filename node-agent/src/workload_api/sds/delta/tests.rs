@@ -1,0 +1,109 @@
+//! Subscribed, changed, gone: what an incremental stream sends.
+
+use super::super::resource::tests::update;
+use super::*;
+
+fn open() -> Delta {
+    Delta::new(Arc::default())
+}
+
+fn more(names: &[&str]) -> DeltaDiscoveryRequest {
+    DeltaDiscoveryRequest {
+        resource_names_subscribe: names.iter().map(ToString::to_string).collect(),
+        ..Default::default()
+    }
+}
+
+fn less(names: &[&str]) -> DeltaDiscoveryRequest {
+    let less = more(names);
+    DeltaDiscoveryRequest {
+        resource_names_unsubscribe: less.resource_names_subscribe,
+        resource_names_subscribe: Vec::new(),
+        ..less
+    }
+}
+
+fn named(answer: &DeltaDiscoveryResponse) -> Vec<&str> {
+    answer.resources.iter().map(|resource| resource.name.as_str()).collect()
+}
+
+fn begun(names: &[&str]) -> (Delta, DeltaDiscoveryResponse) {
+    let mut stream = open();
+    assert!(stream.hear(more(names)).unwrap());
+    let answer = stream.answer(&update(), true).unwrap().unwrap();
+    (stream, answer)
+}
+
+#[test]
+fn only_what_changed_is_sent_after_the_first_answer() {
+    let (mut stream, answer) = begun(&["default", "ROOTCA"]);
+    assert_eq!(named(&answer), ["ROOTCA", "default"]);
+    assert!(!stream.hear(DeltaDiscoveryRequest { response_nonce: answer.nonce, ..more(&[]) }).unwrap());
+    assert!(stream.answer(&update(), false).unwrap().is_none());
+    let mut later = update();
+    later.bundles.insert("td".to_owned(), vec![vec![8]]);
+    assert_eq!(named(&stream.answer(&later, false).unwrap().unwrap()), ["ROOTCA"]);
+}
+
+#[test]
+fn what_is_subscribed_to_is_sent_though_the_client_says_that_it_has_it() {
+    let (mut stream, answer) = begun(&["ROOTCA"]);
+    assert!(stream.hear(more(&["ROOTCA"])).unwrap());
+    assert_eq!(named(&stream.answer(&update(), true).unwrap().unwrap()), ["ROOTCA"]);
+    let held = [("ROOTCA".to_owned(), answer.resources[0].version.clone())].into();
+    let mut again = open();
+    assert!(again.hear(DeltaDiscoveryRequest { initial_resource_versions: held, ..more(&["ROOTCA"]) }).unwrap());
+    assert_eq!(named(&again.answer(&update(), true).unwrap().unwrap()), ["ROOTCA"]);
+}
+
+#[test]
+fn no_name_at_the_beginning_and_an_asterisk_are_every_name() {
+    let all = ["spiffe://other", "spiffe://td", "spiffe://td/a", "spiffe://td/b"];
+    assert_eq!(named(&begun(&[]).1), all);
+    assert_eq!(named(&begun(&["*"]).1), all);
+    let (mut stream, _) = begun(&["ROOTCA"]);
+    assert!(!stream.hear(more(&[])).unwrap(), "later, no name is no name");
+    assert!(stream.hear(more(&["*"])).unwrap());
+    assert_eq!(named(&stream.answer(&update(), true).unwrap().unwrap()), all);
+}
+
+#[test]
+fn an_identity_that_was_taken_back_is_named_among_the_removed() {
+    for names in [&["spiffe://td/b", "default"][..], &["*"]] {
+        let (mut stream, _) = begun(names);
+        let mut later = update();
+        later.svids.pop();
+        let answer = stream.answer(&later, false).unwrap().unwrap();
+        assert_eq!((named(&answer).len(), answer.removed_resources), (0, vec!["spiffe://td/b".to_owned()]));
+        assert!(stream.answer(&later, false).unwrap().is_none());
+        assert_eq!(named(&stream.answer(&update(), false).unwrap().unwrap()), ["spiffe://td/b"], "and back");
+    }
+}
+
+#[test]
+fn what_is_unsubscribed_from_is_sent_no_more() {
+    let (mut stream, _) = begun(&["default", "ROOTCA"]);
+    assert!(!stream.hear(less(&["ROOTCA"])).unwrap());
+    let mut later = update();
+    later.bundles.insert("td".to_owned(), vec![vec![8]]);
+    assert!(stream.answer(&later, false).unwrap().is_none());
+}
+
+#[test]
+fn an_unknown_name_ends_the_stream() {
+    let mut stream = open();
+    assert!(stream.hear(more(&["default", "x"])).unwrap());
+    assert_eq!(stream.answer(&update(), true).unwrap_err(), Fault::Names(vec!["x".to_owned()]));
+}
+
+#[test]
+fn a_stream_is_subscribed_to_so_many_names_only() {
+    let many: Vec<_> = (0..=NAMES_MAX).map(|n| n.to_string()).collect();
+    let held = many.iter().map(|name| (name.clone(), String::new())).collect();
+    let mut stream = open();
+    let names: Vec<_> = many.iter().map(String::as_str).collect();
+    assert_eq!(stream.hear(more(&names)).unwrap_err().code(), "sds.too_many_names");
+    let claims = DeltaDiscoveryRequest { initial_resource_versions: held, ..more(&["default"]) };
+    assert_eq!(open().hear(claims).unwrap_err().code(), "sds.too_many_names");
+    assert_eq!(open().hear(DeltaDiscoveryRequest { type_url: "x".to_owned(), ..more(&[]) }).unwrap_err(), Fault::Type);
+}

@@ -1,0 +1,116 @@
+//! One stream of the state-of-the-world kind, as Envoy speaks it by default: each answer holds all that was asked for.
+//!
+//! No I/O: requests and updates come in, answers go out.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use holdfast_protocol::sds::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse};
+
+use super::fault::Fault;
+use super::names::Names;
+use super::node::Validator;
+use super::resource::{self, TYPE_URL};
+use super::service::{Dialogue, check_type, rejected};
+use crate::svids::WorkloadUpdate;
+
+/// Names in one subscription. An Envoy asks for each secret on a stream of its own.
+const NAMES_MAX: usize = 1024;
+
+/// What was asked for on a stream, and what was answered.
+pub(super) struct StateOfTheWorld {
+    names: Arc<Names>,
+    wanted: Option<Wanted>,
+    /// Answers so far: their nonces are their numbers.
+    answers: u64,
+    /// Version of the last answer.
+    version: String,
+}
+
+#[derive(PartialEq)]
+struct Wanted {
+    /// Empty for all.
+    resources: BTreeSet<String>,
+    validator: Validator,
+}
+
+impl StateOfTheWorld {
+    /// What one request alone is answered: no stream follows, so no nonce.
+    pub(super) fn once(
+        names: Arc<Names>,
+        request: DiscoveryRequest,
+        update: &WorkloadUpdate,
+    ) -> Result<DiscoveryResponse, Fault> {
+        let mut dialogue = Self::new(names);
+        dialogue.hear(request)?;
+        let answer = dialogue.answer(update, true)?.unwrap_or_default();
+        Ok(DiscoveryResponse { nonce: String::new(), ..answer })
+    }
+}
+
+impl Dialogue for StateOfTheWorld {
+    type Request = DiscoveryRequest;
+    type Response = DiscoveryResponse;
+
+    fn new(names: Arc<Names>) -> Self {
+        Self { names, wanted: None, answers: 0, version: String::new() }
+    }
+
+    fn hear(&mut self, request: DiscoveryRequest) -> Result<bool, Fault> {
+        check_type(&request.type_url)?;
+        if let Some(detail) = request.error_detail {
+            rejected(&detail, &request.resource_names);
+        }
+        // What speaks of an answer before the last was written before that one was read. What speaks of none is a
+        // beginning, whatever version it still holds from an earlier agent: it is answered, lest both sides wait.
+        let begins = request.response_nonce.is_empty() || self.answers == 0;
+        if !begins && request.response_nonce != self.answers.to_string() {
+            tracing::debug!(nonce = %request.response_nonce.escape_debug(), "request of an earlier answer passed over");
+            return Ok(false);
+        }
+        let resources: BTreeSet<_> = request.resource_names.into_iter().filter(|name| !name.is_empty()).collect();
+        if resources.len() > NAMES_MAX {
+            return Err(Fault::TooMany { limit: NAMES_MAX });
+        }
+        let validator = match (&request.node, &self.wanted) {
+            // Some clients name themselves only once a stream.
+            (None, Some(wanted)) => wanted.validator,
+            (node, _) => Validator::of(node.as_ref(), &self.names),
+        };
+        let wanted = Some(Wanted { resources, validator });
+        let changed = wanted != self.wanted;
+        self.wanted = wanted;
+        Ok(begins || changed)
+    }
+
+    fn answer(&mut self, update: &WorkloadUpdate, asked: bool) -> Result<Option<DiscoveryResponse>, Fault> {
+        let Some(wanted) = &self.wanted else { return Ok(None) };
+        let all = if wanted.resources.is_empty() { resource::all(update) } else { Vec::new() };
+        let (mut resources, mut unknown) = (Vec::new(), Vec::new());
+        for name in wanted.resources.iter().chain(&all) {
+            match resource::named(name, update, &self.names, wanted.validator)? {
+                Some(resource) => resources.push(resource),
+                None => unknown.push(name.clone()),
+            }
+        }
+        if !unknown.is_empty() {
+            return Err(Fault::Names(unknown));
+        }
+        let versions: Vec<_> = resources.iter().map(|resource| resource.version.as_bytes()).collect();
+        let version = resource::version(&versions);
+        if !asked && version == self.version {
+            return Ok(None);
+        }
+        self.version.clone_from(&version);
+        self.answers += 1;
+        Ok(Some(DiscoveryResponse {
+            version_info: version,
+            resources: resources.into_iter().map(|resource| resource.any).collect(),
+            type_url: TYPE_URL.to_owned(),
+            nonce: self.answers.to_string(),
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests;
