@@ -1,6 +1,7 @@
 //! The agent's configuration: a TOML file, over it environment variables, over them flags; read as a whole, so that
 //! every problem is reported at once with its key.
 
+mod attestors;
 mod keys;
 mod ownership;
 mod reader;
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use holdfast_identity::TrustDomain;
 use zeroize::Zeroizing;
 
+use crate::attest::AttestorSettings;
 use crate::collect::sources::Sources;
 use crate::tpm::{Access, Interface};
 
@@ -44,6 +46,8 @@ pub struct Config {
     pub sources: Sources,
     /// How workloads reach the agent.
     pub workload_api: WorkloadApi,
+    /// How workloads are told apart.
+    pub attestors: AttestorSettings,
     /// Where Prometheus reads metrics over plain HTTP; `None` for nowhere.
     pub metrics_listen: Option<SocketAddr>,
     /// What is logged, and how.
@@ -227,7 +231,7 @@ fn build(reader: &mut Reader) -> Option<Config> {
         "json" => Ok(true),
         other => Err(format!("expected \"text\" or \"json\", found {other:?}")),
     });
-    let (tpm, sources) = (access(reader), sources(reader));
+    let (tpm, sources, attestors) = (access(reader), sources(reader), attestors::read(reader));
     Some(Config {
         server: server?,
         trust_domain: trust_domain?,
@@ -238,6 +242,7 @@ fn build(reader: &mut Reader) -> Option<Config> {
         measured_files: measured_files?,
         sources: sources?,
         workload_api: WorkloadApi { socket: socket? },
+        attestors: attestors?,
         metrics_listen,
         log: Log { level: level?, json: json? },
     })

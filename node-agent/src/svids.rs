@@ -14,7 +14,7 @@ use holdfast_identity::{Selector, SpiffeId, UnixTime};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
-pub use cache::{PREFETCH_MAX, SvidCache};
+pub use cache::{Known, PREFETCH_MAX, SvidCache};
 pub use maker::make;
 
 /// One identity of one workload, with its private key. Never written to disk by the agent.

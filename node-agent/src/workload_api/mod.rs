@@ -26,7 +26,7 @@ use tonic::transport::Server;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
-use crate::attest::{Attestors, Peer};
+use crate::attest::{AttestorSettings, Attestors, Peer};
 use crate::config;
 use crate::svids::SvidSource;
 use crate::workload_server_stubs::spiffe_workload_api_server::{SERVICE_NAME, SpiffeWorkloadApiServer};
@@ -54,7 +54,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// The Workload API of one agent.
 pub struct Endpoint {
     source: Arc<dyn SvidSource>,
-    attestors: Attestors,
+    attestors: Arc<Attestors>,
+    look_again: Duration,
     limits: Limits,
 }
 
@@ -65,22 +66,31 @@ pub struct Endpoint {
 pub async fn serve(
     config: &config::WorkloadApi,
     source: Arc<dyn SvidSource>,
+    attestors: Arc<Attestors>,
+    look_again: Duration,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    Endpoint::new(source).serve(&config.socket, stop).await
+    Endpoint::new(source).attested_by(attestors).looking_again_every(look_again).serve(&config.socket, stop).await
 }
 
 impl Endpoint {
     /// Hands out what `source` has, with the Unix attestor and the usual limits.
     #[must_use]
     pub fn new(source: Arc<dyn SvidSource>) -> Self {
-        Self { source, attestors: Attestors::default(), limits: Limits::default() }
+        let attestors = Arc::new(Attestors::default());
+        Self { source, attestors, look_again: AttestorSettings::default().look_again, limits: Limits::default() }
     }
 
     /// With these attestors.
     #[must_use]
-    pub fn attested_by(self, attestors: Attestors) -> Self {
-        Self { attestors, ..self }
+    pub fn attested_by(self, attestors: impl Into<Arc<Attestors>>) -> Self {
+        Self { attestors: attestors.into(), ..self }
+    }
+
+    /// Looking at the callers of open streams so often, when nothing else changes.
+    #[must_use]
+    pub fn looking_again_every(self, look_again: Duration) -> Self {
+        Self { look_again, ..self }
     }
 
     /// With these limits.
@@ -101,7 +111,8 @@ impl Endpoint {
         let callers = Callers { ledger: Arc::new(Ledger::new(limits)), hang_up: hang_up.clone() };
         let (health, health_service) = tonic_health::server::health_reporter();
         let bundles = self.source.bundles();
-        let sources = Sources { svids: self.source, attestors: self.attestors, stop: stop.clone() };
+        let sources =
+            Sources { svids: self.source, attestors: self.attestors, look_again: self.look_again, stop: stop.clone() };
         let api = SpiffeWorkloadApiServer::new(Service(Arc::new(sources))).max_decoding_message_size(REQUEST_BYTES_MAX);
         let served = Server::builder()
             .http2_max_header_list_size(HEADERS_BYTES_MAX)
