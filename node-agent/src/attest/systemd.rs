@@ -99,7 +99,12 @@ impl Systemd {
 
     async fn gather(&self, peer: &Peer) -> Result<BTreeSet<Selector>, AttestFault> {
         let unit = tokio::time::timeout(PATIENCE, self.unit(peer.pid().unsigned_abs()));
-        let unit = unit.await.unwrap_or(Err(SystemdFault::TimedOut { limit: PATIENCE }))?;
+        let unit = unit.await.unwrap_or(Err(SystemdFault::TimedOut { limit: PATIENCE }));
+        if unit.is_err() {
+            // A bus that was restarted is another one.
+            *self.connection.lock().await = None;
+        }
+        let unit = unit?;
         // It lived after the answer, so its number was its own when systemd looked.
         if peer.has_exited() {
             return Err(AttestFault::Exited { pid: peer.pid() });
