@@ -1,7 +1,10 @@
 # One line a target: what it does is in the script it calls. Each is also one lane of CI.
-.PHONY: demo test bench lint fuzz proto packages
+.PHONY: demo test tutorial outside little-room bench lint fuzz proto packages
 demo:     ; @tests/lanes/demo.sh $(KIND)
 test:     ; @tests/lanes/test.sh
+tutorial: ; @tests/lanes/tutorial.sh
+outside:  ; @tests/lanes/outside.sh
+little-room: ; @tests/lanes/little_room.sh
 bench:    ; @tests/lanes/bench.sh $(ONLY)
 lint:     ; @tests/lanes/lint.sh
 fuzz:     ; @tests/lanes/fuzz.sh $(SECONDS_EACH)

@@ -1,15 +1,17 @@
-//! `explain`: why a policy decides as it does about a case, or about a machine whose facts stand in a file.
+//! `explain`: why a policy decides as it does about a case, about a machine whose facts stand in a file, or about evidence.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use clap::{ArgGroup, Args, ValueEnum};
-use holdfast_appraisal::case::Case;
+use holdfast_appraisal::case::{Case, Evidence};
 use holdfast_appraisal::decision::{Approval, Explanation, InventoryAnswer, Listing, MachineRecord, Verdict};
 use holdfast_appraisal::facts::{Ownable, owner_marks};
 use holdfast_appraisal::{Appraiser, Document, Facts, Finding, Ownership, Policy};
-use holdfast_identity::TrustDomain;
+use holdfast_evidence::tpm::PcrSelection;
+use holdfast_identity::{TrustDomain, UnixTime};
+use holdfast_proof::{PROOF_BYTES_MAX, ProofBundle};
 
 use crate::exit::Exit;
 use crate::files;
@@ -23,6 +25,8 @@ use crate::output::{Format, json};
   holdfast-policy explain rack.toml --case cases/a-replaced-kernel-is-refused.toml
   holdfast-policy explain rack.toml --facts machine.toml --ownership listed --at 2026-06-01T00:00:00Z
   holdfast-policy explain --output json rack.toml --facts machine.toml
+  holdfast-policy explain rack.toml --evidence golden/evidence.toml --ownership listed
+  holdfast-policy explain rack.toml --evidence attempt.proof
 
 Exit code 0 if the machine is admitted, 1 if it is refused or awaits an approval.")]
 pub struct Explain {
@@ -35,15 +39,19 @@ pub struct Explain {
     /// A file of facts (kind = "facts").
     #[arg(long, value_name = "FILE", group = "machine")]
     facts: Option<PathBuf>,
-    /// With --facts: what the operator's records say about the machine; may be given several times.
-    #[arg(long, value_name = "RECORD", requires = "facts", value_delimiter = ',')]
+    /// Evidence, verified by the server's code: a file with [evidence] as in cases, or a proof (`holdfast-server audit prove`),
+    /// which says records and moment itself. That a proof is the log's is for `proof verify`.
+    #[arg(long, value_name = "FILE", group = "machine")]
+    evidence: Option<PathBuf>,
+    /// What the operator's records say about the machine; may be given several times.
+    #[arg(long, value_name = "RECORD", conflicts_with = "case", value_delimiter = ',')]
     ownership: Vec<Record>,
-    /// With --facts: the moment of the decision; now, if not given.
-    #[arg(long, value_name = "RFC3339", requires = "facts", value_parser = moment::parse)]
+    /// The moment of the decision; now, if not given.
+    #[arg(long, value_name = "RFC3339", conflicts_with = "case", value_parser = moment::parse)]
     at: Option<moment::Moment>,
-    /// With --facts: the trust domain that names the node.
-    #[arg(long, value_name = "DOMAIN", requires = "facts", default_value = "example.org")]
-    trust_domain: TrustDomain,
+    /// The trust domain that names the node; example.org, if not given.
+    #[arg(long, value_name = "DOMAIN", conflicts_with = "case")]
+    trust_domain: Option<TrustDomain>,
 }
 
 /// What an operator's records may say.
@@ -65,10 +73,11 @@ impl Explain {
             Ok(policy) => policy,
             Err(findings) => bail!("policy does not parse\n{}", listed(files::with_paths(findings, &self.policy))),
         };
-        let explanation = match (&self.case, &self.facts) {
-            (Some(case), _) => of_case(&policy, case)?,
-            (None, Some(facts)) => self.of_facts(&policy, facts)?,
-            (None, None) => bail!("neither --case nor --facts"),
+        let explanation = match (&self.case, &self.facts, &self.evidence) {
+            (Some(case), ..) => of_case(&policy, case)?,
+            (None, Some(facts), _) => self.of_facts(&policy, facts)?,
+            (None, None, Some(evidence)) => self.of_evidence(&policy, evidence)?,
+            (None, None, None) => bail!("none of --case, --facts and --evidence"),
         };
         match format {
             Format::Json => json(out, &explanation)?,
@@ -77,17 +86,53 @@ impl Explain {
         Ok(if explanation.decision == "admitted" { Exit::Yes } else { Exit::Refused })
     }
 
-    fn of_facts(&self, policy: &Policy, path: &std::path::Path) -> anyhow::Result<Explanation> {
+    fn of_facts(&self, policy: &Policy, path: &Path) -> anyhow::Result<Explanation> {
         let text = files::text(path)?;
         let name = files::file_name(path);
         let facts = match Case::parse_facts(Document { name: &name, text: &text }) {
             Ok(facts) => facts,
             Err(findings) => bail!("facts do not parse\n{}", listed(files::with_paths(findings, path))),
         };
-        let ownership = self.records(&facts);
         let now = self.at.unwrap_or_else(moment::now).0;
-        let verdict = Appraiser::new(self.trust_domain.clone()).judge(policy, &facts, &ownership, now);
-        Ok(Appraiser::explain(policy, &facts, &ownership, now, &verdict))
+        self.of_machine(policy, &facts, None, now)
+    }
+
+    fn of_machine(
+        &self,
+        policy: &Policy,
+        facts: &Facts,
+        quoted: Option<&PcrSelection>,
+        now: UnixTime,
+    ) -> anyhow::Result<Explanation> {
+        let ownership = self.records(facts);
+        let trust_domain = self.trust_domain.clone().map_or_else(|| "example.org".parse(), Ok)?;
+        let appraiser = Appraiser::new(trust_domain);
+        let Some(quoted) = quoted else {
+            let verdict = appraiser.judge(policy, facts, &ownership, now);
+            return Ok(Appraiser::explain(policy, facts, &ownership, now, &verdict));
+        };
+        let verdict = appraiser.judge_quote(policy, facts, quoted, &ownership, now);
+        // What the policy does not ask for was not judged, and is not told.
+        Ok(Appraiser::explain(policy, &facts.asked(policy.required_pcrs()), &ownership, now, &verdict))
+    }
+
+    fn of_evidence(&self, policy: &Policy, path: &Path) -> anyhow::Result<Explanation> {
+        let bytes = files::limited(path, PROOF_BYTES_MAX as u64)?;
+        if bytes.first() == Some(&b'{') {
+            if self.at.is_some() || self.trust_domain.is_some() || !self.ownership.is_empty() {
+                bail!("a proof says itself when the machine was judged, by which records, and in which trust domain");
+            }
+            let bundle = ProofBundle::parse(&bytes).with_context(|| path.display().to_string())?;
+            return holdfast_proof::retell(&bundle, policy).with_context(|| path.display().to_string());
+        }
+        let now = self.at.unwrap_or_else(moment::now).0;
+        match files::evidence(path, &files::text(path)?, now)? {
+            Evidence::Refused { code, detail } => {
+                Ok(Explanation::of_unverified(&files::kind_of_evidence(path)?, code, &[detail], now))
+            }
+            Evidence::Verified { facts, quoted } => self.of_machine(policy, &facts, quoted.as_ref(), now),
+            Evidence::None | Evidence::Log(_) => bail!("{} names no evidence", path.display()),
+        }
     }
 
     fn records(&self, facts: &Facts) -> Ownership {
@@ -108,7 +153,7 @@ impl Explain {
     }
 }
 
-fn of_case(policy: &Policy, path: &std::path::Path) -> anyhow::Result<Explanation> {
+fn of_case(policy: &Policy, path: &Path) -> anyhow::Result<Explanation> {
     let text = files::text(path)?;
     let name = files::file_name(path);
     match files::case(path, Document { name: &name, text: &text })? {

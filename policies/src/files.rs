@@ -9,9 +9,12 @@ use holdfast_appraisal::case::{Case, Evidence};
 use holdfast_appraisal::ima::DIGESTS_BYTES_MAX;
 use holdfast_appraisal::policy::{Bundle, BundleFile, SIGNATURE_SUFFIX, referenced_files};
 use holdfast_appraisal::{DOCUMENT_BYTES_MAX, Document, Finding};
-use holdfast_evidence::tpm::ima::LOG_BYTES_MAX;
+use holdfast_evidence::EvidenceKind;
+use holdfast_evidence::tpm::ima::{LOG_BYTES_MAX, pem_of_der};
+use holdfast_identity::UnixTime;
 
 use crate::inspect::{self, Examined, Verdict};
+use crate::moment;
 
 /// Deepest folder below the one that was named; links may form a circle.
 const DEPTH_MAX: usize = 16;
@@ -24,11 +27,16 @@ pub fn text(path: &Path) -> anyhow::Result<String> {
     String::from_utf8(bytes(path)?).map_err(|_| anyhow!("{} is not UTF-8", path.display()))
 }
 
-/// Reads a file that a policy names: reference values, or digests by the million.
+/// Reads a file that a policy names: reference values, or digests by the million, or keys. A key in DER becomes PEM, so
+/// that a policy with its files is text; `holdfast-server policy` does the same.
 fn companion(path: &Path) -> anyhow::Result<String> {
     let is_toml = path.extension().is_some_and(|extension| extension == "toml");
     let limit = if is_toml { DOCUMENT_BYTES_MAX } else { DIGESTS_BYTES_MAX };
-    String::from_utf8(limited(path, limit as u64)?).map_err(|_| anyhow!("{} is not UTF-8", path.display()))
+    let bytes = limited(path, limit as u64)?;
+    if let Some(key) = pem_of_der(&bytes) {
+        return Ok(key);
+    }
+    String::from_utf8(bytes).map_err(|_| anyhow!("{} is neither UTF-8 nor a key in DER", path.display()))
 }
 
 /// Reads a kernel's list of measured files.
@@ -122,23 +130,59 @@ pub fn case(path: &Path, document: Document<'_>) -> anyhow::Result<Result<(Case,
     let base = named.base.map(|name| text(&beside(path, &name)).map(|text| (name, text))).transpose()?;
     let base = base.as_ref().map(|(name, text)| Document { name, text });
     let log = named.event_log.map(|name| bytes(&beside(path, &name))).transpose()?;
+    let list = named.ima_log.map(|name| measurements(&beside(path, &name))).transpose()?;
     let evidence = match (named.evidence, &log) {
         (Some(_), _) => verified(path, document)?,
         (None, Some(log)) => Evidence::Log(log),
         (None, None) => Evidence::None,
     };
-    Ok(Case::parse(document, base, evidence).map(|case| (case, beside(path, &named.policy))))
+    let with_list = |case: Case| match list {
+        Some(list) => case.with_measured_files(list),
+        None => case,
+    };
+    Ok(Case::parse(document, base, evidence).map(|case| (with_list(case), beside(path, &named.policy))))
 }
 
-/// Verifies the evidence that a document names, as of the document's own moment.
+/// Verifies the evidence that a case names, as of the case's own moment.
 fn verified<'a>(path: &Path, document: Document<'_>) -> anyhow::Result<Evidence<'a>> {
+    let table = evidence_table(path, document.text)?;
+    let moment = table.get("at").map(ToString::to_string).unwrap_or_default();
+    examined(path, &table, &moment)
+}
+
+/// Verifies the evidence that a file names under `[evidence]`, as of `now`; its own `at` goes before.
+///
+/// # Errors
+/// It names none, or a file that cannot be read. That the evidence is refused is no error.
+pub fn evidence<'a>(path: &Path, text: &str, now: UnixTime) -> anyhow::Result<Evidence<'a>> {
+    examined(path, &evidence_table(path, text)?, &moment::format(now))
+}
+
+/// The kind of evidence that a file names.
+///
+/// # Errors
+/// It names none, or one that is not known.
+pub fn kind_of_evidence(path: &Path) -> anyhow::Result<[EvidenceKind; 1]> {
+    let table = evidence_table(path, &text(path)?)?;
+    let kind = table.get("evidence").and_then(|evidence| evidence.get("kind")).and_then(toml::Value::as_str);
+    let kind = kind.and_then(|kind| kind.parse().ok());
+    kind.map(|kind| [kind]).ok_or_else(|| anyhow!("{}: [evidence] names no kind", path.display()))
+}
+
+fn evidence_table(path: &Path, text: &str) -> anyhow::Result<toml::Table> {
+    let table: toml::Table = text.parse().with_context(|| path.display().to_string())?;
+    match table.get("evidence") {
+        Some(toml::Value::Table(_)) => Ok(table),
+        _ => bail!("{}: [evidence] is no table", path.display()),
+    }
+}
+
+fn examined<'a>(path: &Path, table: &toml::Table, moment: &str) -> anyhow::Result<Evidence<'a>> {
     let at = || path.display().to_string();
-    let table: toml::Table = document.text.parse().with_context(at)?;
     let evidence = table.get("evidence").and_then(toml::Value::as_table);
     let evidence = evidence.ok_or_else(|| anyhow!("[evidence] is no table")).with_context(at)?;
-    let moment = table.get("at").map(ToString::to_string).unwrap_or_default();
     let folder = path.parent().unwrap_or_else(|| Path::new(""));
-    let examined = inspect::examine(evidence, folder, &moment).with_context(at)?;
+    let examined = inspect::examine(evidence, folder, moment).with_context(at)?;
     let tolerated = evidence.get("allow_incomplete").and_then(toml::Value::as_bool) == Some(true);
     match examined {
         Examined { refusal: Some(refusal), .. } => Ok(Evidence::Refused { code: refusal.code, detail: refusal.detail }),

@@ -275,6 +275,7 @@ fn an_event_log_is_shown_with_its_registers() {
         ("tpm/go-tpm-tools/eventlogs/debian-10.bin", "sha256", "tpm.event_log.sha1_only"),
         ("tpm/tpm2-tools/eventlogs/specid-vendordata.bin", "sha256", "tpm.event_log.truncated"),
         ("tpm/go-tpm-tools/eventlogs/gdc-host.bin", "sha384", "tpm.event_log.bank_missing"),
+        ("cvm/tdx-gcp/cos113-v4-ccel/ccel.bin", "sha384", "tpm.event_log.other_registers"),
     ] {
         let (exit, report) = log(file, &["--bank", bank]);
         assert_eq!((exit, report["code"].as_str()), (Exit::Refused, Some(code)), "{file}");

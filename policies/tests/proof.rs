@@ -9,7 +9,7 @@ use clap::Parser;
 use holdfast_evidence::crypto::Zeroizing;
 use holdfast_policy::cli::{Cli, run};
 use holdfast_policy::exit::Exit;
-use holdfast_proof::PROOF_BYTES_MAX;
+use holdfast_proof::{PROOF_BYTES_MAX, ProofBundle};
 use holdfast_record::SigningKey;
 use serde_json::Value;
 
@@ -39,7 +39,8 @@ fn changed(folder: &Path, name: &str, change: impl FnOnce(&mut Value)) -> PathBu
     let mut document: Value = serde_json::from_slice(&std::fs::read(sample(name)).unwrap()).unwrap();
     change(&mut document);
     let file = folder.join(name);
-    std::fs::write(&file, document.to_string()).unwrap();
+    // Written as a server writes it.
+    std::fs::write(&file, serde_json::from_value::<ProofBundle>(document).unwrap().encode()).unwrap();
     file
 }
 
@@ -67,6 +68,8 @@ fn another_key_or_no_key_proves_nothing() {
     let (exit, text) = proof(&["verify", &file, "--vkey", &key(8)]).unwrap();
     assert_eq!(exit, Exit::Refused);
     assert!(text.contains("FAILS") && text.contains("[record.checkpoint.signature]"), "{text}");
+    assert!(text.contains("  -      verdict           unverified: not looked at"), "{text}");
+    assert!(!text.contains("admitted") && !text.contains("holds "), "nothing of it is repeated: {text}");
     assert!(proof(&["verify", &file, "--vkey", "example.org/record"]).is_err());
 }
 
@@ -84,6 +87,28 @@ fn roots_that_the_reader_brings_are_compared() {
     let (exit, text) = verify(&sample("admitted"), &["--roots", &folder_name]).unwrap();
     assert_eq!(exit, Exit::Yes, "{text}");
     assert!(text.contains("yours)"), "{text}");
+    let (one, digest) = (format!("{folder_name}/root.der"), holdfast_proof::Digest::of(&root).to_string());
+    for given in [&one, &digest] {
+        let (exit, text) = verify(&sample("admitted"), &["--trusted-root", given]).unwrap();
+        assert_eq!(exit, Exit::Yes, "{text}");
+        assert!(text.contains("  holds  roots") && text.contains("yours)"), "{text}");
+        // A renewal does not hold the certificates that lead there.
+        let (exit, text) = verify(&sample("renewed"), &["--trusted-root", given]).unwrap();
+        assert_eq!(exit, Exit::Yes, "{text}");
+        assert!(!text.contains("  holds  roots") && text.contains("yours, by the server's word)"), "{text}");
+    }
+    let (exit, text) = verify(&sample("admitted"), &["--trusted-root", &"7".repeat(64)]).unwrap();
+    assert_eq!(exit, Exit::Refused);
+    assert!(text.contains("NOT YOURS") && text.contains("  -      evidence          unverified: "), "{text}");
+    for given in ["7777", "/nowhere", &file_without_a_certificate(folder.path())] {
+        assert!(verify(&sample("admitted"), &["--trusted-root", given]).is_err(), "{given}");
+    }
+}
+
+fn file_without_a_certificate(folder: &Path) -> String {
+    let file = folder.join("nothing.pem");
+    std::fs::write(&file, "nothing").unwrap();
+    file.display().to_string()
 }
 
 #[test]
@@ -111,7 +136,14 @@ fn what_was_changed_is_named_by_its_code_and_what_is_gone_is_said() {
     });
     let (exit, text) = verify(&lie, &[]).unwrap();
     assert_eq!(exit, Exit::Refused);
-    assert!(text.contains("[proof.decision_digest]") && text.contains("[proof.decision_differs]"), "{text}");
+    assert!(
+        text.contains("[proof.decision_digest]") && text.contains("  -      verdict           unverified: "),
+        "{text}"
+    );
+    assert!(
+        !text.contains("  holds  verdict") && text.contains("what evidence and policy give, unverified:"),
+        "{text}"
+    );
 
     let dropped = changed(folder.path(), "admitted", |document| {
         let document = document.as_object_mut().unwrap();

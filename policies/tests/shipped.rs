@@ -5,6 +5,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use holdfast_appraisal::decision::Verdict;
+use holdfast_appraisal::decision::explanation::Answer;
 use holdfast_appraisal::facts::registry;
 use holdfast_appraisal::policy::schema::{Subject, schema};
 use holdfast_evidence::EvidenceKind;
@@ -29,6 +31,31 @@ fn every_case_of_the_shipped_policies_holds() {
         assert_eq!(report.result, CaseResult::Passed, "{report:#?}");
     }
     assert!(reports.len() >= 30);
+}
+
+/// What is decided and what is explained are the same answers: a rule that reads as satisfied admits, and no other does.
+#[test]
+fn the_explanation_of_every_case_says_what_was_decided() {
+    for report in run_folder(&shipped()).unwrap() {
+        let (decision, told) = (report.decision.unwrap(), report.explanation.unwrap());
+        let good: Vec<&str> = told
+            .rules
+            .iter()
+            .filter(|rule| matches!(rule.answer, Answer::Holds | Answer::Waived))
+            .map(|rule| rule.name.as_str())
+            .collect();
+        let denied = told.denies.iter().any(|deny| deny.answer != Answer::Differs);
+        match &decision {
+            Verdict::Admit(grant) => {
+                assert_eq!((good, denied, &*told.decision), (vec![grant.rule.as_str()], false, "admitted"));
+            }
+            Verdict::AwaitsApproval(_) => assert!(good.is_empty() && !denied, "{told}"),
+            Verdict::Refuse(rejection) => {
+                assert!(good.is_empty() || rejection.code != "policy.no_rule_matched", "{told}");
+                assert_eq!(denied, rejection.code.starts_with("policy.den"), "{told}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -132,6 +159,44 @@ fn the_published_schemas_are_those_of_this_version() {
         let published = std::fs::read_to_string(folder.join(format!("{name}.schema.json"))).unwrap();
         let is = serde_json::from_str::<Value>(&published).is_ok_and(|published| published == schema(subject));
         assert!(is, "run: holdfast-policy schema {name} > policies/schema/{name}.schema.json");
+    }
+}
+
+/// Editors need all of it: the dialect, a name, a title; and a line in each document that says where the schema is.
+#[test]
+fn schemas_are_named_and_every_shipped_document_names_its_own() {
+    for (kind, subject) in [
+        ("policy", Subject::Policy),
+        ("reference-values", Subject::ReferenceValues),
+        ("case", Subject::Case),
+        ("facts", Subject::Facts),
+    ] {
+        let schema = schema(subject);
+        assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+        assert_eq!(schema["$id"], format!("urn:holdfast:schema:1:{kind}"));
+        assert!(schema["title"].as_str().is_some_and(|title| title.starts_with("Holdfast")), "{kind}");
+    }
+    for path in toml_files(&shipped()).unwrap() {
+        let text = text(&path).unwrap();
+        let named = text.lines().next().and_then(|line| line.strip_prefix("#:schema "));
+        let named = named.unwrap_or_else(|| panic!("{}: no #:schema in its first line", path.display()));
+        let file = path.parent().unwrap().join(named);
+        let kind = kind(&text).unwrap();
+        assert!(file.is_file() && file.ends_with(format!("schema/{kind}.schema.json")), "{}", path.display());
+    }
+}
+
+/// Each shipped policy has a page that names it.
+#[test]
+fn the_index_of_policies_links_a_page_for_each() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/policies");
+    let index = text(&docs.join("README.md")).unwrap();
+    for path in toml_files(&shipped()).unwrap().iter().filter(|path| path.parent() == Some(&shipped())) {
+        let name = path.file_stem().unwrap().to_string_lossy();
+        let row = index.lines().find(|line| line.starts_with('|') && line.contains(&format!("`{name}`")));
+        let row = row.unwrap_or_else(|| panic!("{name} is not in the index"));
+        let page = row.rsplit_once("](").and_then(|(_, rest)| rest.split_once(')')).unwrap().0;
+        assert!(text(&docs.join(page)).unwrap().contains(&*name), "{page} does not speak of {name}");
     }
 }
 

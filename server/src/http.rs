@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
+use futures_util::StreamExt as _;
 use hyper::client::conn::http1;
 use hyper::header::{ACCEPT, CONNECTION, HOST, HeaderValue, RETRY_AFTER, USER_AGENT};
 use hyper::{HeaderMap, Request, StatusCode, Uri};
@@ -25,6 +26,18 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 const HEAD_BYTES_MAX: usize = 64 << 10;
 /// Bytes of the file of certificates.
 const CA_FILE_BYTES_MAX: u64 = 8 << 20;
+
+/// How long the beginning of a body is waited for.
+const BEGINNING_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// How much of an answer's body.
+#[derive(Clone, Copy)]
+enum Wanted {
+    /// All of it; no answer if it is longer.
+    Whole(usize),
+    /// So much.
+    Beginning(usize),
+}
 
 /// Sends requests.
 #[derive(Clone)]
@@ -63,10 +76,11 @@ impl Http {
 
     /// Asks for `url`; the body has at most `limit` bytes.
     pub(crate) async fn get(&self, url: &str, limit: usize) -> Result<Answer, NoAnswer> {
-        self.send(Request::get("/").header(ACCEPT, "*/*").body(Body::empty()), url, limit).await
+        self.send(Request::get("/").header(ACCEPT, "*/*").body(Body::empty()), url, Wanted::Whole(limit)).await
     }
 
-    /// Posts `body` with `headers` to `url`; the answer's body has at most `limit` bytes.
+    /// Posts `body` with `headers` to `url`. The status is the answer: of its body at most `limit` bytes are read, for a
+    /// moment, and whatever comes of that changes nothing.
     pub(crate) async fn post(
         &self,
         url: &str,
@@ -78,23 +92,23 @@ impl Http {
         if let Ok(request) = &mut request {
             *request.headers_mut() = headers;
         }
-        self.send(request, url, limit).await
+        self.send(request, url, Wanted::Beginning(limit)).await
     }
 
     async fn send(
         &self,
         request: Result<Request<Body>, hyper::http::Error>,
         url: &str,
-        limit: usize,
+        wanted: Wanted,
     ) -> Result<Answer, NoAnswer> {
         let request = request.map_err(|error| NoAnswer(format!("no request: {error}")))?;
-        match timeout(self.timeout, self.exchange(request, url, limit)).await {
+        match timeout(self.timeout, self.exchange(request, url, wanted)).await {
             Ok(answer) => answer,
             Err(_) => Err(NoAnswer(format!("no answer within {} s", self.timeout.as_secs_f32()))),
         }
     }
 
-    async fn exchange(&self, request: Request<Body>, url: &str, limit: usize) -> Result<Answer, NoAnswer> {
+    async fn exchange(&self, request: Request<Body>, url: &str, wanted: Wanted) -> Result<Answer, NoAnswer> {
         let failed = |what: &'static str| move |error: &dyn std::fmt::Display| NoAnswer(format!("{what}: {error}"));
         let uri: Uri = url.parse().map_err(|error| failed("not a URL")(&error))?;
         let host = uri.host().ok_or_else(|| NoAnswer("URL without a host".to_owned()))?;
@@ -103,13 +117,13 @@ impl Http {
         let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
         let socket = TcpStream::connect((host.as_str(), port)).await.map_err(|e| failed("cannot connect")(&e))?;
         if !secure {
-            return send(socket, request, &uri, limit).await;
+            return send(socket, request, &uri, wanted).await;
         }
         let name = ServerName::try_from(host).map_err(|error| failed("not a host's name")(&error))?;
         let tls = self.tls.clone().ok_or_else(|| NoAnswer("TLS is not available".to_owned()))?;
         let connector = TlsConnector::from(tls);
         let stream = connector.connect(name, socket).await.map_err(|error| failed("TLS")(&error))?;
-        send(stream, request, &uri, limit).await
+        send(stream, request, &uri, wanted).await
     }
 }
 
@@ -133,7 +147,7 @@ pub(crate) fn tls(ca_file: &Path) -> Option<Arc<ClientConfig>> {
 }
 
 /// One request on a connection of its own.
-async fn send<S>(stream: S, mut request: Request<Body>, uri: &Uri, limit: usize) -> Result<Answer, NoAnswer>
+async fn send<S>(stream: S, mut request: Request<Body>, uri: &Uri, wanted: Wanted) -> Result<Answer, NoAnswer>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -156,11 +170,31 @@ where
     headers.insert(USER_AGENT, HeaderValue::from_static(agent));
     let answer = sender.send_request(request).await.map_err(|error| failed(&error))?;
     let (head, body) = answer.into_parts();
-    let body = axum::body::to_bytes(Body::new(body), limit)
-        .await
-        .map_err(|error| NoAnswer(format!("body cannot be read, limit {limit} bytes: {error}")))?;
+    let body = match wanted {
+        Wanted::Whole(limit) => axum::body::to_bytes(Body::new(body), limit)
+            .await
+            .map_err(|error| NoAnswer(format!("body cannot be read, limit {limit} bytes: {error}")))?
+            .to_vec(),
+        Wanted::Beginning(limit) => beginning(Body::new(body), limit).await,
+    };
     drop(guard);
-    Ok(Answer { status: head.status, headers: head.headers, body: body.to_vec() })
+    Ok(Answer { status: head.status, headers: head.headers, body })
+}
+
+/// At most so many bytes of a body, and what comes of it within a moment.
+async fn beginning(body: Body, limit: usize) -> Vec<u8> {
+    let (mut pieces, mut read) = (body.into_data_stream(), Vec::new());
+    let reading = async {
+        while let Some(Ok(piece)) = pieces.next().await {
+            read.extend(piece.iter().take(limit.saturating_sub(read.len())));
+            if read.len() >= limit {
+                return;
+            }
+        }
+    };
+    // Who does not end his answer keeps nobody waiting.
+    let _ = timeout(BEGINNING_TIME_MAX, reading).await;
+    read
 }
 
 struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::admin::{Admin, AdminSocket};
+use crate::admin::{Admin, AdminSocket, WHAT_IFS_MAX};
 use crate::config::Config;
 use crate::ear::{EarIssuer, EarKey};
 use crate::outbox::{Outbox, Pace};
@@ -56,6 +57,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         ear: Arc::new(EarIssuer::new(store.clone(), config.trust_domain.clone(), EarKey::open(&config.ear_key)?)),
         roles: config.roles.clone(),
         rollout: config.rollout.clone(),
+        what_ifs: Arc::new(Semaphore::new(WHAT_IFS_MAX)),
     };
     let fetching = tokio::spawn(server.endorser().clone().keep(stop.clone()));
     let serving = tokio::spawn(server.serve(stop.clone()));

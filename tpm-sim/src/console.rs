@@ -62,6 +62,13 @@ pub enum Request {
         /// The digests of this text.
         text: String,
     },
+    /// Start a file that is not signed: measured into PCR 10 and the list.
+    StartFile {
+        /// Where it lies.
+        path: String,
+        /// What is in it.
+        text: String,
+    },
     /// From now on these go wrong, and no others.
     Faults(Vec<String>),
     /// Count commands from zero.
@@ -219,6 +226,7 @@ fn obey(machine: &mut Powered, request: Request) -> Result<(), SimError> {
         Request::Lie(lie) => machine.lie(&lie),
         Request::Truth => machine.tell_the_truth(),
         Request::Extend { pcr, text } => machine.extend(pcr, text.as_bytes()),
+        Request::StartFile { path, text } => machine.measure_unsigned(&path, text.as_bytes()),
         Request::Faults(faults) => {
             let faults: Result<Vec<_>, String> = faults.iter().map(|fault| fault.parse()).collect();
             let path = machine.machine().directory().to_owned();

@@ -47,6 +47,7 @@ pub use endorsement::{CHAIN_INDEX, ECC_CERTIFICATE_INDEX, EkAlgorithm, Endorseme
 pub use error::SimError;
 pub use factory::Factory;
 pub use fault::{Effect, Fault};
+pub use keys::file_signer_pem;
 pub use machine::Machine;
 pub use maker::{
     IAK_HANDLE, IAK_INDEX, IDEVID_HANDLE, IDEVID_INDEX, Maker, MakerAttack, MakerReport, PLATFORM_INDEX,

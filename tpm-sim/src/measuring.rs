@@ -6,10 +6,13 @@ use std::path::PathBuf;
 
 use crate::digest::Bank;
 use crate::error::{SimError, file};
+use crate::keys::FileSigner;
 use crate::log::ima::{BOOT_AGGREGATE, MeasuredEntry};
 use crate::machine::Machine;
 use crate::powered::Powered;
+use crate::profile::MeasuredFiles;
 use crate::tpm::commands;
+use crate::tpm::process::Swtpm;
 
 const LIST: &str = "binary_runtime_measurements";
 const IMA_PCR: u32 = 10;
@@ -46,12 +49,9 @@ impl Powered {
     /// # Errors
     /// What the TPM or the disk say.
     pub fn start_measuring(&self) -> Result<(), SimError> {
-        let mut pcrs = Vec::new();
-        for index in 0..10 {
-            pcrs.extend(self.pcr(Bank::Sha256, index)?);
-        }
         self.machine().forget_measured_files()?;
-        self.measured(&MeasuredEntry::file(BOOT_AGGREGATE, &Bank::Sha256.hash(&[&pcrs])))
+        let aggregate = self.with_tpm(aggregate)?;
+        self.measured(&MeasuredEntry::file(BOOT_AGGREGATE, &aggregate))
     }
 
     /// A program is started, or a file is read that counts: its digest goes into PCR 10 and into the list.
@@ -60,6 +60,14 @@ impl Powered {
     /// What the TPM or the disk say.
     pub fn measure(&self, path: &str, content: &[u8]) -> Result<(), SimError> {
         self.measured(&MeasuredEntry::file(path, &Bank::Sha256.hash(&[content])))
+    }
+
+    /// The same, as kernels write it that keep signatures: without one.
+    ///
+    /// # Errors
+    /// What the TPM or the disk say.
+    pub fn measure_unsigned(&self, path: &str, content: &[u8]) -> Result<(), SimError> {
+        self.measured(&MeasuredEntry::signed_file(path, &Bank::Sha256.hash(&[content]), &[]))
     }
 
     /// The same of a file that somebody writes to meanwhile: a violation.
@@ -89,12 +97,41 @@ impl Powered {
     }
 
     fn measured(&self, entry: &MeasuredEntry) -> Result<(), SimError> {
-        // The kernel's order: first the list, then the TPM.
-        let path = self.machine().measured_files_path();
-        let mut list = OpenOptions::new().create(true).append(true).open(&path).map_err(file("open", &path))?;
-        list.write_all(&entry.bytes).map_err(file("write", &path))?;
-        self.with_tpm(|tpm| commands::extend(tpm, IMA_PCR, &entry.digests, &Bank::ALL))
+        self.with_tpm(|tpm| measure(tpm, self.machine(), entry))
     }
+}
+
+/// What a kernel measures that starts with these files.
+pub(crate) fn kernel_starts(tpm: &mut Swtpm, machine: &Machine, kept: &MeasuredFiles) -> Result<(), SimError> {
+    let signer = kept.signer.as_deref().map(FileSigner::named).transpose()?;
+    let aggregate = aggregate(tpm)?;
+    measure(tpm, machine, &MeasuredEntry::signed_file(BOOT_AGGREGATE, &aggregate, &[]))?;
+    for file in &kept.files {
+        let digest = Bank::Sha256.hash(&[file.image.bytes()]);
+        let signature = match &signer {
+            Some(signer) if !file.unsigned => signer.attribute(&digest)?,
+            Some(_) | None => Vec::new(),
+        };
+        measure(tpm, machine, &MeasuredEntry::signed_file(&file.path, &digest, &signature))?;
+    }
+    Ok(())
+}
+
+/// The hash over PCRs 0 to 9.
+fn aggregate(tpm: &mut Swtpm) -> Result<Vec<u8>, SimError> {
+    let mut pcrs = Vec::new();
+    for index in 0..10 {
+        pcrs.extend(commands::pcr(tpm, Bank::Sha256, index)?);
+    }
+    Ok(Bank::Sha256.hash(&[&pcrs]).to_vec())
+}
+
+/// In the kernel's order: first the list, then the TPM.
+fn measure(tpm: &mut Swtpm, machine: &Machine, entry: &MeasuredEntry) -> Result<(), SimError> {
+    let path = machine.measured_files_path();
+    let mut list = OpenOptions::new().create(true).append(true).open(&path).map_err(file("open", &path))?;
+    list.write_all(&entry.bytes).map_err(file("write", &path))?;
+    commands::extend(tpm, IMA_PCR, &entry.digests, &Bank::ALL)
 }
 
 /// Where the last entry of a list of ours begins.

@@ -10,6 +10,7 @@ use crate::error::SimError;
 use crate::fault::Fault;
 use crate::log::{self, Event};
 use crate::machine::{Machine, write_log};
+use crate::measuring::kernel_starts;
 use crate::ports::{Front, Ports};
 use crate::profile::Profile;
 use crate::tpm::CommandCode;
@@ -284,5 +285,9 @@ fn power_up(
     }
     commands::disable_platform(tpm)?;
     machine.forget_measured_files()?;
-    write_log(machine, &log::encode(events, &profile.firmware.banks))
+    write_log(machine, &log::encode(events, &profile.firmware.banks))?;
+    match &profile.measured_files {
+        Some(kept) => kernel_starts(tpm, machine, kept),
+        None => Ok(()),
+    }
 }

@@ -66,6 +66,12 @@ impl Places {
     }
 }
 
+/// Whether it reads as a text whose quotes were forgotten.
+fn is_bare_word(value: &str) -> bool {
+    value.starts_with(|c: char| c.is_alphabetic() || matches!(c, '/' | '@'))
+        && !["true", "false", "inf", "nan"].contains(&value)
+}
+
 /// How many characters begin in these bytes of UTF-8.
 fn begun(bytes: &[u8]) -> usize {
     bytes.iter().filter(|byte| **byte & 0xc0 != 0x80).count()
@@ -92,10 +98,39 @@ impl<'a> Reader<'a> {
             Ok(table) => Some(table),
             Err(error) => {
                 let message = error.message().trim_end().replace('\n', "; ");
-                self.add(error.span().unwrap_or(0..0), Kind::Syntax, message, None);
+                let at = error.span().unwrap_or(0..0);
+                let suggestion = Some(self.syntax_help(at.start));
+                self.add(at, Kind::Syntax, message, suggestion);
                 None
             }
         }
+    }
+
+    /// What the line that does not read may lack.
+    fn syntax_help(&self, at: usize) -> String {
+        let text = self.document.text;
+        let start = text.get(..at).and_then(|before| before.rfind('\n')).map_or(0, |end| end + 1);
+        let line = text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
+        let line = line.split('#').next().unwrap_or_default().trim();
+        let count = |sign: char| line.matches(sign).count();
+        let help = if line.is_empty() {
+            "a value, array or table that began above does not end"
+        } else if count('"') % 2 == 1 {
+            "a text begins and ends with \" in one line; inside it write \\\", or use '…'"
+        } else if !line.starts_with('[') && !line.contains('=') {
+            "a line is: key = value, or the name of a table in brackets: [rule.require]"
+        } else if count('[') > count(']') || count('{') > count('}') {
+            "a bracket is not closed; an inline table { … } stands in one line"
+        } else if count(']') > count('[') || count('}') > count('{') {
+            "a bracket is closed that was not opened"
+        } else if line.contains("==") {
+            "one = gives a value; comparisons are operators: { equals = … }"
+        } else if line.split_once('=').is_some_and(|(_, value)| is_bare_word(value.trim())) {
+            "texts stand in quotes: key = \"value\""
+        } else {
+            "see the examples of docs/reference/policy.md; the file is TOML 1.0 (https://toml.io)"
+        };
+        help.to_owned()
     }
 
     /// Line and column, both from 1, of a byte offset.
@@ -190,7 +225,10 @@ impl<'a> Reader<'a> {
                 node.span(),
                 Kind::EmptySet,
                 format!("{what} is empty: nothing could satisfy it, or everything would"),
-                None,
+                Some(
+                    "list at least one value, name a set (\"@name\"), or leave the key out where it is optional"
+                        .to_owned(),
+                ),
             );
             return None;
         }

@@ -64,7 +64,8 @@ impl ReferenceValues {
         let node = reader.required(table, "values", 0..0, "write: [values]")?;
         let listed = reader.subtable(node, "values")?;
         if listed.is_empty() {
-            reader.add(node.span(), Kind::EmptySet, "values is empty".to_owned(), None);
+            let suggestion = "name a fact and its good values: [values] tpm.boot.applications = [\"…\"]".to_owned();
+            reader.add(node.span(), Kind::EmptySet, "values is empty".to_owned(), Some(suggestion));
         }
         let mut values = BTreeMap::new();
         for entry in read::entries(reader, listed) {

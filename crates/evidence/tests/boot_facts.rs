@@ -177,7 +177,7 @@ fn options_that_systemd_stub_was_given_are_command_lines() {
 fn load_options_are_compared_by_digest() {
     let options = load_options_digest(Bank::Sha256, "quiet initrd=initrd");
     let data = b"\xed\x22\x3b\x8f\x1a\0\0\0LOADED_IMAGE::LoadOptions\0".to_vec();
-    let digest = options.as_bytes().try_into().unwrap();
+    let digest = options.as_bytes().to_vec();
     let facts = facts(&and(&[Entry { pcr: 9, kind: EventType::EVENT_TAG, digest, data }])).unwrap();
     let line = facts.command_lines().find(|line| line.source == CommandLineSource::LoadOptions).unwrap();
     assert_eq!((line.text.as_deref(), line.event), (None, 26));

@@ -56,6 +56,14 @@ fn a_sha1_log_of_tcg_1_2_is_refused() {
 }
 
 #[test]
+fn the_log_of_another_kind_of_guest_is_told_from_an_old_one() {
+    let mut ccel = spec_id(&[(0x0c, 48)], &[]);
+    assert_eq!(refusal(&ccel), "accepted");
+    ccel[0] = 1;
+    assert_eq!(refusal(&ccel), "tpm.event_log.other_registers");
+}
+
+#[test]
 fn the_spec_id_event_must_hold_together() {
     assert_eq!(refusal(&spec_id(&[(0x0b, 32)], b"vendor")), "accepted");
     for bad in [

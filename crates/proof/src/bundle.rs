@@ -5,12 +5,15 @@ use holdfast_appraisal::policy::Bundle;
 use holdfast_record::{InclusionProof, SignedCheckpoint};
 use serde::{Deserialize, Serialize};
 
+use crate::body::BODY_BYTES_MAX;
 use crate::bytes::{Blob, Digest};
 
 /// What such a file is.
 pub const PROOF_MEDIA_TYPE: &str = "application/vnd.holdfast.proof.v1+json";
-/// Bytes of a file that is read.
-pub const PROOF_BYTES_MAX: usize = 64 << 20;
+/// Bytes of a file that is read. Two policies of the largest size that a server takes (100 MiB each: a million digests of
+/// measured files), each byte escaped by another in JSON, and 112 MiB for everything else: a list of measured files of 32 MiB
+/// in base64 is 43 of them.
+pub const PROOF_BYTES_MAX: usize = 512 << 20;
 /// Bodies of one file.
 pub const PROOF_BODIES_MAX: usize = 8_192;
 /// Policies of one file: the one that decided, and the one that was observed.
@@ -73,7 +76,7 @@ impl ProofBundle {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// Reads one, within its limits.
+    /// Reads one, within its limits. There is one way to write a proof: bytes that say the same otherwise are none.
     ///
     /// # Errors
     /// [`MalformedProof`].
@@ -88,6 +91,16 @@ impl ProofBundle {
         }
         if bundle.bodies.len() > PROOF_BODIES_MAX || bundle.policies.len() > POLICIES_MAX {
             return Err(malformed("more bodies or policies than any proof has".to_owned()));
+        }
+        if let Some(body) = bundle.bodies.iter().find(|body| body.content.0.len() > BODY_BYTES_MAX) {
+            let length = body.content.0.len();
+            return Err(malformed(format!("body {} has {length} bytes, limit {BODY_BYTES_MAX}", body.sha256)));
+        }
+        if !bundle.bodies.iter().map(|body| body.sha256).is_sorted_by(|one, next| one < next) {
+            return Err(malformed("bodies are not in the order of their digests, or one is there twice".to_owned()));
+        }
+        if bundle.encode() != bytes {
+            return Err(malformed("it is not written as a server writes it: blanks, or another order".to_owned()));
         }
         Ok(bundle)
     }

@@ -1,7 +1,7 @@
 //! Checks a proof from the checkpoint's signature to the last difference of the decision. Believes the log's key, and of
 //! everything else nothing that can be computed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_appraisal::Policy;
 use holdfast_record::VerifierKey;
@@ -11,7 +11,7 @@ use crate::bundle::ProofBundle;
 use crate::bytes::Digest;
 use crate::entry::AttemptEntry;
 use crate::manifest::Manifest;
-use crate::report::{Flaw, Report, RootSeen, Steps};
+use crate::report::{Flaw, Report, RootGround, RootSeen, State, Steps};
 use crate::retrace::{self, Retraced};
 use crate::trust::{TrustDocument, TrustUnread, TrustedRoot};
 
@@ -24,34 +24,46 @@ pub struct Reader<'a> {
     pub roots: Option<&'a BTreeSet<Digest>>,
 }
 
+/// What is looked at, in order. Where one of the first three fails, nothing in the file is the log's, and none of the others
+/// is looked at.
+const PARTS: [&str; 10] = [
+    "checkpoint",
+    "inclusion",
+    "entry",
+    "decision",
+    "manifest",
+    "policy",
+    "bodies",
+    "evidence",
+    "appraisal",
+    "verdict",
+];
+
 /// Checks a proof.
 #[must_use]
 pub fn check(bundle: &ProofBundle, reader: &Reader<'_>) -> Report {
     let mut steps = Steps::default();
-    in_the_record(bundle, reader, &mut steps);
     let claimed = bundle.checkpoint.claimed();
     let log = format!("{}, {} entries", claimed.origin, claimed.size);
-    let entry = match AttemptEntry::parse(&bundle.entry.0) {
-        Ok(entry) => entry,
-        Err(reason) => {
-            steps.fails("entry", Flaw::Entry, reason);
-            return Report {
-                conclusion: steps.conclusion(),
-                attempt: String::new(),
-                at: 0,
-                way: String::new(),
-                spiffe_id: None,
-                verdict: String::new(),
-                code: String::new(),
-                policy: None,
-                log,
-                steps: steps.0,
-                roots: Vec::new(),
-                explanation: String::new(),
-            };
-        }
+    let Some(entry) = in_the_record(bundle, reader, &mut steps) else {
+        let looked_at = steps.0.len();
+        PARTS.iter().skip(looked_at).for_each(|part| steps.unverified(part));
+        return Report {
+            conclusion: steps.conclusion(),
+            attempt: String::new(),
+            at: 0,
+            way: String::new(),
+            spiffe_id: None,
+            verdict: String::new(),
+            code: String::new(),
+            policy: None,
+            log,
+            steps: steps.0,
+            roots: Vec::new(),
+            explanation: String::new(),
+        };
     };
-    decision_is_recorded(bundle, &entry, &mut steps);
+    let decision = decision_is_recorded(bundle, &entry, &mut steps);
     let mut bodies = Bodies::default();
     for body in &bundle.bodies {
         if bodies.add(body.content.0.clone()) != body.sha256 {
@@ -65,9 +77,9 @@ pub fn check(bundle: &ProofBundle, reader: &Reader<'_>) -> Report {
         if bodies_are_named(bundle, manifest, &bodies, &mut steps) {
             roots = roots_of(manifest, &bodies, reader, &mut steps);
             let retraced = Retraced { manifest, entry: &entry, bodies: &bodies, policies: &policies };
-            explanation = retrace::retrace(&retraced, bundle.decision.as_deref(), &mut steps);
+            explanation = retrace::retrace(&retraced, decision, &mut steps);
         }
-        vouched(&mut steps);
+        vouched(manifest, &mut steps);
     } else if !bundle.bodies.is_empty() {
         steps.fails("bodies", Flaw::BodyUnnamed, "there are bodies that no manifest names");
     }
@@ -87,34 +99,49 @@ pub fn check(bundle: &ProofBundle, reader: &Reader<'_>) -> Report {
     }
 }
 
-/// The entry is in the tree that the log's key signed for.
-fn in_the_record(bundle: &ProofBundle, reader: &Reader<'_>, steps: &mut Steps) {
+/// The entry, if it is in the tree that the log's key signed for, and is that of an attempt.
+fn in_the_record(bundle: &ProofBundle, reader: &Reader<'_>, steps: &mut Steps) -> Option<AttemptEntry> {
     let ProofBundle { entry, inclusion, checkpoint, .. } = bundle;
-    match checkpoint.verify(reader.log) {
-        Ok(signed) => steps.holds("checkpoint", format!("{} has signed for {} entries", signed.origin, signed.size)),
-        Err(bad) => steps.fails_by("checkpoint", bad.code(), bad.to_string()),
+    let signed = match checkpoint.verify(reader.log) {
+        Ok(signed) => signed,
+        Err(bad) => {
+            steps.fails_by("checkpoint", bad.code(), bad.to_string());
+            return None;
+        }
+    };
+    steps.holds("checkpoint", format!("{} has signed for {} entries", signed.origin, signed.size));
+    if inclusion.size != signed.size {
+        let detail = format!("the proof is of {} entries, the checkpoint of {}", inclusion.size, signed.size);
+        steps.fails("inclusion", Flaw::Inclusion, detail);
+        return None;
     }
-    let claimed = checkpoint.claimed();
-    if inclusion.size != claimed.size {
-        let detail = format!("the proof is of {} entries, the checkpoint of {}", inclusion.size, claimed.size);
-        return steps.fails("inclusion", Flaw::Inclusion, detail);
+    if let Err(bad) = inclusion.verify(holdfast_record::Hash::leaf(&entry.0), signed.root) {
+        steps.fails_by("inclusion", bad.code(), bad.to_string());
+        return None;
     }
-    match inclusion.verify(holdfast_record::Hash::leaf(&entry.0), claimed.root) {
-        Ok(()) => steps.holds("inclusion", format!("the entry is number {} of them", inclusion.index)),
-        Err(bad) => steps.fails_by("inclusion", bad.code(), bad.to_string()),
+    steps.holds("inclusion", format!("the entry is number {} of them", inclusion.index));
+    match AttemptEntry::parse(&entry.0) {
+        Ok(entry) => Some(entry),
+        Err(reason) => {
+            steps.fails("entry", Flaw::Entry, reason);
+            None
+        }
     }
 }
 
-fn decision_is_recorded(bundle: &ProofBundle, entry: &AttemptEntry, steps: &mut Steps) {
+/// The decision's text, if it is the one that was recorded.
+fn decision_is_recorded<'b>(bundle: &'b ProofBundle, entry: &AttemptEntry, steps: &mut Steps) -> Option<&'b str> {
     match &bundle.decision {
         None => steps.gone("decision", "the decision's text is gone by retention"),
         Some(text) if Digest::of(text.as_bytes()) == entry.decision => {
             steps.holds("decision", "the decision's text is the one that was recorded");
+            return Some(text);
         }
         Some(_) => {
             steps.fails("decision", Flaw::DecisionDigest, "the decision's text has another SHA-256 than was recorded");
         }
     }
+    None
 }
 
 fn manifest_of(bundle: &ProofBundle, entry: &AttemptEntry, steps: &mut Steps) -> Option<Manifest> {
@@ -226,6 +253,9 @@ fn bodies_are_named(bundle: &ProofBundle, manifest: &Manifest, bodies: &Bodies, 
         steps.gone("bodies", format!("{} of {} bodies are gone by retention: {listed}", missing.len(), named.len()));
         return false;
     }
+    if steps.0.iter().any(|step| step.what == "bodies" && step.state == State::Fails) {
+        return false;
+    }
     steps.holds("bodies", format!("{} bodies are those that were recorded", named.len()));
     true
 }
@@ -234,30 +264,48 @@ fn bodies_are_named(bundle: &ProofBundle, manifest: &Manifest, bodies: &Bodies, 
 fn roots_of(manifest: &Manifest, bodies: &Bodies, reader: &Reader<'_>, steps: &mut Steps) -> Vec<RootSeen> {
     let all = || {
         let documents = manifest.trusts().into_iter().filter_map(|trust| TrustDocument::read(&trust, bodies).ok());
-        documents.flat_map(|document| document.roots).collect()
+        documents.flat_map(|document| document.roots).collect::<Vec<_>>()
     };
     // Of evidence that does not verify nobody knows which was meant.
-    let used: BTreeSet<TrustedRoot> = retrace::roots_used(manifest, bodies).unwrap_or_else(all);
-    let roots: Vec<RootSeen> = used
-        .into_iter()
-        .map(|root| RootSeen { trusted_by_reader: reader.roots.map(|trusted| trusted.contains(&root.sha256)), root })
-        .collect();
+    let of_nothing = || all().into_iter().map(|root| (root, RootGround::Server)).collect();
+    let used: BTreeMap<TrustedRoot, RootGround> = retrace::roots_used(manifest, bodies).unwrap_or_else(of_nothing);
+    let seen = |(root, ground): (TrustedRoot, RootGround)| {
+        let trusted_by_reader = reader.roots.map(|trusted| trusted.contains(&root.sha256));
+        RootSeen { root, ground, trusted_by_reader }
+    };
+    let roots: Vec<RootSeen> = used.into_iter().map(seen).collect();
     for seen in roots.iter().filter(|seen| seen.trusted_by_reader == Some(false)) {
         let detail = format!("{} ({}) is none of the roots that you gave", seen.root.name, seen.root.sha256);
         steps.fails("roots", Flaw::Root, detail);
     }
+    let named = |ground| {
+        let of = roots.iter().filter(|seen| seen.ground == ground);
+        of.map(|seen| seen.root.name.as_str()).collect::<Vec<_>>().join(", ")
+    };
+    let of_the_server = named(RootGround::Server);
+    if !of_the_server.is_empty() {
+        let detail = "that these roots are those above the machine, as no certificates in the proof lead to them";
+        steps.vouched("roots", format!("{detail}: {of_the_server}"));
+    }
+    let led_to = roots.iter().filter(|seen| seen.ground == RootGround::Certificates).count();
     if reader.roots.is_none() && !roots.is_empty() {
         let names: Vec<&str> = roots.iter().map(|seen| seen.root.name.as_str()).collect();
         steps
             .vouched("roots", format!("that these roots are the vendors' own, as you gave none: {}", names.join(", ")));
-    } else if reader.roots.is_some() && roots.iter().all(|seen| seen.trusted_by_reader == Some(true)) {
-        steps.holds("roots", format!("{} roots are among those that you gave", roots.len()));
+    } else if reader.roots.is_some() && led_to > 0 {
+        steps.holds("roots", format!("{led_to} roots that certificates lead to are among those that you gave"));
     }
     roots
 }
 
 /// What nobody can compute again.
-fn vouched(steps: &mut Steps) {
+fn vouched(manifest: &Manifest, steps: &mut Steps) {
+    if !manifest.trusts().is_empty() {
+        steps.vouched(
+            "server",
+            "that it knew no other revocation lists and no later word of the vendors at that moment",
+        );
+    }
     for detail in [
         "that the challenge was drawn by the server, at random, and answered once",
         "that it was the moment that the entry says",

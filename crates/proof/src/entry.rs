@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::bytes::Digest;
+use crate::plain_json;
 
 /// What the entry says.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -41,9 +42,12 @@ impl AttemptEntry {
     /// What else it is.
     pub fn parse(bytes: &[u8]) -> Result<Self, String> {
         let leaf = Leaf::parse(bytes);
-        // Written again it has every byte, in whichever order, but for blanks and for names that are there twice.
+        if let (Ok(Leaf::Attempt(_)), Some((_, text))) = (&leaf, bytes.split_first()) {
+            plain_json::read(text).map_err(|reason| format!("it is none that a server writes: {reason}"))?;
+        }
+        // Written again it has every byte, in whichever order, but for blanks and letters that are spelled as numbers.
         if leaf.as_ref().is_ok_and(|leaf| leaf.encode().len() != bytes.len()) {
-            return Err("it is none that a server writes: a name twice, or blanks".to_owned());
+            return Err("it is none that a server writes: blanks, or letters spelled as numbers".to_owned());
         }
         match leaf {
             Ok(Leaf::Attempt(value)) => Self::deserialize(&value).map_err(|error: serde_json::Error| error.to_string()),

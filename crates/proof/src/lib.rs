@@ -18,8 +18,10 @@ mod entry;
 mod manifest;
 mod measured_files;
 mod pieces;
+mod plain_json;
 mod replay;
 mod report;
+mod retold;
 mod retrace;
 mod trust;
 
@@ -33,7 +35,8 @@ pub use manifest::{
     ApprovalRecord, ItemRecord, MANIFEST_BYTES_MAX, MANIFEST_VERSION, MakersBelieved, MalformedManifest, Manifest,
     MeasuredFilesRecord, NodeKey, Offered, OwnershipRecord, VerifiedWith,
 };
-pub use pieces::{Cut, Piece, cut_challenge, cut_item, cut_measured_files, join, whole};
+pub use pieces::{Cut, Piece, Unjoined, WHOLE_BYTES_MAX, cut_challenge, cut_item, cut_measured_files, join, whole};
 pub use replay::{RecordedFacts, RefusedEvidence, Replay, ReplayedEvidence, Unreplayable, replay};
-pub use report::{Conclusion, Report, RootSeen, State, Step};
+pub use report::{Conclusion, Report, RootGround, RootSeen, State, Step};
+pub use retold::retell;
 pub use trust::{TrustDocument, TrustUnread, TrustedRoot};

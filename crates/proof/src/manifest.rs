@@ -134,8 +134,11 @@ pub struct MeasuredFilesRecord {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OwnershipRecord {
-    /// What of the machine stood in the inventory or among the registered launches.
+    /// What of the machine stood in the inventory as a bare digest of before digests said what they are of.
     pub listed: Vec<Digest>,
+    /// What of it stood there, or among the registered launches, as what it is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub listed_as_such: Vec<Digest>,
     /// What an operator said about this very machine.
     pub approval: ApprovalRecord,
     /// By what it was named on record.
@@ -187,7 +190,9 @@ impl Manifest {
         let certificates = manifest.items.iter().filter_map(|item| item.verified.as_ref());
         let longest = certificates.map(|with| with.certificates.len()).max().unwrap_or(0);
         let list = manifest.measured_files.iter().map(|files| files.list.len().max(files.before.len()));
-        let pieces = manifest.items.iter().map(|item| item.pieces.len()).chain([manifest.challenge.len()]).chain(list);
+        let key = manifest.node_key.pieces().len();
+        let pieces =
+            manifest.items.iter().map(|item| item.pieces.len()).chain([manifest.challenge.len(), key]).chain(list);
         if manifest.items.len().max(longest) > LIST_MAX || pieces.max() > Some(PIECES_MAX) {
             return Err(malformed("a list is longer than any that is written".to_owned()));
         }
@@ -197,9 +202,7 @@ impl Manifest {
     /// Every body that it names itself, trust documents among them; what those name is theirs to say.
     #[must_use]
     pub fn names(&self) -> Vec<Digest> {
-        let key = match &self.node_key {
-            NodeKey::Request(pieces) | NodeKey::PublicKey(pieces) => pieces,
-        };
+        let key = self.node_key.pieces();
         let list = self.measured_files.iter().flat_map(|files| &files.list);
         let pieces =
             self.challenge.iter().chain(key).chain(self.items.iter().flat_map(|item| &item.pieces)).chain(list);
@@ -231,6 +234,14 @@ impl Manifest {
     }
 }
 
+impl NodeKey {
+    fn pieces(&self) -> &[Piece] {
+        match self {
+            Self::Request(pieces) | Self::PublicKey(pieces) => pieces,
+        }
+    }
+}
+
 impl Offered {
     fn trusts(&self) -> impl Iterator<Item = Digest> {
         let makers = self.makers.iter().flat_map(|makers| [makers.platforms, makers.devices]);
@@ -242,9 +253,13 @@ impl OwnershipRecord {
     /// The record of what the appraiser was told.
     #[must_use]
     pub fn of(ownership: &Ownership) -> Self {
-        let listed = ownership.inventory.iter().filter(|answer| answer.listing == Listing::Listed);
+        let listed = |listing| {
+            let answers = ownership.inventory.iter().filter(move |answer| answer.listing == listing);
+            answers.map(|answer| Digest(answer.digest)).collect()
+        };
         Self {
-            listed: listed.map(|answer| Digest(answer.digest)).collect(),
+            listed: listed(Listing::ListedBare),
+            listed_as_such: listed(Listing::Listed),
             approval: match ownership.approval {
                 Approval::NotGiven => ApprovalRecord::NotGiven,
                 Approval::Given => ApprovalRecord::Given,
@@ -260,9 +275,10 @@ impl OwnershipRecord {
     /// As the appraiser is told.
     #[must_use]
     pub fn ownership(&self) -> Ownership {
-        let listed = self.listed.iter();
+        let bare = self.listed.iter().map(|digest| (digest, Listing::ListedBare));
+        let listed = bare.chain(self.listed_as_such.iter().map(|digest| (digest, Listing::Listed)));
         Ownership {
-            inventory: listed.map(|digest| InventoryAnswer { digest: digest.0, listing: Listing::Listed }).collect(),
+            inventory: listed.map(|(digest, listing)| InventoryAnswer { digest: digest.0, listing }).collect(),
             approval: match self.approval {
                 ApprovalRecord::NotGiven => Approval::NotGiven,
                 ApprovalRecord::Given => Approval::Given,

@@ -6,10 +6,10 @@ use holdfast_appraisal::ima::{ImaSeen, ImaState, ImaUnusable, judge};
 use holdfast_evidence::tpm::TpmClaims;
 use holdfast_evidence::tpm::ima::Quoted;
 
-use crate::body::{Bodies, BodyMissing};
+use crate::body::Bodies;
 use crate::bytes::Digest;
 use crate::manifest::Manifest;
-use crate::pieces::join;
+use crate::pieces::{Unjoined, join};
 use crate::replay::ReplayedEvidence;
 
 /// A list beside the quote that it must lead to.
@@ -26,7 +26,7 @@ impl<'a> List<'a> {
         manifest: &Manifest,
         items: &'a [ReplayedEvidence],
         bodies: &Bodies,
-    ) -> Result<Option<Self>, BodyMissing> {
+    ) -> Result<Option<Self>, Unjoined> {
         let tpm = items.iter().find_map(|item| match item {
             ReplayedEvidence::Tpm(item) => Some(item.claims()),
             ReplayedEvidence::Snp(_)

@@ -20,6 +20,8 @@ const SHARED_BYTES_MIN: usize = 256;
 const INLINE_BYTES_MAX: usize = 4 << 10;
 /// Bytes of one part of a list of measured files.
 const LIST_PART_BYTES: usize = 2 << 20;
+/// Bytes of what pieces are put together to: the longest that any machine sends is its list of measured files.
+pub const WHOLE_BYTES_MAX: usize = 32 << 20;
 /// Pieces of one thing.
 pub(crate) const PIECES_MAX: usize = 64;
 
@@ -84,17 +86,32 @@ pub fn cut_measured_files(list: &[u8]) -> Cut {
     cut
 }
 
+/// Why pieces cannot be put together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unjoined {
+    /// One of them is not at hand.
+    #[error(transparent)]
+    Missing(#[from] BodyMissing),
+    /// One body may be named by many pieces, so that little becomes much.
+    #[error("pieces join to more than {WHOLE_BYTES_MAX} bytes")]
+    TooLong,
+}
+
 /// Puts pieces together.
 ///
 /// # Errors
-/// [`BodyMissing`].
-pub fn join(pieces: &[Piece], bodies: &Bodies) -> Result<Vec<u8>, BodyMissing> {
+/// [`Unjoined`].
+pub fn join(pieces: &[Piece], bodies: &Bodies) -> Result<Vec<u8>, Unjoined> {
     let mut whole = Vec::new();
     for piece in pieces {
-        match piece {
-            Piece::Inline(Blob(bytes)) => whole.extend_from_slice(bytes),
-            Piece::Body(digest) => whole.extend_from_slice(bodies.need(digest)?),
+        let bytes = match piece {
+            Piece::Inline(Blob(bytes)) => bytes.as_slice(),
+            Piece::Body(digest) => bodies.need(digest)?,
+        };
+        if bytes.len() > WHOLE_BYTES_MAX - whole.len() {
+            return Err(Unjoined::TooLong);
         }
+        whole.extend_from_slice(bytes);
     }
     Ok(whole)
 }
@@ -228,6 +245,16 @@ mod tests {
     fn a_missing_body_is_named() {
         let made = whole(BodyKind::Evidence, &[1; 5_000]);
         let missing = join(&made.pieces, &Bodies::default()).unwrap_err();
-        assert_eq!(missing.digest, Digest::of(&[1; 5_000]));
+        assert_eq!(missing, Unjoined::Missing(BodyMissing { digest: Digest::of(&[1; 5_000]) }));
+    }
+
+    #[test]
+    fn pieces_that_name_one_body_over_and_over_become_no_flood() {
+        let mut bodies = Bodies::default();
+        let body = Piece::Body(bodies.add(vec![7; WHOLE_BYTES_MAX / 4]));
+        assert_eq!(join(&vec![body.clone(); 4], &bodies).unwrap().len(), WHOLE_BYTES_MAX);
+        let mut more = vec![body; 4];
+        more.push(Piece::Inline(Blob(vec![1])));
+        assert_eq!(join(&more, &bodies), Err(Unjoined::TooLong));
     }
 }

@@ -20,7 +20,7 @@ use holdfast_identity::UnixTime;
 
 use crate::body::{Bodies, BodyMissing};
 use crate::manifest::{ItemRecord, Manifest, NodeKey, VerifiedWith};
-use crate::pieces::join;
+use crate::pieces::{Unjoined, join};
 use crate::trust::{TrustDocument, TrustUnread};
 
 /// One item, verified again.
@@ -89,6 +89,15 @@ pub enum Unreplayable {
         /// Why.
         reason: String,
     },
+}
+
+impl From<Unjoined> for Unreplayable {
+    fn from(unjoined: Unjoined) -> Self {
+        match unjoined {
+            Unjoined::Missing(missing) => Self::Missing(missing),
+            Unjoined::TooLong => Self::Malformed { what: "what was cut", reason: unjoined.to_string() },
+        }
+    }
 }
 
 impl From<TrustUnread> for Unreplayable {

@@ -30,6 +30,8 @@ pub enum State {
     Gone,
     /// Nobody can compute it again: the server's signature alone vouches for it.
     Vouched,
+    /// Something before it failed, so that it says nothing, whatever was found.
+    Unverified,
 }
 
 /// What a step fails by.
@@ -85,12 +87,24 @@ pub enum Conclusion {
     Incomplete,
 }
 
+/// What says that a root is one that the evidence rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RootGround {
+    /// Certificates in the proof, which led to it again.
+    Certificates,
+    /// The server alone: what led to it is in another proof, or did not verify.
+    Server,
+}
+
 /// A root that something in the proof rests on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RootSeen {
     /// The root as the server believed it.
     #[serde(flatten)]
     pub root: TrustedRoot,
+    /// What says so.
+    pub ground: RootGround,
     /// Whether it is among those that the reader trusts; absent where none were given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trusted_by_reader: Option<bool>,
@@ -140,8 +154,20 @@ impl Report {
 pub(crate) struct Steps(pub(crate) Vec<Step>);
 
 impl Steps {
+    /// It holds, unless something before it failed: then it is not to be read as verified.
     pub(crate) fn holds(&mut self, what: &'static str, detail: impl Into<String>) {
-        self.0.push(Step { what, state: State::Holds, code: None, detail: detail.into() });
+        let state = if self.failed() { State::Unverified } else { State::Holds };
+        self.0.push(Step { what, state, code: None, detail: detail.into() });
+    }
+
+    /// It was not looked at, as what it would rest on failed.
+    pub(crate) fn unverified(&mut self, what: &'static str) {
+        let detail = "not looked at: what it rests on does not hold".to_owned();
+        self.0.push(Step { what, state: State::Unverified, code: None, detail });
+    }
+
+    pub(crate) fn failed(&self) -> bool {
+        self.0.iter().any(|step| step.state == State::Fails)
     }
 
     pub(crate) fn fails(&mut self, what: &'static str, flaw: Flaw, detail: impl Into<String>) {
@@ -156,13 +182,15 @@ impl Steps {
         self.0.push(Step { what, state: State::Gone, code: None, detail: detail.into() });
     }
 
+    /// The server's word. Of a proof that fails not even that was shown to be the server's.
     pub(crate) fn vouched(&mut self, what: &'static str, detail: impl Into<String>) {
-        self.0.push(Step { what, state: State::Vouched, code: None, detail: detail.into() });
+        let state = if self.failed() { State::Unverified } else { State::Vouched };
+        self.0.push(Step { what, state, code: None, detail: detail.into() });
     }
 
     pub(crate) fn conclusion(&self) -> Conclusion {
         let any = |state| self.0.iter().any(|step| step.state == state);
-        if any(State::Fails) {
+        if any(State::Fails) || any(State::Unverified) {
             Conclusion::Refuted
         } else if any(State::Gone) {
             Conclusion::Incomplete

@@ -1,6 +1,6 @@
 //! Makes the decision again and compares it with the one that was recorded.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_appraisal::decision::{ReplayedItem, RetracedDecision};
 use holdfast_appraisal::ima::ImaSeen;
@@ -18,8 +18,10 @@ use crate::enrolment::{Endorsed, endorsed};
 use crate::entry::{AttemptEntry, without_notes};
 use crate::manifest::Manifest;
 use crate::measured_files;
+use crate::pieces::Unjoined;
+use crate::plain_json;
 use crate::replay::{RecordedFacts, RefusedEvidence, ReplayedEvidence, Unreplayable, replay};
-use crate::report::{Flaw, Steps};
+use crate::report::{Flaw, RootGround, Steps};
 use crate::trust::TrustedRoot;
 
 /// Codes by which the server refuses beyond what evidence and policy say; it alone knows why.
@@ -81,10 +83,13 @@ pub(crate) fn retrace(given: &Retraced<'_>, recorded: Option<&str>, steps: &mut 
 
 /// A decision's JSON. Whoever reads it must read the same, whichever of two equal names his reader takes.
 fn read_decision(text: &str) -> Result<Value, String> {
-    let value: Value = serde_json::from_str(text).map_err(|error| format!("the decision does not read: {error}"))?;
-    // Written again it has every byte, in whichever order, but for blanks and for names that are there twice.
+    let value = plain_json::read(text.as_bytes())
+        .map_err(|reason| format!("the decision is none that a server writes: {reason}"))?;
+    // Written again it has every byte, in whichever order, but for blanks and letters that are spelled as numbers.
     if !value.is_object() || value.to_string().len() != text.len() {
-        return Err("the decision's text is none that a server writes: a name twice, or blanks".to_owned());
+        return Err(
+            "the decision's text is none that a server writes: blanks, or letters spelled as numbers".to_owned()
+        );
     }
     Ok(value)
 }
@@ -195,8 +200,12 @@ fn appraise_again(
     };
     let list = match measured_files::List::of(given.manifest, items, given.bodies) {
         Ok(list) => list,
-        Err(missing) => {
+        Err(Unjoined::Missing(missing)) => {
             steps.gone("measured files", missing.to_string());
+            return String::new();
+        }
+        Err(too_long @ Unjoined::TooLong) => {
+            steps.fails("measured files", Flaw::Evidence, too_long.to_string());
             return String::new();
         }
     };
@@ -336,8 +345,8 @@ fn words(decision: &RetracedDecision) -> String {
     }
 }
 
-/// The roots that the evidence rests on; `None` if it does not verify, when any may be meant.
-pub(crate) fn roots_used(manifest: &Manifest, bodies: &Bodies) -> Option<BTreeSet<TrustedRoot>> {
+/// The roots that the evidence rests on, and what says so; `None` if it does not verify, when any may be meant.
+pub(crate) fn roots_used(manifest: &Manifest, bodies: &Bodies) -> Option<BTreeMap<TrustedRoot, RootGround>> {
     let replayed = replay(manifest, bodies).ok()?;
     let root = |name: &str, sha256, class: TrustClass| TrustedRoot {
         sha256: Digest(sha256),
@@ -345,10 +354,17 @@ pub(crate) fn roots_used(manifest: &Manifest, bodies: &Bodies) -> Option<BTreeSe
         class: class.as_str().to_owned(),
     };
     let tpm = replayed.challenge.tpm.as_ref();
+    // Of a TPM the challenge names the roots. Only the certificates that it offered when it enrolled lead there.
+    let endorsed_again = manifest.offered.as_ref().map(|offered| endorsed(offered, tpm, bodies));
+    let ground = match endorsed_again {
+        Some(Ok(Endorsed::Holds { .. })) => RootGround::Certificates,
+        Some(Ok(Endorsed::Differs { .. }) | Err(_)) | None => RootGround::Server,
+    };
     let eks = tpm.map(TpmExpectation::eks).unwrap_or_default().iter();
-    let mut used: BTreeSet<TrustedRoot> = eks.map(|ek| root(&ek.root_name, ek.root_sha256, ek.class)).collect();
+    let mut used: BTreeMap<TrustedRoot, RootGround> =
+        eks.map(|ek| (root(&ek.root_name, ek.root_sha256, ek.class), ground)).collect();
     let makers = tpm.iter().flat_map(|tpm| tpm.ownership().roots());
-    used.extend(makers.map(|(_, maker)| root(&maker.name, maker.sha256, maker.class)));
+    used.extend(makers.map(|(_, maker)| (root(&maker.name, maker.sha256, maker.class), ground)));
     for item in replayed.items.as_ref().ok()? {
         let identity = match item {
             ReplayedEvidence::Tpm(_) => continue,
@@ -359,7 +375,8 @@ pub(crate) fn roots_used(manifest: &Manifest, bodies: &Bodies) -> Option<BTreeSe
             ReplayedEvidence::Gcp(item) => &item.claims().root,
             ReplayedEvidence::Azure(item) => &item.claims().root,
         };
-        used.insert(root(&identity.name, identity.sha256, identity.class));
+        // The verifier itself led the item's certificates to it.
+        used.insert(root(&identity.name, identity.sha256, identity.class), RootGround::Certificates);
     }
     Some(used)
 }

@@ -10,6 +10,8 @@ use crate::bytes::Digest;
 
 /// Certificates and lists of one document.
 const ENTRIES_MAX: usize = 4_096;
+/// Bytes of all that one document names: every TPM vendor's certificates and lists are a tenth of it.
+const NAMED_BYTES_MAX: usize = 64 << 20;
 
 /// The document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,6 +108,13 @@ impl TrustDocument {
     /// [`TrustUnread`].
     pub fn roots(&self, bodies: &Bodies) -> Result<Roots, TrustUnread> {
         let malformed = |reason: String| TrustUnread::Malformed { reason };
+        let mut named = 0_usize;
+        for digest in self.names() {
+            named = named.saturating_add(bodies.need(&digest)?.len());
+        }
+        if named > NAMED_BYTES_MAX {
+            return Err(malformed(format!("names {named} bytes of certificates and lists, limit {NAMED_BYTES_MAX}")));
+        }
         let mut roots = Roots::new();
         for root in &self.roots {
             let class: TrustClass = root.class.parse().map_err(|_| malformed(format!("class {:?}", root.class)))?;

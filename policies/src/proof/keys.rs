@@ -25,8 +25,31 @@ pub(super) fn log_key(text: &str) -> anyhow::Result<VerifierKey> {
     text.trim().parse().with_context(|| format!("{} holds no key of a log", path.display()))
 }
 
+/// The roots that the reader trusts; `None` if he names none.
+pub(super) fn trusted(folder: Option<&Path>, single: &[String]) -> anyhow::Result<Option<BTreeSet<Digest>>> {
+    if folder.is_none() && single.is_empty() {
+        return Ok(None);
+    }
+    let mut trusted = folder.map(roots).transpose()?.unwrap_or_default();
+    for given in single {
+        if let Some(digest) = Digest::from_hex(given) {
+            trusted.insert(digest);
+            continue;
+        }
+        let bytes = read(Path::new(given), FILE_BYTES_MAX).with_context(|| {
+            format!("{given:?} is no SHA-256 in lower-case hexadecimal, and no file that can be read")
+        })?;
+        let found = certificates(&bytes);
+        if found.is_empty() {
+            bail!("no certificate in {given}");
+        }
+        trusted.extend(found.iter().map(|der| Digest::of(der)));
+    }
+    Ok(Some(trusted))
+}
+
 /// SHA-256 of every certificate, PEM or DER, in the files of a folder.
-pub(super) fn roots(folder: &Path) -> anyhow::Result<BTreeSet<Digest>> {
+fn roots(folder: &Path) -> anyhow::Result<BTreeSet<Digest>> {
     let cannot = || format!("cannot read {}", folder.display());
     let mut roots = BTreeSet::new();
     for entry in std::fs::read_dir(folder).with_context(cannot)?.take(FILES_MAX) {

@@ -66,7 +66,12 @@ impl Show {
                     writeln!(out, "item     {}, verified {at}", escaped(&item.kind))?;
                 }
                 let ownership = &manifest.ownership;
-                writeln!(out, "ours     {} listed, approval {:?}", ownership.listed.len(), ownership.approval)?;
+                writeln!(
+                    out,
+                    "ours     {} listed, approval {:?}",
+                    ownership.listed.len() + ownership.listed_as_such.len(),
+                    ownership.approval
+                )?;
             }
         }
         writeln!(out, "decision {}", escaped(&decision.to_string()))?;

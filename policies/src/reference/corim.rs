@@ -76,7 +76,9 @@ impl FromCorim {
         let profile = corim.get(3).and_then(|profile| untagged(profile, 32)).and_then(Value::as_text);
         if profile != Some(SNP_PROFILE) {
             let found = profile.unwrap_or("none that is a URI");
-            return Err(Refused::new(Reason::CorimProfile, format!("profile {found}, expected {SNP_PROFILE}")));
+            let why =
+                "only that one says which fact each measurement is of; take values of another with learn or measure";
+            return Err(Refused::new(Reason::CorimProfile, format!("profile {found}, expected {SNP_PROFILE}: {why}")));
         }
         validity(&corim, now)?;
         let id = corim.required(0, "the CoRIM")?;

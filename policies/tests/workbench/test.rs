@@ -97,3 +97,24 @@ fn junit_counts_what_held_and_what_did_not() {
     assert!(read(&junit).contains("tests=\"1\" failures=\"0\" errors=\"0\""));
     assert!(policy(&["test", text(folder.path()), "--filter", "nothing is called so"]).is_err());
 }
+
+#[test]
+fn evidence_is_explained_as_a_case_with_it_is() {
+    let Some(golden) = machine("uki-nosb") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("evidence.toml");
+    let case = evidence_case(&shipped("simulated-machines.toml"), &golden, ADMITTED);
+    std::fs::write(&file, &case).unwrap();
+    let at = super::AT;
+    for name in ["simulated-machines.toml", "measured-boot.toml", "uki-pinned.toml"] {
+        let (by, file) = (shipped(name), text(&file));
+        let by_case = policy(&["explain", &by, "--case", file]).unwrap();
+        let by_evidence = policy(&["explain", &by, "--evidence", file, "--ownership", "listed", "--at", at]).unwrap();
+        assert_eq!(by_case, by_evidence, "{name}");
+    }
+    std::fs::write(&file, case.replace("quote-rsa.sig", "quote-ecc.sig")).unwrap();
+    let (exit, said) =
+        policy(&["explain", &shipped("uki-pinned.toml"), "--evidence", text(&file), "--at", at]).unwrap();
+    assert_eq!(exit, Exit::Refused);
+    assert!(said.starts_with("refused: tpm.quote.scheme\nno policy was asked") && said.contains("[NO]"), "{said}");
+}

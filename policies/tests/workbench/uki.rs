@@ -26,7 +26,7 @@ fn boot(image: &[u8], line: &str) -> Vec<u8> {
     let started = |image: &[u8]| Entry {
         pcr: 4,
         kind: EventType::BOOT_SERVICES_APPLICATION,
-        digest: *Image::parse(image).unwrap().authenticode(HashAlg::Sha256).unwrap().as_bytes().first_chunk().unwrap(),
+        digest: Image::parse(image).unwrap().authenticode(HashAlg::Sha256).unwrap().as_bytes().to_vec(),
         data: b"no device path".to_vec(),
     };
     let mut log = vec![bound(0, EventType::S_CRTM_VERSION, b"1\x000\0\0\0")];

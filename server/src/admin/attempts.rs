@@ -8,7 +8,8 @@ use super::nodes::target;
 use super::refusal::{Refusal, argument};
 use super::socket::actor;
 use crate::admin_stubs::attempts_server::Attempts;
-use crate::store::{AttemptFilter, AttemptId, AttemptRecord};
+use crate::clock;
+use crate::store::{AttemptFilter, AttemptId, AttemptRecord, Retention};
 
 /// Attempts among which an abbreviated ID is looked for.
 const ABBREVIATED_AMONG: u32 = 1000;
@@ -46,7 +47,7 @@ impl Attempts for Admin {
         let by = actor(&request, "attempt.read")?;
         let id = self.named(&request.into_inner().id).await?;
         let found = self.store.attempt(id).await.map_err(Refusal::from)?;
-        let found = found.ok_or(Refusal::NotFound { what: "attempt" })?;
+        let found = found.ok_or_else(|| self.no_attempt(id))?;
         self.reads.record(by, "attempt", id.to_string()).await.map_err(Refusal::from)?;
         Ok(Response::new(message(found)))
     }
@@ -70,6 +71,15 @@ impl Attempts for Admin {
 }
 
 impl Admin {
+    /// Why there is none of this name: where it is as old as what retention takes away, it may have been.
+    pub(super) fn no_attempt(&self, id: AttemptId) -> Refusal {
+        let Retention { evidence, renewals } = self.store.retention();
+        if id.began() >= clock::now().plus(-evidence.min(renewals)) {
+            return Refusal::NotFound { what: "attempt" };
+        }
+        Refusal::AttemptGone { evidence_days: evidence / 86_400, renewals_days: renewals / 86_400 }
+    }
+
     /// The attempt with that ID, or the only recent one whose ID begins (or, as they begin with the time, ends) so.
     pub(super) async fn named(&self, text: &str) -> Result<AttemptId, Refusal> {
         if let Ok(id) = text.parse() {

@@ -7,11 +7,11 @@ use holdfast_identity::UnixTime;
 use holdfast_protocol::admin;
 use tonic::Code;
 
-use super::tests::{Operated, operated};
-use crate::admin_clients::fleets_client::FleetsClient;
+use super::harness::{Operated, operated};
+use crate::admin_clients::{fleets_client::FleetsClient, policies_client::PoliciesClient};
 use crate::config::Simulated;
 use crate::store::conformance::enrolment;
-use crate::store::{EndorsementDraft, EndorsementRole, EndorsementSource, Outcome};
+use crate::store::{EndorsementDraft, EndorsementRole, EndorsementSource, Mode, Outcome, Verdict};
 
 const CHIP: &str = "0707";
 
@@ -100,4 +100,80 @@ async fn the_first_end_of_what_a_machine_rests_on_is_shown() {
     let ends: Vec<(&str, i64)> =
         nodes.iter().map(|node| (node.endorsement.as_str(), node.endorsements_end_at)).collect();
     assert_eq!(ends, [(vek.as_str(), 500), ("tdx/90c06f000000/platform/standard", 400), ("", 0)]);
+}
+
+#[tokio::test]
+async fn a_report_lists_the_waivers_of_the_policy_in_force_whether_or_not_they_are_taken() {
+    let operated = operated(Simulated::Refused).await;
+    let text = r#"
+api_version = "holdfast/1"
+kind = "policy"
+name = "rack"
+[issue]
+node_id = "/holdfast/node/tpm/{tpm.machine}"
+[[rule]]
+name = "ours"
+ownership = "inventory"
+trust_classes = ["discrete"]
+[rule.require]
+tpm.secure_boot.enabled = true
+tpm.firmware_version = { at_least = "2.0.0.0" }
+[[waiver]]
+name = "taken"
+reason = "no update before spring"
+owner = "jane"
+valid_until = 2094-04-01T00:00:00Z
+node = "/holdfast/node/tpm/7"
+rule = "ours"
+facts = ["tpm.firmware_version"]
+[[waiver]]
+name = "idle"
+reason = "another"
+owner = "jane"
+valid_until = 2094-04-02T00:00:00Z
+node = "/holdfast/node/tpm/8"
+rule = "ours"
+facts = ["tpm.firmware_version"]
+[[waiver]]
+name = "over"
+reason = "past"
+owner = "jane"
+valid_until = 2024-04-02T00:00:00Z
+node = "/holdfast/node/tpm/8"
+rule = "ours"
+facts = ["tpm.firmware_version"]
+"#;
+    let documents = vec![admin::PolicyDocument { name: "rack.toml".into(), text: text.into() }];
+    let apply = admin::ApplyPolicyRequest { documents, mode: "enforce".into(), ..admin::ApplyPolicyRequest::default() };
+    PoliciesClient::new(operated.channel.clone()).apply(apply).await.unwrap();
+    let mut attempt = enrolment(1);
+    attempt.policy = Some(operated.store.policy_in(Mode::Enforce).await.unwrap().unwrap().digest);
+    // 2094-04-01T00:00:00Z.
+    let until = 3920918400_i64;
+    let taken = serde_json::json!({ "kind": "waiver", "name": "taken", "owner": "jane", "facts": ["tpm.firmware_version"],
+        "reason": "no update before spring", "valid_until": until });
+    let former = serde_json::json!({ "kind": "waiver", "name": "former", "owner": "bob", "facts": ["tpm.model"],
+        "reason": "of a version before", "valid_until": until });
+    attempt.decision = serde_json::json!({ "verdict": "admitted", "waivers": [taken, former] }).to_string();
+    let Verdict::Admit(admission) = &mut attempt.verdict else { panic!("{attempt:?}") };
+    admission.evidence_expires = crate::clock::now().plus(7200);
+    assert!(matches!(operated.store.record_attempt(attempt).await.unwrap(), Outcome::Admitted { .. }));
+
+    let mut fleets = FleetsClient::new(operated.channel.clone());
+    let report = fleets.report(admin::FleetReportRequest::default()).await.unwrap().into_inner();
+    let listed: Vec<(&str, u64, &[String], &[String])> = report
+        .waivers
+        .iter()
+        .map(|one| (one.name.as_str(), one.nodes, one.policies.as_slice(), one.facts.as_slice()))
+        .collect();
+    let (in_force, firmware) = (["rack v1".to_owned()], ["tpm.firmware_version".to_owned()]);
+    assert_eq!(
+        listed,
+        [
+            ("former", 1, &[][..], &["tpm.model".to_owned()][..]),
+            ("taken", 1, &in_force[..], &firmware[..]),
+            ("idle", 0, &in_force[..], &firmware[..]),
+        ]
+    );
+    assert!(report.made_by.contains("uid "), "{}", report.made_by);
 }

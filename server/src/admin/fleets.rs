@@ -10,6 +10,7 @@ use tonic::{Request, Response, Status};
 
 use super::Admin;
 use super::refusal::{Refusal, argument};
+use super::socket::actor;
 use crate::admin_stubs::fleets_server::Fleets;
 use crate::clock;
 use crate::fleet::{Floor, NotMet, TcbFacts, of_decision};
@@ -28,7 +29,8 @@ impl Fleets for Admin {
         &self,
         request: Request<admin::FleetReportRequest>,
     ) -> Result<Response<admin::FleetReport>, Status> {
-        Ok(Response::new(self.fleet_report(request.into_inner()).await?))
+        let by = actor(&request, "fleet.report")?;
+        Ok(Response::new(self.fleet_report(request.into_inner(), by).await?))
     }
 
     async fn tcb(&self, request: Request<admin::FleetTcbRequest>) -> Result<Response<Self::TcbStream>, Status> {

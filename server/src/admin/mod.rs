@@ -11,6 +11,13 @@ mod events;
 #[cfg(test)]
 mod fleet_tests;
 mod fleets;
+mod gate;
+#[cfg(test)]
+mod gate_tests;
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod measured_tests;
 mod nodes;
 mod plan;
 mod policies;
@@ -18,6 +25,7 @@ mod proofs;
 mod proposals;
 mod record;
 pub(crate) mod refusal;
+mod report_waivers;
 mod reports;
 mod results;
 mod roles;
@@ -34,6 +42,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_identity::TrustDomain;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
@@ -55,6 +64,7 @@ use crate::store::policies::POLICY_BYTES_MAX;
 use roles::RolesLayer;
 pub use roles::{Role, Roles};
 pub use socket::{AdminSocket, SocketFault};
+pub use what_ifs::WHAT_IFS_MAX;
 
 /// Bytes of one request: a policy of 4 MiB with what stands around it, or the endorsements of a vendor.
 pub const REQUEST_BYTES_MAX: usize = 8 << 20;
@@ -88,6 +98,8 @@ pub struct Admin {
     pub roles: Roles,
     /// What a change of policy needs.
     pub rollout: RolloutSettings,
+    /// Who may ask the fleet now: [`WHAT_IFS_MAX`] at a time.
+    pub what_ifs: Arc<Semaphore>,
 }
 
 impl Admin {

@@ -91,7 +91,7 @@ impl Nodes for Admin {
         let request = request.into_inner();
         let after = if request.after.is_empty() { None } else { Some(digest("after", request.after)?) };
         let mut entries = Vec::new();
-        for InventoryEntry { digest, label, added_at, added_by } in
+        for InventoryEntry { digest, label, added_at, added_by, bare: _ } in
             self.store.inventory(after, request.limit).await.map_err(Refusal::from)?
         {
             let node = self.store.node(NodeTarget::Mark(digest)).await.map_err(Refusal::from)?;
@@ -110,8 +110,8 @@ impl Nodes for Admin {
 impl Admin {
     /// A node as the operator sees it.
     async fn message(&self, node: &Node) -> Result<admin::Node, Refusal> {
-        let ownership =
-            self.store.ownership(node.marks.clone(), node.marks.iter().map(|mark| mark.digest).collect()).await?;
+        let marks = || node.marks.iter().chain(&node.mentions);
+        let ownership = self.store.ownership(Vec::new(), marks().map(|mark| mark.digest).collect()).await?;
         Ok(admin::Node {
             number: node.number.0,
             spiffe_id: node.spiffe_id.as_ref().map(ToString::to_string).unwrap_or_default(),
@@ -120,9 +120,7 @@ impl Admin {
             freeze: node.freeze.as_ref().map(remark),
             hold: node.hold.as_ref().map(remark),
             approval: node.approval.as_ref().map(remark),
-            marks: node
-                .marks
-                .iter()
+            marks: marks()
                 .map(|mark| admin::Mark { kind: mark.kind.clone(), digest: mark.digest.0.to_vec() })
                 .collect(),
             kinds: node.kinds.iter().cloned().collect(),
@@ -134,6 +132,7 @@ impl Admin {
                 spki => Sha256::of(spki).0.to_vec(),
             },
             selectors: node.selectors.iter().map(ToString::to_string).collect(),
+            fixed: node.fixed.iter().map(ToString::to_string).collect(),
             policy: node.policy.map(|digest| digest.0.to_vec()).unwrap_or_default(),
             rule: node.rule.clone(),
             first_seen: node.first_seen.seconds(),

@@ -1,23 +1,23 @@
 //! From what an operator wants to a state of the rollout: which versions, which nodes, whom it would refuse, and whether
 //! another operator must say yes. What is read is checked again by the store, which refuses if it moved.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
-use holdfast_appraisal::{Appraiser, Document as PolicyText, Policy};
+use holdfast_appraisal::{Document as PolicyText, Policy};
 use holdfast_identity::Selector;
 use holdfast_protocol::admin;
 use serde::{Deserialize, Serialize};
 
 use super::Admin;
+use super::gate::compiled;
 use super::refusal::{Refusal, argument};
 use crate::clock;
 use crate::config::Simulated;
-use crate::fleet::{Floor, Question, scope_selector, what_if};
-use crate::rollout::{Approval, NotSigned};
+use crate::fleet::scope_selector;
+use crate::rollout::Approval;
 use crate::store::{
-    Actor, Document, Mode, NewVersion, NextRollout, PolicyDigest, PolicyDraft, PolicyVersion, ProposalDraft, Rollout,
-    RolloutRefusal, RolloutState, Sha256,
+    Actor, Document, Mode, NewVersion, NextRollout, PolicyDraft, PolicyVersion, ProposalDraft, Rollout, RolloutRefusal,
+    RolloutState, Sha256,
 };
 
 /// How often a change is thought out anew because the rollout moved under it.
@@ -48,6 +48,8 @@ pub(super) enum Change {
     Apply { name: String, documents: Vec<(String, String)>, enforce: bool, signature: String },
     /// Have a version decide about all nodes, or about some.
     Promote { version: String, selectors: Vec<String> },
+    /// Bring back what a former state enforced, for all nodes or in one scope; 0 is the state before.
+    Restore { to: u64, selectors: Vec<String> },
 }
 
 /// What a change comes to.
@@ -72,6 +74,7 @@ impl Admin {
                 let content = serde_json::to_string(wanted).map_err(|error| argument("change", error.to_string()))?;
                 let draft = ProposalDraft {
                     content,
+                    what: in_words(wanted),
                     message: wanted.message.clone(),
                     expires_at: now.plus(self.rollout.proposal_lifetime),
                 };
@@ -101,36 +104,28 @@ impl Admin {
                     message: wanted.message.clone(),
                 };
                 let signature = hex::decode(signature).map_err(|error| argument("signature", error.to_string()))?;
-                self.planned_version(&now, self.rollout.check_signature(draft, &signature)?, &wanted.message)?
+                let mut version = self.rollout.check_signature(draft, &signature)?;
+                version.waivers = compiled(&version.draft.documents)?.announced_waivers().collect();
+                self.planned_version(&now, version, &wanted.message)?
             }
             Change::Promote { version, selectors } => {
                 let digest = Sha256::from_hex(version).ok_or_else(|| argument("version", "is no digest"))?;
                 let version = self.store.policy(digest).await?.ok_or(Refusal::NotFound { what: "policy version" })?;
-                self.check_signed(&version)?;
                 let selectors = scope(selectors)?;
                 let state = now.enforce(version.digest, selectors);
                 Planned { next: next(state, "policy.enforce", &wanted.message), notes: Vec::new() }
             }
+            Change::Restore { to, selectors } => {
+                let present = self.store.rollout().await?;
+                let selectors = exact(selectors)?;
+                let former = self.former(&present, *to, &selectors).await?;
+                let state = present.state.restore(&former.state, &selectors);
+                let restored = Some(former.state.number);
+                let next = NextRollout { restored, ..next(state, "policy.restore", &wanted.message) };
+                Planned { next, notes: Vec::new() }
+            }
         };
-        let policies = self.policies_of(&[&now, &planned.next.state], &planned.next.versions).await?;
-        check_banks(&planned.next.state, &policies)?;
-        if !now.enforces_as(&planned.next.state) {
-            let question = self.question(&now, &planned.next.state, policies, Vec::new());
-            let fleet = what_if(self.store.as_ref(), Arc::new(question), None).await?;
-            let (lost, admitted) = (fleet.lost(), fleet.admitted());
-            let limit = self.rollout.lost_max_per_mille;
-            match wanted.accept_refusals {
-                Some(accepted) if lost > accepted => {
-                    return Err(Refusal::MoreThanAccepted { lost, admitted, accepted });
-                }
-                None if fleet.lost_per_mille() > limit => return Err(Refusal::TooMany { lost, admitted, limit }),
-                Some(_) | None => planned.next.refused = lost,
-            }
-            if lost > 0 {
-                let note = format!("{lost} of {admitted} admitted nodes are refused, wait, or are unknown by it");
-                planned.notes.push(note);
-            }
-        }
+        self.pass(&now, &mut planned, wanted.accept_refusals).await?;
         Ok(planned)
     }
 
@@ -162,7 +157,7 @@ impl Admin {
     }
 
     /// The shipped policy that a server without any enforces first.
-    fn first_policy(&self) -> Result<NewVersion, Refusal> {
+    pub(super) fn first_policy(&self) -> Result<NewVersion, Refusal> {
         let (name, text) = match self.simulated {
             Simulated::Refused => KNOWN_MACHINES,
             Simulated::Allowed => SIMULATED_MACHINES,
@@ -175,59 +170,7 @@ impl Admin {
             mode: Mode::Enforce,
             message: "shipped, enforced with the first rollout".to_owned(),
         };
-        Ok(NewVersion { draft, signature: None })
-    }
-
-    /// A version that was kept before signatures were demanded, or is signed by a key that is gone, decides nothing new.
-    fn check_signed(&self, version: &PolicyVersion) -> Result<(), Refusal> {
-        let keys = &self.rollout.signing_keys;
-        let is_shipped = self.first_policy()?.draft.digest() == version.digest;
-        if keys.is_empty() || is_shipped || keys.iter().any(|key| key.id() == version.signing_key) {
-            Ok(())
-        } else {
-            Err(NotSigned::Missing.into())
-        }
-    }
-
-    /// Every version that the states name, compiled: of the drafts, or of the store.
-    pub(super) async fn policies_of(
-        &self,
-        states: &[&RolloutState],
-        drafts: &[NewVersion],
-    ) -> Result<BTreeMap<PolicyDigest, Arc<Policy>>, Refusal> {
-        let mut policies = BTreeMap::new();
-        for version in drafts {
-            policies.insert(version.draft.digest(), compiled(&version.draft.documents)?);
-        }
-        for digest in states.iter().flat_map(|state| state.enforcing()) {
-            if policies.contains_key(&digest) {
-                continue;
-            }
-            // One that does not compile decides about nobody, here as at the desk.
-            if let Some(version) = self.store.policy(digest).await?
-                && let Ok(policy) = compiled(&version.documents)
-            {
-                policies.insert(digest, policy);
-            }
-        }
-        Ok(policies)
-    }
-
-    pub(super) fn question(
-        &self,
-        now: &RolloutState,
-        then: &RolloutState,
-        policies: BTreeMap<PolicyDigest, Arc<Policy>>,
-        floors: Vec<Floor>,
-    ) -> Question {
-        Question {
-            now: now.clone(),
-            then: then.clone(),
-            policies,
-            floors,
-            appraiser: Appraiser::new(self.trust_domain.clone()),
-            at: clock::now(),
-        }
+        Ok(NewVersion { draft, signature: None, waivers: policy.announced_waivers().collect() })
     }
 
     /// The version of that name: a digest or its first digits, a number, or `enforce` or `observe`.
@@ -251,7 +194,7 @@ impl Admin {
     }
 }
 
-fn next(state: RolloutState, action: &'static str, message: &str) -> NextRollout {
+pub(super) fn next(state: RolloutState, action: &'static str, message: &str) -> NextRollout {
     NextRollout {
         versions: Vec::new(),
         state,
@@ -263,52 +206,43 @@ fn next(state: RolloutState, action: &'static str, message: &str) -> NextRollout
     }
 }
 
-pub(super) fn compiled(documents: &[Document]) -> Result<Arc<Policy>, Refusal> {
-    let mut texts = documents.iter().map(|document| PolicyText { name: &document.name, text: &document.text });
-    let unreadable =
-        || Refusal::Unreadable { version: documents.first().map(|document| document.name.clone()).unwrap_or_default() };
-    let first = texts.next().ok_or_else(unreadable)?;
-    Policy::parse(first, &texts.collect::<Vec<_>>()).map(Arc::new).map_err(|_| unreadable())
+/// The selectors of a scope: none, or some that no machine can choose.
+pub(super) fn scope(texts: &[String]) -> Result<BTreeSet<Selector>, Refusal> {
+    let selectors = exact(texts)?;
+    selectors.iter().try_for_each(scope_selector)?;
+    Ok(selectors)
 }
 
-/// The selectors of a scope: none, or some that no machine can change.
-pub(super) fn scope(texts: &[String]) -> Result<BTreeSet<Selector>, Refusal> {
+/// The selectors that name a scope, whichever it is.
+fn exact(texts: &[String]) -> Result<BTreeSet<Selector>, Refusal> {
     if texts.len() > SELECTORS_MAX {
         return Err(argument("selectors", format!("{} selectors, limit {SELECTORS_MAX}", texts.len())));
     }
-    let parsed = texts.iter().map(|text| -> Result<Selector, Refusal> {
-        let selector: Selector = text.parse().map_err(|source| Refusal::Selector { field: "selectors", source })?;
-        scope_selector(&selector)?;
-        Ok(selector)
-    });
-    parsed.collect()
-}
-
-/// One quote is of one bank, so all versions that decide must be; and where some decide about few, one must about all.
-fn check_banks(state: &RolloutState, policies: &BTreeMap<PolicyDigest, Arc<Policy>>) -> Result<(), Refusal> {
-    let Some(enforced) = state.enforced else {
-        return if state.scopes.is_empty() { Ok(()) } else { Err(Refusal::NoDefault) };
-    };
-    let Some(expected) = policies.get(&enforced).map(|policy| policy.pcr_bank()) else { return Ok(()) };
-    let banks = state.scopes.iter().filter_map(|scope| policies.get(&scope.policy)).map(|policy| policy.pcr_bank());
-    match banks.into_iter().find(|bank| *bank != expected) {
-        Some(found) => Err(Refusal::Bank { found: found.to_string(), expected: expected.to_string() }),
-        None => Ok(()),
-    }
+    let parsed = texts.iter().map(|text| text.parse());
+    parsed.collect::<Result<_, _>>().map_err(|source| Refusal::Selector { field: "selectors", source })
 }
 
 /// What is wanted, in words.
-pub(super) fn in_words(content: &str) -> String {
-    match serde_json::from_str::<Wanted>(content).map(|wanted| (wanted.change, wanted.accept_refusals)) {
-        Ok((Change::Apply { name, documents, enforce, .. }, accepted)) => {
-            let verb = if enforce { "enforce" } else { "observe" };
-            format!("{verb} a new version of {name} ({} files){}", documents.len(), accepting(accepted))
+fn in_words(wanted: &Wanted) -> String {
+    let accepting = accepting(wanted.accept_refusals);
+    let whom = |selectors: &[String]| match selectors {
+        [] => "every node".to_owned(),
+        some => some.join(" and "),
+    };
+    match &wanted.change {
+        Change::Apply { name, documents, enforce, .. } => {
+            let verb = if *enforce { "enforce" } else { "observe" };
+            format!("{verb} a new version of {name} ({} files){accepting}", documents.len())
         }
-        Ok((Change::Promote { version, selectors }, accepted)) => {
-            let whom = if selectors.is_empty() { "every node".to_owned() } else { selectors.join(" and ") };
-            format!("enforce version {} for {whom}{}", version.get(..12).unwrap_or(&version), accepting(accepted))
+        Change::Promote { version, selectors } => {
+            format!("enforce version {} for {}{accepting}", version.get(..12).unwrap_or(version), whom(selectors))
         }
-        Err(_) => "something that another version of the server proposed".to_owned(),
+        Change::Restore { to: 0, selectors } => {
+            format!("bring back what was enforced before for {}{accepting}", whom(selectors))
+        }
+        Change::Restore { to, selectors } => {
+            format!("bring back what state {to} enforced for {}{accepting}", whom(selectors))
+        }
     }
 }
 

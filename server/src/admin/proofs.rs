@@ -27,7 +27,7 @@ impl Proofs for Admin {
         let attempt: AttemptId =
             request.into_inner().attempt.parse().map_err(|_| argument("attempt", "expected 32 hexadecimal digits"))?;
         let kept = Kept::read(self.store.as_ref(), attempt).await.map_err(Refusal::from)?;
-        let kept = kept.ok_or(Refusal::NotFound { what: "attempt" })?;
+        let kept = kept.ok_or_else(|| self.no_attempt(attempt))?;
         // Before a byte of it leaves: what is not recorded is not read.
         let operation = Operation { action: "evidence.read", subject: attempt.to_string(), detail: json!({}) };
         self.store.record_operation(operation, by, clock::now()).await.map_err(Refusal::from)?;

@@ -4,7 +4,7 @@ use holdfast_identity::UnixTime;
 use holdfast_protocol::admin;
 
 use super::Admin;
-use super::plan::{Done, Wanted, in_words};
+use super::plan::{Done, Wanted};
 use super::refusal::Refusal;
 use crate::clock;
 use crate::store::{Actor, Proposal, ProposalState, RolloutRefusal};
@@ -28,9 +28,7 @@ impl Admin {
     }
 
     pub(super) async fn proposal(&self, number: u64) -> Result<Proposal, Refusal> {
-        let proposals = self.store.proposals().await?;
-        let found = proposals.into_iter().find(|proposal| proposal.number == number);
-        found.ok_or_else(|| RolloutRefusal::UnknownProposal.into())
+        self.store.proposal(number).await?.ok_or_else(|| RolloutRefusal::UnknownProposal.into())
     }
 
     pub(super) async fn proposal_message(&self, number: u64) -> Result<admin::Proposal, Refusal> {
@@ -49,7 +47,7 @@ pub(super) fn message(proposal: Proposal, now: UnixTime) -> admin::Proposal {
         made_at: proposal.made_at.seconds(),
         expires_at: proposal.draft.expires_at.seconds(),
         author: proposal.author,
-        what: in_words(&proposal.draft.content),
+        what: proposal.draft.what,
         message: proposal.draft.message,
         state: state.to_owned(),
         closed_at: proposal.closed_at.map(UnixTime::seconds).unwrap_or_default(),

@@ -50,6 +50,11 @@ pub(super) enum Refusal {
     Argument { field: &'static str, reason: String },
     #[error("no such {what}")]
     NotFound { what: &'static str },
+    #[error(
+        "the store has no such attempt any more, if it ever had: its time is over (record.keep_evidence {evidence_days} \
+         days, of renewals {renewals_days}); its entry stays in the record, and proves that it was decided, not why"
+    )]
+    AttemptGone { evidence_days: i64, renewals_days: i64 },
     #[error("this needs the role {needed}, which the operator's groups do not give")]
     Role { needed: String },
     #[error(transparent)]
@@ -70,6 +75,8 @@ pub(super) enum Refusal {
     Bank { found: String, expected: String },
     #[error("no policy is enforced for the others: promote one without selectors first")]
     NoDefault,
+    #[error("{limit} questions are being asked of the fleet: ask again when one of them is answered")]
+    Busy { limit: usize },
     #[error("version {version} cannot be read by this server")]
     Unreadable { version: String },
     #[error("roots of class simulated need allow_simulated = true in the server's configuration")]
@@ -93,6 +100,7 @@ impl Refusal {
             Self::Ear(refused) => refused.code(),
             Self::Argument { .. } => "admin.argument",
             Self::NotFound { .. } => "admin.not_found",
+            Self::AttemptGone { .. } => "attempt.gone",
             Self::Role { .. } => "admin.role",
             Self::Rollout(refusal) => refusal.code(),
             Self::NotSigned(refusal) => refusal.code(),
@@ -101,6 +109,7 @@ impl Refusal {
             Self::MoreThanAccepted { .. } => "rollout.more_than_accepted",
             Self::Bank { .. } => "rollout.bank",
             Self::NoDefault => "rollout.no_default",
+            Self::Busy { .. } => "rollout.what_if_busy",
             Self::Unreadable { .. } => "rollout.unreadable_version",
             Self::Simulated => "endorsements.simulated_not_allowed",
         }
@@ -126,14 +135,15 @@ impl Refusal {
             Self::Entry(EntryRefusal::Unknown)
             | Self::Node(NodeRefusal::Unknown)
             | Self::Sink(OrderRefused::Unknown)
-            | Self::NotFound { .. } => Code::NotFound,
+            | Self::NotFound { .. }
+            | Self::AttemptGone { .. } => Code::NotFound,
             Self::Entry(EntryRefusal::IdTaken | EntryRefusal::Similar { .. }) => Code::AlreadyExists,
             Self::Entry(EntryRefusal::Changed { .. }) => Code::Aborted,
-            Self::Entry(EntryRefusal::Full { .. }) => Code::ResourceExhausted,
+            Self::Entry(EntryRefusal::Full { .. }) | Self::Busy { .. } => Code::ResourceExhausted,
             Self::Role { .. } => Code::PermissionDenied,
             Self::Rollout(RolloutRefusal::UnknownProposal) => Code::NotFound,
             Self::Rollout(RolloutRefusal::Moved) => Code::Aborted,
-            Self::Node(NodeRefusal::Banned | NodeRefusal::NotBanned)
+            Self::Node(NodeRefusal::Banned | NodeRefusal::NotBanned | NodeRefusal::Ambiguous)
             | Self::Rollout(_)
             | Self::NotSigned(_)
             | Self::TooMany { .. }

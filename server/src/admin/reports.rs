@@ -8,7 +8,7 @@ use holdfast_protocol::admin;
 use super::refusal::{Refusal, argument};
 use super::{Admin, proposals, rollouts};
 use crate::clock;
-use crate::store::{Node, NodeFilter, NodeState};
+use crate::store::{Actor, Node, NodeFilter, NodeState};
 
 /// Nodes that are read at a time.
 const PAGE: u32 = 1000;
@@ -50,7 +50,11 @@ impl Listed {
 }
 
 impl Admin {
-    pub(super) async fn fleet_report(&self, request: admin::FleetReportRequest) -> Result<admin::FleetReport, Refusal> {
+    pub(super) async fn fleet_report(
+        &self,
+        request: admin::FleetReportRequest,
+        by: Actor,
+    ) -> Result<admin::FleetReport, Refusal> {
         let now = clock::now();
         let from = UnixTime(request.from);
         // Without an end the second of the question belongs to the period: what just happened is in it.
@@ -60,8 +64,9 @@ impl Admin {
         }
         let versions = self.versions().await?;
         let nodes = self.report_nodes(now, &versions).await?;
-        let activity = self.store.activity(from, to).await?;
+        let activity = self.store.activity(from, to, now).await?;
         let rollout = self.store.rollout().await?;
+        let waivers = self.report_waivers(&rollout.state, &versions, activity.waivers, now).await?;
         let mut changes = self.store.rollouts(0, CHANGES_MAX).await?;
         changes.retain(|change| change.at >= from && change.at < to);
         changes.reverse();
@@ -78,6 +83,7 @@ impl Admin {
             from: from.seconds(),
             to: to.seconds(),
             made_at: now.seconds(),
+            made_by: by.to_string(),
             states: counted(nodes.states),
             kinds: counted(nodes.kinds),
             classes: counted(nodes.classes),
@@ -88,18 +94,7 @@ impl Admin {
             rules: listed(activity.rules),
             not_admitted: self.report_list(nodes.not_admitted.nodes, now).await?,
             stale: self.report_list(nodes.stale.nodes, now).await?,
-            waivers: activity
-                .waivers
-                .into_iter()
-                .map(|waiver| admin::ReportWaiver {
-                    name: waiver.name,
-                    owner: waiver.owner,
-                    reason: waiver.reason,
-                    valid_until: waiver.valid_until.seconds(),
-                    nodes: waiver.nodes,
-                    sample: waiver.sample,
-                })
-                .collect(),
+            waivers,
             rollout: Some(rollouts::message(rollout, &versions)),
             changes: changes.into_iter().map(|change| rollouts::message(change, &versions)).collect(),
             proposals: waiting.into_iter().map(|one| proposals::message(one, now)).collect(),

@@ -35,7 +35,7 @@ impl Results for Admin {
             None => return Err(argument("of", "is required").into()),
         };
         let attempt = self.store.attempt(id).await.map_err(Refusal::from)?;
-        let attempt = attempt.ok_or(Refusal::NotFound { what: "attempt" })?;
+        let attempt = attempt.ok_or_else(|| self.no_attempt(id))?;
         let wanted = Wanted { format, nonce: request.nonce, ended: request.ended };
         let issued = self.ear.issue(&attempt, wanted, by, clock::now()).await.map_err(Refusal::from)?;
         Ok(Response::new(admin::IssuedResult {

@@ -58,6 +58,15 @@ impl Role {
     }
 }
 
+/// Whether an operator is shown what was found of machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// It stands in the record that he was.
+    Shown,
+    /// He has no role but that of a viewer.
+    Withheld,
+}
+
 /// Any role will do.
 const ANY: &[Role] = &Role::ALL;
 const OPERATOR: &[Role] = &[Role::Operator];
@@ -165,6 +174,12 @@ impl Roles {
         groups.iter().filter(|(_, names)| names.iter().any(has)).map(|(role, _)| *role).collect()
     }
 
+    /// What the peer is shown of evidence where a method that any role may call tells of it.
+    pub(super) fn found_for(&self, uid: u32, gid: u32) -> Found {
+        let shown = self.of(uid, gid).iter().any(|role| *role != Role::Viewer);
+        if shown { Found::Shown } else { Found::Withheld }
+    }
+
     /// Whether the peer may call the method.
     fn check(&self, path: &str, uid: u32, gid: u32) -> Result<(), Refusal> {
         let method = path.strip_prefix(PACKAGE).unwrap_or(path);
@@ -263,6 +278,20 @@ mod tests {
         assert_eq!(decided.len(), NEEDED.len(), "a method stands twice");
         assert_eq!(decided, methods);
         assert!(NEEDED.iter().all(|(_, roles)| !roles.is_empty()));
+    }
+
+    #[test]
+    fn whoever_only_looks_is_shown_nothing_that_was_found() {
+        let (here, nobody) = (Gid::current().as_raw(), 0x7fff_fffe);
+        let own = Group::from_gid(Gid::current()).unwrap().unwrap().name;
+        let found = |role| Roles::of_groups([(role, vec![own.clone()])].into_iter()).found_for(nobody, here);
+        assert_eq!(found(Role::Viewer), Found::Withheld);
+        for role in [Role::Operator, Role::PolicyAuthor, Role::PolicyApprover, Role::Auditor] {
+            assert_eq!(found(role), Found::Shown);
+        }
+        assert_eq!(Roles::everybody().found_for(nobody, here), Found::Shown);
+        let none = Roles::of_groups(std::iter::empty());
+        assert_eq!((none.found_for(nobody, nobody), none.found_for(0, 0)), (Found::Withheld, Found::Shown));
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! The rollout's states as operators see them, and bringing one back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use holdfast_identity::Selector;
 use holdfast_protocol::admin;
 
 use super::Admin;
-use super::plan::{Done, scope};
+use super::gate::INSTANT;
+use super::plan::{Change, Done, Planned, Wanted, next};
 use super::policies;
 use super::refusal::Refusal;
 use crate::clock;
@@ -18,37 +20,53 @@ const LOOKED_AT_MAX: u32 = 1000;
 pub(super) type Versions = BTreeMap<PolicyDigest, PolicyVersion>;
 
 impl Admin {
-    /// Brings back what was enforced before, at once and whatever it refuses: it was in force already.
+    /// Brings back what was enforced before. To the state just before, at once, by one person and whatever it refuses: it
+    /// was in force, and whoever had to approved it. Everything else is a change like any other.
     pub(super) async fn roll_back(
         &self,
         request: admin::RollbackPolicyRequest,
         by: Actor,
     ) -> Result<admin::RolloutResponse, Refusal> {
-        let selectors = scope(&request.selectors)?;
-        let now = self.store.rollout().await?;
-        let past = self.store.rollouts(now.state.number, LOOKED_AT_MAX).await?;
-        // After a rollback the next one goes further back, not forth again.
-        let before = now.restored.unwrap_or(now.state.number);
-        let other = |former: &&Rollout| {
-            let restored = now.state.restore(&former.state, &selectors);
-            former.state.enforced.is_some() && !restored.enforces_as(&now.state)
-        };
-        let found = match request.to {
-            0 => past.iter().filter(|former| former.state.number < before).find(other),
-            number => past.iter().filter(|former| former.state.number == number).find(other),
-        };
-        let former = found.ok_or(RolloutRefusal::NothingBefore)?;
-        let next = NextRollout {
-            versions: Vec::new(),
-            state: now.state.restore(&former.state, &selectors),
-            action: "policy.rollback",
-            message: request.message,
-            restored: Some(former.state.number),
-            refused: 0,
-            proposal: None,
-        };
-        let rollout = self.store.roll_out(next, by, clock::now()).await??;
+        let present = self.store.rollout().await?;
+        let is_plain = request.to == 0 && request.selectors.is_empty();
+        if !is_plain || self.made(&present).await?.restored.is_some() {
+            let change = Change::Restore { to: request.to, selectors: request.selectors };
+            let wanted = Wanted { change, message: request.message, accept_refusals: request.accept_refusals };
+            let done = self.change(&wanted, by).await?;
+            return self.response(done).await;
+        }
+        let former = self.former(&present, 0, &BTreeSet::new()).await?;
+        let state = present.state.restore(&former.state, &BTreeSet::new());
+        let next = NextRollout { restored: Some(former.state.number), ..next(state, INSTANT, &request.message) };
+        let planned = Planned { next, notes: Vec::new() };
+        self.check_state(&present.state, &planned).await?;
+        let rollout = self.store.roll_out(planned.next, by, clock::now()).await??;
         self.response(Done::Rollout(Box::new(rollout), Vec::new())).await
+    }
+
+    /// The state to bring back: of that number, or the one before. It must enforce something, and something else than now.
+    pub(super) async fn former(
+        &self,
+        present: &Rollout,
+        to: u64,
+        selectors: &BTreeSet<Selector>,
+    ) -> Result<Rollout, Refusal> {
+        let past = self.store.rollouts(present.state.number, LOOKED_AT_MAX).await?;
+        // After a rollback the next one goes further back, not forth again.
+        let before = self.made(present).await?.restored.unwrap_or(present.state.number);
+        let found = past.into_iter().find(|former| {
+            let is_asked = if to == 0 { former.state.number < before } else { former.state.number == to };
+            let restored = present.state.restore(&former.state, selectors);
+            is_asked && former.state.enforced.is_some() && !restored.enforces_as(&present.state)
+        });
+        found.ok_or_else(|| RolloutRefusal::NothingBefore.into())
+    }
+
+    /// The state since which the same versions decide about the same nodes as now: what is observed changes none of that.
+    async fn made(&self, present: &Rollout) -> Result<Rollout, Refusal> {
+        let past = self.store.rollouts(present.state.number, LOOKED_AT_MAX).await?;
+        let same = past.into_iter().take_while(|former| former.state.enforces_as(&present.state));
+        Ok(same.last().unwrap_or_else(|| present.clone()))
     }
 
     /// What was done, as the operator sees it.

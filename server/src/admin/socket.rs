@@ -87,6 +87,12 @@ pub(super) fn actor<T>(request: &Request<T>, action: &'static str) -> Result<Act
     Ok(Actor::Operator { uid, name })
 }
 
+/// User and group of whoever sent `request`, as the kernel says.
+pub(super) fn peer<T>(request: &Request<T>) -> Option<(u32, u32)> {
+    let peer = request.extensions().get::<UdsConnectInfo>()?.peer_cred?;
+    Some((peer.uid(), peer.gid()))
+}
+
 /// The name of a local user. Of users that only a directory service knows, the record holds the number alone.
 fn user_name(uid: u32) -> Option<String> {
     let name = field_where(Path::new("/etc/passwd"), 0, |fields| {

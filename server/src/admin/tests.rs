@@ -1,88 +1,18 @@
 //! The operator's services, over a real socket, on a real store.
 
-use std::path::Path;
-use std::sync::Arc;
-
 use holdfast_protocol::admin::{self, node_target::Target};
-use hyper_util::rt::TokioIo;
-use tokio::net::UnixStream;
-use tokio_util::sync::CancellationToken;
-use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Status};
-use tower::service_fn;
 
+use super::harness::operated;
 use super::refusal::CODE_METADATA;
-use super::{Admin, AdminSocket, Roles};
 use crate::admin_clients::{
     attempts_client::AttemptsClient, bundles_client::BundlesClient, endorsements_client::EndorsementsClient,
     entries_client::EntriesClient, nodes_client::NodesClient, policies_client::PoliciesClient,
     record_client::RecordClient, server_client::ServerClient,
 };
 use crate::config::Simulated;
-use crate::desk::CurrentRules;
-use crate::ear::{EarIssuer, EarKey};
-use crate::endorse::{EndorseSettings, Endorser};
-use crate::outbox::{Outbox, Pace as SendingPace};
-use crate::record::{Held, Pace, ReadLog, Signer, SignerOptions, Source, open_key, verify};
-use crate::rollout::RolloutSettings;
-use crate::store::sqlite::{SqliteStore, StoreLimits};
-use crate::store::{Actor, Store};
-
-pub(super) struct Operated {
-    pub(super) store: Arc<dyn Store>,
-    pub(super) channel: Channel,
-    stop: CancellationToken,
-    _directory: tempfile::TempDir,
-}
-
-impl Drop for Operated {
-    fn drop(&mut self) {
-        self.stop.cancel();
-    }
-}
-
-pub(super) async fn operated(simulated: Simulated) -> Operated {
-    operated_with(simulated, RolloutSettings::default()).await
-}
-
-pub(super) async fn operated_with(simulated: Simulated, rollout: RolloutSettings) -> Operated {
-    let directory = tempfile::tempdir().unwrap();
-    let database = directory.path().join("store.sqlite");
-    let trust_domain: holdfast_identity::TrustDomain = "td".parse().unwrap();
-    let limits = StoreLimits::default();
-    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&database, trust_domain.clone(), limits).await.unwrap());
-    let (path, stop) = (directory.path().join("admin.sock"), CancellationToken::new());
-    let socket = AdminSocket::bind(&path, "no-such-group").unwrap();
-    let rules = CurrentRules::read(store.as_ref(), simulated == Simulated::Allowed).await.unwrap();
-    let endorser = Endorser::new(store.clone(), Arc::new(rules), EndorseSettings::default());
-    let signer = Ok(Arc::new(signer(&store, directory.path()).await));
-    let (outbox, _) = Outbox::open(&[], store.clone(), trust_domain.clone(), SendingPace::default()).await.unwrap();
-    let outbox = Arc::new(outbox);
-    let key = EarKey::open(&directory.path().join("ear.key")).unwrap();
-    let ear = Arc::new(EarIssuer::new(store.clone(), trust_domain.clone(), key));
-    let reads = ReadLog::start(store.clone());
-    let roles = Roles::everybody();
-    let admin =
-        Admin { store: store.clone(), endorser, trust_domain, simulated, reads, signer, outbox, ear, roles, rollout };
-    tokio::spawn(admin.serve(socket, stop.clone()));
-    Operated { store, channel: connect(&path).await, stop, _directory: directory }
-}
-
-async fn signer(store: &Arc<dyn Store>, directory: &Path) -> Signer {
-    let key_file = directory.join("record.key");
-    let key = open_key(&key_file, Some("td/log"), &"td".parse().unwrap()).unwrap();
-    let pace = Pace { interval: std::time::Duration::from_secs(60), entries: 1000 };
-    Signer::open(store.clone(), SignerOptions { key, key_file, pace }).await.unwrap()
-}
-
-async fn connect(path: &Path) -> Channel {
-    let path = path.to_owned();
-    let connector = service_fn(move |_: Uri| {
-        let path = path.clone();
-        async move { UnixStream::connect(path).await.map(TokioIo::new) }
-    });
-    Endpoint::from_static("http://holdfast.invalid").connect_with_connector(connector).await.unwrap()
-}
+use crate::record::{Held, Source, verify};
+use crate::store::Actor;
 
 pub(super) fn code(status: &Status) -> &str {
     status.metadata().get(CODE_METADATA).unwrap().to_str().unwrap()

@@ -1,27 +1,45 @@
 //! `Policies.WhatIf`: asks the fleet in the background and sends what is heard.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use holdfast_protocol::admin;
 use holdfast_protocol::admin::what_if_answer::Answer as Message;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use super::Admin;
-use super::plan::{compiled, scope};
+use super::gate::compiled;
+use super::plan::scope;
 use super::policies::{check_size, finding, read_documents};
 use super::refusal::{Refusal, argument};
+use super::roles::Found;
 use crate::fleet::{Answer, Effect, Floor, Group, Heard, Question, Side, WhatIf, what_if};
-use crate::store::{Document, Mode, NewVersion, PolicyDraft, StoreFault};
+use crate::store::{Actor, Document, Mode, NewVersion, PolicyDraft, StoreFault};
 
 /// Floors in one request.
 const FLOORS_MAX: usize = 64;
+/// Questions to the fleet at a time: each takes every core while it is asked.
+pub const WHAT_IFS_MAX: usize = 2;
+/// How long an answer waits for whoever asked.
+const LISTENS_MAX: Duration = Duration::from_secs(30);
 
-pub(super) type Stream = ReceiverStream<Result<admin::WhatIfAnswer, Status>>;
+/// One message of the answer.
+type Told = Result<admin::WhatIfAnswer, Status>;
+
+pub(super) type Stream = ReceiverStream<Told>;
 
 impl Admin {
-    pub(super) async fn ask_what_if(&self, request: admin::WhatIfRequest) -> Result<Stream, Refusal> {
+    /// Asks in `by`'s name. What was `found` of machines is evidence: who is shown it stands in the record first.
+    pub(super) async fn ask_what_if(
+        &self,
+        request: admin::WhatIfRequest,
+        by: Actor,
+        found: Found,
+    ) -> Result<Stream, Refusal> {
+        let turn = self.what_ifs.clone().try_acquire_owned().map_err(|_| Refusal::Busy { limit: WHAT_IFS_MAX })?;
         let (answers, stream) = mpsc::channel(64);
         let (floors, each) = (read_floors(&request.floors)?, request.nodes);
         let selectors = scope(&request.selectors)?;
@@ -54,8 +72,11 @@ impl Admin {
         };
         compiled(&draft.documents)?;
         let then = now.enforce(draft.digest(), selectors);
+        if found == Found::Shown {
+            self.reads.record(by, "what-if", draft.digest().to_string()).await?;
+        }
         let name = draft.name.clone();
-        let versions = [NewVersion { draft, signature: None }];
+        let versions = [NewVersion { draft, signature: None, waivers: Vec::new() }];
         let policies = self.policies_of(&[&now, &then], &versions).await?;
         let question = Arc::new(self.question(&now, &then, policies, floors));
         let (store, limit) = (self.store.clone(), self.rollout.lost_max_per_mille);
@@ -63,26 +84,28 @@ impl Admin {
         let asked = question.clone();
         let asking = tokio::spawn(async move { what_if(store.as_ref(), asked, Some(hear)).await });
         tokio::spawn(async move {
+            let _turn = turn;
             while let Some(heard) = heard.recv().await {
-                let message = match heard {
+                let mut message = match heard {
                     Heard::Progress(done, nodes) => Message::Progress(admin::WhatIfProgress { done, nodes }),
                     Heard::Node(answer) if each && answer.effect != Effect::StillAdmitted => {
                         Message::Node(node(*answer))
                     }
                     Heard::Node(_) => continue,
                 };
-                if answers.send(Ok(admin::WhatIfAnswer { answer: Some(message) })).await.is_err() {
-                    // Whoever asked has left; that ends the asking.
+                found.withhold(&mut message);
+                // Whoever asked has left, or does not listen; that ends the asking.
+                if !told(&answers, Ok(admin::WhatIfAnswer { answer: Some(message) })).await {
                     return;
                 }
             }
             let messages = match asking.await {
-                Ok(Ok(fleet)) => summary(fleet, &question, name, limit),
+                Ok(Ok(fleet)) => summary(fleet, &question, name, limit, found),
                 Ok(Err(fault)) => vec![Err(Refusal::from(fault).into())],
                 Err(_) => vec![Err(Refusal::from(StoreFault::Unavailable).into())],
             };
             for message in messages {
-                if answers.send(message).await.is_err() {
+                if !told(&answers, message).await {
                     return;
                 }
             }
@@ -103,7 +126,7 @@ fn read_floors(texts: &[String]) -> Result<Vec<Floor>, Refusal> {
 }
 
 /// The groups, then the sum of it.
-fn summary(fleet: WhatIf, question: &Question, policy: String, limit: u64) -> Vec<Result<admin::WhatIfAnswer, Status>> {
+fn summary(fleet: WhatIf, question: &Question, policy: String, limit: u64, found: Found) -> Vec<Told> {
     let effects = fleet.effects().into_iter().map(|(effect, nodes)| (effect.as_str().to_owned(), nodes)).collect();
     let summary = admin::WhatIfSummary {
         policy,
@@ -115,6 +138,7 @@ fn summary(fleet: WhatIf, question: &Question, policy: String, limit: u64) -> Ve
         rollout: question.now.number,
         logs: fleet.logs,
         milliseconds: fleet.milliseconds,
+        found_withheld: found == Found::Withheld,
     };
     let mut groups: Vec<((Effect, Side), Group)> = fleet.groups.into_iter().collect();
     groups.sort_by_key(|((effect, _), group)| (*effect, std::cmp::Reverse(group.nodes)));
@@ -126,7 +150,33 @@ fn summary(fleet: WhatIf, question: &Question, policy: String, limit: u64) -> Ve
             samples: group.samples,
         })
     });
-    groups.chain([Message::Summary(summary)]).map(|answer| Ok(admin::WhatIfAnswer { answer: Some(answer) })).collect()
+    let messages = groups.chain([Message::Summary(summary)]).map(|mut message| {
+        found.withhold(&mut message);
+        Ok(admin::WhatIfAnswer { answer: Some(message) })
+    });
+    messages.collect()
+}
+
+/// Whether whoever asked took it, in good time: somebody who does not listen must not keep others from asking.
+async fn told(answers: &mpsc::Sender<Told>, message: Told) -> bool {
+    matches!(timeout(LISTENS_MAX, answers.send(message)).await, Ok(Ok(())))
+}
+
+impl Found {
+    /// Leaves verdicts, rules and codes, and the names of facts.
+    fn withhold(self, message: &mut Message) {
+        let sides: [Option<&mut admin::WhatIfVerdict>; 2] = match (self, message) {
+            (Self::Withheld, Message::Node(node)) => [node.now.as_mut(), node.then.as_mut()],
+            (Self::Withheld, Message::Group(group)) => [group.then.as_mut(), None],
+            (Self::Shown, _) | (Self::Withheld, Message::Progress(_) | Message::Summary(_) | Message::Findings(_)) => {
+                return;
+            }
+        };
+        for cause in sides.into_iter().flatten().flat_map(|side| &mut side.causes) {
+            cause.expected.clear();
+            cause.found.clear();
+        }
+    }
 }
 
 fn node(answer: Answer) -> admin::WhatIfNode {

@@ -26,18 +26,30 @@ Exit codes: 0 yes, 1 refused or a sink that does not run, 2 usage or I/O.";
 #[command(after_help = EXAMPLES)]
 pub(super) enum Command {
     /// List the sinks; exit code 1 if one is parked or failing
+    #[command(
+        after_help = "Examples:\n  holdfast-server events list --output json\n\nExit codes: 0 all run, 1 one is parked or failing, 2 usage or I/O."
+    )]
     List,
     /// Show one sink; exit code 1 if it is parked or failing
+    #[command(
+        after_help = "Examples:\n  holdfast-server events status soar\n\nExit codes: 0 it runs, 1 it is parked or failing, 2 usage or I/O."
+    )]
     Status {
         /// Its name
         name: String,
     },
     /// Send one event that is in no record, now
+    #[command(
+        after_help = "Examples:\n  holdfast-server events test soar\n\nExit codes: 0 it got through, 1 it did not, 2 usage or I/O."
+    )]
     Test {
         /// The sink's name
         name: String,
     },
     /// Send again from an entry of the record on
+    #[command(
+        after_help = "Examples:\n  holdfast-server events replay soar --from 1200\n\nExit codes: 0 done, 1 refused, 2 usage or I/O."
+    )]
     Replay {
         /// The sink's name
         name: String,
@@ -46,16 +58,25 @@ pub(super) enum Command {
         from: u64,
     },
     /// Leave out the next event that the sink would get; the record says so
+    #[command(
+        after_help = "Examples:\n  holdfast-server events skip soar\n\nExit codes: 0 done, 1 refused, 2 usage or I/O."
+    )]
     Skip {
         /// The sink's name
         name: String,
     },
     /// Send again to a sink that is parked
+    #[command(
+        after_help = "Examples:\n  holdfast-server events resume soar\n\nExit codes: 0 done, 1 refused, 2 usage or I/O."
+    )]
     Resume {
         /// The sink's name
         name: String,
     },
     /// Print the record's entries as events, one a line
+    #[command(
+        after_help = "Examples:\n  holdfast-server events export --from 0 --format cloudevents > events.jsonl\n\nExit codes: 0 printed, 1 refused, 2 usage or I/O."
+    )]
     Export(Export),
 }
 

@@ -27,6 +27,7 @@ one must be met. Machines whose evidence is of another kind are not concerned. E
 #[command(after_help = EXAMPLES)]
 pub(super) enum Command {
     /// Which machines rest on which TCB, what expires when, and what a floor would refuse
+    #[command(after_help = EXAMPLES)]
     Tcb {
         /// fact=value that a policy might demand; repeat for each
         #[arg(long, value_name = "FACT=VALUE")]

@@ -18,6 +18,7 @@ mod listed_fact;
 mod nodes;
 mod output;
 mod policies;
+mod policy_examples;
 mod proofs;
 mod record;
 mod report;

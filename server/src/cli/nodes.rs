@@ -23,10 +23,11 @@ Examples:
   holdfast-server node approve spiffe://example.org/holdfast/node/tpm/9f86d0…
   holdfast-server node ban 17 --reason 'stolen'
 
-Platform certificates, IAKs and IDevIDs are listed by digest like EKs, or by tpm.platform.id=MANUFACTURER/SERIAL.
+Platform certificates, IAKs and IDevIDs are listed with --fact, such as tpm.iak.spki_sha256=DIGEST.
 The digest of an endorsement key (EK) is the SHA-256 of its certificate's DER, or of its SubjectPublicKeyInfo:
   openssl x509 -inform der -in ek.der -pubkey -noout | openssl pkey -pubin -outform der | sha256sum
-A NODE is its SPIFFE ID, its number, or the digest of one of its EKs.";
+A NODE is its SPIFFE ID, its number, the digest of one of its EKs, or a fact that no other node shares:
+  holdfast-server node ban 'tpm.platform.id=Maker Inc./SN1234'     a ban bars every machine that has it, seen or not";
 
 /// Machines, and which of them are ours
 #[derive(Debug, Subcommand)]
@@ -101,7 +102,7 @@ pub(super) struct Disallow {
 
 #[derive(Debug, Args)]
 pub(super) struct Target {
-    /// SPIFFE ID, number, or digest of an endorsement key
+    /// SPIFFE ID, number, digest of an endorsement key, or NAME=VALUE of a fact
     #[arg(value_name = "NODE", value_parser = read_target)]
     node: admin::node_target::Target,
 }
@@ -124,7 +125,11 @@ pub(super) fn read_target(text: &str) -> Result<admin::node_target::Target, Stri
     if let Ok(digest) = show::digest(text) {
         return Ok(Target::EkSha256(digest));
     }
-    text.parse().map(Target::Number).map_err(|_| "expected a SPIFFE ID, a number, or 64 hexadecimal digits".to_owned())
+    if text.contains('=') {
+        return listed_fact::read(text).map(|fact| Target::EkSha256(fact.digest));
+    }
+    let expected = "expected a SPIFFE ID, a number, 64 hexadecimal digits, or NAME=VALUE of a fact";
+    text.parse().map(Target::Number).map_err(|_| expected.to_owned())
 }
 
 #[derive(Serialize)]
@@ -138,6 +143,7 @@ struct Node {
     labels: Vec<String>,
     description: String,
     selectors: Vec<String>,
+    fixed: Vec<String>,
     policy: String,
     rule: String,
     first_seen: i64,
@@ -163,7 +169,6 @@ struct Mark {
     kind: String,
     sha256: String,
 }
-
 #[derive(Serialize)]
 struct Remark {
     at: i64,
@@ -190,6 +195,7 @@ impl From<admin::Node> for Node {
             labels: node.labels,
             description: node.description,
             selectors: node.selectors,
+            fixed: node.fixed,
             policy: hex::encode(node.policy),
             rule: node.rule,
             first_seen: node.first_seen,
@@ -228,6 +234,7 @@ impl Node {
             ("Labels", self.labels.iter().map(|label| show::text(label)).collect::<Vec<_>>().join(", ")),
             ("Description", show::text(&self.description)),
             ("Selectors", self.selectors.iter().map(|s| show::text(s)).collect::<Vec<_>>().join(", ")),
+            ("Fixed", self.fixed.iter().map(|s| show::text(s)).collect::<Vec<_>>().join(", ")),
             ("Rule", format!("{} of policy {}", self.rule, self.policy.get(..12).unwrap_or("-"))),
             ("Attested", show::moment(self.attested_at)),
             ("Evidence ends", show::moment(self.evidence_expires_at)),

@@ -6,11 +6,12 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use holdfast_appraisal::policy::{SIGNATURE_SUFFIX, referenced_files};
 use holdfast_appraisal::{Document, Policy, finding::Finding};
+use holdfast_evidence::tpm::ima::pem_of_der;
 use holdfast_protocol::admin;
 use serde::Serialize;
 
 use super::client::{self, answered};
-use super::{Context, Outcome, rollout, show, what_if};
+use super::{Context, Format, Outcome, policy_examples as examples, rollout, show, what_if};
 use crate::rollout::signed_message;
 use crate::store::{Document as Kept, Mode, PolicyDraft};
 
@@ -41,10 +42,13 @@ const DIGESTS_BYTES_MAX: u64 = holdfast_appraisal::ima::DIGESTS_BYTES_MAX as u64
 #[command(after_help = EXAMPLES)]
 pub(super) enum Command {
     /// Make a version of a policy file, to decide or to be observed
+    #[command(after_help = examples::APPLY)]
     Apply(Apply),
     /// List versions, newest first
+    #[command(after_help = examples::LIST)]
     List,
     /// Show a version's files
+    #[command(after_help = examples::SHOW)]
     Show {
         /// A digest or its first digits, a number, or `enforce` or `observe`
         #[arg(default_value = "enforce")]
@@ -54,32 +58,49 @@ pub(super) enum Command {
     /// What a policy, a version or a floor would decide about the latest evidence of every node
     WhatIf(what_if::WhatIf),
     /// Print the bytes that a signature of this policy file is over; asks no server
+    #[command(after_help = examples::DIGEST)]
     Digest {
         /// The policy
         file: PathBuf,
     },
     /// Have a version decide about every node, or about those with selectors
+    #[command(after_help = examples::PROMOTE)]
     Promote(rollout::Promote),
-    /// Bring back what was enforced before, at once
+    /// Bring back what was enforced before: what was just before at once, anything else as any other change
+    #[command(after_help = examples::ROLLBACK)]
     Rollback(rollout::Rollback),
     /// Which version decides about whom, now and before
+    #[command(after_help = examples::HISTORY)]
     History {
         /// States, newest first
         #[arg(long, default_value_t = 20)]
         limit: u32,
     },
     /// What waits for another operator, and what became of the rest
+    #[command(after_help = examples::PROPOSALS)]
     Proposals,
     /// Do what another operator proposed
+    #[command(after_help = examples::APPROVE)]
     Approve {
         /// Its number
         number: u64,
     },
     /// Close a proposal without doing it
+    #[command(after_help = examples::WITHDRAW)]
     Withdraw {
         /// Its number
         number: u64,
     },
+}
+
+/// What a signature is over.
+#[derive(Serialize)]
+struct Digested {
+    name: String,
+    /// The version's digest, as decisions name it.
+    digest: String,
+    /// The bytes that are signed: two lines of text.
+    signed: String,
 }
 
 /// What is applied, and how.
@@ -188,7 +209,7 @@ pub(super) async fn run(command: Command, context: &Context) -> anyhow::Result<O
             context.format.print(&applied, applied_text)?;
             Ok(outcome)
         }
-        Command::Digest { file } => digest(&file),
+        Command::Digest { file } => digest(&file, context),
         Command::WhatIf(asked) => what_if::run(asked, context).await,
         Command::Promote(promote) => rollout::promote(promote, context).await,
         Command::Rollback(rollback) => rollout::rollback(rollback, context).await,
@@ -242,11 +263,16 @@ pub(super) fn read(path: &Path) -> anyhow::Result<String> {
     if length > limit {
         bail!("{}: {length} bytes, limit {limit}", path.display());
     }
-    std::fs::read_to_string(path).with_context(|| path.display().to_string())
+    let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
+    // A key in DER becomes PEM: a policy with its files is text.
+    if let Some(key) = pem_of_der(&bytes) {
+        return Ok(key);
+    }
+    String::from_utf8(bytes).with_context(|| format!("{}: neither UTF-8 nor a key in DER", path.display()))
 }
 
 /// Prints what is signed of a policy, exactly: a signing tool reads it.
-fn digest(file: &Path) -> anyhow::Result<Outcome> {
+fn digest(file: &Path, context: &Context) -> anyhow::Result<Outcome> {
     let documents = documents(file)?;
     let texts: Vec<_> = documents.iter().map(|one| Document { name: &one.name, text: &one.text }).collect();
     let policy = match texts.split_first() {
@@ -259,7 +285,18 @@ fn digest(file: &Path) -> anyhow::Result<Outcome> {
         mode: Mode::Observe,
         message: String::new(),
     };
-    std::io::Write::write_all(&mut std::io::stdout(), &signed_message(&draft.digest()))?;
+    let signed = signed_message(&draft.digest());
+    match context.format {
+        Format::Json => {
+            let digest = draft.digest().to_string();
+            let (name, signed) = (draft.name, String::from_utf8(signed)?);
+            context.format.print(&Digested { name, digest, signed }, |_| String::new())?;
+        }
+        // To the byte: a signature is over exactly this.
+        Format::Text | Format::Csv | Format::Md | Format::Html => {
+            std::io::Write::write_all(&mut std::io::stdout(), &signed)?;
+        }
+    }
     Ok(Outcome::Yes)
 }
 

@@ -19,7 +19,9 @@ use crate::admin_clients::proofs_client::ProofsClient;
 #[command(after_help = "\
 Examples:
   holdfast-server audit prove 01a22427cace5e36b712b41571c07c83 --out attempt.proof
-  holdfast-policy proof verify attempt.proof --vkey record.vkey")]
+  holdfast-policy proof verify attempt.proof --vkey record.vkey
+
+Exit codes: 0 written, 1 refused (no such attempt, or what it was judged by is gone), 2 usage or I/O.")]
 pub(super) struct Prove {
     /// The attempt's name, as `attempt list` prints it
     #[arg(value_name = "ATTEMPT")]

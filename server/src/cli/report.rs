@@ -1,16 +1,22 @@
 //! `fleet report`: the state of the fleet and its history for a period, for people who must show it to others. Asks the
-//! server once; what each medium looks like is in `report_text` and `report_html`.
+//! server once; what is told in which order is in `sections`, what each medium looks like in `report_text` and
+//! `report_html`.
+
+mod meaning;
+mod sections;
 
 use clap::Args;
 use holdfast_protocol::admin;
 use serde::Serialize;
 
 use super::client::{answered, connect};
-use super::report_text::{change_row, count_rows};
-use super::rollout::{Proposal, Rollout, enforced};
+use super::rollout::{Proposal, Rollout};
 use super::{Context, Format, Outcome, report_html, report_text, show};
 use crate::admin_clients::fleets_client::FleetsClient;
 use crate::clock;
+
+pub(super) use meaning::of_code as meaning_of;
+pub(super) use sections::{Cell, Column, Section};
 
 /// Seconds of the period where none is given: 30 days.
 const PERIOD: i64 = 30 * 86_400;
@@ -18,19 +24,24 @@ const PERIOD: i64 = 30 * 86_400;
 const EXAMPLES: &str = "\
 Examples:
   holdfast-server fleet report                                       the last 30 days, as Markdown
-  holdfast-server fleet report --from 2026-10-01T00:00:00Z --to 2027-01-01T00:00:00Z --output html > q4.html
+  holdfast-server fleet report --from 2026-10-01 --to 2026-12-31 --output html > q4.html
   holdfast-server fleet report --output csv > fleet.csv
-  holdfast-server fleet report --output json | jq .refusals";
+  holdfast-server fleet report --output json | jq .refusals
+
+A MOMENT is a date such as 2026-10-01, in UTC; or RFC 3339 with a time, or seconds since the epoch. A date after --to
+belongs to the period as a whole. The report says the first second and the end of its period.
+
+Exit codes: 0 written, 1 refused, 2 usage or I/O.";
 
 /// Of which period.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Asked {
-    /// Beginning of the period; 30 days before its end if absent
+    /// Beginning of the period; of a date its first second. 30 days before its end if absent
     #[arg(long, value_parser = show::read_moment, value_name = "MOMENT")]
     from: Option<i64>,
-    /// Its end; now if absent
-    #[arg(long, value_parser = show::read_moment, value_name = "MOMENT")]
+    /// Its end, not included; of a date the end of that day. Now if absent
+    #[arg(long, value_parser = show::read_end, value_name = "MOMENT")]
     to: Option<i64>,
 }
 
@@ -41,6 +52,7 @@ pub(super) struct Report {
     pub(super) from: i64,
     pub(super) to: i64,
     pub(super) made_at: i64,
+    pub(super) made_by: String,
     states: Vec<Count>,
     kinds: Vec<Count>,
     classes: Vec<Count>,
@@ -83,152 +95,20 @@ struct Node {
 
 #[derive(Serialize)]
 struct Waiver {
+    kind: String,
     name: String,
+    policies: Vec<String>,
+    facts: Vec<String>,
     owner: String,
     reason: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    valid_from: Option<i64>,
     valid_until: i64,
+    /// Whom it names; nobody where conditions choose.
+    names: Vec<String>,
+    /// How many are admitted by it now.
     nodes: u64,
     sample: String,
-}
-
-/// One table of the report, the same in each medium.
-pub(super) struct Section {
-    pub(super) title: &'static str,
-    /// What it says, in a sentence.
-    pub(super) about: &'static str,
-    pub(super) headings: &'static [&'static str],
-    pub(super) rows: Vec<Vec<String>>,
-    /// Whether the last column counts shares of a whole.
-    pub(super) is_counts: bool,
-}
-
-impl Report {
-    /// The tables, in order.
-    pub(super) fn sections(&self) -> Vec<Section> {
-        let counts = |title, about, heading: &'static [&'static str], counts: &[Count]| Section {
-            title,
-            about,
-            headings: heading,
-            rows: count_rows(counts),
-            is_counts: true,
-        };
-        let list = |title, about, headings, rows| Section { title, about, headings, rows, is_counts: false };
-        let nodes = |nodes: &[Node]| nodes.iter().map(Node::row).collect::<Vec<_>>();
-        let node_columns = &["node", "state", "code of its last attempt", "at", "evidence", "says of itself"];
-        let change_columns = &["at", "what", "enforced", "observed", "by", "message"];
-        let policy_now = self.rollout.iter().map(|now| {
-            let observed = now.observed.as_ref().map(super::policies::Version::short).unwrap_or_default();
-            vec![enforced(now), observed, show::moment(now.at)]
-        });
-        let proposals = self.proposals.iter().map(|one| {
-            let closed = one.closed_at.map(show::moment).unwrap_or_default();
-            let (number, state) = (one.number.to_string(), one.state.clone());
-            vec![number, one.what.clone(), one.author.clone(), state, one.closed_by.clone(), closed]
-        });
-        let waivers = self.waivers.iter().map(|waiver| {
-            let ends = show::moment(waiver.valid_until);
-            let Waiver { name, owner, reason, nodes, sample, .. } = waiver;
-            vec![name.clone(), owner.clone(), reason.clone(), ends, nodes.to_string(), sample.clone()]
-        });
-        vec![
-            counts("Nodes by state", "Every machine on record, as it is now.", &["state", "nodes"], &self.states),
-            list(
-                "Policy in force",
-                "Which version decides about whom now.",
-                &["enforced", "observed", "since"],
-                policy_now.collect(),
-            ),
-            counts(
-                "Nodes by policy version",
-                "Which version admitted the admitted nodes.",
-                &["version", "nodes"],
-                &self.policies,
-            ),
-            list(
-                "Changes of policy",
-                "What was rolled out in the period, by whom, and who approved it.",
-                change_columns,
-                self.changes.iter().map(change_row).collect(),
-            ),
-            list(
-                "Proposals",
-                "What waits for another operator, or did in the period.",
-                &["number", "what", "by", "state", "closed by", "closed at"],
-                proposals.collect(),
-            ),
-            counts("Attempts", "What attestations of the period came to.", &["verdict", "attempts"], &self.outcomes),
-            counts(
-                "Refusals by reason",
-                "Codes of the period's refusals; docs/reference/error-codes.md explains each.",
-                &["code", "attempts"],
-                &self.refusals,
-            ),
-            counts(
-                "Admissions by rule",
-                "By which rule of which policy nodes were admitted in the period.",
-                &["policy: rule", "attempts"],
-                &self.rules,
-            ),
-            counts(
-                "Observed refusals",
-                "Admissions of the period that the observed policy would not have given.",
-                &["policy: code", "attempts"],
-                &self.observed_refusals,
-            ),
-            list(
-                "Waivers in force",
-                "Exceptions without which nodes would not be admitted now.",
-                &["waiver", "owner", "reason", "ends", "nodes", "such as"],
-                waivers.collect(),
-            ),
-            list(
-                "Not admitted",
-                "Nodes that hold no identity now, with the reason of their last attempt.",
-                node_columns,
-                nodes(&self.not_admitted),
-            ),
-            list(
-                "Stale evidence",
-                "Admitted nodes whose evidence has expired: their identities have ended.",
-                node_columns,
-                nodes(&self.stale),
-            ),
-            counts(
-                "Nodes by evidence",
-                "What the admitted nodes proved themselves with.",
-                &["evidence", "nodes"],
-                &self.kinds,
-            ),
-            counts(
-                "Nodes by trust class",
-                "The weakest root above each admitted node.",
-                &["class", "nodes"],
-                &self.classes,
-            ),
-        ]
-    }
-
-    /// What is looked at first: a class for its colour, a count, and words.
-    pub(super) fn headline(&self) -> [(&'static str, u64, &'static str); 5] {
-        let of = |counts: &[Count], what: &str| counts.iter().find(|one| one.what == what).map_or(0, |one| one.count);
-        let out = ["refused", "denied", "banned", "frozen"].map(|state| of(&self.states, state)).iter().sum();
-        let waivers = self.waivers.len() as u64;
-        [
-            ("good", of(&self.states, "admitted"), "nodes admitted"),
-            ("bad", out, "refused, denied, banned or frozen"),
-            ("wait", of(&self.states, "pending"), "wait for an operator"),
-            ("old", of(&self.states, "expired"), "with stale evidence"),
-            ("wait", waivers, "waivers in force"),
-        ]
-    }
-}
-
-impl Node {
-    fn row(&self) -> Vec<String> {
-        let name = if self.spiffe_id.is_empty() { format!("number {}", self.node) } else { self.spiffe_id.clone() };
-        let (state, code, kinds) = (self.state.clone(), self.code.clone(), self.kinds.clone());
-        vec![name, state, code, show::moment(self.at), kinds, self.description.clone()]
-    }
 }
 
 /// Runs `fleet report`.
@@ -240,6 +120,27 @@ pub(super) async fn run(asked: Asked, context: &Context) -> anyhow::Result<Outco
     let report = Report::from(answered!(client.report(request)));
     print(&report, context.format)?;
     Ok(Outcome::Yes)
+}
+
+/// Text of unknown origin for a reader's eye: Latin letters and ordinary punctuation as they are, all else as `\u{…}`, the
+/// bar too, which would end a cell of Markdown. What it escapes cannot be written by anybody: a backslash is doubled.
+pub(super) fn shown(untrusted: &str) -> String {
+    let mut text = String::with_capacity(untrusted.len());
+    for c in untrusted.chars() {
+        match c {
+            '|' => text.push_str("\\u{7c}"),
+            'À'..='ɏ' | 'Ḁ'..='ỿ' | '–' | '—' | '‘' | '’' | '“' | '”' | '„' | '…' | '§' | '°' | '€' => {
+                text.push(c)
+            }
+            c => text.push_str(&show::text(c.encode_utf8(&mut [0; 4]))),
+        }
+    }
+    text
+}
+
+/// A moment for a reader.
+pub(super) fn when(seconds: i64) -> String {
+    show::moment(seconds).replace('T', " ").replace('Z', " UTC")
 }
 
 fn print(report: &Report, format: Format) -> anyhow::Result<()> {
@@ -259,14 +160,17 @@ impl From<admin::FleetReport> for Report {
         };
         let nodes = |nodes: Vec<admin::ReportNode>| nodes.into_iter().map(Node::from).collect::<Vec<_>>();
         let waiver = |one: admin::ReportWaiver| {
-            let admin::ReportWaiver { name, owner, reason, valid_until, nodes, sample } = one;
-            Waiver { name, owner, reason, valid_until, nodes, sample }
+            let admin::ReportWaiver { kind, name, policies, facts, owner, reason, valid_until, names, nodes, .. } = one;
+            let valid_from = (one.valid_from != 0).then_some(one.valid_from);
+            let sample = one.sample;
+            Waiver { kind, name, policies, facts, owner, reason, valid_from, valid_until, names, nodes, sample }
         };
         Self {
             trust_domain: report.trust_domain,
             from: report.from,
             to: report.to,
             made_at: report.made_at,
+            made_by: report.made_by,
             states: counts(report.states),
             kinds: counts(report.kinds),
             classes: counts(report.classes),

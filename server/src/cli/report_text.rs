@@ -1,33 +1,59 @@
 //! The fleet's report as Markdown and as CSV. What machines and operators wrote is escaped for each: it is text in a cell,
 //! never a heading, a link, a formula.
 
-use super::report::{Count, Report};
-use super::{rollout, show};
+use super::report::{Cell, Report, Section, meaning_of, shown, when};
+use super::show;
+
+/// The columns of CSV, of every table: a cell is empty where its table has no such column.
+pub(super) const CSV_COLUMNS: [&str; 20] = [
+    "section",
+    "subject",
+    "count",
+    "state",
+    "code",
+    "meaning",
+    "policy",
+    "observed",
+    "evidence",
+    "facts",
+    "by",
+    "closed_by",
+    "reason",
+    "kind",
+    "number",
+    "at",
+    "valid_from",
+    "valid_until",
+    "sample",
+    "description",
+];
 
 /// The report as Markdown.
 pub(super) fn markdown(report: &Report) -> String {
     let mut text = format!(
-        "# Fleet report of {}\n\n{} to {}, made at {}. Record: {} entries, head `{}`.\n",
+        "# Fleet report of {}\n\n\
+         - Period: {} up to, not including, {}\n- Made: {} by {}\n- Record: {} entries, head `{}`\n\n## Summary\n\n",
         md(&report.trust_domain),
-        show::moment(report.from),
-        show::moment(report.to),
-        show::moment(report.made_at),
+        when(report.from),
+        when(report.to),
+        when(report.made_at),
+        md(&report.made_by),
         report.record_size,
         report.record_hash
     );
+    text.push_str(&line(["number".to_owned(), "what".to_owned()].into_iter()));
+    text.push_str(&line(["---:".to_owned(), "---".to_owned()].into_iter()));
+    for (count, what) in report.headline() {
+        text.push_str(&line([count.to_string(), what.to_owned()].into_iter()));
+    }
+    let mut part = "";
     for section in report.sections() {
-        text.push_str(&format!("\n## {}\n\n{}\n", section.title, section.about));
-        if section.rows.is_empty() {
-            text.push_str("\nNone.\n");
-            continue;
+        if part != section.part {
+            part = section.part;
+            text.push_str(&format!("\n## {part}\n"));
         }
-        let line = |cells: &mut dyn Iterator<Item = String>| format!("| {} |\n", cells.collect::<Vec<_>>().join(" | "));
-        text.push('\n');
-        text.push_str(&line(&mut section.headings.iter().map(|heading| (*heading).to_owned())));
-        text.push_str(&line(&mut section.headings.iter().map(|_| "---".to_owned())));
-        for row in &section.rows {
-            text.push_str(&line(&mut row.iter().map(|cell| md(cell))));
-        }
+        text.push_str(&format!("\n### {}\n\n{}\n\n", section.title, section.about));
+        text.push_str(&table(&section));
     }
     for left_out in &report.left_out {
         text.push_str(&format!("\n{}.\n", md(left_out)));
@@ -35,62 +61,107 @@ pub(super) fn markdown(report: &Report) -> String {
     text
 }
 
-/// The report as CSV: one table after another, each row led by its section.
-pub(super) fn csv(report: &Report) -> anyhow::Result<String> {
-    let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
-    writer.write_record(["section", "column 1", "column 2", "column 3", "column 4", "column 5", "column 6"])?;
-    let period = [("from", report.from), ("to", report.to), ("made at", report.made_at)];
-    for (what, moment) in period {
-        writer.write_record(["Period", what, &show::moment(moment)])?;
+fn line(cells: impl Iterator<Item = String>) -> String {
+    format!("| {} |\n", cells.collect::<Vec<_>>().join(" | "))
+}
+
+fn table(section: &Section) -> String {
+    if section.rows.is_empty() {
+        return "None.\n".to_owned();
     }
+    let columns = || section.columns.iter().filter(|column| !column.0.is_empty());
+    let rule = |name: &str| if matches!(name, "count" | "number") { "---:" } else { "---" };
+    let mut text = line(columns().map(|column| column.0.to_owned()));
+    text.push_str(&line(columns().map(|column| rule(column.1).to_owned())));
+    for row in &section.rows {
+        let cells = section.columns.iter().zip(row).filter(|(column, _)| !column.0.is_empty());
+        text.push_str(&line(cells.map(|(_, cell)| match cell {
+            Cell::Text(text) => md(text),
+            Cell::Count(count) => count.to_string(),
+            Cell::Moment(0) => String::new(),
+            Cell::Moment(seconds) => when(*seconds),
+            Cell::Code(code) if code.is_empty() => String::new(),
+            Cell::Code(code) => match meaning_of(code) {
+                "" => code_span(&shown(code)),
+                words => format!("{} ({})", md(words), code_span(&shown(code))),
+            },
+        })));
+    }
+    text
+}
+
+/// The report as CSV: the rows of every table under one heading, each led by its table's name.
+pub(super) fn csv(report: &Report) -> anyhow::Result<String> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(CSV_COLUMNS)?;
+    let mut write = |section: &str, cells: &[(&str, String)]| {
+        let value = |name: &str| cells.iter().find(|(column, _)| *column == name).map_or("", |(_, value)| value);
+        writer.write_record(CSV_COLUMNS.map(|name| if name == "section" { section } else { value(name) }))
+    };
+    let text = |text: &str| cell(text);
+    write("report", &[("subject", text("from")), ("at", show::moment(report.from))])?;
+    write("report", &[("subject", text("to")), ("at", show::moment(report.to))])?;
+    let made = [("subject", text("made")), ("at", show::moment(report.made_at)), ("by", text(&report.made_by))];
+    write("report", &made)?;
+    write("report", &[("subject", text("trust_domain")), ("description", text(&report.trust_domain))])?;
+    let (size, hash) = (report.record_size.to_string(), report.record_hash.clone());
+    write("report", &[("subject", text("record")), ("count", size), ("description", hash)])?;
     for section in report.sections() {
         for row in &section.rows {
-            writer.write_record(std::iter::once(section.title.to_owned()).chain(row.iter().map(|text| cell(text))))?;
+            let cells = section.columns.iter().zip(row).map(|(column, one)| {
+                let value = match one {
+                    Cell::Text(text) | Cell::Code(text) => cell(text),
+                    Cell::Count(count) => count.to_string(),
+                    Cell::Moment(0) => String::new(),
+                    Cell::Moment(seconds) => show::moment(*seconds),
+                };
+                (column.1, value)
+            });
+            write(section.key, &cells.collect::<Vec<_>>())?;
         }
+    }
+    for left_out in &report.left_out {
+        write("left_out", &[("description", text(left_out))])?;
     }
     Ok(String::from_utf8(writer.into_inner()?)?)
 }
 
 /// A cell of CSV that no spreadsheet takes for a formula, and no terminal for an order.
 pub(super) fn cell(untrusted: &str) -> String {
-    let text = show::text(untrusted);
-    if text.starts_with(['=', '+', '-', '@']) { format!("'{text}") } else { text }
+    let text = shown(untrusted);
+    if text.trim_start().starts_with(['=', '+', '-', '@']) { format!("'{text}") } else { text }
 }
 
-/// A cell of Markdown: what could be markup or HTML stands behind a backslash or as an entity.
+/// A cell of Markdown. A word that GitHub's dialect would make a link of is code, as SPIFFE IDs are; elsewhere stands a
+/// backslash before what would be markup in the middle of a line.
 fn md(untrusted: &str) -> String {
-    let mut escaped = String::with_capacity(untrusted.len());
-    for c in show::text(untrusted).chars() {
+    let words: Vec<String> = shown(untrusted).split(' ').map(word).collect();
+    words.join(" ")
+}
+
+fn word(word: &str) -> String {
+    let lower = word.to_ascii_lowercase();
+    if word.contains('@') || ["//", "www.", "mailto:", "xmpp:"].iter().any(|linked| lower.contains(linked)) {
+        return code_span(word);
+    }
+    let mut escaped = String::with_capacity(word.len());
+    let mut before = ' ';
+    let mut rest = word.chars().peekable();
+    while let Some(c) = rest.next() {
+        let after = rest.peek().copied().unwrap_or(' ');
         match c {
             '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '&' => escaped.push_str("&amp;"),
-            '|' | '\\' | '`' | '*' | '_' | '[' | ']' | '(' | ')' | '#' | '!' | '~' => {
-                escaped.push('\\');
-                escaped.push(c);
-            }
-            // A bare address would become a link.
-            ':' => escaped.push_str("&#58;"),
-            '@' => escaped.push_str("&#64;"),
+            '&' if after == '#' || after.is_ascii_alphanumeric() => escaped.push_str("&amp;"),
+            '\\' | '`' | '*' | '[' | '~' | '$' => escaped.extend(['\\', c]),
+            '_' if !(before.is_alphanumeric() && after.is_alphanumeric()) => escaped.extend(['\\', c]),
             c => escaped.push(c),
         }
+        before = c;
     }
     escaped
 }
 
-/// Counts as rows.
-pub(super) fn count_rows(counts: &[Count]) -> Vec<Vec<String>> {
-    counts.iter().map(|count| vec![count.what.clone(), count.count.to_string()]).collect()
-}
-
-/// A state of the rollout as a row.
-pub(super) fn change_row(change: &rollout::Rollout) -> Vec<String> {
-    vec![
-        show::moment(change.at),
-        rollout::action(change),
-        rollout::enforced(change),
-        change.observed.as_ref().map(super::policies::Version::short).unwrap_or_default(),
-        rollout::people(change),
-        change.message.clone(),
-    ]
+/// Text in which nothing is markup. It has no bar and no line's end any more; of its own marks neither.
+fn code_span(shown: &str) -> String {
+    format!("`{}`", shown.replace('`', "\\u{60}"))
 }

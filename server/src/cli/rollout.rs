@@ -37,6 +37,9 @@ pub(super) struct Rollback {
     /// Why; stands in the record
     #[arg(long, short, default_value = "", hide_default_value = true)]
     message: String,
+    /// Although so many admitted nodes are refused, wait, or are unknown by it; the state just before is not asked
+    #[arg(long, value_name = "N")]
+    accept_refusals: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -156,10 +159,10 @@ pub(super) async fn promote(promote: Promote, context: &Context) -> anyhow::Resu
 }
 
 pub(super) async fn rollback(rollback: Rollback, context: &Context) -> anyhow::Result<Outcome> {
-    let Rollback { selector, to, message } = rollback;
+    let Rollback { selector, to, message, accept_refusals } = rollback;
     let mut client = client::policies(context).await?;
-    let done =
-        Done::from(answered!(client.rollback(admin::RollbackPolicyRequest { selectors: selector, to, message })));
+    let request = admin::RollbackPolicyRequest { selectors: selector, to, message, accept_refusals };
+    let done = Done::from(answered!(client.rollback(request)));
     context.format.print(&done, done_text)?;
     Ok(Outcome::Yes)
 }

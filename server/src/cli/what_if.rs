@@ -19,10 +19,11 @@ Examples:
   holdfast-server policy what-if observe --nodes --output csv       the version that is observed, node by node
   holdfast-server policy what-if enforce --floor snp.tcb.reported.snp=24
   holdfast-server policy what-if enforce --replace microsoft-uefi.toml=dbx-2026-11.toml
-  holdfast-server policy what-if 7 --selector tpm:class:vtpm
+  holdfast-server policy what-if 7 --selector tpm:manufacturer:id:49465800
 
 The facts of each node's latest appraised evidence are asked; inventory, approvals and the clock are those of now. What
 the evidence does not show (PCRs that nobody asked for) is unknown: observe the policy, and the next evidence has it.
+That you were shown what was found of machines stands in the record (evidence.read); viewers are shown codes alone.
 Exit codes: 0 nobody loses, 1 some do, 2 usage or I/O, 3 nobody is refused but of some it is not known.";
 
 /// What is asked, and how it is printed.
@@ -59,6 +60,9 @@ struct Asked {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     nodes: Vec<Node>,
     milliseconds: u64,
+    /// What was found of machines is shown to those who may read evidence.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    found_withheld: bool,
 }
 
 #[derive(Serialize)]
@@ -166,6 +170,7 @@ pub(super) async fn run(asked: WhatIf, context: &Context) -> anyhow::Result<Outc
                 (fleet.admitted, fleet.lost) = (sum.admitted, sum.lost);
                 (fleet.lost_per_mille, fleet.lost_max_per_mille) = (sum.lost_per_mille, sum.lost_max_per_mille);
                 (fleet.effects, fleet.milliseconds) = (sum.effects.into_iter().collect(), sum.milliseconds);
+                fleet.found_withheld = sum.found_withheld;
             }
             Answer::Findings(found) => {
                 let findings: Vec<Found> = found.findings.into_iter().map(Found::from).collect();
@@ -220,14 +225,12 @@ fn text(fleet: &Asked) -> String {
         text.push_str(&format!("{:>7}  {}{}\n", group.nodes, group.effect, by(then)));
         for cause in &then.causes {
             let fact = if cause.fact.is_empty() { String::new() } else { format!(" {}", cause.fact) };
-            text.push_str(&format!(
-                "           {}{fact}: expected {}, found {}\n",
-                cause.code,
-                show::text(&cause.expected),
-                show::text(&cause.found)
-            ));
+            let (expected, found) = (show::text(&cause.expected), show::text(&cause.found));
+            let differs =
+                if fleet.found_withheld { String::new() } else { format!(": expected {expected}, found {found}") };
+            text.push_str(&format!("           {}{fact}{differs}\n", cause.code));
         }
-        if !matches!(group.effect.as_str(), "still-admitted" | "still-refused" | "barred") {
+        if !matches!(group.effect.as_str(), "still-admitted" | "still-refused" | "barred" | "expired") {
             text.push_str(&format!("           such as {}\n", show::text(&group.samples.join(", "))));
         }
     }
@@ -239,6 +242,9 @@ fn text(fleet: &Asked) -> String {
             table.add_row([&name, &node.effect, &way(then), &causes(then), &show::moment(node.at)]);
         }
         text.push_str(&format!("\n{}\n", show::rows(&table, "")));
+    }
+    if fleet.found_withheld {
+        text.push_str("\nwhat was found of the machines is shown to roles that may read evidence, not to viewers\n");
     }
     let share = |per_mille: u64| format!("{}.{} %", per_mille / 10, per_mille % 10);
     text + &format!(

@@ -1,38 +1,47 @@
 //! How much one machine may have kept of itself in a day: whoever owns a genuine chip can make evidence without end, and
-//! entries say by what it was judged all the same. Keeps nothing; counts what machines send, not what vendors say.
+//! be refused without end. Counts in memory what machines send, not what vendors say; keeps nothing, and judges nobody.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use holdfast_identity::UnixTime;
+use tracing::warn;
 
 use crate::store::Sha256;
 
 /// Bytes of one machine in a day. A renewal has one or two kilobytes, or a hundred with a log; there are a few dozen a day.
 const MACHINE_BYTES_MAX: u64 = 32 << 20;
-/// Bytes of all machines together that are no nodes of ours, in a day.
-const UNKNOWN_BYTES_MAX: u64 = 256 << 20;
-/// Machines that are counted; of others nothing is kept until tomorrow.
+/// Bytes of all machines together that are no machines of ours, in a day.
+const STRANGE_BYTES_MAX: u64 = 256 << 20;
+/// Machines that are counted, ours and others apart; of more nothing is kept until tomorrow.
 const MACHINES_MAX: usize = 262_144;
+/// Attempts of one machine that nobody listed and that was not admitted, in a day: enough to see what is wrong with it.
+const STRANGE_ATTEMPTS_MAX: u32 = 32;
+/// Such attempts of all machines, in a day: with some six kilobytes each, 25 MB.
+const ALL_STRANGE_ATTEMPTS_MAX: u32 = 4_096;
+/// Seconds between two lines in the log that say how many were not written.
+const SAID_EVERY: i64 = 60;
 
-/// The counts of one day.
+/// Bytes of evidence, by the day.
 #[derive(Debug, Default)]
 pub(super) struct Allowance(Mutex<Day>);
 
 #[derive(Debug, Default)]
 struct Day {
     day: i64,
-    machines: HashMap<Sha256, u64>,
-    unknown: u64,
+    /// Those of strangers fill no table of ours.
+    ours: HashMap<Sha256, u64>,
+    strange: HashMap<Sha256, u64>,
+    strange_bytes: u64,
 }
 
 /// Whose evidence it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Whose {
-    /// A node's of ours.
-    Node,
-    /// A machine's that has no node.
-    Unknown,
+    /// A machine's that was a node of ours, or that an operator listed.
+    Ours,
+    /// A genuine machine's that nobody listed, or that is barred.
+    Strange,
 }
 
 impl Allowance {
@@ -43,18 +52,63 @@ impl Allowance {
         if held.day != today {
             *held = Day { day: today, ..Day::default() };
         }
-        let used = held.machines.get(&machine).copied();
-        if used.is_none() && held.machines.len() >= MACHINES_MAX {
+        let day = &mut *held;
+        let machines = match whose {
+            Whose::Ours => &mut day.ours,
+            Whose::Strange => &mut day.strange,
+        };
+        let used = machines.get(&machine).copied();
+        if used.is_none() && machines.len() >= MACHINES_MAX {
             return false;
         }
         let used = used.unwrap_or(0).saturating_add(bytes);
-        let unknown = if whose == Whose::Unknown { held.unknown.saturating_add(bytes) } else { held.unknown };
-        if used > MACHINE_BYTES_MAX || unknown > UNKNOWN_BYTES_MAX {
+        let strange = if whose == Whose::Strange { day.strange_bytes.saturating_add(bytes) } else { 0 };
+        if used > MACHINE_BYTES_MAX || strange > STRANGE_BYTES_MAX {
             return false;
         }
-        held.unknown = unknown;
-        held.machines.insert(machine, used);
+        day.strange_bytes = day.strange_bytes.max(strange);
+        machines.insert(machine, used);
         true
+    }
+}
+
+/// Attempts of machines that nobody listed and that were not admitted, by the day.
+#[derive(Debug, Default)]
+pub(super) struct Unlisted(Mutex<Attempts>);
+
+#[derive(Debug, Default)]
+struct Attempts {
+    day: i64,
+    /// Written of each machine; at most as many machines as attempts.
+    machines: HashMap<Sha256, u32>,
+    written: u32,
+    unwritten: u64,
+    said_at: i64,
+}
+
+impl Unlisted {
+    /// Whether one more attempt of the machine may be written. What may not is counted, and said once a minute.
+    pub(super) fn take(&self, machine: Sha256, at: UnixTime) -> bool {
+        let today = at.seconds().div_euclid(86_400);
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.day != today {
+            *held = Attempts { day: today, said_at: held.said_at, ..Attempts::default() };
+        }
+        let of_machine = held.machines.get(&machine).copied().unwrap_or(0);
+        if held.written < ALL_STRANGE_ATTEMPTS_MAX && of_machine < STRANGE_ATTEMPTS_MAX {
+            held.written += 1;
+            held.machines.insert(machine, of_machine + 1);
+            return true;
+        }
+        let reason = if of_machine < STRANGE_ATTEMPTS_MAX { "all" } else { "machine" };
+        metrics::counter!("holdfast_attempts_unwritten_total", "bound" => reason).increment(1);
+        held.unwritten += 1;
+        if at.seconds() >= held.said_at.saturating_add(SAID_EVERY) {
+            held.said_at = at.seconds();
+            let (unwritten, written) = (held.unwritten, held.written);
+            warn!(unwritten, written, "attempts of machines that nobody listed are over today's bound, not written");
+        }
+        false
     }
 }
 
@@ -64,22 +118,43 @@ mod tests {
 
     const NOW: UnixTime = UnixTime(1_700_000_000);
 
+    fn machine(n: u16) -> Sha256 {
+        Sha256([n.to_be_bytes(); 16].concat().try_into().unwrap())
+    }
+
     #[test]
     fn a_machine_that_sends_without_end_is_not_kept_without_end() {
         let allowance = Allowance::default();
         let (noisy, quiet) = (Sha256([1; 32]), Sha256([2; 32]));
-        let kept = (0..100).filter(|_| allowance.take(noisy, Whose::Node, 1 << 20, NOW)).count();
+        let kept = (0..100).filter(|_| allowance.take(noisy, Whose::Ours, 1 << 20, NOW)).count();
         assert_eq!(kept, 32);
-        assert!(allowance.take(quiet, Whose::Node, 1 << 20, NOW), "another machine has its own");
-        assert!(allowance.take(noisy, Whose::Node, 1 << 20, NOW.plus(86_400)), "and tomorrow is another day");
+        assert!(allowance.take(quiet, Whose::Ours, 1 << 20, NOW), "another machine has its own");
+        assert!(allowance.take(noisy, Whose::Ours, 1 << 20, NOW.plus(86_400)), "and tomorrow is another day");
     }
 
     #[test]
-    fn machines_that_are_not_ours_share_one_allowance() {
+    fn machines_that_are_not_ours_share_one_allowance_and_take_nothing_of_ours() {
         let allowance = Allowance::default();
-        let machine = |n: u16| Sha256([n.to_be_bytes(); 16].concat().try_into().unwrap());
-        let kept = (0..500).filter(|n| allowance.take(machine(*n), Whose::Unknown, 1 << 20, NOW)).count();
+        let kept = (0..500).filter(|n| allowance.take(machine(*n), Whose::Strange, 1 << 20, NOW)).count();
         assert_eq!(kept, 256);
-        assert!(allowance.take(machine(501), Whose::Node, 1 << 20, NOW));
+        assert!(allowance.take(machine(501), Whose::Ours, 1 << 20, NOW));
+        assert!(allowance.take(machine(1), Whose::Ours, 31 << 20, NOW), "listed by now, it has one of its own");
+    }
+
+    #[test]
+    fn a_machine_that_nobody_listed_is_written_down_so_often_a_day() {
+        let unlisted = Unlisted::default();
+        let written = (0..1_000).filter(|_| unlisted.take(machine(1), NOW)).count();
+        assert_eq!(written, STRANGE_ATTEMPTS_MAX as usize);
+        assert!(unlisted.take(machine(2), NOW), "another one has its own");
+        assert!(unlisted.take(machine(1), NOW.plus(86_400)));
+    }
+
+    #[test]
+    fn a_flood_of_genuine_machines_is_written_down_so_often_a_day() {
+        let unlisted = Unlisted::default();
+        let written = (0..20_000).filter(|n| unlisted.take(machine(*n), NOW)).count();
+        assert_eq!(written, ALL_STRANGE_ATTEMPTS_MAX as usize);
+        assert!(unlisted.take(machine(1), NOW.plus(86_400)));
     }
 }

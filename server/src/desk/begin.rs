@@ -226,10 +226,7 @@ impl Desk {
     }
 
     fn invite_known(&self, node: &Node, known: KnownTpm, purpose: &Purpose) -> Result<Invitation, Failure> {
-        // What rests on a root that was withdrawn is known no more; the machine itself rests on its endorsement keys.
-        let rules = self.rules.get();
-        let ownership = known.ownership.trusted_by(|factor, root| rules.trusts(tpm::serves(factor), root));
-        let known = KnownTpm { ownership, ..known };
+        let known = tpm::as_trusted_now(known, &self.rules.get());
         let wanted =
             Wanted { selection: self.selection()?, known_firmware_log: node.firmware_log.map(|digest| digest.0) };
         let node_key = match purpose {

@@ -6,21 +6,23 @@ use std::sync::Arc;
 use holdfast_appraisal::ima::ImaSeen;
 use holdfast_appraisal::{AppraisedNode, Decision};
 use holdfast_evidence::ItemState;
-use holdfast_identity::UnixTime;
+use holdfast_identity::{Selector, UnixTime};
 use tracing::{error, info};
 
 use super::complete::Examined;
-use super::evidence::{EvidenceRefused, Machine, Root, tpm};
+use super::evidence::{EvidenceRefused, Machine, Root};
 use super::freezing::freeze;
 use super::measured_files::MeasuredFiles;
 use super::rules::{CompiledPolicy, Rules};
+use super::whose::Owned;
 use super::{Admitted, CallerRefused, Completed, Desk, Failure, explain};
 use crate::authority::{Draft, Issuer};
 use crate::clock;
+use crate::fleet::fixed_selectors;
 use crate::listen::Connection;
 use crate::live::{Arrival, Ending, Quoted};
 use crate::store::{
-    Admission, Attempt, Mark, Node, NodeTarget, Outcome, Ownership, Progress, Recorded, Sha256, Subject, Verdict, Way,
+    Admission, Attempt, Node, NodeTarget, Outcome, Ownership, Progress, Recorded, Sha256, Subject, Verdict, Way,
 };
 
 /// How often a verdict is reached anew because the policy moved under it.
@@ -31,12 +33,6 @@ const OTHER_MACHINE: &str = "node.other_machine";
 
 /// A node's SVID to be signed, and who shall sign it: the intermediate may be exchanged meanwhile.
 type NodeDraft = (Arc<Issuer>, Draft);
-
-/// Whose machine it is, as far as the store knows.
-struct Owned {
-    marks: Vec<Mark>,
-    held: Ownership,
-}
 
 /// A verdict that is ready to be recorded.
 struct Ready {
@@ -59,17 +55,16 @@ impl Desk {
             examined => examined,
         };
         let before = self.store.revision();
-        let (marks, held) = self.whose(&examined).await?;
-        if self.space.is_low() && examined.way == Way::Enrol && held.node.is_none() {
+        let owned = self.whose(&examined).await?;
+        if self.space.is_low() && examined.way == Way::Enrol && owned.held.node.is_none() {
             // Whoever is known goes on; who is not comes back when there is room.
             return Err(Failure::StorageLow);
         }
-        let subject = self.subject(&examined, &marks, &held).await?;
+        let subject = self.subject(&examined, &owned).await?;
         // Only now: whoever merely knows the public keys has not come so far, and cannot use up this budget.
-        for mark in marks.iter().take(1) {
+        for mark in owned.marks.proven.iter().take(1) {
             self.machines.take(mark.digest.0, std::time::Instant::now())?;
         }
-        let owned = Owned { marks, held };
         for _ in 0..APPRAISALS_MAX {
             let rules = self.rules.get();
             let node = match &subject {
@@ -82,7 +77,7 @@ impl Desk {
                 self.undecided(connection, &examined);
                 return Ok(Completed::NeedMore { all_pcr_values: false, firmware_log: false, measured_files: true });
             }
-            let ready = self.judge(connection, &examined, subject.clone(), &owned.held, &rules, &files)?;
+            let ready = self.judge(connection, &examined, subject.clone(), &owned, &rules, &files)?;
             match self.store.record_attempt(ready.attempt).await? {
                 Outcome::PolicyMoved => self.rules.refresh(self.store.as_ref()).await?,
                 Outcome::ChallengeTaken => return Err(Failure::ChallengeTaken),
@@ -108,55 +103,19 @@ impl Desk {
         Err(Failure::PolicyMoving)
     }
 
-    /// By what the machine is recognised, and what the store says about it.
-    async fn whose(&self, examined: &Examined) -> Result<(Vec<Mark>, Ownership), Failure> {
-        let Ok(machine) = &examined.result else {
-            // Refused: only a TPM's keys were proven before the evidence was.
-            let expected = examined.expected.iter().find_map(ItemState::tpm);
-            let marks = expected.map(|expected| tpm::marks(expected.eks())).unwrap_or_default();
-            let held = self.store.ownership(marks.clone(), Vec::new()).await?;
-            return Ok((marks, held));
-        };
-        let listable = machine.listable();
-        let mut listed = BTreeSet::new();
-        if machine.may_be_a_launch() {
-            let held = self.store.ownership(Vec::new(), listable.clone()).await?;
-            listed.extend(held.inventory.iter().map(|entry| entry.digest));
-        }
-        let marks = machine.marks(&listed);
-        let held = self.store.ownership(marks.clone(), listable).await?;
-        Ok((marks, held))
-    }
-
-    /// Whose attempt it is. Who comes back is the node of its attestation key; who renews, that of its connection.
-    async fn subject(&self, examined: &Examined, marks: &[Mark], held: &Ownership) -> Result<Subject, Failure> {
-        let tpm = examined.expected.iter().find_map(ItemState::tpm);
-        match (examined.way, tpm, &examined.renewing) {
-            (Way::Enrol, ..) => Ok(Subject::Proven(marks.to_vec())),
-            (Way::Return | Way::Renew, Some(expected), _) => {
-                let known = held.node.as_ref().filter(|node| node.ak_name == expected.ak().name().to_vec());
-                Ok(Subject::Known(known.ok_or(CallerRefused::UnknownKey)?.number))
-            }
-            (Way::Return | Way::Renew, None, Some(node)) => {
-                let node = self.store.node(NodeTarget::SpiffeId(node.clone())).await?;
-                Ok(Subject::Known(node.ok_or(CallerRefused::NotANode)?.number))
-            }
-            (Way::Return | Way::Renew, None, None) => Err(CallerRefused::NotANode.into()),
-        }
-    }
-
     /// The verdict by these rules, and the draft if it is an admission.
     fn judge(
         &self,
         connection: &Connection,
         examined: &Examined,
         subject: Subject,
-        held: &Ownership,
+        owned: &Owned,
         rules: &Rules,
         files: &MeasuredFiles,
     ) -> Result<Ready, Failure> {
-        let mut ready = self.reach(connection, examined, subject, held, rules, files)?;
-        ready.attempt.evidence = Some(self.keep_evidence(examined, &ready.attempt, held, rules, files));
+        let mut ready = self.reach(connection, examined, subject, &owned.held, rules, files)?;
+        self.check_unlisted(owned, &ready.attempt)?;
+        ready.attempt.evidence = Some(self.keep_evidence(examined, &ready.attempt, owned, rules, files));
         Ok(ready)
     }
 
@@ -193,7 +152,7 @@ impl Desk {
             Ok(machine) => machine,
             Err(refused) => {
                 attempt.verdict = Verdict::Refuse { code: refused.code().to_owned(), genuine: refused.is_genuine() };
-                attempt.decision = explain::unverified(refused, kinds());
+                attempt.decision = explain::unverified(refused, kinds(), now);
                 return Ok(Ready { attempt, draft: None });
             }
         };
@@ -203,7 +162,7 @@ impl Desk {
         {
             let withdrawn = EvidenceRefused::RootWithdrawn { serves, root: name };
             attempt.verdict = Verdict::Refuse { code: withdrawn.code().to_owned(), genuine: withdrawn.is_genuine() };
-            attempt.decision = explain::unverified(&withdrawn, kinds());
+            attempt.decision = explain::unverified(&withdrawn, kinds(), now);
             return Ok(Ready { attempt, draft: None });
         }
         // A report is of this very launch; on the connection of another node it proves nothing for that one.
@@ -218,7 +177,9 @@ impl Desk {
         attempt.policy = Some(enforced.digest);
         let ownership = Machine::ownership(held);
         let items = machine.items();
-        attempt.facts = self.appraiser.held(&items, &ownership).and_then(|held| self.kept_logs.kept(&held));
+        let facts = self.appraiser.held(&items, &ownership);
+        let fixed = facts.as_ref().map(|held| fixed_selectors(&held.facts)).unwrap_or_default();
+        attempt.facts = facts.and_then(|held| self.kept_logs.kept(&held));
         let appraise = |policy: &CompiledPolicy, seen: &Option<ImaSeen>| {
             self.appraiser.appraise_explained(&policy.policy, &items, seen.as_ref(), &ownership, now)
         };
@@ -230,7 +191,7 @@ impl Desk {
         let draft;
         (attempt.verdict, draft) = match decision {
             Decision::Admitted(appraised) => {
-                let (admission, draft) = self.admission(&appraised, machine, examined, held, now)?;
+                let (admission, draft) = self.admission((&appraised, fixed), machine, examined, held, now)?;
                 (Verdict::Admit(Box::new(admission)), draft)
             }
             Decision::AwaitsApproval(_) => {
@@ -243,7 +204,7 @@ impl Desk {
 
     fn admission(
         &self,
-        appraised: &AppraisedNode,
+        (appraised, fixed): (&AppraisedNode, BTreeSet<Selector>),
         machine: &Machine,
         examined: &Examined,
         held: &Ownership,
@@ -266,7 +227,9 @@ impl Desk {
             spiffe_id: appraised.spiffe_id().clone(),
             node_key_spki: appraised.node_key_spki().to_vec(),
             selectors: appraised.selectors().clone(),
+            fixed,
             rule: appraised.grant().rule.clone(),
+            waivers: appraised.grant().waivers.iter().map(|waiver| waiver.name.clone()).collect(),
             evidence_expires: appraised.evidence_expires(),
             firmware_log: machine.log().map(|log| Sha256(*log.digest())),
             issuance: draft.as_ref().map(|(_, draft)| draft.issuance()),
@@ -333,7 +296,7 @@ impl Desk {
         }
         let listed = |held: &Ownership| held.inventory.iter().map(|entry| entry.digest).collect::<Vec<_>>();
         let Ok(machine) = &examined.result else { return Ok(()) };
-        let held = self.store.ownership(owned.marks.clone(), machine.listable()).await?;
+        let held = self.store.ownership(owned.marks.proven.clone(), machine.listable()).await?;
         let same_listing = listed(&held) == listed(&owned.held);
         let rules = self.rules.get();
         let trusted = machine.roots().iter().all(|root| rules.trusts(root.serves, &root.sha256));

@@ -7,6 +7,7 @@ use holdfast_appraisal::Decision;
 use holdfast_appraisal::decision::Explanation;
 use holdfast_appraisal::ear::ItemResult;
 use holdfast_evidence::EvidenceKind;
+use holdfast_identity::UnixTime;
 use serde_json::{Value, json};
 
 use super::evidence::{EvidenceRefused, Machine};
@@ -42,7 +43,7 @@ fn explained((decision, explanation): &Explained) -> Value {
 }
 
 /// Evidence that did not verify: the chain of what is wrong.
-pub(super) fn unverified(refused: &EvidenceRefused, kinds: impl Iterator<Item = EvidenceKind>) -> String {
+pub(super) fn unverified(refused: &EvidenceRefused, kinds: impl Iterator<Item = EvidenceKind>, at: UnixTime) -> String {
     let mut chain = vec![refused.to_string()];
     let mut next: Option<&dyn Error> = refused.source();
     while let Some(error) = next {
@@ -50,6 +51,10 @@ pub(super) fn unverified(refused: &EvidenceRefused, kinds: impl Iterator<Item = 
         next = error.source();
     }
     chain.dedup();
-    let results = crate::ear::refused(kinds, refused.is_genuine());
-    json!({ "verdict": "refused", "code": refused.code(), "errors": chain, "results": results }).to_string()
+    let kinds: Vec<EvidenceKind> = kinds.collect();
+    let explanation = Explanation::of_unverified(&kinds, refused.code(), &chain, at);
+    let results = crate::ear::refused(kinds.into_iter(), refused.is_genuine());
+    let (code, explanation) = (refused.code(), serde_json::to_value(&explanation).unwrap_or_default());
+    json!({ "verdict": "refused", "code": code, "errors": chain, "explanation": explanation, "results": results })
+        .to_string()
 }

@@ -42,6 +42,13 @@ pub enum Failure {
         /// Stable code, `policy.…` or `node.…`.
         code: String,
     },
+    /// Decided like the one above or below; but nobody listed the machine, and its attempts, or those of all such machines, are
+    /// over the bound of the day: counted, and not in the record.
+    #[error("refused: {code}; not written: too many attempts today of machines that nobody listed")]
+    Unwritten {
+        /// Stable code of what was decided.
+        code: String,
+    },
     /// An operator must approve the machine.
     #[error("machine awaits an operator's approval")]
     AwaitsApproval,
@@ -180,6 +187,7 @@ impl Failure {
             Self::Evidence(refused) => refused.code(),
             Self::ChallengeTaken => "challenge.taken",
             Self::Decided { .. } => "attempt.refused",
+            Self::Unwritten { .. } => "attempt.unwritten",
             Self::AwaitsApproval => "attempt.awaits_approval",
             Self::TwoAlive => "node.two_alive",
             Self::Superseded => "attempt.superseded",
@@ -216,6 +224,8 @@ impl Failure {
             Self::Key(_) | Self::Evidence(_) | Self::TwoAlive => Reply::Word(Word::Refused),
             Self::ChallengeTaken => Reply::Word(Word::Again),
             Self::Decided { code } => Reply::Word(of_decision(code)),
+            Self::Unwritten { code } if code == Self::AwaitsApproval.code() => Reply::Word(Word::Approval),
+            Self::Unwritten { code } => Reply::Word(of_decision(code)),
             Self::AwaitsApproval => Reply::Word(Word::Approval),
             Self::Superseded => Reply::Word(Word::Attest),
             Self::OverBudget(over) => Reply::OverBudget(*over),

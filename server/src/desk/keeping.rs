@@ -16,13 +16,13 @@ use holdfast_proof::{
 };
 
 use super::Desk;
-use super::allowance::Whose;
 use super::complete::Examined;
 use super::evidence::Machine;
 use super::measured_files::MeasuredFiles;
 use super::offers::Offer;
 use super::rules::Rules;
-use crate::store::{Attempt, Evidence, KeptBody, Ownership, Sha256, Subject};
+use super::whose::Owned;
+use crate::store::{Attempt, Evidence, KeptBody, Sha256, Subject};
 
 /// Sets of roots whose documents are kept ready: one a kind of evidence, and those of before the last change.
 const TRUSTS_KEPT: usize = 24;
@@ -133,14 +133,14 @@ impl Desk {
         &self,
         examined: &Examined,
         attempt: &Attempt,
-        held: &Ownership,
+        owned: &Owned,
         rules: &Rules,
         files: &MeasuredFiles,
     ) -> Evidence {
-        let ownership = Machine::ownership(held);
+        let ownership = Machine::ownership(&owned.held);
         let list = examined.measured_files.as_ref().map(|(offset, list)| (*offset, list.as_ref(), files));
         let mut evidence = evidence(&examined.gathered, attempt, &ownership, rules, &self.trusts, list);
-        if let Some(reason) = self.may_not_keep(&evidence, examined, attempt, held) {
+        if let Some(reason) = self.may_not_keep(&evidence, examined, attempt, owned) {
             // The entry says by what it was judged; the room that is left is for entries.
             metrics::counter!("holdfast_evidence_not_kept_total", "reason" => reason).increment(1);
             evidence.bodies.clear();
@@ -153,20 +153,19 @@ impl Desk {
         evidence: &Evidence,
         examined: &Examined,
         attempt: &Attempt,
-        held: &Ownership,
+        owned: &Owned,
     ) -> Option<&'static str> {
         if self.space.is_low() {
             return Some("storage_low");
         }
         let proven = match &attempt.subject {
-            Subject::Proven(marks) => marks.first(),
+            Subject::Proven(marks) => marks.proven.first(),
             Subject::Known(_) => None,
         };
-        let mark = proven.or_else(|| held.node.as_ref()?.marks.first()).map(|mark| mark.digest);
+        let mark = proven.or_else(|| owned.held.node.as_ref()?.marks.first()).map(|mark| mark.digest);
         // Who has no mark at all is whoever renews on that connection.
         let machine = mark.unwrap_or_else(|| Sha256::of(format!("{:?}", examined.renewing).as_bytes()));
-        let whose = if held.node.is_some() { Whose::Node } else { Whose::Unknown };
-        let is_kept = self.allowance.take(machine, whose, machines_own(evidence), attempt.at);
+        let is_kept = self.allowance.take(machine, owned.whose(), machines_own(evidence), attempt.at);
         (!is_kept).then_some("allowance")
     }
 }

@@ -36,12 +36,6 @@ pub(super) struct MeasuredFiles {
 }
 
 impl HeldStates {
-    /// Reads what was kept; what cannot be read is as good as forgotten.
-    fn parse(text: &str) -> Self {
-        let texts: Vec<String> = serde_json::from_str(text).unwrap_or_default();
-        Self(texts.iter().filter_map(|text| ImaState::parse(text)).collect())
-    }
-
     fn of(&self, policy: &CompiledPolicy) -> Option<&ImaState> {
         self.0.iter().find(|state| state.policy == policy.policy.version().digest)
     }
@@ -54,9 +48,10 @@ impl HeldStates {
     }
 }
 
-/// The policies that rest on the list.
-fn wanting(rules: &Rules) -> Vec<&Arc<CompiledPolicy>> {
-    rules.versions().filter(|one| one.policy.needs_ima()).collect()
+/// The policies that rest on the list, of the one that decides about a machine and the one observed. What other machines
+/// are judged by neither asks this one for its list nor makes it begin anew.
+fn wanting<'r>(rules: &'r Rules, enforced: Option<&'r Arc<CompiledPolicy>>) -> Vec<&'r Arc<CompiledPolicy>> {
+    enforced.into_iter().chain(rules.observed()).filter(|one| one.policy.needs_ima()).collect()
 }
 
 impl Desk {
@@ -67,22 +62,26 @@ impl Desk {
         states: &[ItemState],
     ) -> Result<Option<u64>, Failure> {
         let rules = self.rules.get();
-        let policies = wanting(&rules);
-        let Some(tpm) = states.iter().find_map(ItemState::tpm).filter(|_| !policies.is_empty()) else {
+        let any = rules.versions().any(|one| one.policy.needs_ima());
+        let Some(tpm) = states.iter().find_map(ItemState::tpm).filter(|_| any) else {
             return Ok(None);
         };
+        // Who enrols may be on record already, and then is judged by any of the versions.
         let target = match purpose {
             Purpose::Enrol => return Ok(Some(0)),
             Purpose::Return => NodeTarget::AkName(tpm.ak().name().to_vec()),
             Purpose::Renew { node, .. } => NodeTarget::SpiffeId(node.clone()),
         };
         let Some(node) = self.store.node(target).await? else { return Ok(Some(0)) };
-        Ok(Some(self.held_states(node.number).await?.offset(&policies)))
+        match wanting(&rules, rules.enforced_for(Some(&node))).as_slice() {
+            [] => Ok(None),
+            policies => Ok(Some(self.held_states(node.number).await?.offset(policies))),
+        }
     }
 
     async fn held_states(&self, node: NodeNumber) -> Result<HeldStates, Failure> {
         let text = self.store.measured_files(node).await?;
-        Ok(text.as_deref().map(HeldStates::parse).unwrap_or_default())
+        Ok(HeldStates(text.as_deref().map(ImaState::parse_all).unwrap_or_default()))
     }
 
     /// Judges the list that came, by each policy that asks for it. `node` is whose list it was before.
@@ -96,7 +95,7 @@ impl Desk {
         let (Ok(machine), Some((offset, list))) = (&examined.result, &examined.measured_files) else {
             return Ok(MeasuredFiles::default());
         };
-        let Some(claims) = machine.tpm().filter(|_| !wanting(rules).is_empty()) else {
+        let Some(claims) = machine.tpm().filter(|_| !wanting(rules, enforced).is_empty()) else {
             return Ok(MeasuredFiles::default());
         };
         let quoted = Quoted::of(&claims.selection, &claims.pcrs, &claims.clock);
@@ -108,7 +107,9 @@ impl Desk {
         let before: Vec<String> = held.0.iter().map(ImaState::encode).collect();
         let (offset, list, pcrs) = (*offset, list.clone(), claims.pcrs.clone());
         let (enforced, observed) = (enforced.cloned(), rules.observed().cloned());
-        let large = list.len() > INLINE_BYTES_MAX;
+        // A signature takes as long as some hundred entries.
+        let signatures = || [&enforced, &observed].into_iter().flatten().any(|one| one.policy.verifies_signed_files());
+        let large = list.len() > INLINE_BYTES_MAX || signatures();
         self.compute(large, move || {
             let seen = |policy: Option<Arc<CompiledPolicy>>| {
                 let policy = policy.filter(|policy| policy.policy.needs_ima())?;
@@ -149,4 +150,44 @@ fn seen(
     };
     let judged = before.and_then(|before| judge(&policy.policy, list, before, &quoted?, pcrs));
     judged.map_or_else(ImaSeen::Unusable, ImaSeen::Judged)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use holdfast_appraisal::{Document, Policy};
+
+    use super::*;
+    use crate::store::{PolicyDigest, RolloutState, Sha256};
+
+    fn compiled(name: &str, ima: &str) -> (PolicyDigest, Arc<CompiledPolicy>) {
+        let text = format!(
+            "api_version = \"holdfast/1\"\nkind = \"policy\"\nname = \"{name}\"\n[issue]\nnode_id = \
+             \"/holdfast/node/tpm/{{tpm.machine}}\"\n[[rule]]\nname = \"rack\"\nownership = \"inventory\"\n\
+             trust_classes = [\"discrete\"]\n[rule.require]\ntpm.manufacturer = {{ subset_of = [\"id:MAKER\"] }}\n{ima}"
+        );
+        let policy = Policy::parse(Document { name: "rack.toml", text: &text }, &[]).unwrap();
+        let digest = Sha256::of(name.as_bytes());
+        (digest, Arc::new(CompiledPolicy { digest, policy }))
+    }
+
+    #[test]
+    fn only_the_version_of_a_node_and_the_observed_one_ask_it_for_its_list() {
+        let plain = compiled("plain", "");
+        let files = compiled("files", "tpm.ima.violations = { equals = 0 }\n");
+        let other = compiled("other", "tpm.ima.violations = { at_most = 1 }\n");
+        let maker = BTreeSet::from(["tpm:manufacturer:id:MAKER".parse().unwrap()]);
+        let state = RolloutState::default().enforce(plain.0, BTreeSet::new()).enforce(files.0, maker);
+        let names = |rules: &Rules, enforced: &Arc<CompiledPolicy>| -> Vec<String> {
+            wanting(rules, Some(enforced)).iter().map(|one| one.policy.version().name.clone()).collect()
+        };
+        let all = || [plain.clone(), files.clone(), other.clone()];
+        let rules = Rules::of(state.clone(), all());
+        assert_eq!(names(&rules, &plain.1), [""; 0], "it is not of that maker");
+        assert_eq!(names(&rules, &files.1), ["files"]);
+        let rules = Rules::of(state.observe(other.0), all());
+        assert_eq!(names(&rules, &plain.1), ["other"]);
+        assert_eq!(names(&rules, &files.1), ["files", "other"]);
+    }
 }

@@ -18,9 +18,10 @@ mod offers;
 mod rules;
 mod seal_key;
 mod strangers;
+mod whose;
 mod workload;
 
-use allowance::Allowance;
+use allowance::{Allowance, Unlisted};
 pub use begin::{Begun, Material};
 pub use complete::{Admitted, Answer, Completed, Opened};
 pub use evidence::EvidenceRefused;
@@ -94,6 +95,7 @@ pub struct Desk {
     chains: KeptChains,
     offers: Offers,
     allowance: Allowance,
+    unlisted: Unlisted,
     trusts: KnownTrust,
     endorser: Endorser,
     strangers: Strangers,
@@ -149,6 +151,7 @@ impl Desk {
             chains: KeptChains::default(),
             offers: Offers::default(),
             allowance: Allowance::default(),
+            unlisted: Unlisted::default(),
             trusts: KnownTrust::default(),
             endorser: parts.endorser,
             strangers: Strangers::default(),
@@ -178,6 +181,7 @@ impl Desk {
             Failure::AwaitsApproval => Some(code.to_owned()),
             _ => None,
         };
+        // What was decided and not written down is counted by its source like any stranger's.
         let label = decided.clone().unwrap_or_else(|| code.to_owned());
         metrics::counter!("holdfast_attempts_total", "way" => "", "outcome" => outcome, "code" => label).increment(1);
         let source = Source::of(connection.remote().ip());

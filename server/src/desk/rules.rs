@@ -35,11 +35,20 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// The version that decides about this node, or about a machine that nobody knows: by its selectors on record,
+    /// Rules without roots, for tests.
+    #[cfg(test)]
+    pub(super) fn of(
+        rollout: RolloutState,
+        versions: impl IntoIterator<Item = (PolicyDigest, Arc<CompiledPolicy>)>,
+    ) -> Self {
+        Self { rollout, versions: versions.into_iter().collect(), roots: BTreeMap::new() }
+    }
+
+    /// The version that decides about this node, or about a machine that nobody knows: by what is fixed on record of it,
     /// never by what it shows now. Without one it is not admitted.
     #[must_use]
     pub fn enforced_for(&self, node: Option<&Node>) -> Option<&Arc<CompiledPolicy>> {
-        self.versions.get(&self.rollout.version_for(node.map(|node| &node.selectors))?)
+        self.versions.get(&self.rollout.version_for(node.map(|node| &node.fixed))?)
     }
 
     /// The version whose verdict is recorded beside.
@@ -62,7 +71,14 @@ impl Rules {
     /// Whether the root with this SHA-256 is trusted now for that.
     #[must_use]
     pub fn trusts(&self, serves: impl Into<Serves>, root: &[u8; 32]) -> bool {
-        self.roots.get(&serves.into()).is_some_and(|roots| roots.anchors().iter().any(|anchor| anchor.sha256() == root))
+        self.class_of(serves, root).is_some()
+    }
+
+    /// The class of the root with this SHA-256, if it is trusted now for that.
+    #[must_use]
+    pub fn class_of(&self, serves: impl Into<Serves>, root: &[u8; 32]) -> Option<TrustClass> {
+        let roots = self.roots.get(&serves.into())?;
+        roots.anchors().iter().find(|anchor| anchor.sha256() == root).map(Anchor::class)
     }
 
     /// The kinds of evidence that the rules in force, and those observed, need.

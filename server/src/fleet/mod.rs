@@ -9,7 +9,7 @@ mod what_if;
 
 pub use floor::{BadFloor, Floor, NotMet};
 pub use question::{Cause, Effect, Question, Side, Word};
-pub use scope::{NotFixed, scope_selector};
+pub use scope::{NotFixed, fixed_selectors, scope_selector};
 pub use tcb::TcbFacts;
 pub(crate) use tcb::of_decision;
 pub use what_if::{Answer, Group, Heard, WhatIf, what_if};

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use holdfast_appraisal::decision::{Approval, MachineRecord};
 use holdfast_appraisal::facts::HeldFacts;
+use holdfast_appraisal::ima::{ImaState, remembered};
 use holdfast_appraisal::{Appraiser, Ownership, Policy, Rejection, Verdict};
 use holdfast_identity::UnixTime;
 
 use super::floor::{Floor, NotMet};
-use crate::store::{Node, PolicyDigest, RolloutState, Standing};
+use crate::store::{Node, NodeState, PolicyDigest, RolloutState, Standing};
 
 /// Causes that are told of one refusal.
 const CAUSES_MAX: usize = 8;
@@ -134,6 +135,8 @@ pub enum Effect {
     StillRefused,
     /// Now and then.
     StillAdmitted,
+    /// It was admitted and its evidence has expired: it does not stand, and nobody loses it.
+    Expired,
     /// Banned, frozen, denied or evicted: no policy is asked.
     Barred,
 }
@@ -150,6 +153,7 @@ impl Effect {
             Self::NewlyAdmitted => "newly-admitted",
             Self::StillRefused => "still-refused",
             Self::StillAdmitted => "still-admitted",
+            Self::Expired => "expired",
             Self::Barred => "barred",
         }
     }
@@ -159,57 +163,73 @@ impl Effect {
     pub const fn loses(self) -> bool {
         match self {
             Self::NewlyRefused | Self::NewlyWaiting | Self::NewlyUnknown | Self::NoEvidence => true,
-            Self::NewlyAdmitted | Self::StillRefused | Self::StillAdmitted | Self::Barred => false,
+            Self::NewlyAdmitted | Self::StillRefused | Self::StillAdmitted | Self::Expired | Self::Barred => false,
         }
     }
 
-    /// Whether the node is admitted now.
+    /// Whether the node stands: admitted on record, and its evidence counts.
     #[must_use]
     pub const fn is_admitted_now(self) -> bool {
         match self {
             Self::NewlyRefused | Self::NewlyWaiting | Self::NewlyUnknown | Self::NoEvidence | Self::StillAdmitted => {
                 true
             }
-            Self::NewlyAdmitted | Self::StillRefused | Self::Barred => false,
+            Self::NewlyAdmitted | Self::StillRefused | Self::Expired | Self::Barred => false,
         }
     }
 }
 
 impl Question {
-    /// What either rollout says of a node, given the facts of its evidence and what of them the inventory lists.
+    /// Whether any version rests on measured files.
     #[must_use]
-    pub fn ask(&self, node: &Node, held: &HeldFacts, mut ownership: Ownership) -> (Side, Side, Effect) {
+    pub fn needs_ima(&self) -> bool {
+        self.policies.values().any(|policy| policy.needs_ima())
+    }
+
+    /// What either rollout says of a node, given the facts of its evidence, what of them the inventory lists, and what was
+    /// found in its list of measured files.
+    #[must_use]
+    pub fn ask(
+        &self,
+        node: &Node,
+        held: &HeldFacts,
+        lists: &[ImaState],
+        mut ownership: Ownership,
+    ) -> (Side, Side, Effect) {
         ownership.machine = MachineRecord::New;
         ownership.approval = match (node.standing, &node.approval) {
             (Standing::Denied, _) => Approval::Denied,
             (_, Some(_)) => Approval::Given,
             (_, None) => Approval::NotGiven,
         };
-        let recorded = Some(&node.selectors);
+        let recorded = Some(&node.fixed);
         let (now, then) = (self.now.version_for(recorded), self.then.version_for(recorded));
-        let is = self.side(now, held, &ownership);
-        let mut would = if now == then { is.clone() } else { self.side(then, held, &ownership) };
+        let is = self.side(now, held, lists, &ownership);
+        let mut would = if now == then { is.clone() } else { self.side(then, held, lists, &ownership) };
         if would.word == Word::Admitted {
             self.raise(node, held, &mut would);
         }
-        let effect = effect(node, &is, &would, now == then);
+        let effect = effect(node, self.at, &is, &would, now == then);
         (is, would, effect)
     }
 
-    fn side(&self, version: Option<PolicyDigest>, held: &HeldFacts, ownership: &Ownership) -> Side {
+    fn side(&self, version: Option<PolicyDigest>, held: &HeldFacts, lists: &[ImaState], ownership: &Ownership) -> Side {
         let Some(policy) = version.and_then(|version| self.policies.get(&version)) else {
             return Side::of(Word::NoPolicy, "");
         };
         let name = &policy.version().name;
-        match self.appraiser.judge_held(policy, held, ownership, self.at) {
+        let remembered = remembered(held, policy, lists);
+        let list_is_known = remembered.is_some() || !policy.needs_ima();
+        match self.appraiser.judge_held(policy, remembered.as_ref().unwrap_or(held), ownership, self.at) {
             Verdict::Admit(grant) => Side {
                 rule: grant.rule,
                 alternative: grant.alternative.unwrap_or_default(),
                 ..Side::of(Word::Admitted, name)
             },
             Verdict::AwaitsApproval(rejection) => rejected(Word::AwaitsApproval, name, rejection),
-            // Of measured files the list is judged as it comes, and is not among the facts that are kept.
-            Verdict::Refuse(rejection) if rejection.code == NOT_QUOTED || policy.needs_ima() => {
+            // A list is judged as it comes, once by each policy that decides or is observed: what another would find in it
+            // nobody knows.
+            Verdict::Refuse(rejection) if rejection.code == NOT_QUOTED || !list_is_known => {
                 rejected(Word::Unknown, name, rejection)
             }
             Verdict::Refuse(rejection) => rejected(Word::Refused, name, rejection),
@@ -262,15 +282,15 @@ fn rejected(word: Word, policy: &str, rejection: Rejection) -> Side {
     }
 }
 
-fn effect(node: &Node, now: &Side, then: &Side, same_version: bool) -> Effect {
-    if is_barred(node) {
-        return Effect::Barred;
+/// Who stands is admitted now, whatever its facts say of that: only whoever stands can be lost.
+fn effect(node: &Node, at: UnixTime, now: &Side, then: &Side, same_version: bool) -> Effect {
+    if let Some(effect) = absent(node, at) {
+        return effect;
     }
-    // What the facts do not say of now, the record does.
-    let on_record = now.word == Word::Unknown && node.standing == Standing::Admitted;
-    match (now.word == Word::Admitted || on_record, then.word) {
+    match (node.stands(at), then.word) {
         (true, Word::Admitted) => Effect::StillAdmitted,
-        (true, Word::Unknown) if same_version && on_record => Effect::StillAdmitted,
+        // Nothing changes for it; if it is lost at its next attestation, then not by this.
+        (true, word) if same_version && word == now.word => Effect::StillAdmitted,
         (true, Word::AwaitsApproval) => Effect::NewlyWaiting,
         (true, Word::Unknown) => Effect::NewlyUnknown,
         (true, Word::Refused | Word::NoPolicy) => Effect::NewlyRefused,
@@ -279,9 +299,18 @@ fn effect(node: &Node, now: &Side, then: &Side, same_version: bool) -> Effect {
     }
 }
 
+/// What becomes of a node that no policy is asked about, or whose answer counts for nothing.
+pub(super) fn absent(node: &Node, at: UnixTime) -> Option<Effect> {
+    match () {
+        () if is_barred(node) => Some(Effect::Barred),
+        () if node.state(at) == NodeState::Expired => Some(Effect::Expired),
+        () => None,
+    }
+}
+
 /// Whether no policy is asked about the node.
 #[must_use]
-pub(super) fn is_barred(node: &Node) -> bool {
+fn is_barred(node: &Node) -> bool {
     let barred = node.ban.is_some() || node.freeze.is_some();
     barred || matches!(node.standing, Standing::Denied | Standing::Evicted)
 }

@@ -1,13 +1,20 @@
-//! By which selectors a policy version may be enforced for some nodes alone. A machine must not choose the policy that
-//! judges it: only what it cannot change while it is the same machine may choose. Decides about nobody.
+//! By what a policy version may be enforced for some nodes alone. A machine must not choose the policy that judges it:
+//! only what it can neither choose nor leave out may. Decides about nobody.
 
-use holdfast_appraisal::facts::FactId;
+use std::collections::BTreeSet;
+
+use holdfast_appraisal::facts::{FactId, Facts};
+use holdfast_evidence::Provenance;
 use holdfast_identity::Selector;
 
-/// Facts that stand for the life of a machine: certified keys, vendor's names in certificates, products, accounts.
-/// None of what it booted, and no firmware or TCB, which whoever holds the machine can turn back.
-const FIXED: [&str; 25] = [
-    "azure.class",
+/// Facts that stand for the life of a machine and that its evidence cannot be shown without: vendor's names in
+/// certificates, products, accounts, and the name by which the machine stands on record.
+///
+/// None of what it booted, and no firmware or TCB, which whoever holds the machine can turn back. None that it brings
+/// along or leaves behind as it likes: single endorsement keys and the roots above them (it may offer fewer), the kind of
+/// key that signs an SNP report and who that key is of (the guest asks for one), the class of an Azure machine (which
+/// changes with the report that it adds).
+const FIXED: [&str; 19] = [
     "azure.instance",
     "gcp.class",
     "gcp.instance_id",
@@ -19,25 +26,35 @@ const FIXED: [&str; 25] = [
     "nitrotpm.instance_id",
     "nitrotpm.region",
     "snp.class",
-    "snp.csp_id",
     "snp.product",
     "snp.root.sha256",
     "tdx.class",
     "tdx.fmspc",
-    "tpm.class",
-    "tpm.ek.certificate_sha256",
-    "tpm.ek.spki_sha256",
     "tpm.machine",
     "tpm.manufacturer",
     "tpm.model",
-    "tpm.root.sha256",
     "tpm.version",
 ];
+
+/// What of these facts is put on record of a machine, beside and whatever its policy issues. Nothing that it merely says.
+#[must_use]
+pub fn fixed_selectors(facts: &Facts) -> BTreeSet<Selector> {
+    let of = |name: &&str| {
+        let id = FactId::parse(name)?;
+        let (prefix, fact) = (id.selector()?, facts.get(id)?);
+        let vouched = fact.provenance != Provenance::Unauthenticated;
+        let values = fact.values.iter().filter(move |_| vouched);
+        // What cannot be spelt as a selector chooses nothing: the version for all others judges such a machine.
+        Some(values.filter_map(move |value| format!("{prefix}:{value}").parse().ok()))
+    };
+    FIXED.iter().filter_map(of).flatten().collect()
+}
 
 /// The selector does not choose a policy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{selector:?} cannot choose a policy: a machine could change it, and choose what judges it; only selectors of {} can",
+    "{selector:?} cannot choose a policy: a machine could change it or leave it out, and choose what judges it; only \
+     selectors of {} can",
     FIXED.join(", ")
 )]
 pub struct NotFixed {
@@ -60,7 +77,8 @@ pub fn scope_selector(selector: &Selector) -> Result<(), NotFixed> {
 
 #[cfg(test)]
 mod tests {
-    use holdfast_appraisal::facts::Subject;
+    use holdfast_appraisal::Value;
+    use holdfast_appraisal::facts::{Fact, Subject};
 
     use super::*;
 
@@ -77,17 +95,38 @@ mod tests {
     fn what_a_machine_can_change_chooses_no_policy() {
         let check = |text: &str| scope_selector(&text.parse().unwrap());
         assert_eq!(check("tpm:manufacturer:id:49465800"), Ok(()));
-        assert_eq!(check("tpm:class:vtpm"), Ok(()));
+        assert_eq!(check("snp:product:Milan"), Ok(()));
         for changeable in [
             "tpm:secure_boot:false",
             "tpm:firmware_version:1.2.3.4",
             "tpm:command_line:quiet",
             "tpm:pcr:7:00",
             "tdx:tcb_status:UpToDate",
-            "tpm:classes:vtpm",
+            "tpm:ek:00",
+            "tpm:ek_certificate:00",
+            "tpm:root:00",
+            "tpm:class:discrete",
+            "snp:csp_id:provider",
+            "snp:signing_key:vlek",
+            "azure:class:cloud",
+            "tpm:manufacturers:x",
             "x:y",
         ] {
             assert!(check(changeable).is_err(), "{changeable}");
         }
+    }
+
+    #[test]
+    fn what_is_fixed_is_put_on_record_whatever_is_issued_and_nothing_else() {
+        let mut facts = Facts::new();
+        let mut add = |id, provenance, values: &[&str]| {
+            facts.insert(id, Fact::of(provenance, values.iter().map(|value| Value::text(value)).collect()));
+        };
+        add(FactId::Manufacturer, Provenance::Hardware, &["id:49465800", "id:\n"]);
+        add(FactId::Model, Provenance::Unauthenticated, &["what it says"]);
+        add(FactId::Class, Provenance::Hardware, &["discrete"]);
+        add(FactId::CommandLines, Provenance::Hardware, &["quiet"]);
+        let fixed: Vec<String> = fixed_selectors(&facts).iter().map(ToString::to_string).collect();
+        assert_eq!(fixed, ["tpm:manufacturer:id:49465800"]);
     }
 }

@@ -9,9 +9,10 @@ use std::time::Instant;
 use holdfast_appraisal::Ownership;
 use holdfast_appraisal::decision::{Approval, InventoryAnswer, Listing, MachineRecord};
 use holdfast_appraisal::facts::{HeldFacts, LogFacts, owner_marks};
+use holdfast_appraisal::ima::ImaState;
 use tokio::sync::mpsc;
 
-use super::question::{Effect, Question, Side, Word, is_barred};
+use super::question::{Effect, Question, Side, Word, absent};
 use crate::store::{Node, NodeFacts, NodeFilter, NodeNumber, Sha256, Store, StoreFault};
 
 /// Nodes that are read and asked at a time.
@@ -144,7 +145,11 @@ pub async fn what_if(
                 Some(digest) => logs.get(store, digest).await?,
                 None => Some(Arc::default()),
             };
-            asked.push((node, evidence, log));
+            let lists = match question.needs_ima() {
+                true => store.measured_files(node.number).await?,
+                false => None,
+            };
+            asked.push((node, evidence.map(|evidence| (evidence, lists)), log));
         }
         for answer in ask(store, &question, asked).await? {
             fleet.add(&answer);
@@ -166,36 +171,39 @@ pub async fn what_if(
     Ok(fleet)
 }
 
-/// A node with its evidence as it was read; without a log where that could not be.
-type Asked = (Node, Option<NodeFacts>, Option<Arc<LogFacts>>);
+/// A node with its evidence as it was read, and what was found in its list of measured files; without a log where that
+/// could not be.
+type Asked = (Node, Option<(NodeFacts, Option<String>)>, Option<Arc<LogFacts>>);
 
 /// Asks a page of nodes: reads the facts on every core, looks up what the inventory lists, judges on every core.
 async fn ask(store: &dyn Store, question: &Arc<Question>, nodes: Vec<Asked>) -> Result<Vec<Answer>, StoreFault> {
     let read = spread(nodes, |(node, evidence, log)| {
+        let (evidence, lists) = evidence.unzip();
+        let lists = lists.flatten().as_deref().map(ImaState::parse_all).unwrap_or_default();
         let held = evidence.as_ref().zip(log).map(|(evidence, log)| HeldFacts::read_back(&evidence.own, log));
         let held = held.and_then(Result::ok);
-        let marks: Vec<[u8; 32]> =
-            held.iter().flat_map(|held| owner_marks(&held.facts)).map(|mark| mark.digest).collect();
-        (node, evidence, held, marks)
+        let marks = held.iter().flat_map(|held| owner_marks(&held.facts));
+        let marks: Vec<[u8; 32]> = marks.flat_map(|mark| [mark.digest].into_iter().chain(mark.bare)).collect();
+        (node, evidence, (held, lists), marks)
     })
     .await?;
     let digests: BTreeSet<Sha256> = read.iter().flat_map(|(.., marks)| marks).map(|mark| Sha256(*mark)).collect();
     let listed = Arc::new(store.listed(digests.into_iter().collect()).await?);
     let question = question.clone();
-    spread(read, move |(node, evidence, held, marks)| {
+    spread(read, move |(node, evidence, (held, lists), marks)| {
         let Some(held) = held else {
             let side = || Side::of(Word::Unknown, "");
-            let effect = match () {
-                () if is_barred(&node) => Effect::Barred,
-                () if node.stands(question.at) => Effect::NoEvidence,
-                () => Effect::StillRefused,
-            };
+            let known = if node.stands(question.at) { Effect::NoEvidence } else { Effect::StillRefused };
+            let effect = absent(&node, question.at).unwrap_or(known);
             return Answer { node, now: side(), then: side(), effect, evidence: None };
         };
-        let answers = marks.into_iter().filter(|mark| listed.contains(&Sha256(*mark)));
-        let inventory = answers.map(|digest| InventoryAnswer { digest, listing: Listing::Listed }).collect();
+        let answer = |digest| {
+            let listing = if *listed.get(&Sha256(digest))? { Listing::ListedBare } else { Listing::Listed };
+            Some(InventoryAnswer { digest, listing })
+        };
+        let inventory = marks.into_iter().filter_map(answer).collect();
         let ownership = Ownership { inventory, approval: Approval::NotGiven, machine: MachineRecord::New };
-        let (now, then, effect) = question.ask(&node, &held, ownership);
+        let (now, then, effect) = question.ask(&node, &held, &lists, ownership);
         let evidence = evidence.map(|evidence| NodeFacts { own: Vec::new(), ..evidence });
         Answer { node, now, then, effect, evidence }
     })

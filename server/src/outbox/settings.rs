@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hyper::Uri;
+
 use super::event::TypeFilter;
 use crate::store::SinkStart;
 
@@ -58,15 +60,21 @@ impl Destination {
         }
     }
 
-    /// Where, in words.
+    /// Where, in words. Of a URL neither path nor user: many services put their tokens there.
     #[must_use]
     pub fn place(&self) -> String {
         match self {
-            Self::Webhook(settings) => settings.url.clone(),
+            Self::Webhook(settings) => settings.url.parse().map(origin).unwrap_or_default(),
             Self::Syslog(settings) => settings.address.to_string(),
             Self::File(settings) => settings.path.display().to_string(),
         }
     }
+}
+
+/// Scheme, host and port.
+fn origin(url: Uri) -> String {
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}://{}{port}", url.scheme_str().unwrap_or_default(), url.host().unwrap_or_default())
 }
 
 /// An HTTP service that takes CloudEvents. At least one of the two signatures is made.

@@ -57,6 +57,6 @@ impl RolloutSettings {
                 Some(PolicySignature { key: key.id().to_owned(), bytes: bytes.to_vec() })
             }
         };
-        Ok(NewVersion { draft, signature: verified })
+        Ok(NewVersion { draft, signature: verified, waivers: Vec::new() })
     }
 }

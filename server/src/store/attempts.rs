@@ -2,7 +2,7 @@
 
 use super::bodies::Evidence;
 use super::issuances::{Issuance, Recorded};
-use super::nodes::{Mark, Node, NodeNumber};
+use super::nodes::{Marks, Node, NodeNumber};
 use super::policies::PolicyDigest;
 use super::rollouts::KeptFacts;
 use super::{Held, Sha256};
@@ -16,7 +16,8 @@ pub trait Attempts: Send + Sync {
     /// Takes the challenge, looks at the node as it is at this moment, writes the verdict into the record, and lets it
     /// take effect; all of it or nothing. The verdict asked for may come out harsher (see [`Outcome`]), never milder.
     fn record_attempt(&self, attempt: Attempt) -> Held<'_, Outcome>;
-    /// One attempt with everything the operator may know about it.
+    /// One attempt with everything the operator may know about it; `None` too once its time is over: see
+    /// [`super::Bodies::retention`].
     fn attempt(&self, id: AttemptId) -> Held<'_, Option<AttemptRecord>>;
     /// Attempts, newest first.
     fn attempts(&self, filter: AttemptFilter) -> Held<'_, Vec<AttemptRecord>>;
@@ -39,6 +40,15 @@ impl AttemptId {
             *to = from;
         }
         Self(id)
+    }
+}
+
+impl AttemptId {
+    /// When it began, as its name says.
+    #[must_use]
+    pub fn began(&self) -> UnixTime {
+        let milliseconds = self.0.iter().take(6).fold(0_i64, |sum, byte| (sum << 8) | i64::from(*byte));
+        UnixTime(milliseconds / 1000)
     }
 }
 
@@ -182,7 +192,7 @@ pub struct Attempt {
 #[derive(Clone, Debug)]
 pub enum Subject {
     /// The machine that proved these keys its own (every EK activated).
-    Proven(Vec<Mark>),
+    Proven(Marks),
     /// A node of ours, by its attestation key on record or on its own connection.
     Known(NodeNumber),
 }
@@ -230,8 +240,12 @@ pub struct Admission {
     pub node_key_spki: Vec<u8>,
     /// Selectors that the policy gives it.
     pub selectors: BTreeSet<Selector>,
+    /// What its evidence says that it cannot choose, whatever the policy issues: see [`super::Node::fixed`].
+    pub fixed: BTreeSet<Selector>,
     /// The rule that admitted it.
     pub rule: String,
+    /// Names of the waivers and change windows without which it would not have been.
+    pub waivers: Vec<String>,
     /// No SVID under this node outlives this moment.
     pub evidence_expires: UnixTime,
     /// SHA-256 of the firmware log that was appraised.

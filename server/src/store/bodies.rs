@@ -13,6 +13,8 @@ pub const BODIES_AT_ONCE: usize = 256;
 pub trait Bodies: Send + Sync {
     /// Those that are held of at most [`BODIES_AT_ONCE`], with their digests.
     fn bodies(&self, digests: Vec<Sha256>) -> Held<'_, Vec<(Sha256, Vec<u8>)>>;
+    /// How long bodies are kept, and rows of attempts a day longer.
+    fn retention(&self) -> Retention;
     /// What is kept, by kind.
     fn body_usage(&self, now: UnixTime) -> Held<'_, Usage>;
     /// Lets some go whose time is over at `before`; how many, and whether that was all.
@@ -46,7 +48,7 @@ pub struct Evidence {
     pub bodies: Vec<KeptBody>,
 }
 
-/// How long bodies are kept, in seconds.
+/// How long bodies are kept, in seconds. Rows of attempts go with what they were judged by; entries of the record never go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
     /// Of enrolments, returns, refusals, and whatever waits for approval.

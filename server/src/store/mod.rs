@@ -39,8 +39,8 @@ pub use entries::{
 pub use issuances::{Issuance, Issuances, NotRecorded, Origin, Recorded};
 pub use ledger::{Actor, KeptCheckpoint, Ledger, LedgerEntry, LedgerHead, Operation, StrangerLine};
 pub use nodes::{
-    Allowed, Fleet, InventoryEntry, Mark, Node, NodeAction, NodeFilter, NodeNumber, NodeRefusal, NodeState, NodeTarget,
-    Nodes, Ownership, Remark, Standing,
+    Allowed, Fleet, InventoryEntry, Mark, Marks, Node, NodeAction, NodeFilter, NodeNumber, NodeRefusal, NodeState,
+    NodeTarget, Nodes, Ownership, Remark, Standing,
 };
 pub use policies::{Document, Mode, Policies, PolicyDigest, PolicyDraft, PolicyVersion};
 pub use reports::{Activity, Reports, WaiverInForce};

@@ -15,7 +15,7 @@ pub trait Nodes: Send + Sync {
     fn nodes(&self, filter: NodeFilter, now: UnixTime) -> Held<'_, Vec<Node>>;
     /// How many nodes are in each state, and which SVID ends first.
     fn count_nodes(&self, now: UnixTime) -> Held<'_, Fleet>;
-    /// What operators say about the machine with these marks, and which of its `listable` digests the inventory lists:
+    /// What operators say about the machine with these proven marks, and which of its `listable` digests the inventory lists:
     /// keys, chips, instances, launches.
     fn ownership(&self, marks: Vec<Mark>, listable: Vec<Sha256>) -> Held<'_, Ownership>;
     /// An operator's (or the server's own) act on the machine, recorded before it takes effect.
@@ -38,13 +38,29 @@ pub trait Nodes: Send + Sync {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeNumber(pub u64);
 
-/// One thing that a machine proved to be its own, and by which it is recognised.
+/// One thing that is said of a machine: proven by a key of its own, or by its maker's word alone (see [`Marks`]).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Mark {
     /// `ek.certificate` (SHA-256 of its DER), `ek.spki` (of its SubjectPublicKeyInfo), or a later kind's.
     pub kind: String,
     /// The digest.
     pub digest: Sha256,
+}
+
+/// By what a machine is known in one attempt. What a key proves in this very attempt, and what somebody merely says, are kept
+/// apart: who makes certificates could otherwise name his machine as another's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// Proven by keys that answered this very challenge: by these a machine is recognised.
+    pub proven: Vec<Mark>,
+    /// Its maker's word for it: by these it may be banned, and is never recognised.
+    pub mentioned: Vec<Mark>,
+}
+
+impl From<Vec<Mark>> for Marks {
+    fn from(proven: Vec<Mark>) -> Self {
+        Self { proven, mentioned: Vec::new() }
+    }
 }
 
 impl Mark {
@@ -69,7 +85,8 @@ pub enum NodeTarget {
     AkName(Vec<u8>),
     /// By SHA-256 over the DER SubjectPublicKeyInfo of its node key.
     NodeKey(Sha256),
-    /// By any of its marks: SHA-256 of an EK certificate or of its SubjectPublicKeyInfo.
+    /// By any of its marks (SHA-256 of an EK certificate or of its SubjectPublicKeyInfo), or by its maker's word for it if
+    /// no other node has the same.
     Mark(Sha256),
 }
 
@@ -168,6 +185,8 @@ pub struct Node {
     pub approval: Option<Remark>,
     /// What it proved to be its own.
     pub marks: Vec<Mark>,
+    /// What its maker says it is: no proof that it is not another one.
+    pub mentions: Vec<Mark>,
     /// Kinds of evidence that it once proved; they never shrink without `reset`.
     pub kinds: BTreeSet<String>,
     /// Trust class of the root, in lower case.
@@ -186,6 +205,9 @@ pub struct Node {
     pub clock: Option<ClockReading>,
     /// Selectors that the policy gave it.
     pub selectors: BTreeSet<Selector>,
+    /// What it ever proved of itself that it cannot choose: by this, and by nothing that a policy issues, rollouts tell
+    /// machines apart. Only ever grows; see [`crate::fleet::fixed_selectors`].
+    pub fixed: BTreeSet<Selector>,
     /// The firmware log that was appraised last.
     pub firmware_log: Option<Sha256>,
     /// The policy version that admitted it last.
@@ -266,7 +288,8 @@ pub enum NodeAction {
     },
     /// Forgets keys, clock and approval: it must enrol from the start. Does not lift a ban.
     Evict,
-    /// Refuses it until `Unban`. A digest never seen may be banned ahead.
+    /// Refuses it until `Unban`: it, and whoever comes later with its maker's word for it. A digest bans every machine that
+    /// has it, and one never seen may be banned ahead.
     Ban {
         /// Why.
         reason: String,
@@ -310,6 +333,9 @@ pub enum NodeRefusal {
     /// Approval does not lift a ban.
     #[error("node is banned: unban it first")]
     Banned,
+    /// Several machines are said to be this one.
+    #[error("several nodes have this in common: name one by its number")]
+    Ambiguous,
 }
 
 impl NodeRefusal {
@@ -320,6 +346,7 @@ impl NodeRefusal {
             Self::Unknown => "node.unknown",
             Self::NotBanned => "node.not_banned",
             Self::Banned => "node.banned",
+            Self::Ambiguous => "node.ambiguous",
         }
     }
 }
@@ -344,11 +371,14 @@ pub struct Allowed {
     pub label: String,
 }
 
-/// A key in the inventory.
+/// A key, or whatever else makes a machine ours, in the inventory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InventoryEntry {
-    /// SHA-256 of the EK certificate's DER, or of its SubjectPublicKeyInfo.
+    /// SHA-256 of the EK certificate's DER, or of its SubjectPublicKeyInfo; of other facts that of `name=value`.
     pub digest: Sha256,
+    /// Whether it was listed before digests said what they are of: then it may be that of a platform certificate, IAK or IDevID
+    /// too.
+    pub bare: bool,
     /// Asset tag, rack position, or nothing.
     pub label: String,
     /// When it was allowed.

@@ -110,4 +110,6 @@ pub struct PolicyVersion {
     pub applied_at: UnixTime,
     /// The key that signed it; empty if none did.
     pub signing_key: String,
+    /// Its signature as it came; empty in lists, and if there is none.
+    pub signature: Vec<u8>,
 }

@@ -5,8 +5,9 @@ use holdfast_identity::UnixTime;
 
 /// Verbs of reports.
 pub trait Reports: Send + Sync {
-    /// What the attempts from `from` on and before `to` came to, and which waivers hold nodes in now.
-    fn activity(&self, from: UnixTime, to: UnixTime) -> Held<'_, Activity>;
+    /// What the attempts from `from` on and before `to` came to, and which waivers hold nodes
+    /// in at `now`.
+    fn activity(&self, from: UnixTime, to: UnixTime, now: UnixTime) -> Held<'_, Activity>;
 }
 
 /// Counts of a period, the most frequent first.
@@ -24,9 +25,13 @@ pub struct Activity {
     pub waivers: Vec<WaiverInForce>,
 }
 
-/// A waiver, and whom it holds in.
+/// A waiver that decisions on record took, and whom it holds in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WaiverInForce {
+    /// `waiver` or `change-window`; empty where the decision does not say.
+    pub kind: String,
+    /// The facts that differed, of one of the decisions.
+    pub facts: Vec<String>,
     /// Its name.
     pub name: String,
     /// Who answers for it.

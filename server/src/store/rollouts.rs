@@ -5,8 +5,9 @@ use super::ledger::Actor;
 use super::policies::{Mode, PolicyDigest, PolicyDraft};
 use super::{Held, NodeNumber, Sha256};
 use crate::store::attempts::AttemptId;
+use holdfast_appraisal::policy::AnnouncedWaiver;
 use holdfast_identity::{Selector, UnixTime};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Versions enforced for some nodes beside that for all others.
@@ -22,8 +23,10 @@ pub trait Rollouts: Send + Sync {
     fn roll_out(&self, next: NextRollout, by: Actor, at: UnixTime) -> Held<'_, Result<Rollout, RolloutRefusal>>;
     /// Keeps what an operator wants until another approves it.
     fn propose(&self, draft: ProposalDraft, by: Actor, at: UnixTime) -> Held<'_, Proposal>;
-    /// Proposals, newest first, at most 1000.
+    /// Proposals, newest first, at most 1000, without their contents: each may be as large as a policy.
     fn proposals(&self) -> Held<'_, Vec<Proposal>>;
+    /// One proposal, whole.
+    fn proposal(&self, number: u64) -> Held<'_, Option<Proposal>>;
     /// Closes an open proposal without doing it.
     fn withdraw_proposal(&self, number: u64, by: Actor, at: UnixTime) -> Held<'_, Result<Proposal, RolloutRefusal>>;
 }
@@ -34,8 +37,8 @@ pub trait KeptFactsOf: Send + Sync {
     fn facts_of_nodes(&self, after: NodeNumber, limit: u32) -> Held<'_, Vec<NodeFacts>>;
     /// A body of facts by its digest.
     fn fact_body(&self, digest: Sha256) -> Held<'_, Option<Vec<u8>>>;
-    /// Which of these digests the inventory lists.
-    fn listed(&self, digests: Vec<Sha256>) -> Held<'_, BTreeSet<Sha256>>;
+    /// Which of these digests the inventory lists, and whether it does so without saying what they are of.
+    fn listed(&self, digests: Vec<Sha256>) -> Held<'_, BTreeMap<Sha256, bool>>;
 }
 
 /// Which version decides about which node.
@@ -179,6 +182,8 @@ pub struct NewVersion {
     pub draft: PolicyDraft,
     /// Who signed it, where signatures are demanded.
     pub signature: Option<PolicySignature>,
+    /// What it lets differ for a time, for the record.
+    pub waivers: Vec<AnnouncedWaiver>,
 }
 
 /// A signature that was verified.
@@ -244,8 +249,10 @@ impl RolloutRefusal {
 /// What somebody wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProposalDraft {
-    /// What is to be done, as JSON of the admin services; opaque here, at most 8 MiB.
+    /// What is to be done, as JSON of the admin services; opaque here, at most a policy. Empty in lists.
     pub content: String,
+    /// The same in words.
+    pub what: String,
     /// Why.
     pub message: String,
     /// When it is void.

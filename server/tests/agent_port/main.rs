@@ -21,5 +21,6 @@ mod proofs_by_policy;
 mod refusals;
 mod standing;
 mod two_machines;
+mod unlisted;
 mod vendor;
 mod virtual_tpm;

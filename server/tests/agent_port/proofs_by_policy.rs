@@ -63,7 +63,7 @@ async fn a_decision_by_a_version_for_some_nodes_names_that_version() {
     let mut tpm = VirtualTpm::that_comes_again(&house.vendor);
     house.allow(&tpm).await;
     let admitted = house.enrol(&mut tpm).await;
-    let selectors = house.node(&admitted.spiffe_id).await.selectors;
+    let selectors = house.node(&admitted.spiffe_id).await.fixed;
     assert!(!selectors.is_empty());
     let text = "api_version = \"holdfast/1\"\nkind = \"policy\"\nname = \"pilot\"\n\
                 [issue]\nnode_id = \"/holdfast/node/tpm/{tpm.machine}\"\nselectors = [\"tpm.secure_boot.enabled\"]\n\
@@ -75,7 +75,7 @@ async fn a_decision_by_a_version_for_some_nodes_names_that_version() {
     let state = house.store.rollout().await.unwrap().state;
     let scopes = vec![Scope { selectors: selectors.into_iter().collect::<BTreeSet<_>>(), policy: pilot }];
     let next = NextRollout {
-        versions: vec![NewVersion { draft, signature: None }],
+        versions: vec![NewVersion { draft, signature: None, waivers: Vec::new() }],
         state: RolloutState { scopes, ..state },
         action: "promote",
         message: String::new(),

@@ -64,7 +64,8 @@ fn machine() -> Machine {
         pcr = pcr.extended(HashAlg::Sha256, &sha256(&[&data]));
     }
     pcrs.set(PcrIndex::IMA, pcr);
-    let quoted = Quoted { bank: Bank::Sha256, pcr, counters: Counters { resets: 1, restarts: 0 } };
+    let quoted =
+        Quoted { bank: Bank::Sha256, pcr, counters: Counters { resets: 1, restarts: 0 }, boot: Quoted::boot(&pcrs) };
     Machine { log, quoted, pcrs }
 }
 

@@ -128,12 +128,33 @@ async fn a_reboot_and_another_policy_begin_at_the_first_entry() {
     assert_eq!(attempt(&world, &machine).await.verdict, "admitted");
     machine.reboot(&profile()).unwrap();
     machine.start_measuring().unwrap();
+    // Nothing but the boot was measured: that says of no file that it is good.
+    assert_refused(&attempt(&world, &machine).await, "policy.ima.no_file");
+    machine.measure("/usr/bin/b", b"b").unwrap();
     let rebooted = attempt(&world, &machine).await;
     assert_eq!(rebooted.verdict, "admitted", "{}", rebooted.decision);
-    assert_eq!(entries_kept(&world, &rebooted).await, 1);
-    machine.measure("/usr/bin/b", b"b").unwrap();
+    assert_eq!(entries_kept(&world, &rebooted).await, 2);
     world.apply_with(POLICY, &[("good.digests", &digests(&["b"]))]).await;
     assert_eq!(attempt(&world, &machine).await.verdict, "admitted");
     world.apply_with(POLICY, &[("good.digests", &digests(&["a"]))]).await;
     assert_refused(&attempt(&world, &machine).await, "policy.ima.not_allowed");
+}
+
+/// The shipped policy's rule, on a machine whose kernel measures from its start: by the key, and nothing listed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_of_signed_files_is_admitted_by_their_key_until_an_unsigned_one_is_started() {
+    let world = World::new().await;
+    let key = holdfast_tpm_sim::file_signer_pem("Holdfast Simulator IMA").unwrap();
+    let policy = POLICY.replace("digests = \"good.digests\"", "keys = \"ima.pem\"");
+    world.apply_with(&policy, &[("ima.pem", &key)]).await;
+    let mut machine = world.machine(0);
+    world.allow(&machine).await;
+    machine.reboot(&holdfast_tpm_sim::Profile::load("signed-files").unwrap()).unwrap();
+    let admitted = attempt(&world, &machine).await;
+    assert_eq!(admitted.verdict, "admitted", "{}", admitted.decision);
+    assert_eq!(entries_kept(&world, &admitted).await, 5);
+    machine.measure_unsigned("/tmp/tool", b"a tool").unwrap();
+    let refused = attempt(&world, &machine).await;
+    assert_refused(&refused, "policy.ima.unsigned");
+    assert!(refused.decision.contains("/tmp/tool"), "{}", refused.decision);
 }

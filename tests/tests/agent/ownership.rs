@@ -10,8 +10,8 @@ use holdfast_evidence::tpm::{
     Bank, Endorsers, IdentityMaterial, Invitation, OfferedEk, PcrSelection, PcrSet, Uninvited, Wanted,
 };
 use holdfast_server::store::{
-    Allowed, AttemptFilter, EndorsementDraft, EndorsementRole, EndorsementSource, NodeAction, NodeTarget, Serves,
-    Sha256,
+    Allowed, AttemptFilter, EndorsementDraft, EndorsementRole, EndorsementSource, NodeAction, NodeFilter, NodeTarget,
+    Serves, Sha256,
 };
 use holdfast_tpm_sim::{CommandCode, Machine, Maker, MakerAttack, MakerReport, Powered};
 
@@ -69,6 +69,11 @@ pub(super) fn platform(report: &MakerReport) -> [u8; 32] {
     sha256(&[b"tpm.platform.id=", report.platform_id.as_bytes()])
 }
 
+/// Under what the inventory has a fact.
+fn named(fact: &str, value: &str) -> [u8; 32] {
+    sha256(&[fact.as_bytes(), b"=", value.as_bytes()])
+}
+
 fn digest(hexadecimal: &str) -> [u8; 32] {
     hex::decode(hexadecimal).unwrap().try_into().unwrap()
 }
@@ -101,16 +106,17 @@ async fn each_of_the_makers_names_for_a_machine_makes_it_ours() {
     let maker = Maker::ephemeral().unwrap();
     let listed = |report: &MakerReport| {
         [
-            ("tpm.platform.certificate_sha256", digest(&report.platform_certificate_sha256)),
-            ("tpm.iak.spki_sha256", digest(&report.iak_sha256)),
-            ("tpm.idevid.spki_sha256", digest(&report.idevid_sha256)),
+            ("tpm.platform.certificate_sha256", report.platform_certificate_sha256.clone()),
+            ("tpm.iak.spki_sha256", report.iak_sha256.clone()),
+            ("tpm.idevid.spki_sha256", report.idevid_sha256.clone()),
         ]
     };
     let world = World::new().await;
     world.trust(&maker).await;
     for at in 0..3 {
         let (machine, report) = world.made(at % 2, &maker, SERIAL, None);
-        let (fact, mark) = listed(&report)[at];
+        let (fact, value) = listed(&report)[at].clone();
+        let mark = named(fact, &value);
         world.list(mark).await;
         let mut agent = world.agent(&machine);
         agent.until_connected().await;
@@ -120,6 +126,41 @@ async fn each_of_the_makers_names_for_a_machine_makes_it_ours() {
         assert!(decision.contains(fact), "{fact}: {decision}");
         world.store().disallow(vec![Sha256(mark)], operator(), now()).await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_digest_that_lists_an_endorsement_key_lists_no_key_of_its_maker() {
+    let maker = Maker::ephemeral().unwrap();
+    let world = World::new().await;
+    world.trust(&maker).await;
+    let (machine, report) = world.made(0, &maker, SERIAL, None);
+    for bare in [&report.iak_sha256, &report.idevid_sha256, &report.platform_certificate_sha256] {
+        world.list(digest(bare)).await;
+    }
+    let mut agent = world.agent(&machine);
+    agent.until(20, |status| status.standing == Standing::Refused).await;
+    agent.stop().await;
+    let attempts = world.store().attempts(AttemptFilter::default()).await.unwrap();
+    assert_eq!(attempts[0].code, "policy.no_rule_matched");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_with_anothers_serial_number_is_a_machine_of_its_own() {
+    let maker = Maker::ephemeral().unwrap();
+    let world = World::new().await;
+    world.trust(&maker).await;
+    let (first, report) = world.made(0, &maker, SERIAL, None);
+    let (second, _) = world.made(1, &maker, SERIAL, None);
+    world.list(platform(&report)).await;
+    let mut agent = world.agent(&first);
+    let one = agent.until_connected().await.spiffe_id.clone();
+    let mut other = world.agent(&second);
+    let two = other.until_connected().await.spiffe_id.clone();
+    assert_ne!(one, two);
+    let nodes = world.store().nodes(NodeFilter::default(), now()).await.unwrap();
+    assert_eq!(nodes.iter().filter(|node| node.stands(now())).count(), 2);
+    agent.stop().await;
+    other.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -197,9 +238,12 @@ async fn who_only_pretends_to_be_the_makers_machine_is_refused() {
         let world = World::new().await;
         world.trust(&maker).await;
         let (machine, report) = world.made(0, &maker, SERIAL, Some(&attack));
-        for listed in [platform(&report), digest(&report.iak_sha256), digest(&report.idevid_sha256)] {
-            world.list(listed).await;
+        for (fact, value) in
+            [("tpm.iak.spki_sha256", &report.iak_sha256), ("tpm.idevid.spki_sha256", &report.idevid_sha256)]
+        {
+            world.list(named(fact, value)).await;
         }
+        world.list(platform(&report)).await;
         let mut agent = world.agent(&machine);
         assert_eq!(refusal(&agent.tpm, &maker).await, Some(code), "{attack}");
         let status = agent.until(20, |status| status.problem.is_some()).await;

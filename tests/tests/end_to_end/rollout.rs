@@ -84,7 +84,7 @@ fn a_policy_is_asked_about_observed_enforced_for_one_and_for_all_and_taken_back(
     // A period may be asked for by seconds, and ends before its last one.
     std::thread::sleep(std::time::Duration::from_millis(1_100));
     for (format, shows) in
-        [("md", "## Changes of policy"), ("html", "<h2>Changes of policy</h2>"), ("csv", "Changes of policy,")]
+        [("md", "Changes of policy\n"), ("html", "Changes of policy</h3>"), ("csv", "\npolicy_changes,")]
     {
         let report = world.server.operator(&["fleet", "report", "--output", format]).unwrap();
         assert!(report.contains(shows) && report.contains("too strict"), "{report}");
@@ -112,5 +112,30 @@ fn what_one_operator_proposes_he_does_not_approve() {
     server.operator(&["policy", "withdraw", "1"]).unwrap();
     let proposals = server.json(&["policy", "proposals"]).unwrap();
     assert_eq!(proposals["proposals"][0]["state"], "withdrawn");
+    server.operator(&["audit", "verify"]).unwrap();
+}
+
+#[test]
+fn a_policy_of_more_than_four_mebibytes_is_asked_about_applied_and_shown_whole() {
+    let (programs, work) = (Programs::beside_this_one().unwrap(), WorkDir::new().unwrap());
+    let server = Server::init_with(&programs, &work, DOMAIN, "").unwrap();
+    let server = server.start(&work.path().join("server.log")).unwrap();
+    let lines: String = (0..70_000).map(|n: u32| format!("{n:064x}  /usr/lib/{n}\n")).collect();
+    assert!(lines.len() > 5 << 20);
+    std::fs::write(work.path().join("many.digests"), &lines).unwrap();
+    let file = work.path().join("many.toml");
+    let shipped = include_str!("../../../policies/shipped/simulated-machines.toml");
+    std::fs::write(&file, format!("{shipped}\n[rule.ima]\ndigests = \"many.digests\"\n")).unwrap();
+    let file = file.display().to_string();
+    let asked = server.cli(&["policy", "what-if", &file, "--output", "json"]).unwrap();
+    assert_eq!(asked.code, 0, "{}", asked.stderr);
+    let applied = server.cli(&["policy", "apply", &file, "--output", "json"]).unwrap();
+    assert_eq!(applied.code, 0, "{}{}", applied.stdout, applied.stderr);
+    let shown = server.json(&["policy", "show"]).unwrap();
+    let kept = shown["documents"].as_array().unwrap().iter().find(|one| one["name"] == "many.digests").unwrap();
+    assert_eq!(kept["text"].as_str().unwrap(), lines);
+    let digest = server.json(&["policy", "digest", &file]).unwrap();
+    assert_eq!(digest["digest"], shown["digest"]);
+    assert_eq!(digest["signed"], format!("holdfast/policy-signature/1\n{}\n", shown["digest"].as_str().unwrap()));
     server.operator(&["audit", "verify"]).unwrap();
 }

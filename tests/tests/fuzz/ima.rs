@@ -32,6 +32,7 @@ fn kept() -> Resume {
         bank: Bank::Sha256,
         hashing: holdfast_evidence::tpm::ima::Hashing::OfBank,
         counters: Counters { resets: 1, restarts: 0 },
+        boot: [4; 32],
         offset: 9,
         entries: 1,
         pcr: Digest::zero(Bank::Sha256),
@@ -45,7 +46,7 @@ fn lists_of_measured_files() {
             let _ = Measured::of(&entry);
         }
         for bank in Bank::ALL {
-            let quoted = Quoted { bank, pcr: Digest::ones(bank), counters: kept().counters };
+            let quoted = Quoted { bank, pcr: Digest::ones(bank), counters: kept().counters, boot: kept().boot };
             assert!(replay(bytes, None, &quoted).is_err() && replay(bytes, Some(&kept()), &quoted).is_err());
         }
     });

@@ -78,6 +78,66 @@ fn the_reference_of_error_codes_is_complete_and_true() {
     none("docs/reference/error-codes.md", offenders);
 }
 
+/// What stands before the name of an act where the server writes one into the record.
+const ACTS: [&str; 10] = [
+    "\"action\": ",
+    "action: ",
+    "action: if is_low { ",
+    "} else { ",
+    "append(tx, ",
+    "leaf(",
+    "act(",
+    "bundle_changed(tx, ",
+    "alarm = Some(",
+    "operation(",
+];
+
+/// Names of acts: literals of the form `a.b` behind one of [`ACTS`], in arguments behind others, and the acts on nodes.
+fn acts() -> BTreeSet<String> {
+    let mut acts = BTreeSet::new();
+    for path in files("server/src", ".rs") {
+        let name = short(&path);
+        if name.contains("test") || name.contains("conformance") || name.contains("/cli/") {
+            continue;
+        }
+        let text = read(&path);
+        let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+        for line in text.lines() {
+            let is_node_action =
+                name.ends_with("store/nodes.rs") && line.contains("Self::") && line.contains("=> \"node.");
+            let removes = line.contains("remove(tx, ")
+                || line.contains("go_on(")
+                || line.contains("next(state, ")
+                || line.contains("const INSTANT");
+            for (at, literal) in line.split('"').enumerate().skip(1).step_by(2) {
+                let before = line.split('"').take(at).collect::<Vec<_>>().join("\"");
+                let marked = ACTS.iter().any(|act| format!("{before}\"").ends_with(&format!("{act}\"")));
+                let words: Vec<&str> = literal.split('.').collect();
+                let is_name = words.len() == 2
+                    && words.iter().all(|word| {
+                        !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+                    });
+                if is_name && (marked || removes || is_node_action) {
+                    acts.insert(literal.to_owned());
+                }
+            }
+        }
+    }
+    acts
+}
+
+#[test]
+fn every_act_of_the_record_is_on_its_page() {
+    let acts = acts();
+    for known in ["entry.expire", "node.ban", "policy.apply", "policy.restore", "events.replay", "storage.recovered"] {
+        assert!(acts.contains(known), "{known} is not found: the rule looks in the wrong place: {acts:?}");
+    }
+    let page = read(root().join("docs/record.md"));
+    let of_refusals = ["node.unknown", "node.not_banned", "node.banned", "node.ambiguous"];
+    let missing = acts.iter().filter(|act| !of_refusals.contains(&act.as_str()) && !page.contains(&format!("`{act}`")));
+    none("acts that docs/record.md does not list", missing.cloned().collect());
+}
+
 #[test]
 fn the_map_names_every_room() {
     let map = read(root().join("ARCHITECTURE.md"));

@@ -9,7 +9,7 @@ use crate::profile::{Entry, FileBytes, Image, Profile, Uki};
 
 impl Image {
     /// What stands for the image's bytes.
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         match self {
             Self::Text(text) => text.as_bytes(),
             Self::File { file } => &file.bytes,

@@ -11,6 +11,7 @@ use crate::boot;
 use crate::digest::Bank;
 use crate::error::{SimError, file};
 use crate::factory::Factory;
+use crate::keys::file_signer_pem;
 use crate::log::{self, event_type};
 use crate::machine::Machine;
 use crate::maker::{Maker, MakerAttack};
@@ -93,6 +94,12 @@ pub(super) enum Offline {
         #[arg(long, default_value = "sha256", value_parser = ["sha256", "sha384"])]
         bank: String,
     },
+    /// Print the public key of a profile's measured_files.signer, PEM: for `keys` of a policy's ima table.
+    FileSigner {
+        /// Its name.
+        #[arg(default_value = "Holdfast Simulator IMA")]
+        name: String,
+    },
     /// List the built-in profiles, or print one as a start for your own.
     Profiles {
         /// Print this one.
@@ -155,6 +162,7 @@ impl Offline {
                     Format::Text => write!(out, "{}", values.to_toml())?,
                 }
             }
+            Self::FileSigner { name } => write!(out, "{}", file_signer_pem(&name)?)?,
             Self::Profiles { name } => profiles(name.as_deref(), format, out)?,
             Self::EventLog { profile, write } => {
                 let profile = Profile::load(&profile)?;

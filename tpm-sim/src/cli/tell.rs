@@ -137,6 +137,14 @@ pub(super) enum Tamper {
         /// The digests of this text are extended.
         text: String,
     },
+    /// Start a file that nobody signed, on a kernel that measures (profile signed-files): into PCR 10 and its list.
+    File {
+        /// Where it lies.
+        path: String,
+        /// What is in it.
+        #[arg(default_value = "a tool nobody has approved")]
+        text: String,
+    },
     /// Flip a bit of one byte of the log.
     LogByte {
         /// Its offset.
@@ -255,6 +263,7 @@ impl Tamper {
             Self::UndoRevocation => Change::RevocationUndone,
             Self::GrubCommand { command } => Change::GrubCommand(command),
             Self::Pcr { index, text } => return Ok(Request::Extend { pcr: index, text }),
+            Self::File { path, text } => return Ok(Request::StartFile { path, text }),
             Self::LogByte { offset } => return Ok(Request::Lie(LogLie::Byte(offset))),
             Self::LogData { event } => return Ok(Request::Lie(LogLie::Data(event))),
             Self::LogDigest { event } => return Ok(Request::Lie(LogLie::Digest(event))),

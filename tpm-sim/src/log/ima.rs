@@ -1,5 +1,5 @@
-//! The simulator's own encoder of the list that a kernel's IMA keeps, template `ima-ng` with SHA-256 file digests; and
-//! what is extended for each entry. Shares no code with the verifier.
+//! The simulator's own encoder of the list that a kernel's IMA keeps, templates `ima-ng` and `ima-sig` with SHA-256 file
+//! digests; and what is extended for each entry. Shares no code with the verifier.
 
 use crate::digest::{Bank, Digests};
 
@@ -18,14 +18,24 @@ pub const BOOT_AGGREGATE: &str = "boot_aggregate";
 impl MeasuredEntry {
     /// A file (or `boot_aggregate`) of this digest.
     pub fn file(path: &str, sha256: &[u8]) -> Self {
-        let data = data(path, sha256);
-        let digests = Digests::of(&data);
-        Self { bytes: encode(digests.get(Bank::Sha1), &data), digests }
+        Self::of("ima-ng", &data(path, sha256))
+    }
+
+    /// A file with its signature, or without one where it is empty, as kernels write it under `ima_template=ima-sig`.
+    pub fn signed_file(path: &str, sha256: &[u8], signature: &[u8]) -> Self {
+        let mut data = data(path, sha256);
+        field(&mut data, signature);
+        Self::of("ima-sig", &data)
+    }
+
+    fn of(template: &str, data: &[u8]) -> Self {
+        let digests = Digests::of(data);
+        Self { bytes: encode(template, digests.get(Bank::Sha1), data), digests }
     }
 
     /// A file that changed while it was measured: zeros in the list, ones in the TPM.
     pub fn violation(path: &str) -> Self {
-        Self { bytes: encode(&[0; 20], &data(path, &[0; 32])), digests: Digests::ones() }
+        Self { bytes: encode("ima-ng", &[0; 20], &data(path, &[0; 32])), digests: Digests::ones() }
     }
 }
 
@@ -38,10 +48,10 @@ fn data(path: &str, sha256: &[u8]) -> Vec<u8> {
     data
 }
 
-fn encode(column: &[u8], data: &[u8]) -> Vec<u8> {
+fn encode(template: &str, column: &[u8], data: &[u8]) -> Vec<u8> {
     let mut entry = 10_u32.to_le_bytes().to_vec();
     entry.extend_from_slice(column);
-    field(&mut entry, b"ima-ng");
+    field(&mut entry, template.as_bytes());
     field(&mut entry, data);
     entry
 }

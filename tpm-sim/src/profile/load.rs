@@ -16,6 +16,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("changed-cmdline", include_str!("../../profiles/changed-cmdline.toml")),
     ("changed-uki", include_str!("../../profiles/changed-uki.toml")),
     ("secure-boot-off", include_str!("../../profiles/secure-boot-off.toml")),
+    ("signed-files", include_str!("../../profiles/signed-files.toml")),
     ("sha1-only", include_str!("../../profiles/sha1-only.toml")),
 ];
 
@@ -25,6 +26,9 @@ const EXTENDS_MAX: usize = 8;
 const PATH_CHARACTERS_MAX: usize = 1024;
 /// Most GRUB commands: the log stays below what kernels hand on.
 const COMMANDS_MAX: usize = 1000;
+
+/// Most files that are started: each is an extend of a simulated TPM.
+const MEASURED_FILES_MAX: usize = 1000;
 
 impl Profile {
     /// The profile called `name`: a built-in one, or else a file.
@@ -69,7 +73,8 @@ impl Profile {
                     .iter_mut()
                     .flat_map(|kernel| [&mut kernel.image].into_iter().chain(&mut kernel.initrd)),
             )
-            .chain(self.boot.uki.iter_mut().flat_map(|uki| [&mut uki.linux, &mut uki.initrd]));
+            .chain(self.boot.uki.iter_mut().flat_map(|uki| [&mut uki.linux, &mut uki.initrd]))
+            .chain(self.measured_files.iter_mut().flat_map(|kept| kept.files.iter_mut().map(|file| &mut file.image)));
         let images = images.filter_map(|image| match image {
             Image::Text(_) => None,
             Image::File { file } => Some(file),
@@ -96,6 +101,13 @@ impl Profile {
             return Err("firmware.banks must name one to three different banks".to_owned());
         }
         self.boot.check()?;
+        let files = self.measured_files.as_ref().map(|kept| kept.files.as_slice()).unwrap_or_default();
+        if files.len() > MEASURED_FILES_MAX {
+            return Err(format!("measured_files.files has {} entries, limit {MEASURED_FILES_MAX}", files.len()));
+        }
+        if let Some(file) = files.iter().find(|file| !file.path.starts_with('/')) {
+            return Err(format!("measured_files: {:?} is no absolute path", file.path));
+        }
         let signers = [
             self.boot.shim.as_ref().map(|shim| shim.signer.as_str()),
             self.boot.grub.as_ref().and_then(|grub| grub.signer.as_deref()),

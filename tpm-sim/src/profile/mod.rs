@@ -24,6 +24,31 @@ pub struct Profile {
     pub secure_boot: SecureBoot,
     /// What is booted.
     pub boot: Boot,
+    /// What the kernel measures once it runs; without it there is no list, and PCR 10 stays zero.
+    pub measured_files: Option<MeasuredFiles>,
+}
+
+/// Files that are started after the boot, measured into PCR 10 and into the list beside the firmware log.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MeasuredFiles {
+    /// The key that signs them, made from this name; without it nothing is signed.
+    pub signer: Option<String>,
+    /// In the order in which they are started.
+    pub files: Vec<StartedFile>,
+}
+
+/// One file.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StartedFile {
+    /// Where it lies.
+    pub path: String,
+    /// What is in it.
+    pub image: Image,
+    /// Whether it lacks the signature that the others have.
+    #[serde(default)]
+    pub unsigned: bool,
 }
 
 /// The platform's firmware.

@@ -23,7 +23,9 @@ fn believed(machine: &Powered) -> Result<(), String> {
     let log = EventLog::parse(&bytes).map_err(|e| e.to_string())?;
     let replay = log.replay(Bank::Sha256).map_err(|e| e.to_string())?;
     let proven: PcrSet = replay.extended();
-    for index in PcrIndex::all().filter(|index| index.get() < 16) {
+    // Of what the kernel measures the firmware log knows nothing.
+    let measures = machine.measured_files_path().exists();
+    for index in PcrIndex::all().filter(|index| index.get() < 16 && !(measures && *index == PcrIndex::IMA)) {
         if replay.value(index).as_bytes() != pcr(machine, index) {
             return Err(format!("PCR {} is not what the log says", index.get()));
         }
@@ -120,4 +122,38 @@ fn der_of(pem: &str) -> Vec<u8> {
     use base64::Engine;
     let body: String = pem.lines().filter(|line| !line.starts_with("-----")).collect();
     base64::engine::general_purpose::STANDARD.decode(body).unwrap()
+}
+
+/// The list of a machine whose files are signed, by the key that the simulator prints.
+#[test]
+fn a_kernel_of_signed_files_leaves_a_list_that_the_verifier_proves_and_whose_signatures_hold() {
+    use holdfast_evidence::tpm::ima::{
+        AggregateOf, Counters, ImaKeys, Measured, Quoted, SignatureBudget, keys_of_pem, replay,
+    };
+    let (_directory, machine) = booted(0, "signed-files");
+    machine.measure_unsigned("/tmp/tool", b"a tool").unwrap();
+    let printed = std::process::Command::new(env!("CARGO_BIN_EXE_holdfast-tpm-sim")).arg("file-signer").output();
+    let keys = ImaKeys::new(keys_of_pem(&printed.unwrap().stdout).unwrap()).unwrap();
+    let mut pcrs = holdfast_evidence::tpm::PcrValues::new(Bank::Sha256);
+    for index in PcrIndex::all().filter(|index| index.get() < 11) {
+        let value = holdfast_evidence::crypto::Digest::new(Bank::Sha256, &pcr(&machine, index)).unwrap();
+        pcrs.set(index, value);
+    }
+    let pcr = *pcrs.get(PcrIndex::IMA).unwrap();
+    let counters = Counters { resets: 1, restarts: 0 };
+    let quoted = Quoted { bank: Bank::Sha256, pcr, counters, boot: Quoted::boot(&pcrs) };
+    let list = std::fs::read(machine.measured_files_path()).unwrap();
+    let replayed = replay(&list, None, &quoted).unwrap();
+    let entries: Vec<_> = replayed.entries().map(Result::unwrap).collect();
+    assert_eq!(entries.len(), 6);
+    assert_eq!(AggregateOf::check(&entries[0], &pcrs), Ok(AggregateOf::FirstTen));
+    let mut budget = SignatureBudget::default();
+    let signed: Vec<bool> = entries[1..]
+        .iter()
+        .map(|entry| match Measured::of(entry) {
+            Measured::File { digest, of, signature, .. } => keys.check(&digest, of, signature, &mut budget).is_ok(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(signed, [true, true, true, true, false]);
 }

@@ -3,6 +3,7 @@
 
 mod evidence;
 mod log;
+mod measured;
 mod reading;
 
 use std::collections::BTreeSet;
@@ -40,7 +41,7 @@ pub(crate) const KEYS: &[&str] = &[
     "expect",
 ];
 pub(crate) const FACTS_KEYS: &[&str] = &["api_version", "kind", "description", "facts", "unexplained_pcrs"];
-const LOG_KEYS: &[&str] = &["event_log", "pcr_bank"];
+const LOG_KEYS: &[&str] = &["event_log", "ima_log", "pcr_bank"];
 const OWNERSHIP_KEYS: &[&str] = &["inventory", "launch", "approval"];
 const EXPECT_KEYS: &[&str] = &["decision", "code", "because", "rule", "alternative", "node_id", "selectors", "waivers"];
 const DECISIONS: &[&str] = &["admitted", "awaits-approval", "refused"];
@@ -54,6 +55,8 @@ pub struct CaseFiles {
     pub base: Option<String>,
     /// The firmware log (`binary_bios_measurements`) whose facts are added.
     pub event_log: Option<String>,
+    /// The kernel's list of measured files (`binary_runtime_measurements`): for [`Case::with_measured_files`].
+    pub ima_log: Option<String>,
     /// The kind of evidence under `[evidence]`, if the case names evidence as a whole: whoever reads the files verifies
     /// it, and hands on [`Evidence::Verified`] or [`Evidence::Refused`].
     pub evidence: Option<String>,
@@ -66,6 +69,7 @@ pub struct Case {
     facts: Facts,
     refused: Option<Refused>,
     quoted: Option<PcrSelection>,
+    measured: Option<measured::List>,
     ownership: Ownership,
     at: UnixTime,
     trust_domain: TrustDomain,
@@ -105,8 +109,9 @@ impl Case {
             Some(kind) => (Some(kind), None),
             None => (None, word("event_log")),
         };
+        let ima_log = word("ima_log");
         match policy {
-            Some(policy) if !reader.has_errors() => Ok(CaseFiles { policy, base, event_log, evidence }),
+            Some(policy) if !reader.has_errors() => Ok(CaseFiles { policy, base, event_log, ima_log, evidence }),
             _ => Err(reader.findings),
         }
     }
@@ -130,6 +135,14 @@ impl Case {
             Some(case) if !reader.has_errors() => Ok(case),
             _ => Err(reader.findings),
         }
+    }
+
+    /// The same with the list of measured files that it names. Where no quote among its evidence vouches for PCR 10, the
+    /// list is taken as proven, to its last entry.
+    #[must_use]
+    pub fn with_measured_files(self, bytes: Vec<u8>) -> Self {
+        let is_quoted = self.quoted.is_some();
+        Self { measured: Some(measured::List { bytes, is_quoted }), ..self }
     }
 
     /// Reads a file of facts (`kind = "facts"`). They are claims, not evidence.
@@ -169,9 +182,10 @@ impl Case {
             return Verdict::Refuse(refused.rejection(policy));
         }
         let appraiser = Appraiser::new(self.trust_domain.clone());
+        let facts = measured::facts(self.measured.as_ref(), &self.facts, policy);
         match &self.quoted {
-            Some(quoted) => appraiser.judge_quote(policy, &self.facts, quoted, &self.ownership, self.at),
-            None => appraiser.judge(policy, &self.facts, &self.ownership, self.at),
+            Some(quoted) => appraiser.judge_quote(policy, &facts, quoted, &self.ownership, self.at),
+            None => appraiser.judge(policy, &facts, &self.ownership, self.at),
         }
     }
 
@@ -180,7 +194,13 @@ impl Case {
     pub fn explain(&self, policy: &Policy, verdict: &Verdict) -> Explanation {
         match (&self.refused, verdict) {
             (Some(_), Verdict::Refuse(rejection)) => Explanation::of_evidence(policy, rejection, self.at),
-            _ => Appraiser::explain(policy, &self.facts, &self.ownership, self.at, verdict),
+            // What the policy does not ask for was not judged, and is not told.
+            _ => {
+                let facts = measured::facts(self.measured.as_ref(), &self.facts, policy);
+                let asked = self.quoted.as_ref().map(|_| facts.asked(policy.required_pcrs()));
+                let facts = asked.as_ref().unwrap_or(&facts);
+                Appraiser::explain(policy, facts, &self.ownership, self.at, verdict)
+            }
         }
     }
 

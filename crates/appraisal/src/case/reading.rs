@@ -45,7 +45,8 @@ pub(super) fn read(
             Some(id) if facts.remove(id).is_some() => {}
             Some(_) => {
                 let message = format!("fact \"{name}\" is not there to be taken away");
-                reader.add(span, Kind::BadValue, message, None);
+                let suggestion = "leave it out, or name a fact of the base or of the evidence".to_owned();
+                reader.add(span, Kind::BadValue, message, Some(suggestion));
             }
             None => {
                 let suggestion = Some(values::suggestion(name));
@@ -61,6 +62,7 @@ pub(super) fn read(
         facts,
         refused,
         quoted,
+        measured: None,
         ownership,
         at: at?,
         trust_domain: trust_domain?,
@@ -71,7 +73,8 @@ pub(super) fn read(
 fn trust_domain(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Option<TrustDomain> {
     let Some(node) = table.get("trust_domain") else { return "example.org".parse().ok() };
     let parsed = reader.string(node, "trust_domain")?.parse();
-    parsed.map_err(|error| reader.add(node.span(), Kind::BadValue, format!("trust_domain: {error}"), None)).ok()
+    let suggestion = || Some("write: trust_domain = \"example.org\"".to_owned());
+    parsed.map_err(|error| reader.add(node.span(), Kind::BadValue, format!("trust_domain: {error}"), suggestion())).ok()
 }
 
 /// The bank under `[evidence]`; SHA-256 where it is silent.
@@ -97,7 +100,8 @@ pub(super) fn add_facts(reader: &mut Reader<'_>, table: &DeTable<'_>, facts: &mu
             let noted = if known_empty { Vec::new() } else { values::values(reader, entry.id, entry.node) };
             if entry.id.definition().shape == Shape::One && noted.len() != 1 {
                 let message = format!("fact \"{}\" has one value, found {}", entry.id, noted.len());
-                reader.add(entry.node.span(), Kind::BadValue, message, None);
+                let suggestion = format!("write: {} = …, or list it under without", entry.id);
+                reader.add(entry.node.span(), Kind::BadValue, message, Some(suggestion));
             }
             let values = noted.into_iter().map(|noted| noted.value).collect();
             // Nobody signed a case.
@@ -110,7 +114,8 @@ pub(super) fn add_facts(reader: &mut Reader<'_>, table: &DeTable<'_>, facts: &mu
                 Some(pcr) => facts.quoted_pcr(pcr, Explained::Not),
                 None => {
                     let message = "expected a PCR from 0 to 23".to_owned();
-                    reader.add(element.span(), Kind::BadValue, message, None);
+                    let suggestion = "write: unexplained_pcrs = [9]".to_owned();
+                    reader.add(element.span(), Kind::BadValue, message, Some(suggestion));
                 }
             }
         }

@@ -4,11 +4,10 @@
 use holdfast_evidence::{EvidenceKind, Provenance, TrustClass};
 use holdfast_identity::UnixTime;
 
-use super::ownership::{Approval, Listing, Ownership};
+use super::ownership::{Approval, Ownership};
+use super::question::{Asking, Reply};
 use super::waived::{self, WaivedWay};
 use crate::facts::{Fact, FactId, Facts, Ownable, OwnerMark, owner_marks};
-use crate::ima;
-use crate::policy::site::Site;
 use crate::policy::{Alternative, Condition, Deny, Factor, Policy, Rule, Test, Waiver};
 use crate::value::Value;
 
@@ -40,6 +39,14 @@ pub(super) enum Outcome<'p> {
     Nothing,
 }
 
+/// Who and what is asked about.
+#[derive(Clone, Copy)]
+pub(super) struct Machine<'a> {
+    pub(super) facts: &'a Facts,
+    pub(super) ownership: &'a Ownership,
+    pub(super) now: UnixTime,
+}
+
 pub(super) fn evaluate<'p>(policy: &'p Policy, facts: &Facts, ownership: &Ownership, now: UnixTime) -> Outcome<'p> {
     for deny in &policy.denies {
         match denied(deny, facts) {
@@ -47,93 +54,76 @@ pub(super) fn evaluate<'p>(policy: &'p Policy, facts: &Facts, ownership: &Owners
             decided => return Outcome::Denied(deny, decided),
         }
     }
-    let mut awaits = None;
-    for rule in &policy.rules {
-        let ours = ours(rule, facts, ownership);
-        if ours == Ours::No || (ours == Ours::Awaited && awaits.is_some()) || !class_admitted(rule, facts) {
-            continue;
-        }
-        let Some(alternative) = satisfied(rule, facts, now) else { continue };
-        match ours {
-            Ours::Yes => return Outcome::Satisfied(rule, alternative),
-            Ours::Awaited | Ours::No => awaits = Some((rule, alternative)),
-        }
-    }
-    match awaits {
-        // Only where no rule holds as it stands is anything waived.
-        None => with_waivers(policy, facts, ownership, now),
-        Some((rule, alternative)) => match with_waivers(policy, facts, ownership, now) {
-            waived @ Outcome::Waived(..) => waived,
-            _ => Outcome::Awaits(rule, alternative),
-        },
-    }
-}
-
-/// What the rules say together with the waivers and change windows that count for the machine now.
-fn with_waivers<'p>(policy: &'p Policy, facts: &Facts, ownership: &Ownership, now: UnixTime) -> Outcome<'p> {
-    let mut awaits = None;
+    let machine = Machine { facts, ownership, now };
+    let awaits = match first_way(policy, machine, |_| Some(Vec::new())) {
+        Ok((rule, way)) => return Outcome::Satisfied(rule, way.alternative),
+        Err(awaits) => awaits,
+    };
     if policy.waivers.is_empty() {
-        return Outcome::Nothing;
+        return awaits.map_or(Outcome::Nothing, |(rule, alternative)| Outcome::Awaits(rule, alternative));
     }
-    for rule in &policy.rules {
-        let ours = ours(rule, facts, ownership);
-        if ours == Ours::No || (ours == Ours::Awaited && awaits.is_some()) || !class_admitted(rule, facts) {
-            continue;
-        }
-        let waivers = waived::in_force(policy, rule, facts, now);
-        if waivers.is_empty() {
-            continue;
-        }
-        let Some(way) = waived::satisfied(rule, facts, now, &waivers) else { continue };
-        match ours {
-            Ours::Yes => return Outcome::Waived(rule, way),
-            Ours::Awaited | Ours::No => awaits = Some((rule, way.alternative)),
+    // Only where no rule holds as it stands is anything waived.
+    let in_force = |rule| Some(waived::in_force(policy, rule, facts, now)).filter(|waivers| !waivers.is_empty());
+    match first_way(policy, machine, in_force) {
+        Ok((rule, way)) => Outcome::Waived(rule, way),
+        Err(waived) => {
+            awaits.or(waived).map_or(Outcome::Nothing, |(rule, alternative)| Outcome::Awaits(rule, alternative))
         }
     }
-    awaits.map_or(Outcome::Nothing, |(rule, alternative)| Outcome::Awaits(rule, alternative))
 }
 
-/// The site conditions of one way to satisfy the rule.
-pub(super) fn sites_of<'r>(rule: &'r Rule, alternative: Option<&'r Alternative>) -> impl Iterator<Item = &'r Site> {
-    rule.sites.iter().chain(alternative.into_iter().flat_map(|alternative| &alternative.sites))
+type Awaited<'p> = Option<(&'p Rule, Option<&'p Alternative>)>;
+
+/// The first rule that is satisfied, or the first that only an approval keeps from being so. `None` of `waivers` leaves a
+/// rule out.
+fn first_way<'p>(
+    policy: &'p Policy,
+    machine: Machine<'_>,
+    waivers: impl Fn(&'p Rule) -> Option<Vec<&'p Waiver>>,
+) -> Result<(&'p Rule, WaivedWay<'p>), Awaited<'p>> {
+    let Machine { facts, ownership, now } = machine;
+    let mut awaits = None;
+    for rule in &policy.rules {
+        let Some(waivers) = waivers(rule) else { continue };
+        let asking = Asking { rule, facts, ownership, now, waivers: &waivers };
+        match satisfied(&asking) {
+            Some((way, Ours::Yes)) => return Ok((rule, way)),
+            Some((way, Ours::Awaited | Ours::No)) => {
+                awaits.get_or_insert((rule, way.alternative));
+            }
+            None => {}
+        }
+    }
+    Err(awaits)
+}
+
+/// The first way in which every answer is good, but for an approval that may be awaited.
+fn satisfied<'p>(asking: &Asking<'_, 'p>) -> Option<(WaivedWay<'p>, Ours)> {
+    let mut ours = Ours::Yes;
+    let mut of_rule = WaivedWay::new(None);
+    for question in asking.of_rule() {
+        match asking.reply(question, None) {
+            Reply::Awaited => ours = Ours::Awaited,
+            reply => of_rule.take(question, reply)?,
+        }
+    }
+    let way = |alternative: Option<&'p Alternative>| {
+        let mut way = of_rule.clone().by(alternative);
+        for question in asking.of_way(alternative) {
+            way.take(question, asking.reply(question, alternative))?;
+        }
+        Some(way)
+    };
+    let found = match asking.rule.alternatives.as_slice() {
+        [] => way(None),
+        alternatives => alternatives.iter().find_map(|alternative| way(Some(alternative))),
+    };
+    found.map(|way| (way, ours))
 }
 
 /// The conditions of one way to satisfy the rule.
-pub(super) fn conditions_of<'r>(
-    rule: &'r Rule,
-    alternative: Option<&'r Alternative>,
-) -> impl Iterator<Item = &'r Condition> {
+fn conditions_of<'r>(rule: &'r Rule, alternative: Option<&'r Alternative>) -> impl Iterator<Item = &'r Condition> {
     rule.require.iter().chain(alternative.into_iter().flat_map(|alternative| &alternative.require))
-}
-
-/// `Some` if the rule's conditions hold: with the alternative that does, where there are any.
-fn satisfied<'p>(rule: &'p Rule, facts: &Facts, now: UnixTime) -> Option<Option<&'p Alternative>> {
-    let all = |conditions: &[Condition]| conditions.iter().all(|condition| holds(condition, facts) == Holds::Yes);
-    if !all(&rule.require) {
-        return None;
-    }
-    if rule.alternatives.is_empty() {
-        return keeps_the_rest(rule, None, facts, &[]).then_some(None);
-    }
-    let found = rule.alternatives.iter().find(|alternative| {
-        counts(alternative, now) && all(&alternative.require) && keeps_the_rest(rule, Some(alternative), facts, &[])
-    });
-    found.map(Some)
-}
-
-/// Whether all holds that a way asks beside its conditions on facts: site conditions, measured files, registers without
-/// events. No waiver is about any of it, so that this is the one place that both ways to be admitted ask; whoever adds a
-/// check here tells what differs in `explain::rest` and in `tree::Tree::rule`, and adds it to the test
-/// `what_no_waiver_is_about_is_asked_wherever_a_rule_is`.
-pub(super) fn keeps_the_rest(
-    rule: &Rule,
-    alternative: Option<&Alternative>,
-    facts: &Facts,
-    waivers: &[&Waiver],
-) -> bool {
-    sites_of(rule, alternative).all(|site| site.holds(facts).is_ok())
-        && ima::admits(rule, facts)
-        && unexplained(rule, alternative, facts, waivers).next().is_none()
 }
 
 /// Whether the alternative's dates include `now`.
@@ -141,58 +131,55 @@ pub(super) fn counts(alternative: &Alternative, now: UnixTime) -> bool {
     alternative.valid_from.is_none_or(|from| from <= now) && alternative.valid_until.is_none_or(|until| now < until)
 }
 
-/// Quoted PCRs that were extended, that no event explains, and whose value the policy does not give. A value that is
-/// waived is not given, but by what the waiver wants in its place.
-pub(super) fn unexplained<'f>(
-    rule: &'f Rule,
-    alternative: Option<&'f Alternative>,
-    facts: &'f Facts,
-    waivers: &'f [&Waiver],
-) -> impl Iterator<Item = u8> + 'f {
-    facts.unexplained_pcrs().iter().copied().filter(move |pcr| {
-        let gives = |condition: &&Condition| condition.fact == FactId::Pcr(*pcr) && condition.test.gives_the_value();
-        let mut given = conditions_of(rule, alternative).filter(gives);
-        !given.any(|condition| match waived::waiver_of(condition, facts, waivers) {
-            Some(waiver) => waiver.gives_the_value_of(FactId::Pcr(*pcr)),
-            None => true,
-        })
+/// Whether the policy gives the value of a register that no event explains. A value that is waived is not given, but by
+/// what the waiver wants in its place.
+pub(super) fn is_given(
+    pcr: u8,
+    rule: &Rule,
+    alternative: Option<&Alternative>,
+    facts: &Facts,
+    waivers: &[&Waiver],
+) -> bool {
+    let fact = FactId::Pcr(pcr);
+    let gives = |condition: &&Condition| condition.fact == fact && condition.test.gives_the_value();
+    let mut given = conditions_of(rule, alternative).filter(gives);
+    given.any(|condition| match waived::waiver_of(condition, facts, waivers) {
+        Some(waiver) => waiver.gives_the_value_of(fact),
+        None => true,
     })
 }
 
-/// Whether all evidence is there that the rule needs, and the trust class of every item that came is one that it
-/// admits; a machine without a class has none.
-pub(super) fn class_admitted(rule: &Rule, facts: &Facts) -> bool {
-    lacking(rule, facts).next().is_none() && foreign(rule, facts).next().is_none()
+/// Whether the class of a maker's root is as good as one that the rule admits: a maker's root has a class like that of any
+/// other, and who vouches for a machine under a rule for hardware must be as good as its TPM's maker. What is said and has
+/// no class has the lowest.
+pub(super) fn is_maker_admitted(rule: &Rule, class: Option<&Fact>) -> bool {
+    let is_admitted = |value: &Value| match value {
+        Value::Text(word) => {
+            word.parse::<TrustClass>().is_ok_and(|class| rule.trust_classes.iter().any(|admitted| class <= *admitted))
+        }
+        _ => false,
+    };
+    class.is_some_and(|fact| !fact.values.is_empty() && fact.values.iter().all(is_admitted))
 }
 
-/// The kinds of evidence whose root is of a class that the rule does not admit.
-pub(super) fn foreign<'r>(rule: &'r Rule, facts: &'r Facts) -> impl Iterator<Item = EvidenceKind> + 'r {
+/// Which classes of makers' roots the rule believes, in words.
+pub(super) fn makers_admitted(rule: &Rule) -> String {
+    rule.trust_classes.iter().max().map_or_else(|| "none".to_owned(), |lowest| format!("{lowest} or better"))
+}
+
+/// Whether evidence of this kind came.
+pub(super) fn came(kind: EvidenceKind, facts: &Facts) -> bool {
+    facts.get(FactId::class_of(kind)).is_some()
+}
+
+/// Whether the root of this evidence is of a class that the rule admits; what has no class has none.
+pub(super) fn is_of_admitted_class(rule: &Rule, kind: EvidenceKind, facts: &Facts) -> bool {
     let admitted = |value: &Value| match value {
         Value::Text(word) => word.parse::<TrustClass>().is_ok_and(|class| rule.trust_classes.contains(&class)),
         _ => false,
     };
-    facts.kinds().filter(move |kind| {
-        let classes = facts.get(FactId::class_of(*kind)).map(|fact| fact.values.as_slice()).unwrap_or_default();
-        classes.is_empty() || !classes.iter().all(admitted)
-    })
-}
-
-/// The kinds of evidence that the rule needs and that did not come.
-pub(super) fn lacking<'r>(rule: &'r Rule, facts: &'r Facts) -> impl Iterator<Item = EvidenceKind> + 'r {
-    rule.evidence.iter().copied().filter(|kind| facts.get(FactId::class_of(*kind)).is_none())
-}
-
-pub(super) fn ours(rule: &Rule, facts: &Facts, ownership: &Ownership) -> Ours {
-    let mut found = if rule.ownership.is_empty() { Ours::No } else { Ours::Yes };
-    for factor in &rule.ownership {
-        let this = factor_holds(rule, *factor, facts, ownership);
-        found = match (found, this) {
-            (Ours::No, _) | (_, Ours::No) => Ours::No,
-            (Ours::Awaited, _) | (_, Ours::Awaited) => Ours::Awaited,
-            (Ours::Yes, Ours::Yes) => Ours::Yes,
-        };
-    }
-    found
+    let classes = facts.get(FactId::class_of(kind)).map(|fact| fact.values.as_slice()).unwrap_or_default();
+    !classes.is_empty() && classes.iter().all(admitted)
 }
 
 pub(super) fn factor_holds(rule: &Rule, factor: Factor, facts: &Facts, ownership: &Ownership) -> Ours {
@@ -211,12 +198,11 @@ pub(super) fn factor_holds(rule: &Rule, factor: Factor, facts: &Facts, ownership
 
 /// Whether the operator listed something that is *proven*; an answer about anything else counts for nothing.
 fn is_listed(rule: &Rule, ownable: Ownable, facts: &Facts, ownership: &Ownership) -> bool {
-    let listed = ownership.inventory.iter().filter(|answer| answer.listing == Listing::Listed);
-    let mut listed = listed.map(|answer| answer.digest).peekable();
+    let mut listed = ownership.inventory.iter().filter(|answer| answer.listing.is_listed()).peekable();
     // Most machines come with at most one answer, and many policies never ask.
     listed.peek().is_some()
-        && listed.any(|digest| {
-            let is_it = |mark: OwnerMark| mark.ownable == ownable && mark.digest == digest;
+        && listed.any(|answer| {
+            let is_it = |mark: OwnerMark| mark.ownable == ownable && mark.is_listed(answer);
             owner_marks(facts).any(|mark| is_it(mark) && vouched_for(rule, mark.fact, facts))
         })
 }
@@ -235,9 +221,8 @@ pub(super) fn owned_by(rule: &Rule, facts: &Facts, ownership: &Ownership) -> Vec
         Ownable::Inventory => rule.ownership.contains(&Factor::Inventory),
         Ownable::Launch => rule.ownership.contains(&Factor::Launch),
     };
-    let is_listed =
-        |digest| ownership.inventory.iter().any(|answer| answer.listing == Listing::Listed && answer.digest == digest);
-    let marks = owner_marks(facts).filter(|mark| is_asked(mark.ownable) && is_listed(mark.digest));
+    let is_listed = |mark: &OwnerMark| ownership.inventory.iter().any(|answer| mark.is_listed(answer));
+    let marks = owner_marks(facts).filter(|mark| is_asked(mark.ownable) && is_listed(mark));
     let marks = marks.filter(|mark| vouched_for(rule, mark.fact, facts));
     let mut found: Vec<String> = marks.map(|mark| mark.fact.to_string()).collect();
     found.dedup();

@@ -3,15 +3,16 @@
 use holdfast_identity::UnixTime;
 
 use super::code::Reason;
-use super::engine::{self, Holds, Ours};
+use super::engine::{self, Holds};
 use super::ownership::{Approval, Ownership};
 use super::pairing;
+use super::question::{Asking, Question, Reply};
 use super::rejection::{Considered, Difference, Rejection};
 use super::waived;
 use crate::facts::{FactId, Facts, Ownable};
 use crate::ima;
 use crate::policy::site::{Site, SiteProblem};
-use crate::policy::{Alternative, Condition, Deny, Factor, Policy, Rule, Test, Waiver, moment};
+use crate::policy::{Alternative, Condition, Deny, Factor, Policy, Rule, Test, moment};
 use crate::value::Value;
 
 /// Most values that stand in the short texts of expected and found; the differing ones are listed beside them.
@@ -139,64 +140,93 @@ fn way<'p>(
     ownership: &Ownership,
     now: UnixTime,
 ) -> Way<'p> {
-    let mut differences = Vec::new();
-    not_ours(rule, facts, ownership, &mut differences);
-    differences.extend(engine::lacking(rule, facts).map(|kind| {
-        let came: Vec<&str> = facts.kinds().map(|kind| kind.as_str()).collect();
-        let found = if came.is_empty() { "none".to_owned() } else { came.join(", ") };
-        bare(Reason::EvidenceMissing, rule.line, format!("evidence of kind {kind}"), found)
-    }));
-    differences.extend(engine::foreign(rule, facts).map(|kind| {
-        let id = FactId::class_of(kind);
-        let admitted: Vec<&str> = rule.trust_classes.iter().map(|class| class.as_str()).collect();
-        let found = facts.get(id).map_or_else(|| "none".to_owned(), |fact| shown(fact.values.iter()));
-        let difference = bare(Reason::TrustClass, rule.line, format!("only {}", admitted.join(", ")), found);
-        Difference { fact: Some(id.to_string()), ..difference }
-    }));
-    let foreign = differences.len();
-    let late = alternative.filter(|alternative| !engine::counts(alternative, now));
-    differences.extend(late.map(|alternative| out_of_date(alternative, now)));
     let waivers = waived::in_force(policy, rule, facts, now);
-    let conditions = engine::conditions_of(rule, alternative);
-    let conditions = conditions.filter(|condition| waived::waiver_of(condition, facts, &waivers).is_none());
-    differences.extend(conditions.filter_map(|condition| difference(condition, facts)));
-    differences.extend(rest(rule, alternative, facts, &waivers));
-    let late = usize::from(late.is_some());
-    let weight = (foreign, differences.len() - foreign - late, late);
-    Way { rule, alternative, differences, weight }
-}
-
-/// What of a way's checks beside its conditions on facts is not so: empty where [`engine::keeps_the_rest`].
-fn rest(rule: &Rule, alternative: Option<&Alternative>, facts: &Facts, waivers: &[&Waiver]) -> Vec<Difference> {
-    let mut differences = ima::differences(rule, facts);
-    differences.extend(engine::sites_of(rule, alternative).filter_map(|site| site_difference(site, facts)));
-    differences.extend(engine::unexplained(rule, alternative, facts, waivers).map(|pcr| unexplained(pcr, facts)));
-    differences
-}
-
-fn not_ours(rule: &Rule, facts: &Facts, ownership: &Ownership, differences: &mut Vec<Difference>) {
-    for factor in &rule.ownership {
-        if engine::factor_holds(rule, *factor, facts, ownership) == Ours::Yes {
-            continue;
-        }
-        differences.push(match factor {
-            Factor::Inventory => {
-                let found = listable(facts, Ownable::Inventory);
-                bare(Reason::NotInInventory, rule.line, "a key, chip or instance that the inventory lists", found)
-            }
-            Factor::Launch => {
-                let found = listable(facts, Ownable::Launch);
-                bare(Reason::NotALaunch, rule.line, "a launch that was registered beforehand", found)
-            }
-            Factor::Approval if ownership.approval == Approval::NotGiven => {
-                bare(Reason::ApprovalAwaited, rule.line, "an operator's approval of this machine", "none yet")
-            }
-            Factor::Approval => {
-                bare(Reason::ApprovalDenied, rule.line, "an operator's approval of this machine", "turned down")
-            }
-            Factor::AnyGenuineDevice => continue,
-        });
+    let asking = Asking { rule, facts, ownership, now, waivers: &waivers };
+    let mut found: Vec<(Question<'p>, Difference)> = Vec::new();
+    for question in asking.of_rule().chain(asking.of_way(alternative)) {
+        let reply = asking.reply(question, alternative);
+        found.extend(told(question, reply, &asking).into_iter().map(|difference| (question, difference)));
     }
+    found.sort_by_key(|(question, _)| question.rank());
+    let count = |is: fn(&Question<'_>) -> bool| found.iter().filter(|(question, _)| is(question)).count();
+    let foreign = count(|question| question.is_of_identity());
+    let late = count(|question| matches!(question, Question::Dates(_)));
+    let weight = (foreign, found.len() - foreign - late, late);
+    Way { rule, alternative, differences: found.into_iter().map(|(_, difference)| difference).collect(), weight }
+}
+
+/// What is wrong, if the answer is not good: at least one difference.
+pub(super) fn told(question: Question<'_>, reply: Reply<'_>, asking: &Asking<'_, '_>) -> Vec<Difference> {
+    let Asking { rule, facts, now, .. } = *asking;
+    if reply.is_good() {
+        return Vec::new();
+    }
+    vec![match question {
+        Question::NoFactor => {
+            bare(Reason::NotInInventory, rule.line, "a factor by which the machine is ours", "the rule names none")
+        }
+        Question::Factor(factor) => not_ours(factor, asking),
+        Question::Evidence(kind) => {
+            bare(Reason::EvidenceMissing, rule.line, format!("evidence of kind {kind}"), kinds_that_came(facts))
+        }
+        Question::Class(kind) => {
+            let id = FactId::class_of(kind);
+            let found = facts.get(id).map_or_else(|| "none".to_owned(), |fact| shown(fact.values.iter()));
+            Difference { fact: Some(id.to_string()), ..bare(Reason::TrustClass, rule.line, admitted(rule), found) }
+        }
+        Question::Maker(id) => {
+            let found = facts.get(id).map_or_else(|| "none".to_owned(), |fact| shown(fact.values.iter()));
+            let expected = engine::makers_admitted(rule);
+            Difference { fact: Some(id.to_string()), ..bare(Reason::TrustClass, rule.line, expected, found) }
+        }
+        Question::Dates(alternative) => out_of_date(alternative, now),
+        Question::Condition(condition) => difference(condition, facts),
+        Question::MeasuredFiles => {
+            let differences = ima::differences(rule, facts);
+            if !differences.is_empty() {
+                return differences;
+            }
+            bare(Reason::NoRuleMatched, rule.line, "measured files that the rule allows", "others")
+        }
+        Question::Site(site) => site_difference(site, facts),
+        Question::Register(pcr) => unexplained(pcr, facts),
+    }]
+}
+
+/// The classes that a rule admits, in words.
+pub(super) fn admitted(rule: &Rule) -> String {
+    let admitted: Vec<&str> = rule.trust_classes.iter().map(|class| class.as_str()).collect();
+    format!("only {}", admitted.join(", "))
+}
+
+/// The kinds of evidence that came.
+pub(super) fn kinds_that_came(facts: &Facts) -> String {
+    let came: Vec<&str> = facts.kinds().map(|kind| kind.as_str()).collect();
+    if came.is_empty() { "none".to_owned() } else { came.join(", ") }
+}
+
+/// What is to be for a machine to be ours by this factor.
+pub(super) const fn owned(factor: Factor) -> &'static str {
+    match factor {
+        Factor::Inventory => "a key, chip or instance that the inventory lists",
+        Factor::Launch => "a launch that was registered beforehand",
+        Factor::Approval => "an operator's approval of this machine",
+        Factor::AnyGenuineDevice => "a genuine device",
+    }
+}
+
+fn not_ours(factor: Factor, asking: &Asking<'_, '_>) -> Difference {
+    let Asking { rule, facts, ownership, .. } = *asking;
+    let (reason, found) = match factor {
+        Factor::Inventory => (Reason::NotInInventory, listable(facts, Ownable::Inventory)),
+        Factor::Launch => (Reason::NotALaunch, listable(facts, Ownable::Launch)),
+        Factor::Approval if ownership.approval == Approval::NotGiven => {
+            (Reason::ApprovalAwaited, "none yet".to_owned())
+        }
+        Factor::Approval => (Reason::ApprovalDenied, "turned down".to_owned()),
+        Factor::AnyGenuineDevice => (Reason::NoRuleMatched, "none".to_owned()),
+    };
+    bare(reason, rule.line, owned(factor), found)
 }
 
 /// What the operator could list to make this machine ours.
@@ -206,7 +236,7 @@ pub(super) fn listable(facts: &Facts, ownable: Ownable) -> String {
     if found.is_empty() { "nothing that could be listed".to_owned() } else { found.join(", ") }
 }
 
-pub(super) fn out_of_date(alternative: &Alternative, now: UnixTime) -> Difference {
+fn out_of_date(alternative: &Alternative, now: UnixTime) -> Difference {
     let now_text = moment::format(now);
     match (alternative.valid_from, alternative.valid_until) {
         (Some(from), _) if now < from => {
@@ -221,7 +251,7 @@ pub(super) fn out_of_date(alternative: &Alternative, now: UnixTime) -> Differenc
     }
 }
 
-pub(super) fn unexplained(pcr: u8, facts: &Facts) -> Difference {
+fn unexplained(pcr: u8, facts: &Facts) -> Difference {
     let id = FactId::Pcr(pcr);
     let found = facts.get(id).map_or_else(|| "another value".to_owned(), |fact| shown(fact.values.iter()));
     let expected = format!("events that explain PCR {pcr}, or a policy that gives its value");
@@ -231,29 +261,25 @@ pub(super) fn unexplained(pcr: u8, facts: &Facts) -> Difference {
     }
 }
 
-/// What is wrong with one site condition, if it does not hold.
-pub(super) fn site_difference(site: &Site, facts: &Facts) -> Option<Difference> {
+/// What is wrong with a site condition that does not hold.
+fn site_difference(site: &Site, facts: &Facts) -> Difference {
     let (reason, found) = match site.holds(facts) {
-        Ok(()) => return None,
         Err(SiteProblem::NotProven(fact)) => (Reason::SiteNotProven, format!("{fact} is not proven")),
-        Err(SiteProblem::False) => (Reason::SiteDiffers, "false".to_owned()),
+        Ok(()) | Err(SiteProblem::False) => (Reason::SiteDiffers, "false".to_owned()),
         Err(SiteProblem::Failed(problem)) => (Reason::SiteDiffers, problem),
     };
-    Some(bare(reason, site.line, format!("cel {}", site.source), found))
+    bare(reason, site.line, format!("cel {}", site.source), found)
 }
 
-/// What is wrong with one condition, if it does not hold.
-fn difference(condition: &Condition, facts: &Facts) -> Option<Difference> {
+/// What is wrong with a condition that does not hold.
+fn difference(condition: &Condition, facts: &Facts) -> Difference {
     let Condition { fact: id, test, line, origins: _ } = condition;
-    let (reason, found, values) = match (engine::holds(condition, facts), facts.get(*id)) {
-        (Holds::Yes, _) => return None,
-        (_, None) => (Reason::FactNotProven, "not proven".to_owned(), pairing::all_missing(test)),
-        (_, Some(fact)) => {
-            (reason(test, &fact.values), shown(fact.values.iter()), pairing::differing(test, fact, facts))
-        }
+    let (reason, found, values) = match facts.get(*id) {
+        None => (Reason::FactNotProven, "not proven".to_owned(), pairing::all_missing(test)),
+        Some(fact) => (reason(test, &fact.values), shown(fact.values.iter()), pairing::differing(test, fact, facts)),
     };
     let expected = wanted(test);
-    Some(Difference { code: reason.code(), fact: Some(id.to_string()), line: *line, expected, found, values })
+    Difference { code: reason.code(), fact: Some(id.to_string()), line: *line, expected, found, values }
 }
 
 pub(super) fn reason(test: &Test, found: &[Value]) -> Reason {

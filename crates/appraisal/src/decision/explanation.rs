@@ -16,7 +16,7 @@ pub struct Explanation {
     /// Stable code of what is no admission.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<Word>,
-    /// Name of the policy.
+    /// Name of the policy; empty where none was asked.
     pub policy: String,
     /// Digest of the policy, hex.
     pub policy_digest: String,

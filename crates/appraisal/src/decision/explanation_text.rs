@@ -23,7 +23,11 @@ impl fmt::Display for Explanation {
         }
         let digest = self.policy_digest.get(..12).unwrap_or(&self.policy_digest);
         let at = moment::format(UnixTime(self.at));
-        write!(f, "\npolicy {} ({}), at {at}", escaped(&self.policy), escaped(digest))?;
+        if self.policy.is_empty() {
+            write!(f, "\nno policy was asked, at {at}")?;
+        } else {
+            write!(f, "\npolicy {} ({}), at {at}", escaped(&self.policy), escaped(digest))?;
+        }
         for check in &self.problems {
             check.line(f, "  ")?;
         }

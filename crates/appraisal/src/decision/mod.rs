@@ -10,6 +10,7 @@ mod item;
 mod node;
 mod ownership;
 mod pairing;
+mod question;
 mod rejection;
 mod remedy;
 mod retraced;

@@ -28,8 +28,22 @@ pub struct InventoryAnswer {
 pub enum Listing {
     /// The operator allowed it.
     Listed,
+    /// The operator allowed it when a digest was listed without saying of what: an endorsement key, a platform certificate, an
+    /// IAK or an IDevID.
+    ListedBare,
     /// Nobody allowed it.
     NotListed,
+}
+
+impl Listing {
+    /// Whether the operator allowed it, one way or the other.
+    #[must_use]
+    pub const fn is_listed(self) -> bool {
+        match self {
+            Self::Listed | Self::ListedBare => true,
+            Self::NotListed => false,
+        }
+    }
 }
 
 /// What an operator said about one machine.

@@ -1,5 +1,6 @@
 //! Applies waivers and change windows: which count for this machine and rule now, and which ways to be admitted there are
-//! with them. Loosens nothing that they do not name: not ownership, classes, deny lists, evidence or other facts.
+//! with them. Loosens nothing that they do not name: not ownership, classes, deny lists, evidence, other facts, or what
+//! a rule denies of the same fact.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +8,9 @@ use holdfast_identity::UnixTime;
 use serde::Serialize;
 
 use super::engine::{self, Holds};
+use super::question::{Question, Reply};
 use crate::facts::{FactId, Facts, Shape, Subject};
-use crate::policy::{Alternative, Condition, Policy, Rule, Segment, Waiver};
+use crate::policy::{Alternative, Condition, Loosened, Policy, Rule, Segment, Waiver};
 
 /// A waiver or change window without which the machine would not have been admitted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -21,19 +23,45 @@ pub struct WaiverUsed {
     pub owner: String,
     /// Why it is there.
     pub reason: String,
-    /// The facts that differ, and may.
+    /// The facts that differ, and may; with the operator where the waiver names one.
     pub facts: Vec<String>,
     /// When it ends, seconds since the epoch; the evidence counts no longer.
     pub valid_until: i64,
 }
 
 /// A way to be admitted, and the waivers that it takes.
+#[derive(Clone)]
 pub(super) struct WaivedWay<'p> {
     pub(super) alternative: Option<&'p Alternative>,
-    used: BTreeMap<&'p str, (&'p Waiver, Vec<FactId>)>,
+    used: BTreeMap<&'p str, (&'p Waiver, Vec<Loosened>)>,
 }
 
-impl WaivedWay<'_> {
+impl<'p> WaivedWay<'p> {
+    pub(super) const fn new(alternative: Option<&'p Alternative>) -> Self {
+        Self { alternative, used: BTreeMap::new() }
+    }
+
+    /// It, by this alternative.
+    pub(super) fn by(self, alternative: Option<&'p Alternative>) -> Self {
+        Self { alternative, ..self }
+    }
+
+    /// Goes on with a good answer; `None` with any other.
+    pub(super) fn take(&mut self, question: Question<'p>, reply: Reply<'p>) -> Option<()> {
+        let waiver = match reply {
+            Reply::Yes => return Some(()),
+            Reply::Waived(waiver) => waiver,
+            Reply::Awaited | Reply::No | Reply::NotProven => return None,
+        };
+        let Question::Condition(condition) = question else { return None };
+        let loosened = waiver.loosens(condition)?;
+        let (_, waived) = self.used.entry(waiver.name.as_str()).or_insert_with(|| (waiver, Vec::new()));
+        if !waived.contains(&loosened) {
+            waived.push(loosened);
+        }
+        Some(())
+    }
+
     /// The waivers, and what each of them waived.
     pub(super) fn used(&self) -> Vec<WaiverUsed> {
         let used = self.used.values().map(|(waiver, facts)| WaiverUsed {
@@ -41,7 +69,7 @@ impl WaivedWay<'_> {
             name: waiver.name.clone(),
             owner: waiver.owner.clone(),
             reason: waiver.reason.clone(),
-            facts: facts.iter().map(FactId::to_string).collect(),
+            facts: facts.iter().map(Loosened::to_string).collect(),
             valid_until: waiver.valid_until.seconds(),
         });
         used.collect()
@@ -93,40 +121,13 @@ pub(super) fn waiver_of<'p>(condition: &Condition, facts: &Facts, waivers: &[&'p
     if engine::holds(condition, facts) != Holds::No {
         return None;
     }
-    let fits = |waiver: &&'p Waiver| waiver.facts.contains(&condition.fact) && all(&waiver.instead, facts);
+    let fits = |waiver: &&'p Waiver| waiver.loosens(condition).is_some() && all(&waiver.instead, facts);
     let mut fitting = waivers.iter().copied().filter(fits);
     if !matches!(condition.fact, FactId::Pcr(_)) {
         return fitting.next();
     }
     let first = fitting.clone().next();
     fitting.find(|waiver| waiver.gives_the_value_of(condition.fact)).or(first)
-}
-
-/// The first way in which the rule's conditions hold or are waived.
-pub(super) fn satisfied<'p>(
-    rule: &'p Rule,
-    facts: &Facts,
-    now: UnixTime,
-    waivers: &[&'p Waiver],
-) -> Option<WaivedWay<'p>> {
-    let way = |alternative: Option<&'p Alternative>| {
-        let mut used = BTreeMap::new();
-        for condition in engine::conditions_of(rule, alternative) {
-            if engine::holds(condition, facts) == Holds::Yes {
-                continue;
-            }
-            let waiver = waiver_of(condition, facts, waivers)?;
-            let (_, waived) = used.entry(waiver.name.as_str()).or_insert_with(|| (waiver, Vec::new()));
-            if !waived.contains(&condition.fact) {
-                waived.push(condition.fact);
-            }
-        }
-        engine::keeps_the_rest(rule, alternative, facts, waivers).then_some(WaivedWay { alternative, used })
-    };
-    if rule.alternatives.is_empty() {
-        return way(None);
-    }
-    rule.alternatives.iter().filter(|alternative| engine::counts(alternative, now)).find_map(|one| way(Some(one)))
 }
 
 /// The path of the node's ID, from `/holdfast/node` on. What cannot stand in it is refused, never rewritten.

@@ -9,6 +9,7 @@ use super::ItemResult;
 use super::vector::{Claim, SIMULATED, Tier};
 use crate::decision::{Decision, Grant, Rejection, Verdict, holds_now};
 use crate::facts::{AzureFact, FactId, Facts, NitroFact, SnpFact, TdxFact};
+use crate::ima;
 use crate::policy::{Condition, Policy, Test};
 use crate::value::Value;
 
@@ -46,7 +47,30 @@ impl<'a> From<&'a Verdict> for Judged<'a> {
 /// What can be told of each kind of evidence that `facts` come from.
 #[must_use]
 pub fn appraised(policy: &Policy, facts: &Facts, judged: Judged<'_>) -> Vec<ItemResult> {
-    facts.kinds().map(|kind| Rules { kind, facts, judged, pinned: pinned(policy, facts, judged) }.result()).collect()
+    let after_boot = after_boot(policy, judged);
+    let rules = |kind| Rules { kind, facts, judged, pinned: pinned(policy, facts, judged), after_boot };
+    facts.kinds().map(|kind| rules(kind).result()).collect()
+}
+
+/// What is known of the files that a machine loaded once its kernel ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AfterBoot {
+    /// Nothing: the rule that admitted it does not ask.
+    Unknown,
+    /// Each is listed or signed, but for paths or violations that the rule leaves to themselves.
+    Most,
+    /// Each is listed or signed.
+    All,
+}
+
+fn after_boot(policy: &Policy, judged: Judged<'_>) -> AfterBoot {
+    let Judged::Admitted(grant) = judged else { return AfterBoot::Unknown };
+    let rule = policy.rules.iter().find(|rule| rule.name == grant.rule);
+    match rule.and_then(|rule| rule.ima.as_ref()) {
+        Some(ima) if ima.leaves_nothing_out() => AfterBoot::All,
+        Some(_) => AfterBoot::Most,
+        None => AfterBoot::Unknown,
+    }
 }
 
 /// What can be told of evidence that did not verify. Where its hardware vouched for it all the same, no claim is made but
@@ -89,6 +113,7 @@ struct Rules<'a> {
     facts: &'a Facts,
     judged: Judged<'a>,
     pinned: Vec<FactId>,
+    after_boot: AfterBoot,
 }
 
 impl Rules<'_> {
@@ -206,6 +231,10 @@ impl Rules<'_> {
             Some(code @ ("policy.fact.differs" | "policy.fact.not_allowed")) => return because(33, code),
             _ => {}
         }
+        // The list of measured files goes with the quote of a TPM.
+        if let (Some(code), EvidenceKind::Tpm) = (self.measured_files_differ(), self.kind) {
+            return because(33, code);
+        }
         let Judged::Admitted(grant) = self.judged else { return None };
         let listed = grant.ownership.contains(&"launch") && self.kind != EvidenceKind::Azure;
         if listed && self.get(FactId::Snp(SnpFact::Launch)).or(self.get(FactId::Tdx(TdxFact::Launch))).is_some() {
@@ -217,7 +246,20 @@ impl Rules<'_> {
         })?;
         let pinned: Vec<String> =
             complete.iter().flatten().filter(|fact| self.pins(**fact)).map(ToString::to_string).collect();
-        because(3, format!("the policy names {}", pinned.join(", ")))
+        let boot = format!("the policy names {}", pinned.join(", "));
+        // Who measured the files is what was booted: without its name the list would say nothing.
+        match self.after_boot {
+            AfterBoot::All if self.kind == EvidenceKind::Tpm => {
+                because(2, format!("{boot}, and every measured file is listed or signed"))
+            }
+            AfterBoot::All | AfterBoot::Most | AfterBoot::Unknown => because(3, boot),
+        }
+    }
+
+    /// The code of a difference about what was measured after the boot.
+    fn measured_files_differ(&self) -> Option<&'static str> {
+        let (Judged::Awaits(rejection) | Judged::Refused(rejection)) = self.judged else { return None };
+        rejection.differences.iter().map(|difference| difference.code).find(|code| ima::is_of_an_entry(code))
     }
 
     fn runtime_opaque(&self) -> Option<Reason> {

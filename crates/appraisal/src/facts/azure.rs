@@ -16,13 +16,13 @@ kind_facts! {
     AzureFact, FactId::Azure;
     Instance "azure.instance" Digest One Machine No, Some("azure:instance"),
         "who the machine is: digest of azure.vm_unique_id and of the attestation key of its virtual TPM";
-    Class "azure.class" Text One Hardware No, Some("azure:class"),
+    Class "azure.class" Text One Origin No, Some("azure:class"),
         "trust class of the root above the hardware report; without one, above the attestation key's certificate";
-    RootDigest "azure.root.sha256" Digest One Hardware No, Some("azure:root"),
+    RootDigest "azure.root.sha256" Digest One Origin No, Some("azure:root"),
         "SHA-256 of that root certificate";
-    RootName "azure.root.name" Text One Hardware No, None,
+    RootName "azure.root.name" Text One Origin No, None,
         "name of that root certificate";
-    Hardware "azure.hardware" Text One Hardware No, Some("azure:hardware"),
+    Hardware "azure.hardware" Text One Origin No, Some("azure:hardware"),
         "what vouches for the virtual TPM: snp or tdx, a hardware report about its paravisor; none, the provider's certificate alone";
     VmUniqueId "azure.vm_unique_id" Text One Hardware Inventory, Some("azure:vm_unique_id"),
         "id that the paravisor gives the machine, in lower case; worth as much as the paravisor, which a rule must pin";
@@ -30,9 +30,9 @@ kind_facts! {
         "SHA-256 of the SubjectPublicKeyInfo of the virtual TPM's attestation key";
     AkSubject "azure.ak.subject" Text One Hardware No, Some("azure:ak_subject"),
         "name in the attestation key's certificate; not proven without one that a trusted root leads to";
-    AkRootDigest "azure.ak.root.sha256" Digest One Hardware No, Some("azure:ak_root"),
+    AkRootDigest "azure.ak.root.sha256" Digest One Origin No, Some("azure:ak_root"),
         "SHA-256 of the root certificate above the attestation key's certificate";
-    AkRootName "azure.ak.root.name" Text One Hardware No, None,
+    AkRootName "azure.ak.root.name" Text One Origin No, None,
         "name of the root certificate above the attestation key's certificate";
     SecureBoot "azure.secure_boot" Bool One State No, Some("azure:secure_boot"),
         "whether the paravisor says that the firmware checks signatures; tpm.secure_boot.enabled says what it measured";

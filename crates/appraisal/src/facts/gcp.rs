@@ -15,11 +15,11 @@ kind_facts! {
     GcpFact, FactId::Gcp;
     InstanceId "gcp.instance_id" Text One Machine Inventory, Some("gcp:instance_id"),
         "id of the instance, decimal; Google gives it to no other";
-    Class "gcp.class" Text One Hardware No, Some("gcp:class"),
+    Class "gcp.class" Text One Origin No, Some("gcp:class"),
         "trust class of the root above the evidence of Google Cloud instances";
-    RootDigest "gcp.root.sha256" Digest One Hardware No, Some("gcp:root"),
+    RootDigest "gcp.root.sha256" Digest One Origin No, Some("gcp:root"),
         "SHA-256 of the root certificate above the attestation key of the virtual TPM";
-    RootName "gcp.root.name" Text One Hardware No, None,
+    RootName "gcp.root.name" Text One Origin No, None,
         "name of the root certificate above the attestation key of the virtual TPM";
     ProjectNumber "gcp.project_number" Text One Hardware Inventory, Some("gcp:project_number"),
         "number of the instance's project, decimal";

@@ -271,6 +271,33 @@ mod tests {
     }
 
     #[test]
+    fn whose_word_is_believed_is_fixed_and_what_a_machine_booted_is_not() {
+        for kind in EvidenceKind::ALL {
+            assert!(FactId::class_of(kind).definition().is_fixed(), "{}", kind.as_str());
+        }
+        for definition in registry() {
+            let (name, fixed) = (definition.name, definition.is_fixed());
+            // A root that a new kind brings is none that a waiver may wave through.
+            let above = [".root.", ".root_sha256", ".root_name", ".serial"].iter().any(|part| name.contains(part));
+            assert!(fixed || !above, "{name}");
+            assert!(!fixed || definition.subject != Subject::State || definition.ownable != Ownable::No, "{name}");
+        }
+        for name in [
+            "tpm.platform.manufacturer",
+            "tpm.iak.class",
+            "tdx.mrsignerseam",
+            "snp.product",
+            "snp.signing_key",
+            "azure.hardware",
+        ] {
+            assert!(FactId::parse(name).unwrap().definition().is_fixed(), "{name}");
+        }
+        for name in ["tpm.firmware_version", "tpm.boot.command_lines", "tpm.pcr.4", "snp.measurement", "tpm.model"] {
+            assert!(!FactId::parse(name).unwrap().definition().is_fixed(), "{name}");
+        }
+    }
+
+    #[test]
     fn only_facts_that_name_a_machine_are_of_subject_machine() {
         for definition in TPM {
             let names_it = matches!(definition.id, FactId::Machine | FactId::EkSpki | FactId::EkCertificate);

@@ -31,6 +31,7 @@ pub use id::{FactId, PCR_COUNT, all_names, registry};
 pub use nitro::{NitroFact, NitroSources, nitro};
 pub use nitrotpm::{NitroTpmFact, nitrotpm};
 pub use owned::{OwnerMark, owner_digest, owner_marks};
+pub(crate) use ownership::maker_classes;
 pub use ownership::{OwnershipFact, platform_id};
 pub use registry::{Definition, Ownable, Shape, Subject};
 pub use snp::{SnpFact, snp, snp_report};

@@ -16,11 +16,11 @@ kind_facts! {
         "the enclave, one launch of it: parent instance and enclave, as the hypervisor names them";
     InstanceId "nitro.instance_id" Text One Hardware Inventory, Some("nitro:instance_id"),
         "the parent EC2 instance; PCR 4 was compared with it";
-    Class "nitro.class" Text One Hardware No, Some("nitro:class"),
+    Class "nitro.class" Text One Origin No, Some("nitro:class"),
         "trust class of the root above the evidence of Nitro Enclaves";
-    RootDigest "nitro.root.sha256" Digest One Hardware No, Some("nitro:root"),
+    RootDigest "nitro.root.sha256" Digest One Origin No, Some("nitro:root"),
         "SHA-256 of the root certificate above the document";
-    RootName "nitro.root.name" Text One Hardware No, None,
+    RootName "nitro.root.name" Text One Origin No, None,
         "name of that root certificate";
     Region "nitro.region" Text One Hardware No, Some("nitro:region"),
         "the region, where the document's certificate names it";

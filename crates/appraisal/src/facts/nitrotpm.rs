@@ -13,11 +13,11 @@ kind_facts! {
     NitroTpmFact, FactId::NitroTpm;
     InstanceId "nitrotpm.instance_id" Text One Machine Inventory, Some("nitrotpm:instance_id"),
         "the EC2 instance";
-    Class "nitrotpm.class" Text One Hardware No, Some("nitrotpm:class"),
+    Class "nitrotpm.class" Text One Origin No, Some("nitrotpm:class"),
         "trust class of the root above the evidence of NitroTPM";
-    RootDigest "nitrotpm.root.sha256" Digest One Hardware No, Some("nitrotpm:root"),
+    RootDigest "nitrotpm.root.sha256" Digest One Origin No, Some("nitrotpm:root"),
         "SHA-256 of the root certificate above the document of the NitroTPM";
-    RootName "nitrotpm.root.name" Text One Hardware No, None,
+    RootName "nitrotpm.root.name" Text One Origin No, None,
         "name of the root certificate above the document of the NitroTPM";
     Region "nitrotpm.region" Text One Hardware No, Some("nitrotpm:region"),
         "the region, where the certificate of the NitroTPM's document names it";

@@ -122,6 +122,23 @@ pub(crate) fn noted(reader: &mut Reader<'_>, node: &Node<'_>, value_type: ValueT
     Some(Noted { note, ..Noted::bare(value) })
 }
 
+/// How a value of this type is written.
+fn example(value_type: ValueType, node: &Node<'_>) -> &'static str {
+    match value_type {
+        ValueType::Bool | ValueType::Integer | ValueType::Bits if node.get_ref().is_str() => {
+            "without quotes: true, 3, 0x3f"
+        }
+        ValueType::Bool => "write: true, or false",
+        ValueType::Integer | ValueType::Bits => "write a whole number from 0 on, such as 3 or 0x3f",
+        ValueType::Version => "write up to four numbers with dots in quotes: \"7.85.4555.0\"",
+        ValueType::Text => "write a text in quotes",
+        ValueType::Digest => "write 64, 96 or 128 hexadecimal digits in quotes, or the name of a set: \"@name\"",
+        ValueType::Labelled => {
+            "write a label and a digest in quotes, such as \"x509:…\", or the name of a set: \"@name\""
+        }
+    }
+}
+
 /// The value that `node` spells; anything of another type is a finding.
 pub(crate) fn literal(reader: &mut Reader<'_>, node: &Node<'_>, value_type: ValueType) -> Option<Value> {
     let value = match (node.get_ref(), value_type) {
@@ -138,8 +155,11 @@ pub(crate) fn literal(reader: &mut Reader<'_>, node: &Node<'_>, value_type: Valu
         let found = node.get_ref().as_str().map_or_else(|| node.get_ref().type_str().to_owned(), shortened);
         let message = format!("expected {}, found {found}", value_type.expected());
         let too_long = node.get_ref().as_str().is_some_and(|text| text.len() > TEXT_BYTES_MAX);
-        let suggestion = too_long.then(|| format!("a text has at most {TEXT_BYTES_MAX} bytes"));
-        reader.add(node.span(), Kind::BadValue, message, suggestion);
+        let suggestion = match too_long {
+            true => format!("a text has at most {TEXT_BYTES_MAX} bytes"),
+            false => example(value_type, node).to_owned(),
+        };
+        reader.add(node.span(), Kind::BadValue, message, Some(suggestion));
     }
     value
 }

@@ -15,11 +15,14 @@ pub enum Shape {
     List,
 }
 
-/// What a fact speaks of: who the machine is, or what state it is in.
+/// What a fact speaks of: who the machine is, who vouches for it, or what state it is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
     /// Names exactly one machine, for ever; may stand in a node ID template.
     Machine,
+    /// On whose word the evidence rests, and by whose numbers its other facts are read: trust classes, roots, makers and
+    /// their serial numbers, the kind of key that signed, the product.
+    Origin,
     /// A property of the hardware, shared by many machines.
     Hardware,
     /// What the machine booted, proven by its quote.
@@ -63,6 +66,12 @@ pub struct Definition {
 }
 
 impl Definition {
+    /// Whether the fact says whose machine it is, or whose word is believed: no waiver may name it.
+    #[must_use]
+    pub const fn is_fixed(&self) -> bool {
+        matches!(self.subject, Subject::Machine | Subject::Origin) || !matches!(self.ownable, Ownable::No)
+    }
+
     const fn members_of(name: &str) -> u8 {
         match name.as_bytes() {
             [.., b'.', b'N'] => super::PCR_COUNT,
@@ -124,7 +133,7 @@ macro_rules! facts {
 facts! {
     "tpm.machine" FactId::Machine, Digest One Machine, [], Some("tpm:machine"),
         "SHA-256 of the SubjectPublicKeyInfo of the endorsement key (EK) that names the machine: the smallest of its EKs, or the one on record";
-    "tpm.class" FactId::Class, Text Set Hardware, [], Some("tpm:class"),
+    "tpm.class" FactId::Class, Text Set Origin, [], Some("tpm:class"),
         "trust class of the root above each EK: discrete, firmware, vtpm, cloud or simulated";
     "tpm.ek.spki_sha256" FactId::EkSpki, Digest Set Machine, [], Some("tpm:ek"),
         "SHA-256 of the SubjectPublicKeyInfo of every EK of the machine";
@@ -136,9 +145,9 @@ facts! {
         "model as the EK certificates name it";
     "tpm.version" FactId::HardwareVersion, Text Set Hardware, [], Some("tpm:version"),
         "version as the EK certificates name it";
-    "tpm.root.sha256" FactId::RootDigest, Digest Set Hardware, [], Some("tpm:root"),
+    "tpm.root.sha256" FactId::RootDigest, Digest Set Origin, [], Some("tpm:root"),
         "SHA-256 of the root certificate above each EK";
-    "tpm.root.name" FactId::RootName, Text Set Hardware, [], None,
+    "tpm.root.name" FactId::RootName, Text Set Origin, [], None,
         "name of the root certificate above each EK";
     "tpm.firmware_version" FactId::FirmwareVersion, Version One Hardware, [], Some("tpm:firmware_version"),
         "the TPM's own firmware version, from the quote; absolute only for attestation keys of the endorsement hierarchy";

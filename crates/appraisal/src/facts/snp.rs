@@ -12,17 +12,17 @@ kind_facts! {
     SnpFact, FactId::Snp;
     ReportId "snp.report_id" Digest One Machine No, Some("snp:report_id"),
         "identity of this one run of the guest; launched again, it is another";
-    Class "snp.class" Text One Hardware No, Some("snp:class"),
+    Class "snp.class" Text One Origin No, Some("snp:class"),
         "trust class of the root above the evidence of SEV-SNP guests";
-    RootDigest "snp.root.sha256" Digest One Hardware No, Some("snp:root"),
+    RootDigest "snp.root.sha256" Digest One Origin No, Some("snp:root"),
         "SHA-256 of AMD's root certificate (ARK) above the key that signed";
-    RootName "snp.root.name" Text One Hardware No, None,
+    RootName "snp.root.name" Text One Origin No, None,
         "name of that root certificate";
     ChipId "snp.chip_id" Digest One Hardware Inventory, Some("snp:chip_id"),
         "the chip that the guest runs on, 64 bytes; a Turin's 8 bytes with zeros behind them; not proven where the provider's key (VLEK) signed and the host masks the chip";
-    Product "snp.product" Text One Hardware No, Some("snp:product"),
+    Product "snp.product" Text One Origin No, Some("snp:product"),
         "processor family: Milan, Genoa or Turin";
-    SigningKey "snp.signing_key" Text One Hardware No, Some("snp:signing_key"),
+    SigningKey "snp.signing_key" Text One Origin No, Some("snp:signing_key"),
         "what signed: vcek, a key of the chip, or vlek, a key that AMD gave to a provider";
     CspId "snp.csp_id" Text One Hardware No, Some("snp:csp_id"),
         "the provider that the VLEK was given to, such as CN=cc-us-east-2.amazonaws.com";

@@ -12,17 +12,17 @@ use time::OffsetDateTime;
 use super::boot::signature_entry;
 use super::registry::kind_facts;
 use super::{Event, Fact, FactId, Facts, LogFacts};
-use crate::decision::{Listing, Ownership};
+use crate::decision::Ownership;
 use crate::value::{Value, digest_of};
 
 kind_facts! {
     /// A fact of Intel TDX guests.
     TdxFact, FactId::Tdx;
-    Class "tdx.class" Text One Hardware No, Some("tdx:class"),
+    Class "tdx.class" Text One Origin No, Some("tdx:class"),
         "trust class of the root above the evidence of Intel TDX guests";
-    RootDigest "tdx.root.sha256" Digest One Hardware No, Some("tdx:root"),
+    RootDigest "tdx.root.sha256" Digest One Origin No, Some("tdx:root"),
         "SHA-256 of the root certificate above quote and collateral";
-    RootName "tdx.root.name" Text One Hardware No, None,
+    RootName "tdx.root.name" Text One Origin No, None,
         "name of the root certificate above quote and collateral";
     Instance "tdx.instance" Digest One Machine No, Some("tdx:instance"),
         "who the guest is: tdx.launch where that is registered, else SHA-256 of the SubjectPublicKeyInfo of its node key";
@@ -64,7 +64,7 @@ kind_facts! {
         "MRSERVICETD: which service TDs are bound, where any are";
     MrSeam "tdx.mrseam" Digest One Hardware No, None,
         "MRSEAM: the TDX module itself";
-    MrSignerSeam "tdx.mrsignerseam" Digest One Hardware No, None,
+    MrSignerSeam "tdx.mrsignerseam" Digest One Origin No, None,
         "MRSIGNERSEAM: who signed the TDX module; zero for Intel, and anything else is always refused";
     ModuleSvn "tdx.tee_tcb_svn.module_svn" Integer One Hardware No, None,
         "security version of the TDX module at launch (TEE_TCB_SVN component 0)";
@@ -140,8 +140,7 @@ kind_facts! {
 #[must_use]
 pub fn tdx(claims: &TdxClaims, ownership: &Ownership) -> Facts {
     let launch = claims.launch().digest();
-    let is_registered =
-        ownership.inventory.iter().any(|answer| answer.digest == launch && answer.listing == Listing::Listed);
+    let is_registered = ownership.inventory.iter().any(|answer| answer.digest == launch && answer.listing.is_listed());
     let instance = if is_registered { launch } else { sha256(&[claims.node_key.spki()]) };
     let mut facts = tdx_quote(&claims.quote, claims.boot.as_deref(), claims.provenance());
     let values = digest_of(&instance).map(Value::Digest).into_iter().collect();

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 pub(super) enum ListReason {
     /// There is none, or an empty one.
     Absent,
+    /// Nothing in it is a file that was listed or signed: an IMA policy that measures nothing, or nothing yet.
+    NoFile,
     /// The bank holds padded SHA-1 hashes.
     Sha1TemplateHash,
 }
@@ -15,6 +17,7 @@ impl ListReason {
     pub(super) const fn code(self) -> &'static str {
         match self {
             Self::Absent => "policy.ima.absent",
+            Self::NoFile => "policy.ima.no_file",
             Self::Sha1TemplateHash => "policy.ima.sha1_template_hash",
         }
     }
@@ -42,7 +45,23 @@ pub enum ImaReason {
     Template,
 }
 
+/// Whether a difference of this code is about an entry: something was loaded that the rule does not admit.
+pub(crate) fn is_of_an_entry(code: &str) -> bool {
+    ImaReason::ALL.iter().any(|reason| reason.code() == code)
+}
+
 impl ImaReason {
+    const ALL: [Self; 8] = [
+        Self::BootAggregate,
+        Self::NotAllowed,
+        Self::Unsigned,
+        Self::Signature,
+        Self::WeakDigest,
+        Self::Violation,
+        Self::Buffer,
+        Self::Template,
+    ];
+
     /// Stable code for operators and programs.
     #[must_use]
     pub const fn code(self) -> &'static str {

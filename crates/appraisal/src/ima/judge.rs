@@ -1,19 +1,16 @@
-//! Judges the proven entries of a list by every rule of a policy that speaks of files. Digests are looked up in batches;
-//! signatures are verified only for files that no set lists.
+//! Judges the proven entries of a list by every rule of a policy that speaks of files. What the sets list was found on the
+//! way (`walk`); signatures are verified only for files that no set lists and no path leaves out.
 
-use holdfast_evidence::crypto::HashAlg;
 use holdfast_evidence::tpm::PcrValues;
 use holdfast_evidence::tpm::ima::{
-    AggregateOf, BOOT_AGGREGATE, Entry, FileDigest, ImaRefused, Measured, Quoted, SignatureRefused, replay,
+    AggregateOf, Entry, FileDigest, ImaRefused, Measured, Quoted, SignatureBudget, SignatureRefused, replay_to,
 };
 
 use super::code::ImaReason;
 use super::rule::ImaRule;
 use super::tally::{ImaState, NAME_CHARACTERS_MAX, RefusedEntry, Tally};
+use super::walk::{Pass, Walk};
 use crate::policy::Policy;
-
-/// Digests that are looked up together: their places stay in the nearest cache.
-const BATCH: usize = 128;
 
 /// A list that cannot be judged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -61,7 +58,8 @@ pub fn judge(
     if held.is_some_and(|held| held.policy != policy.version.digest) {
         return Err(ImaUnusable::OtherPolicy);
     }
-    let replayed = replay(log, held.map(|held| &held.resume), quoted)?;
+    let mut walk = Walk::new(policy.ima_rules());
+    let replayed = replay_to(&mut walk, log, held.map(|held| &held.resume), quoted)?;
     let mut state = held.cloned().unwrap_or_else(|| ImaState {
         policy: policy.version.digest.clone(),
         resume: *replayed.resume(),
@@ -70,82 +68,63 @@ pub fn judge(
         rules: policy.ima_rules().map(|(name, _)| (name.to_owned(), Tally::default())).collect(),
     });
     state.resume = *replayed.resume();
-    if replayed.count() == 0 {
-        return Ok(state);
-    }
-    let ImaState { rules, violations, aggregates, .. } = &mut state;
-    let ours = rules.iter_mut().filter_map(|(name, tally)| Some((policy.ima_rule(name)?, tally)));
-    let mut passes: Vec<Pass<'_, '_>> = ours.map(|(rule, tally)| Pass::new(rule, pcrs, tally)).collect();
-    for entry in replayed.entries().flatten() {
-        let measured = Measured::of(&entry);
-        if entry.is_violation() {
-            *violations = violations.saturating_add(1);
-        } else if measured.name() == BOOT_AGGREGATE {
-            *aggregates = aggregates.saturating_add(1);
-        }
-        for pass in &mut passes {
-            pass.entry(entry, measured);
+    walk.finish();
+    state.violations = state.violations.saturating_add(walk.violations);
+    state.aggregates = state.aggregates.saturating_add(walk.aggregates);
+    for pass in &walk.passes {
+        if let Some(tally) = state.rules.get_mut(pass.name) {
+            tally.vouched_for = tally.vouched_for.saturating_add(pass.listed);
+            Judge { rule: pass.rule, pcrs, tally, budget: SignatureBudget::default() }.rest(log, pass);
         }
     }
-    passes.iter_mut().for_each(Pass::look_up);
-    drop(passes);
     Ok(state)
 }
 
-/// One walk over the new entries by one rule.
-struct Pass<'a, 'r> {
+/// What the sets did not settle, by one rule.
+struct Judge<'r> {
     rule: &'r ImaRule,
     pcrs: &'r PcrValues,
     tally: &'r mut Tally,
-    waiting: Vec<(Entry<'a>, &'a [u8], &'a [u8])>,
-    digests: Vec<[u8; 32]>,
-    places: Vec<(u32, u32)>,
+    budget: SignatureBudget,
 }
 
-impl<'a, 'r> Pass<'a, 'r> {
-    fn new(rule: &'r ImaRule, pcrs: &'r PcrValues, tally: &'r mut Tally) -> Self {
-        Self {
-            rule,
-            pcrs,
-            tally,
-            waiting: Vec::with_capacity(BATCH),
-            digests: Vec::with_capacity(BATCH),
-            places: Vec::with_capacity(BATCH),
+impl Judge<'_> {
+    fn rest(&mut self, log: &[u8], pass: &Pass<'_>) {
+        for place in &pass.unsettled {
+            match Entry::again(log, place.offset, place.index) {
+                Some(entry) => self.entry(&entry),
+                // It was read a moment ago, so that this does not happen; but nothing may be passed over.
+                None => self.tally.refuse(|| RefusedEntry::unreadable(place.index), ImaReason::Template),
+            }
         }
     }
 
-    fn entry(&mut self, entry: Entry<'a>, measured: Measured<'a>) {
-        if entry.index == 0 && (entry.is_violation() || measured.name() != BOOT_AGGREGATE) {
-            self.refuse(&entry, &measured, ImaReason::BootAggregate, "the first entry is another".to_owned());
+    fn entry(&mut self, entry: &Entry<'_>) {
+        let measured = Measured::of(entry);
+        if entry.index == 0 && (entry.is_violation() || !measured.is_boot_aggregate()) {
+            self.refuse(entry, &measured, ImaReason::BootAggregate, "the first entry is another".to_owned());
         }
         if entry.is_violation() {
             if !self.rule.violations_tolerated {
-                self.refuse(&entry, &measured, ImaReason::Violation, String::new());
+                self.refuse(entry, &measured, ImaReason::Violation, String::new());
             }
             return;
         }
         match measured {
-            Measured::File { path: BOOT_AGGREGATE, .. } => {
-                if let Err(refused) = AggregateOf::check(&entry, self.pcrs) {
-                    self.refuse(&entry, &measured, ImaReason::BootAggregate, refused.to_string());
+            Measured::File { .. } if measured.is_boot_aggregate() => {
+                if let Err(refused) = AggregateOf::check(entry, self.pcrs) {
+                    self.refuse(entry, &measured, ImaReason::BootAggregate, refused.to_string());
                 }
             }
-            Measured::File { digest: FileDigest::Strong(HashAlg::Sha256, digest), path, signature } => {
-                if let Ok(digest) = digest.try_into() {
-                    self.digests.push(digest);
-                    self.waiting.push((entry, path, signature));
-                }
-                if self.waiting.len() >= BATCH {
-                    self.look_up();
-                }
-            }
-            Measured::File { digest, path, signature } => {
+            Measured::File { digest, path, .. } => {
                 let listed = match digest {
                     FileDigest::Strong(hash, bytes) => self.rule.digests.iter().any(|set| set.contains(hash, bytes)),
                     FileDigest::Weak(_) => false,
                 };
-                if !listed {
-                    self.unlisted(&entry, digest, path, signature);
+                if listed {
+                    self.tally.vouched_for = self.tally.vouched_for.saturating_add(1);
+                } else if !self.rule.excludes(path) {
+                    self.unlisted(entry, &measured);
                 }
             }
             Measured::Buffer { digest, name, content } => {
@@ -154,47 +133,29 @@ impl<'a, 'r> Pass<'a, 'r> {
                     FileDigest::Weak(_) => false,
                 };
                 if !is_its_digest || !self.rule.allows_buffer(digest, name) {
-                    self.refuse(&entry, &measured, ImaReason::Buffer, String::new());
+                    self.refuse(entry, &measured, ImaReason::Buffer, String::new());
                 }
             }
-            Measured::Nothing => self.refuse(&entry, &measured, ImaReason::Template, String::new()),
+            Measured::Nothing => self.refuse(entry, &measured, ImaReason::Template, String::new()),
         }
     }
 
-    fn look_up(&mut self) {
-        let mut found = [false; BATCH];
-        for set in &self.rule.digests {
-            set.mark(&self.digests, &mut self.places, &mut found);
-        }
-        let (waiting, digests) = (std::mem::take(&mut self.waiting), std::mem::take(&mut self.digests));
-        for (((entry, path, signature), digest), found) in waiting.iter().zip(&digests).zip(found) {
-            if !found {
-                self.unlisted(entry, FileDigest::Strong(HashAlg::Sha256, digest), path, signature);
-            }
-        }
-        (self.waiting, self.digests) = (waiting, digests);
-        self.waiting.clear();
-        self.digests.clear();
-    }
-
-    /// A file that no set lists: a signature may stand for it, or its path be left to itself.
-    fn unlisted(&mut self, entry: &Entry<'_>, digest: FileDigest<'_>, path: &[u8], signature: &[u8]) {
-        let signed = self.rule.keys.as_ref().map(|keys| keys.check(&digest, signature));
-        if matches!(signed, Some(Ok(()))) || self.rule.excludes(path) {
-            return;
-        }
-        let reason = match (digest, signed) {
-            (FileDigest::Weak(_), _) => ImaReason::WeakDigest,
-            (_, Some(Err(SignatureRefused::Absent))) => ImaReason::Unsigned,
-            (_, Some(_)) => ImaReason::Signature,
-            (_, None) => ImaReason::NotAllowed,
+    /// A file that no set lists, and no path leaves to itself: a signature may stand for it.
+    fn unlisted(&mut self, entry: &Entry<'_>, measured: &Measured<'_>) {
+        let Measured::File { digest, signature, of, .. } = *measured else { return };
+        let (reason, detail) = match (digest, &self.rule.keys) {
+            (FileDigest::Weak(_), _) => (ImaReason::WeakDigest, String::new()),
+            (FileDigest::Strong(..), None) => (ImaReason::NotAllowed, String::new()),
+            (FileDigest::Strong(..), Some(keys)) => match keys.check(&digest, of, signature, &mut self.budget) {
+                Ok(()) => {
+                    self.tally.vouched_for = self.tally.vouched_for.saturating_add(1);
+                    return;
+                }
+                Err(SignatureRefused::Absent) => (ImaReason::Unsigned, String::new()),
+                Err(refused) => (ImaReason::Signature, refused.to_string()),
+            },
         };
-        let detail = match (reason, signed) {
-            (ImaReason::Signature, Some(Err(refused))) => refused.to_string(),
-            _ => String::new(),
-        };
-        let measured = Measured::File { digest, path, signature };
-        self.refuse(entry, &measured, reason, detail);
+        self.refuse(entry, measured, reason, detail);
     }
 
     fn refuse(&mut self, entry: &Entry<'_>, measured: &Measured<'_>, reason: ImaReason, detail: String) {

@@ -4,16 +4,19 @@
 mod code;
 mod digests;
 mod judge;
+mod look_up;
 mod rule;
 mod seen;
 mod tally;
+mod walk;
 
 pub use code::ImaReason;
+pub(crate) use code::is_of_an_entry;
 pub use digests::{BadDigests, DIGESTS_BYTES_MAX, DIGESTS_MAX, DigestSet};
 pub use judge::{ImaUnusable, judge};
 #[cfg(test)]
 pub(crate) use rule::IMA_KEYS;
 pub(crate) use rule::{ImaFiles, ImaRule, files, pcrs};
-pub use seen::{ImaSeen, attach};
+pub use seen::{ImaSeen, attach, remembered};
 pub(crate) use seen::{admits, differences};
 pub use tally::{ImaState, RefusedEntry, Tally};

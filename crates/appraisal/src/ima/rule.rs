@@ -95,7 +95,8 @@ impl ImaRule {
                     Ok(found) => keys.extend(found),
                     Err(malformed) => {
                         let suggestion =
-                            "write PEM blocks of CERTIFICATE or PUBLIC KEY: RSA, P-256 or P-384".to_owned();
+                            "write PEM blocks of CERTIFICATE or PUBLIC KEY, or name a file in DER: RSA, P-256 or P-384"
+                                .to_owned();
                         reader.add(span, Kind::ImaKeys, format!("{name:?}: {malformed}"), Some(suggestion));
                     }
                 }
@@ -166,6 +167,15 @@ impl ImaRule {
         }
     }
 
+    /// Whether each file must be listed or signed, each buffer be listed by its digest, and none change under measurement.
+    pub(crate) const fn leaves_nothing_out(&self) -> bool {
+        self.exact.is_empty() && self.below.is_empty() && self.buffer_names.is_empty() && !self.violations_tolerated
+    }
+
+    pub(crate) const fn has_keys(&self) -> bool {
+        self.keys.is_some()
+    }
+
     /// Whether the rule leaves this path to itself. What the machine measured there may be anything, and whoever is root
     /// on it can write there.
     pub(super) fn excludes(&self, path: &[u8]) -> bool {
@@ -186,8 +196,8 @@ impl ImaFiles {
         if let Some(read) = self.read.get(document.name) {
             return read.clone();
         }
-        let read = match DigestSet::parse(document.text) {
-            Ok(set) => Some(Arc::new(set)),
+        let read = match DigestSet::shared(document.text) {
+            Ok(set) => Some(set),
             Err(bad) => {
                 let kind = Kind::ImaDigests;
                 foreign.push(Finding {

@@ -9,7 +9,7 @@ use super::code::{ImaReason, ListReason};
 use super::judge::ImaUnusable;
 use super::tally::{ImaState, RefusedEntry, Tally};
 use crate::decision::{Difference, EventFound, ValueDifference};
-use crate::facts::{Fact, FactId, Facts};
+use crate::facts::{Fact, FactId, Facts, HeldFacts};
 use crate::policy::{Policy, Rule};
 use crate::value::Value;
 
@@ -58,6 +58,16 @@ pub fn attach(facts: &mut Facts, policy: &Policy, seen: Option<&ImaSeen>) {
     facts.set_ima(Arc::new(seen.clone()));
 }
 
+/// Facts that were kept, with what this policy found in the list of their machine; `None` if none of the states is this
+/// policy's, and of the very quote that the facts are of: then nobody knows what it would find.
+#[must_use]
+pub fn remembered(held: &HeldFacts, policy: &Policy, states: &[ImaState]) -> Option<HeldFacts> {
+    let state = states.iter().find(|state| state.policy == policy.version.digest)?;
+    let mut held = held.clone();
+    attach(&mut held.facts, policy, Some(&ImaSeen::Judged(state.clone())));
+    held.facts.ima().is_some().then_some(held)
+}
+
 /// Whether what the rule says of measured files holds.
 pub(crate) fn admits(rule: &Rule, facts: &Facts) -> bool {
     let Some(ima) = &rule.ima else { return true };
@@ -96,6 +106,11 @@ pub(crate) fn differences(rule: &Rule, facts: &Facts) -> Vec<Difference> {
         differences.push(bare(ListReason::Sha1TemplateHash.code(), expected, found));
     }
     match state.rules.get(&rule.name) {
+        Some(tally) if tally.refused.is_empty() && tally.vouched_for == 0 && state.resume.entries > 0 => {
+            let expected = "a list in which files were measured that are listed or signed";
+            let found = format!("none among {} entries", state.resume.entries);
+            differences.push(bare(ListReason::NoFile.code(), expected, found));
+        }
         None => differences.push(bare(ListReason::Absent.code(), list, "not judged by this rule".to_owned())),
         Some(tally) => differences.extend(tally.refused.iter().map(|(reason, count)| {
             let found = format!("{count} of {} entries: {}", state.resume.entries, shown(tally, *reason, *count));

@@ -21,6 +21,8 @@ pub struct Tally {
     pub refused: BTreeMap<ImaReason, u64>,
     /// The first of them.
     pub first: Vec<RefusedEntry>,
+    /// Files that a set lists or a key signed. A list without one says of no file that it is good.
+    pub vouched_for: u64,
 }
 
 /// An entry that a rule refuses.
@@ -68,13 +70,22 @@ struct Kept {
     rules: BTreeMap<String, Tally>,
 }
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+
+impl RefusedEntry {
+    /// An entry of which nothing but its place is known.
+    pub(super) fn unreadable(index: u64) -> Self {
+        let nothing = String::new;
+        let (template, name, digest, detail) = (nothing(), nothing(), nothing(), nothing());
+        Self { reason: ImaReason::Template, index, template, name, digest, detail }
+    }
+}
 
 impl Tally {
-    /// Whether nothing is refused.
+    /// Whether files were vouched for, and nothing is refused.
     #[must_use]
     pub fn is_good(&self) -> bool {
-        self.refused.is_empty()
+        self.refused.is_empty() && self.vouched_for > 0
     }
 
     pub(super) fn refuse(&mut self, entry: impl FnOnce() -> RefusedEntry, reason: ImaReason) {
@@ -109,5 +120,13 @@ impl ImaState {
         let resume = Resume::parse(&hex::decode(kept.resume).ok()?).ok()?;
         let Kept { policy, violations, aggregates, rules, .. } = kept;
         Some(Self { policy, resume, violations, aggregates, rules })
+    }
+
+    /// Reads the states that are kept of one node: one a policy that judged its list. What cannot be read is as good as
+    /// forgotten.
+    #[must_use]
+    pub fn parse_all(text: &str) -> Vec<Self> {
+        let texts: Vec<String> = serde_json::from_str(text).unwrap_or_default();
+        texts.iter().filter_map(|text| Self::parse(text)).collect()
     }
 }

@@ -70,7 +70,7 @@ const TEXT: &[&str] = &["equals", "one_of", "none_of", "matches", "none_matches"
 const TEXT_SET: &[&str] = &["exactly", "subset_of", "superset_of", "any_of", "none_of", "matches", "none_matches"];
 const TEXT_LIST: &[&str] =
     &["sequence", "exactly", "subset_of", "superset_of", "any_of", "none_of", "matches", "none_matches"];
-const ALL: &[&str] = &[
+pub(super) const ALL: &[&str] = &[
     "equals",
     "one_of",
     "none_of",

@@ -61,7 +61,7 @@ fn event(
     let pcr_node = reader.required(table, "pcr", node.span(), EXAMPLE)?;
     let pcr = pcr_node.get_ref().as_integer().and_then(|n| u8::from_str_radix(n.as_str(), n.radix()).ok());
     let Some(pcr) = pcr.filter(|pcr| *pcr < PCR_COUNT) else {
-        reader.add(pcr_node.span(), Kind::BadValue, "expected a PCR from 0 to 23".to_owned(), None);
+        reader.add(pcr_node.span(), Kind::BadValue, "expected a PCR from 0 to 23".to_owned(), Some(EXAMPLE.to_owned()));
         return None;
     };
     let note = table.get("note").and_then(|note| reader.string(note, "note")).map(Box::from);
@@ -94,7 +94,7 @@ fn event(
             let text = reader.string(node, "action")?;
             if text.is_empty() || text.len() > ACTION_BYTES_MAX {
                 let message = format!("action has {} bytes, expected 1 to {ACTION_BYTES_MAX}", text.len());
-                reader.add(node.span(), Kind::BadValue, message, None);
+                reader.add(node.span(), Kind::BadValue, message, Some(EXAMPLE.to_owned()));
                 return None;
             }
             Some((pcr, vec![measured(text.as_bytes(), format!("action {text:?}"))]))
@@ -102,7 +102,8 @@ fn event(
         ["separator"] => {
             let node = table.get("separator")?;
             if node.get_ref().as_bool() != Some(true) {
-                reader.add(node.span(), Kind::BadValue, "write: separator = true".to_owned(), None);
+                let message = "separator is a fact, not a choice".to_owned();
+                reader.add(node.span(), Kind::BadValue, message, Some("write: separator = true".to_owned()));
                 return None;
             }
             Some((pcr, vec![measured(&[0; 4], "separator".to_owned())]))

@@ -6,10 +6,11 @@ use std::collections::BTreeSet;
 use holdfast_evidence::EvidenceKind;
 use holdfast_identity::UnixTime;
 
+use super::loosened::Loosened;
 use super::rule::Rule;
 use super::survey::finding;
 use super::waiver::{Waiver, WaiverKind};
-use super::{Policy, moment};
+use super::{Condition, Policy, moment};
 use crate::facts::{FactId, SnpFact, TdxFact};
 use crate::finding::{Finding, Kind, nearest};
 
@@ -32,17 +33,16 @@ pub(super) fn useless(file: &str, policy: &Policy) -> Vec<Finding> {
             note(Kind::WaiverUseless, format!("{what} is about rule {name:?}, which is not there"), suggestion);
         }
         let about: Vec<&Rule> = policy.rules.iter().filter(|rule| waiver.is_about(&rule.name)).collect();
-        let asked: BTreeSet<FactId> =
-            about.iter().flat_map(|rule| rule.conditions()).map(|condition| condition.fact).collect();
-        for fact in &waiver.facts {
-            if !asked.contains(fact) && !about.is_empty() {
-                let facts: Vec<String> = asked.iter().take(FACTS_SHOWN_MAX).map(FactId::to_string).collect();
-                let message = format!("{what} waives \"{fact}\", which no rule of it asks for");
-                note(Kind::WaiverUseless, message, Some(format!("they ask for {}", facts.join(", "))));
-            }
+        let asked: Vec<&Condition> = about.iter().flat_map(|rule| rule.conditions()).collect();
+        for loosened in
+            waiver.facts.iter().filter(|loosened| !about.is_empty() && !asked.iter().any(|c| loosened.covers(c)))
+        {
+            let (message, suggestion) = nothing_of(loosened, &asked);
+            note(Kind::WaiverUseless, format!("{what} waives \"{loosened}\", {message}"), Some(suggestion));
         }
         for rule in about {
-            for fact in waiver.facts.iter().filter(|fact| vouches(**fact, rule) && !waiver.gives_the_value_of(**fact)) {
+            let named = waiver.facts.iter().map(|loosened| loosened.fact);
+            for fact in named.filter(|fact| vouches(*fact, rule) && !waiver.gives_the_value_of(*fact)) {
                 let message = format!(
                     "{what} waives \"{fact}\", which says whose word rule {:?} believes: anybody's would do",
                     rule.name
@@ -74,11 +74,9 @@ pub(super) fn useless(file: &str, policy: &Policy) -> Vec<Finding> {
 }
 
 /// What the waivers of a rule waive together that want nothing in its place.
-fn together(policy: &Policy, rule: &Rule, of: impl Fn(&Waiver) -> bool) -> Vec<FactId> {
+fn together(policy: &Policy, rule: &Rule, of: impl Fn(&Waiver) -> bool) -> Vec<Loosened> {
     let waivers = policy.waivers.iter().filter(|waiver| waiver.instead.is_empty() && waiver.is_about(&rule.name));
-    let facts: BTreeSet<FactId> =
-        waivers.filter(|waiver| of(waiver)).flat_map(|one| one.facts.iter().copied()).collect();
-    facts.into_iter().collect()
+    waivers.filter(|waiver| of(waiver)).flat_map(|one| one.facts.iter().copied()).collect()
 }
 
 /// Whether a fact says whose word the rule's other facts are: the key of an ID block, the paravisor of an Azure machine.
@@ -91,15 +89,34 @@ fn vouches(fact: FactId, rule: &Rule) -> bool {
         || (of_a_paravisor && rule.evidence.contains(&EvidenceKind::Azure))
 }
 
-/// Whether one way to satisfy the rule asks for nothing but what is waived.
-fn leaves_nothing(facts: &[FactId], rule: &Rule) -> bool {
-    let waived = |condition: &super::Condition| facts.contains(&condition.fact);
+/// Whether one way to satisfy the rule asks for nothing but what is waived. That something is denied says of no machine
+/// what it is: such conditions are not counted as something left.
+fn leaves_nothing(loosened: &[Loosened], rule: &Rule) -> bool {
+    let waived = |condition: &Condition| condition.test.denies() || loosened.iter().any(|one| one.covers(condition));
     let own = rule.require.iter().all(waived);
-    let asks = !rule.require.is_empty();
-    if rule.alternatives.is_empty() {
-        return asks && own;
+    let touched = rule.conditions().any(|condition| loosened.iter().any(|one| one.covers(condition)));
+    touched
+        && match rule.alternatives.as_slice() {
+            [] => own,
+            alternatives => own && alternatives.iter().any(|alternative| alternative.require.iter().all(waived)),
+        }
+}
+
+/// Why an entry is about no condition, and what to write in its place.
+fn nothing_of(loosened: &Loosened, asked: &[&Condition]) -> (&'static str, String) {
+    let of_the_fact: Vec<&&Condition> = asked.iter().filter(|condition| condition.fact == loosened.fact).collect();
+    if of_the_fact.is_empty() {
+        let facts: BTreeSet<FactId> = asked.iter().map(|condition| condition.fact).collect();
+        let facts: Vec<String> = facts.iter().take(FACTS_SHOWN_MAX).map(FactId::to_string).collect();
+        return ("which no rule of it asks for", format!("they ask for {}", facts.join(", ")));
     }
-    own && rule.alternatives.iter().any(|alternative| alternative.require.iter().all(waived))
+    let written: BTreeSet<String> =
+        of_the_fact.iter().map(|one| format!("{}.{}", one.fact, one.test.operator())).collect();
+    let written = written.into_iter().collect::<Vec<_>>().join(", ");
+    match loosened.operator {
+        None => ("of which its rules only deny something", format!("name what is denied, if that is meant: {written}")),
+        Some(_) => ("which no rule of it asks in this way", format!("they ask {written}")),
+    }
 }
 
 /// Those that do not count any more at `now`, and those that will still count in 90 days.

@@ -5,8 +5,10 @@ mod bundle;
 mod condition;
 mod events;
 mod exceptions;
+mod exemption;
 mod implication;
 mod issue;
+mod loosened;
 pub(crate) mod moment;
 mod names;
 mod pattern;
@@ -24,14 +26,17 @@ mod waiver;
 
 pub use bundle::{Bundle, BundleFile, referenced_files};
 pub(crate) use condition::{Condition, Test};
+pub use exemption::Exemption;
 use holdfast_evidence::EvidenceKind;
 use holdfast_evidence::tpm::{Bank, PcrSet};
 use holdfast_identity::UnixTime;
 pub(crate) use issue::Segment;
+pub(crate) use loosened::Loosened;
 pub(crate) use rule::{Alternative, Deny, Factor, Rule};
 pub(crate) use set::Set;
 pub use signed::{SIGNATURE_SUFFIX, signed_policy_version, signed_reference_values};
 use std::collections::BTreeSet;
+pub use waiver::AnnouncedWaiver;
 pub(crate) use waiver::Waiver;
 
 use crate::decision::PolicyVersion;
@@ -114,10 +119,6 @@ impl Policy {
         self.rules.iter().filter_map(|rule| Some((rule.name.as_str(), rule.ima.as_ref()?)))
     }
 
-    pub(crate) fn ima_rule(&self, name: &str) -> Option<&ImaRule> {
-        self.ima_rules().find(|(rule, _)| *rule == name).map(|(_, ima)| ima)
-    }
-
     /// Whether any rule, deny list or selector rests on the kernel's list of measured files.
     #[must_use]
     pub fn needs_ima(&self) -> bool {
@@ -128,6 +129,22 @@ impl Policy {
             )
         };
         self.ima_rules().next().is_some() || self.facts().iter().any(is_ima)
+    }
+
+    /// Its waivers and change windows, for those who must know of them.
+    pub fn announced_waivers(&self) -> impl Iterator<Item = AnnouncedWaiver> + '_ {
+        self.waivers.iter().map(|waiver| AnnouncedWaiver {
+            kind: waiver.kind.as_str(),
+            name: waiver.name.clone(),
+            owner: waiver.owner.clone(),
+            valid_until: waiver.valid_until,
+        })
+    }
+
+    /// Whether any rule has keys for measured files: then a list costs more than its hashes.
+    #[must_use]
+    pub fn verifies_signed_files(&self) -> bool {
+        self.ima_rules().any(|(_, ima)| ima.has_keys())
     }
 
     /// Names of the rules, in order.

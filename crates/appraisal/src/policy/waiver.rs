@@ -8,11 +8,11 @@ use toml::de::DeTable;
 
 use super::condition::{Condition, conditions};
 use super::issue::NODE_PATH;
+use super::loosened::Loosened;
 use super::moment;
 use super::rule::RuleReader;
 use crate::document::{Node, Reader};
-use crate::facts::read::suggestion;
-use crate::facts::{AzureFact, FactId, Ownable, SnpFact, Subject};
+use crate::facts::FactId;
 use crate::finding::Kind;
 
 pub(crate) const WAIVER_KEYS: &[&str] =
@@ -50,10 +50,23 @@ pub(crate) struct Waiver {
     pub(crate) when: Vec<Condition>,
     /// The rules whose conditions it waives; all of them if empty, which only a change window may be.
     pub(crate) rules: Vec<String>,
-    /// The facts that may differ; never empty.
-    pub(crate) facts: Vec<FactId>,
+    /// What may differ; never empty.
+    pub(crate) facts: Vec<Loosened>,
     /// What must hold in their place.
     pub(crate) instead: Vec<Condition>,
+}
+
+/// A waiver or change window as the record announces it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnnouncedWaiver {
+    /// `waiver` or `change-window`.
+    pub kind: &'static str,
+    /// Its name.
+    pub name: String,
+    /// Who answers for it.
+    pub owner: String,
+    /// First second at which it does not count any more.
+    pub valid_until: UnixTime,
 }
 
 impl WaiverKind {
@@ -74,6 +87,11 @@ impl Waiver {
     /// Whether it speaks of conditions of that rule.
     pub(crate) fn is_about(&self, rule: &str) -> bool {
         self.rules.is_empty() || self.rules.iter().any(|name| name == rule)
+    }
+
+    /// What of it names the condition, if anything does.
+    pub(crate) fn loosens(&self, condition: &Condition) -> Option<Loosened> {
+        self.facts.iter().copied().find(|loosened| loosened.covers(condition))
     }
 
     /// Whether it says which value the fact must have in place of the rule's.
@@ -129,7 +147,7 @@ impl RuleReader<'_, '_, '_> {
         let facts = facts.unwrap_or_default();
         let instead = table.get("instead").map(|node| conditions(reader, self.names, self.bank, node, "instead"));
         let instead = instead.unwrap_or_default();
-        if let Some(other) = instead.iter().find(|condition| !facts.contains(&condition.fact)) {
+        if let Some(other) = instead.iter().find(|condition| !facts.iter().any(|one| one.fact == condition.fact)) {
             let at = table.get("instead").map_or(node.span(), |node| node.span());
             let message = format!("\"{}\" under instead is not among the facts that are waived", other.fact);
             reader.add(at, Kind::WaiverUseless, message, Some("name it under facts, or in the rule".to_owned()));
@@ -227,39 +245,22 @@ fn rules(
     (!named.is_empty()).then(|| named.into_iter().map(str::to_owned).collect())
 }
 
-fn facts(reader: &mut Reader<'_>, node: &Node<'_>) -> Vec<FactId> {
-    let mut found: Vec<FactId> = Vec::new();
+fn facts(reader: &mut Reader<'_>, node: &Node<'_>) -> Vec<Loosened> {
+    let mut found: Vec<Loosened> = Vec::new();
     for (name, span) in reader.strings(node, "facts") {
-        match FactId::parse(name) {
-            None => {
-                let message = format!("unknown fact \"{name}\" under facts");
-                reader.add(span, Kind::UnknownFact, message, Some(suggestion(name)));
-            }
-            Some(fact) if is_fixed(fact) => {
+        match Loosened::read(reader, name, span.clone()) {
+            None => {}
+            Some(Loosened { fact, .. }) if fact.definition().is_fixed() => {
                 let message =
                     format!("\"{name}\" says whose machine it is, or whose word is believed: it cannot be waived");
                 let suggestion = Some("write a rule of its own for such machines".to_owned());
                 reader.add(span, Kind::WaiverForbidden, message, suggestion);
             }
-            Some(fact) if found.contains(&fact) => {
+            Some(loosened) if found.contains(&loosened) => {
                 reader.add(span, Kind::DuplicateValue, format!("facts name \"{name}\" twice"), None);
             }
-            Some(fact) => found.push(fact),
+            Some(loosened) => found.push(loosened),
         }
     }
     found
-}
-
-/// Whether the fact is about who the machine is or what its evidence rests on, not about its state.
-fn is_fixed(fact: FactId) -> bool {
-    let definition = fact.definition();
-    definition.subject == Subject::Machine
-        || definition.ownable != Ownable::No
-        || FactId::class_of(fact.kind()) == fact
-        || definition.name.contains(".root.")
-        || definition.name.ends_with(".root_sha256")
-        || definition.name.ends_with(".serial")
-        // Which key signed, and which product's numbers the floors are: with another, the rule's other conditions mean
-        // something else.
-        || matches!(fact, FactId::Snp(SnpFact::SigningKey | SnpFact::Product) | FactId::Azure(AzureFact::Hardware))
 }

@@ -1,9 +1,7 @@
 //! The decision: each condition flipped alone refuses, and says so.
 
-use holdfast_appraisal::Value;
 use holdfast_appraisal::decision::{Approval, InventoryAnswer, Listing, Ownership, Verdict};
-use holdfast_appraisal::facts::{Fact, FactId, Facts, owner_digest};
-use holdfast_evidence::Provenance;
+use holdfast_appraisal::facts::Facts;
 
 use crate::machine::{
     NOW, codes, hex, judge, listed, machine, outcome, parse, policy, policy_text, set, unexplained, with, without,
@@ -353,20 +351,4 @@ fn a_rule_that_needs_other_evidence_than_came_is_not_satisfied() {
 fn evidence_of_a_class_that_the_rule_does_not_name_is_refused_whatever_kind_it_is() {
     refused("", &with("snp.class", &["simulated"]), "policy.trust_class");
     admitted("", &with("snp.class", &["firmware"]));
-}
-
-#[test]
-fn what_a_simulated_maker_vouches_for_makes_no_machine_ours_where_hardware_counts() {
-    let serial = FactId::parse("tpm.platform.id").unwrap();
-    let value = Value::text("Maker Inc./SN1");
-    let digest = owner_digest(serial, &value);
-    let inventory = vec![InventoryAnswer { digest, listing: Listing::Listed }];
-    let by_serial = Ownership { inventory, ..listed() };
-    for (provenance, expected) in [(Provenance::Hardware, "admitted"), (Provenance::Simulated, REFUSED)] {
-        let mut facts = machine();
-        facts.insert(serial, Fact::of(provenance, vec![value.clone()]));
-        let (code, because) = codes(&judge(&policy(""), &facts, &by_serial));
-        assert_eq!(code, expected);
-        assert!(code == "admitted" || because == ["policy.ownership.not_in_inventory"], "{because:?}");
-    }
 }

@@ -1,6 +1,8 @@
 //! Judging a list that grows: only what is new is read, and nothing that was refused is forgotten.
 
 use holdfast_appraisal::ima::{ImaState, ImaUnusable, judge};
+use holdfast_evidence::tpm::ima::Quoted;
+use holdfast_evidence::tpm::{Bank, PcrValues};
 
 use crate::list::{self, Written, quoted};
 use crate::scene::{good, policy, quoted_pcrs, state, with};
@@ -44,7 +46,7 @@ fn an_unchanged_list_is_judged_without_its_bytes() {
 fn a_state_is_kept_as_text_and_read_back() {
     let state = state(&policy(""), &with(Written::ng(&[9; 32], "/tmp/x \u{7}"))).unwrap();
     assert_eq!(ImaState::parse(&state.encode()), Some(state.clone()));
-    assert_eq!(ImaState::parse(&state.encode().replace("\"version\":1", "\"version\":2")), None);
+    assert_eq!(ImaState::parse(&state.encode().replace("\"version\":2", "\"version\":1")), None);
     assert_eq!(ImaState::parse("{}"), None);
 }
 
@@ -53,4 +55,14 @@ fn another_version_of_the_policy_begins_at_the_first_entry() {
     let first = state(&policy(""), &good()).unwrap();
     let unusable = go_on(&policy("violations = \"tolerated\""), &first, &good()).unwrap_err();
     assert_eq!((unusable.code(), unusable.wants_the_whole_list()), ("policy.ima.other_policy", true));
+}
+
+#[test]
+fn a_list_goes_on_only_under_the_boot_registers_that_it_began_under() {
+    let policy = policy("");
+    let first = state(&policy, &good()).unwrap();
+    let mut quoted = quoted(&good());
+    quoted.boot = Quoted::boot(&PcrValues::new(Bank::Sha256));
+    let unusable = judge(&policy, b"", Some(&first), &quoted, &quoted_pcrs(&quoted)).unwrap_err();
+    assert_eq!((unusable.code(), unusable.wants_the_whole_list()), ("tpm.ima.other_pcrs", true));
 }

@@ -7,6 +7,7 @@
     reason = "a test reads files and fails by panicking"
 )]
 
+mod ear;
 mod going_on;
 mod language;
 #[path = "../../../evidence/tests/ima/list.rs"]

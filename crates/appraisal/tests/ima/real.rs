@@ -26,7 +26,8 @@ fn a_real_boot_is_admitted_by_its_own_digests_and_refused_without_one() {
     let folder = root.join("vm/uki-nosb");
     let log = std::fs::read(folder.join("binary_runtime_measurements.after")).unwrap();
     let pcrs = pcrs(&std::fs::read_to_string(folder.join("pcrs.txt")).unwrap());
-    let quoted = Quoted { bank: Bank::Sha256, pcr: *pcrs.get(PcrIndex::IMA).unwrap(), counters: COUNTERS };
+    let (pcr, boot) = (*pcrs.get(PcrIndex::IMA).unwrap(), Quoted::boot(&pcrs));
+    let quoted = Quoted { bank: Bank::Sha256, pcr, counters: COUNTERS, boot };
     let mut lines = Vec::new();
     for entry in replay(&log, None, &quoted).unwrap().entries() {
         if let Measured::File { digest: FileDigest::Strong(_, digest), path, .. } = Measured::of(&entry.unwrap()) {

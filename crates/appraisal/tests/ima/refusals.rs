@@ -93,6 +93,66 @@ fn a_second_boot_aggregate_after_kexec_is_checked_too() {
 }
 
 #[test]
+fn a_list_without_a_file_that_is_listed_or_signed_is_refused() {
+    let policy = policy("exclude = \"/var/cache/**\"\nbuffer_names = \"kexec-cmdline\"\nviolations = \"tolerated\"");
+    let alone = || vec![good()[0].clone()];
+    assert_eq!(codes(&policy, &alone()), ["policy.ima.no_file"]);
+    for nothing in [
+        Written::ng(&[9; 32], "/var/cache/x"),
+        Written::buf("sha256", &sha256(&[b"quiet"]), "kexec-cmdline", b"quiet"),
+        Written::violation("/usr/bin/init"),
+        Written::ng(&aggregate(10), "boot_aggregate"),
+    ] {
+        assert_eq!(codes(&policy, &[alone(), vec![nothing.clone()]].concat()), ["policy.ima.no_file"], "{nothing:?}");
+    }
+    assert!(codes(&policy, &good()[..2]).is_empty());
+}
+
+/// The name of the template is in no digest, so that a liar may write another where the fields are the same.
+#[test]
+fn a_buffer_relabelled_as_a_signed_file_and_a_file_as_a_buffer_are_refused() {
+    let policy = policy("buffer_names = \"kexec-cmdline\"\nexclude = \"/var/**\"");
+    // A buffer with a listed digest, told as a file.
+    let mut buffer = with(Written::buf("sha256", &[1; 32], "kexec-cmdline", b"quiet"));
+    buffer[3].template = "ima-sig";
+    assert_eq!(codes(&policy, &buffer), ["policy.ima.template"]);
+    // A buffer that names itself like a path which the rule leaves out.
+    let mut path = with(Written::buf("sha256", &[9; 32], "/var/x", b"quiet"));
+    assert_eq!(codes(&policy, &path), ["policy.ima.template"]);
+    path[3].template = "ima-sig";
+    assert_eq!(codes(&policy, &path), ["policy.ima.template"]);
+    // A file without a path whose content is its own attribute, told as a buffer of an allowed name.
+    let content = [&[3][..], b"#!evil"].concat();
+    let mut file = with(Written::sig("sha256", &sha256(&[&content]), "kexec-cmdline", &content));
+    assert_eq!(codes(&policy, &file), ["policy.ima.template"]);
+    file[3].template = "ima-buf";
+    assert_eq!(codes(&policy, &file), ["policy.ima.template"]);
+    // A buffer called boot_aggregate is no aggregate, and counts as none.
+    let aggregate = with(Written::buf("sha256", &aggregate(10), "boot_aggregate", b"x"));
+    assert_eq!(codes(&policy, &aggregate), ["policy.ima.buffer"]);
+    assert_eq!(state(&policy, &aggregate).unwrap().aggregates, 1);
+}
+
+#[test]
+fn signatures_behind_many_false_ones_are_refused_without_being_computed() {
+    let (key, good_signature) = signed(b"a file");
+    let digest = sha256(&[b"a file"]);
+    let policy = parse("keys = \"vendor.pem\"\nexclude = \"/var/**\"", &[("vendor.pem", &key)]).unwrap();
+    let mut spoiled = good_signature.clone();
+    *spoiled.last_mut().unwrap() ^= 1;
+    let false_ones = |folder: &str| -> Vec<Written> {
+        (0..200).map(|n| Written::sig("sha256", &digest, &format!("{folder}/{n}"), &spoiled)).collect()
+    };
+    let last = vec![Written::sig("sha256", &digest, "/usr/bin/last", &good_signature)];
+    let list = |folder: &str| [vec![good()[0].clone()], false_ones(folder), last.clone()].concat();
+    let tally = state(&policy, &list("/usr")).unwrap().rules["rack"].clone();
+    assert_eq!(tally.refused.values().sum::<u64>(), 201);
+    assert_eq!(tally.first[0].detail, "made by none of the keys");
+    // Where a path is left to itself, its signature is not even looked at.
+    assert!(state(&policy, &list("/var")).unwrap().rules["rack"].is_good());
+}
+
+#[test]
 fn a_violation_is_refused_unless_tolerated_and_never_excluded_by_its_path() {
     let entries = with(Written::violation("/var/log/journal"));
     assert_eq!(codes(&policy("exclude = \"/var/log/**\""), &entries), ["policy.ima.violation"]);
@@ -182,7 +242,8 @@ fn signed(content: &[u8]) -> (String, Vec<u8>) {
     let key = holdfast_evidence::crypto::PublicKey::ec(holdfast_evidence::crypto::Curve::P256, x, y).unwrap();
     let signature = pair.sign(&rng, content).unwrap();
     let length = u16::try_from(signature.as_ref().len()).unwrap().to_be_bytes();
-    let attribute = [&[3, 2, 4, 0, 0, 0, 0], &length[..], signature.as_ref()].concat();
+    let id = ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, pair.public_key().as_ref());
+    let attribute = [&[3, 2, 4], &id.as_ref()[16..], &length, signature.as_ref()].concat();
     (pem::encode(&pem::Pem::new("PUBLIC KEY", key.spki())), attribute)
 }
 
@@ -199,6 +260,9 @@ fn signed_files_are_admitted_by_their_key_alone() {
     assert!(codes(&by(&format!("{other}{key}")), &list(&signature, &digest)).is_empty());
     assert_eq!(codes(&by(&other), &list(&signature, &digest)), ["policy.ima.signature"]);
     assert_eq!(codes(&by(&key), &list(&signature, &[9; 32])), ["policy.ima.signature"]);
+    let mut of_another_name = signature.clone();
+    of_another_name[3] ^= 1;
+    assert_eq!(codes(&by(&key), &list(&of_another_name, &digest)), ["policy.ima.signature"]);
     assert_eq!(codes(&by(&key), &list(b"", &digest)), ["policy.ima.unsigned"]);
     let both = parse(
         "digests = \"set\"\nkeys = \"vendor.pem\"",

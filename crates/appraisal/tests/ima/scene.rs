@@ -82,10 +82,15 @@ pub(crate) fn state(policy: &Policy, entries: &[Written]) -> Result<ImaState, Im
 pub(crate) fn decide(policy: &Policy, seen: Option<&ImaSeen>, quoted: &Quoted) -> Verdict {
     let mut facts = facts(quoted);
     attach(&mut facts, policy, seen);
+    decide_facts(policy, &facts)
+}
+
+/// What these facts of a listed machine earn.
+pub(crate) fn decide_facts(policy: &Policy, facts: &Facts) -> Verdict {
     let inventory = vec![InventoryAnswer { digest: EK, listing: Listing::Listed }];
     let ownership = Ownership { inventory, approval: Approval::NotGiven, machine: MachineRecord::New };
     let appraiser = Appraiser::new("example.org".parse().unwrap());
-    appraiser.judge(policy, &facts, &ownership, UnixTime(1_780_272_000))
+    appraiser.judge(policy, facts, &ownership, UnixTime(1_780_272_000))
 }
 
 /// What becomes of a machine with this list.

@@ -76,6 +76,18 @@ impl HashAlg {
         hasher.finish()
     }
 
+    /// The digest of `bytes`, at the beginning of `to`: for long chains, without a value in between. What does not fit
+    /// into `to` is left out.
+    pub(crate) fn digest_to(self, bytes: &[u8], to: &mut [u8]) {
+        copy(digest::digest(self.ring(), bytes).as_ref(), to);
+    }
+
+    /// Extends a PCR in place: `buffer` holds its value and behind it what extends it.
+    pub(crate) fn extend_in(self, buffer: &mut [u8; 128]) {
+        let extended = digest::digest(self.ring(), buffer.get(..2 * self.size()).unwrap_or_default());
+        copy(extended.as_ref(), buffer);
+    }
+
     pub(crate) fn ring(self) -> &'static digest::Algorithm {
         match self {
             Self::Sha256 => &digest::SHA256,
@@ -187,6 +199,14 @@ impl Digest {
             digest.length = u8::try_from(length).unwrap_or_default();
         }
         digest
+    }
+}
+
+/// The size that counts in long chains is known to the compiler: then a copy is a few instructions, and no call.
+fn copy(from: &[u8], to: &mut [u8]) {
+    match (<&[u8; 32]>::try_from(from), to.first_chunk_mut::<32>()) {
+        (Ok(from), Some(to)) => *to = *from,
+        _ => to.iter_mut().zip(from).for_each(|(to, from)| *to = *from),
     }
 }
 

@@ -153,15 +153,26 @@ impl PublicKey {
         }
     }
 
+    /// What stands in the `subjectPublicKey` of its `SubjectPublicKeyInfo`: the point, or the DER of an RSA key.
+    #[must_use]
+    pub fn subject_public_key(&self) -> Vec<u8> {
+        match self {
+            Self::Ec { point, .. } => point.clone(),
+            Self::Rsa { modulus } => {
+                der(0x30, &[der(0x02, &[&[0], modulus.as_slice()].concat()), vec![2, 3, 1, 0, 1]].concat())
+            }
+        }
+    }
+
     /// Its DER `SubjectPublicKeyInfo`.
     #[must_use]
     pub fn spki(&self) -> Vec<u8> {
         match self {
             Self::Ec { curve, point } => [curve.spki_prefix(), point].concat(),
-            Self::Rsa { modulus } => {
+            Self::Rsa { .. } => {
                 let algorithm =
                     [0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00];
-                let key = der(0x30, &[der(0x02, &[&[0], modulus.as_slice()].concat()), vec![2, 3, 1, 0, 1]].concat());
+                let key = self.subject_public_key();
                 der(0x30, &[algorithm.to_vec(), der(0x03, &[vec![0], key].concat())].concat())
             }
         }

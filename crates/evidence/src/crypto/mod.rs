@@ -39,6 +39,12 @@ pub(crate) fn sha1_of_template(parts: &[&[u8]]) -> [u8; 20] {
     context.finish().as_ref().first_chunk().copied().unwrap_or_default()
 }
 
+/// SHA-1 of a public key: the names that certificates (RFC 5280) and signed files call keys by. A name proves nothing.
+#[must_use]
+pub(crate) fn sha1_of_key(key: &[u8]) -> [u8; 20] {
+    sha1_of_template(&[key])
+}
+
 /// SHA-256 over the parts in order.
 #[must_use]
 pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {

@@ -1,9 +1,9 @@
 //! A test per lie: each changes one thing of a list that was good.
 
-use holdfast_evidence::tpm::Bank;
 use holdfast_evidence::tpm::ima::{
     AggregateOf, AggregateRefused, Counters, Entries, Hashing, ImaRefused, Measured, Quoted, Resume, replay,
 };
+use holdfast_evidence::tpm::{Bank, PcrIndex, PcrValues};
 
 use crate::list::{COUNTERS, Written, aggregate, boot_pcrs, bytes, pcr, quoted, sample};
 
@@ -145,6 +145,71 @@ fn a_relabelled_template_says_nothing() {
     leads_nowhere(&entries);
 }
 
+/// `ima-sig` and `ima-buf` have the same fields, so that the other name fits: what is told must not depend on it.
+#[test]
+fn a_buffer_under_the_name_of_a_file_says_nothing_and_a_file_under_that_of_a_buffer() {
+    let said = |genuine: &Written, label: &'static str| {
+        let relabelled = Written { template: label, ..genuine.clone() };
+        let list = relabelled.bytes();
+        let replayed = replay(&list, None, &quoted(std::slice::from_ref(genuine))).unwrap();
+        match Measured::of(&replayed.entries().next().unwrap().unwrap()) {
+            Measured::File { .. } => "file",
+            Measured::Buffer { .. } => "buffer",
+            Measured::Nothing => "nothing",
+        }
+    };
+    let buffers = [
+        Written::buf("sha256", &[3; 32], "kexec-cmdline", b"quiet"),
+        // Its content could be a signature: nobody can tell.
+        Written::buf("sha256", &[3; 32], "kexec-cmdline", &[3, 2, 4, 0, 0, 0, 0, 0, 1, 9]),
+        Written::buf("sha256", &[3; 32], "boot_aggregate", b"x"),
+        Written::buf("sha256", &[3; 32], "/usr/bin/sh", b"x"),
+        Written::buf("sha256", &[3; 32], "dm_table_load", b""),
+    ];
+    assert_eq!(buffers.each_ref().map(|b| said(b, "ima-buf")), ["buffer", "nothing", "buffer", "nothing", "nothing"]);
+    let unsigned_file = "file";
+    // The last has neither content nor signature: the kernel measures no empty buffer, so that it was a file.
+    assert_eq!(
+        buffers.each_ref().map(|b| said(b, "ima-sig")),
+        ["nothing", "nothing", "nothing", "nothing", unsigned_file]
+    );
+    let files = [
+        Written::sig("sha256", &[1; 32], "/usr/bin/sh", b""),
+        Written::sig("sha256", &[1; 32], "/usr/bin/sh", &[3, 2, 4, 0, 0, 0, 0, 0, 1, 9]),
+        // A file without a path, as of a detached mount, with an attribute of its owner's making.
+        Written::sig("sha256", &[1; 32], "kexec-cmdline", &[3, b'x']),
+        Written::sig("sha256", &[1; 32], "memfd:x", b""),
+    ];
+    assert_eq!(files.each_ref().map(|file| said(file, "ima-sig")), ["file", "file", "nothing", "file"]);
+    assert_eq!(files.each_ref().map(|file| said(file, "ima-buf")), ["nothing"; 4]);
+}
+
+#[test]
+fn templates_of_typed_digests_say_of_what_the_digest_is_and_fit_no_other_name() {
+    use holdfast_evidence::tpm::ima::DigestOf;
+    let of = |written: &Written| {
+        let list = written.bytes();
+        match Measured::of(&Entries::new(&list, 0).next().unwrap().unwrap()) {
+            Measured::File { of, .. } => Some(of),
+            _ => None,
+        }
+    };
+    let typed = |word: &str, template: &'static str| {
+        let plain = Written::ng_of(&format!("{word}sha256"), &[1; 32], "/usr/bin/sh");
+        Written { template, ..plain }
+    };
+    assert_eq!(of(&typed("ima:", "ima-ngv2")), Some(DigestOf::Content));
+    assert_eq!(of(&typed("verity:", "ima-ngv2")), Some(DigestOf::Verity));
+    assert_eq!(of(&typed("", "ima-ng")), Some(DigestOf::Unsaid));
+    for (word, template) in [("", "ima-ngv2"), ("other:", "ima-ngv2"), ("ima:", "ima-sigv2")] {
+        assert_eq!(of(&typed(word, template)), None, "{word} as {template}");
+    }
+    // Under the older name the word stands before the algorithm's, and the digest is of no hash that is known.
+    let list = typed("verity:", "ima-ng").bytes();
+    let measured = Measured::of(&Entries::new(&list, 0).next().unwrap().unwrap());
+    assert!(matches!(measured, Measured::File { digest: holdfast_evidence::tpm::ima::FileDigest::Weak(_), .. }));
+}
+
 #[test]
 fn the_aggregate_of_another_machine_is_refused_and_both_forms_are_known() {
     let check = |digest: &[u8; 32]| {
@@ -163,7 +228,7 @@ fn the_aggregate_of_another_machine_is_refused_and_both_forms_are_known() {
     assert_eq!(AggregateOf::check(&entry, &boot_pcrs()), Err(AggregateRefused::Nothing));
     let list = Written::ng(&aggregate(10), "boot_aggregate").bytes();
     let entry = Entries::new(&list, 0).next().unwrap().unwrap();
-    let nothing = holdfast_evidence::tpm::PcrValues::new(Bank::Sha256);
+    let nothing = PcrValues::new(Bank::Sha256);
     assert_eq!(AggregateOf::check(&entry, &nothing), Err(AggregateRefused::NotQuoted));
 }
 
@@ -212,14 +277,31 @@ fn a_prefix_of_another_boot_or_bank_does_not_stand() {
         let refused = replay(b"", Some(&resume), &Quoted { counters, ..quoted(&sample()) }).unwrap_err();
         assert_eq!((refused.code(), refused.wants_the_whole_list()), ("tpm.ima.other_boot", true));
     }
-    let other = Quoted { bank: Bank::Sha384, pcr: pcr(Bank::Sha384, &sample(), false), counters: COUNTERS };
+    let other = Quoted { bank: Bank::Sha384, pcr: pcr(Bank::Sha384, &sample(), false), ..quoted(&sample()) };
     assert_eq!(replay(b"", Some(&resume), &other).unwrap_err(), ImaRefused::OtherBank);
+}
+
+/// As after TPM2_Clear, which begins both counters anew: the same counters, the same PCR 10, another kernel.
+#[test]
+fn a_prefix_under_other_boot_registers_does_not_stand_although_counters_agree() {
+    let list = bytes(&sample());
+    let resume = *replay(&list, None, &quoted(&sample())).unwrap().resume();
+    for index in 0..10 {
+        let mut pcrs = boot_pcrs();
+        pcrs.set(PcrIndex::new(index).unwrap(), Bank::Sha256.digest(&[b"another"]));
+        let boot = Quoted::boot(&pcrs);
+        let refused = replay(b"", Some(&resume), &Quoted { boot, ..quoted(&sample()) }).unwrap_err();
+        assert_eq!((refused.code(), refused.wants_the_whole_list()), ("tpm.ima.other_pcrs", true), "PCR {index}");
+    }
+    let unquoted = Quoted::boot(&PcrValues::new(Bank::Sha256));
+    let unquoted = Quoted { boot: unquoted, ..quoted(&sample()) };
+    assert_eq!(replay(b"", Some(&resume), &unquoted).unwrap_err(), ImaRefused::OtherPcrs);
 }
 
 #[test]
 fn padded_hashes_are_told_from_real_ones() {
     for bank in Bank::ALL {
-        let quoted = Quoted { bank, pcr: pcr(bank, &sample(), true), counters: COUNTERS };
+        let quoted = Quoted { bank, pcr: pcr(bank, &sample(), true), ..quoted(&sample()) };
         let list = bytes(&sample());
         let replayed = replay(&list, None, &quoted).unwrap();
         assert_eq!((replayed.resume().hashing, replayed.count()), (Hashing::Sha1Padded, 9));

@@ -89,7 +89,12 @@ pub(crate) fn pcr(bank: HashAlg, entries: &[Written], padded: bool) -> Digest {
 pub(crate) const COUNTERS: Counters = Counters { resets: 7, restarts: 1 };
 
 pub(crate) fn quoted(entries: &[Written]) -> Quoted {
-    Quoted { bank: Bank::Sha256, pcr: pcr(Bank::Sha256, entries, false), counters: COUNTERS }
+    Quoted {
+        bank: Bank::Sha256,
+        pcr: pcr(Bank::Sha256, entries, false),
+        counters: COUNTERS,
+        boot: Quoted::boot(&boot_pcrs()),
+    }
 }
 
 /// PCRs 0 to 9 of some boot.

@@ -22,7 +22,12 @@ pub(crate) struct Boot {
 
 impl Boot {
     pub(crate) fn quoted(&self) -> Quoted {
-        Quoted { bank: self.pcrs.bank(), pcr: *self.pcrs.get(PcrIndex::IMA).unwrap(), counters: COUNTERS }
+        Quoted {
+            bank: self.pcrs.bank(),
+            pcr: *self.pcrs.get(PcrIndex::IMA).unwrap(),
+            counters: COUNTERS,
+            boot: Quoted::boot(&self.pcrs),
+        }
     }
 }
 

@@ -5,23 +5,23 @@ use holdfast_evidence::crypto::sha256;
 use holdfast_evidence::tpm::event_log::{BootFacts, EventLog, EventType, Guid, UnprovenBoot};
 use holdfast_evidence::tpm::{Bank, PcrIndex};
 
-/// One event with a SHA-256 digest.
+/// One event with one digest, whose length says of which bank: SHA-256 unless a real log has another.
 #[derive(Clone)]
 pub(crate) struct Entry {
     pub(crate) pcr: u32,
     pub(crate) kind: EventType,
-    pub(crate) digest: [u8; 32],
+    pub(crate) digest: Vec<u8>,
     pub(crate) data: Vec<u8>,
 }
 
 /// An event whose digest is that of its data.
 pub(crate) fn bound(pcr: u32, kind: EventType, data: &[u8]) -> Entry {
-    Entry { pcr, kind, digest: sha256(&[data]), data: data.to_vec() }
+    Entry { pcr, kind, digest: sha256(&[data]).to_vec(), data: data.to_vec() }
 }
 
 /// An event whose digest is that of something else.
 pub(crate) fn opaque(pcr: u32, kind: EventType, measured: &[u8], data: &[u8]) -> Entry {
-    Entry { pcr, kind, digest: sha256(&[measured]), data: data.to_vec() }
+    Entry { pcr, kind, digest: sha256(&[measured]).to_vec(), data: data.to_vec() }
 }
 
 /// `UEFI_VARIABLE_DATA`.
@@ -130,11 +130,26 @@ pub(crate) fn encode_event(pcr: u32, kind: EventType, digests: &[(u16, &[u8])], 
     bytes
 }
 
-/// The log of these events, SHA-256 alone.
+/// The bank whose digests have this length.
+pub(crate) fn bank_of(digest: &[u8]) -> Bank {
+    match digest.len() {
+        48 => Bank::Sha384,
+        64 => Bank::Sha512,
+        _ => Bank::Sha256,
+    }
+}
+
+/// The log of these events, of the one bank that their digests are of.
 pub(crate) fn encode(log: &[Entry]) -> Vec<u8> {
-    let mut bytes = spec_id(&[(0x0b, 32)], &[]);
+    let bank = log.first().map_or(Bank::Sha256, |entry| bank_of(&entry.digest));
+    let (algorithm, size): (u16, u16) = match bank {
+        Bank::Sha256 => (0x0b, 32),
+        Bank::Sha384 => (0x0c, 48),
+        Bank::Sha512 => (0x0d, 64),
+    };
+    let mut bytes = spec_id(&[(algorithm, size)], &[]);
     for entry in log {
-        bytes.extend(encode_event(entry.pcr, entry.kind, &[(0x0b, &entry.digest)], &entry.data));
+        bytes.extend(encode_event(entry.pcr, entry.kind, &[(algorithm, &entry.digest)], &entry.data));
     }
     bytes
 }

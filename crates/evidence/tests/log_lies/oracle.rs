@@ -1,7 +1,7 @@
 //! A second opinion on what digests prove, written from the definitions and not from the verifier: hash the fact in each
 //! form that somebody measures, and compare with the digest of the event that is said to prove it.
 
-use crate::log::{Entry, variable};
+use crate::log::{Entry, bank_of, variable};
 use holdfast_evidence::crypto::sha256;
 use holdfast_evidence::tpm::event_log::boot::VariableName;
 use holdfast_evidence::tpm::event_log::{BootFacts, EventType, Guid};
@@ -17,7 +17,8 @@ fn event(told: &[Entry], index: u32) -> &Entry {
 }
 
 fn is_bound(told: &[Entry], index: u32, bytes: &[u8]) -> bool {
-    sha256(&[bytes]) == event(told, index).digest
+    let digest = &event(told, index).digest;
+    bank_of(digest).digest(&[bytes]).as_bytes() == digest
 }
 
 fn text_is_bound(told: &[Entry], index: u32, text: &str) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use holdfast_proof::{Conclusion, Digest, ProofBundle, Reader, State, check};
+use holdfast_proof::{Conclusion, Digest, ProofBundle, Reader, Report, State, check};
 
 use crate::sample::{LOG, checked, log_key, refuted, sample, signed};
 
@@ -29,10 +29,31 @@ fn another_key_than_the_logs_believes_nothing() {
         let report = check(&bundle, &Reader { log: log_key(name, seed).verifier(), roots: None });
         assert_eq!(report.failures(), [code]);
         assert_eq!(report.conclusion, Conclusion::Refuted);
+        nothing_is_told(&report);
     }
     let mut forged = bundle;
     signed(&mut forged, &log_key(LOG, 8));
     assert_eq!(refuted(&forged), ["record.checkpoint.signature"]);
+}
+
+/// Of a file of which nothing is the log's nothing is repeated.
+fn nothing_is_told(report: &Report) {
+    let behind: Vec<State> = report.steps.iter().map(|step| step.state).collect();
+    assert!(behind.len() > 8, "each part is listed: {report:#?}");
+    assert!(behind.ends_with(&[State::Unverified; 7]), "{report:#?}");
+    let Report { attempt, way, spiffe_id, verdict, code, policy, roots, explanation, .. } = report;
+    assert_eq!([attempt, way, verdict, code, explanation], [""; 5]);
+    assert_eq!((spiffe_id, policy, roots.len()), (&None, &None, 0));
+}
+
+#[test]
+fn an_entry_that_is_not_in_the_log_is_told_of_nowhere() {
+    let mut bundle = sample("admitted");
+    bundle.entry = sample("renewed").entry;
+    nothing_is_told(&checked(&bundle));
+    let mut bundle = sample("admitted");
+    bundle.inclusion.size += 1;
+    nothing_is_told(&checked(&bundle));
 }
 
 #[test]

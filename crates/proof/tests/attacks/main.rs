@@ -11,8 +11,12 @@
     reason = "a test reads files and fails by panicking"
 )]
 
+mod bytes;
 mod exchanged;
 mod form;
 mod keeper;
+mod large;
 mod manifest;
+mod plain;
+mod roots;
 mod sample;

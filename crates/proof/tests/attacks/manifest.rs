@@ -63,7 +63,10 @@ fn evidence_that_was_verified_at_another_time_than_it_was_judged_is_refuted() {
 #[test]
 fn what_a_manifest_leaves_out_or_puts_in_changes_the_decision() {
     let changes: [fn(&mut Manifest); 9] = [
-        |manifest| manifest.ownership.listed.clear(),
+        |manifest| {
+            manifest.ownership.listed.clear();
+            manifest.ownership.listed_as_such.clear();
+        },
         |manifest| manifest.ownership.approval = ApprovalRecord::Denied,
         |manifest| manifest.items.clear(),
         |manifest| manifest.items.push(manifest.items[0].clone()),

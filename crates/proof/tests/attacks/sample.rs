@@ -1,7 +1,7 @@
 //! The samples, what checking them finds, and a log's keeper who lies and signs it.
 
 use holdfast_evidence::crypto::Zeroizing;
-use holdfast_proof::{Bodies, Conclusion, Digest, Manifest, ProofBody, ProofBundle, Reader, Report, check};
+use holdfast_proof::{Bodies, Conclusion, Digest, Manifest, ProofBody, ProofBundle, Reader, Report, State, check};
 use holdfast_record::{Checkpoint, Hash, InclusionProof, SigningKey};
 use serde_json::Value;
 
@@ -20,8 +20,18 @@ pub(crate) fn log_key(name: &str, seed: u8) -> SigningKey {
     SigningKey::from_seed(name, Zeroizing::new([seed; 32])).unwrap()
 }
 
+/// What is found; in no report anything reads as verified behind what failed.
 pub(crate) fn checked(bundle: &ProofBundle) -> Report {
-    check(bundle, &Reader { log: log_key(LOG, 7).verifier(), roots: None })
+    let report = check(bundle, &Reader { log: log_key(LOG, 7).verifier(), roots: None });
+    nothing_holds_behind_a_failure(&report);
+    report
+}
+
+pub(crate) fn nothing_holds_behind_a_failure(report: &Report) {
+    let behind = report.steps.iter().skip_while(|step| step.state != State::Fails);
+    for step in behind {
+        assert!(!matches!(step.state, State::Holds | State::Vouched), "{step:?} in {report:#?}");
+    }
 }
 
 /// The codes by which it is refuted; panics if it is not.

@@ -233,6 +233,9 @@ pub struct Node {
     pub reset_count: u32,
     #[prost(bytes = "vec", tag = "25")]
     pub firmware_log: ::prost::alloc::vec::Vec<u8>,
+    /// What it proved that it cannot choose: by these a policy may be promoted for it.
+    #[prost(string, repeated, tag = "26")]
+    pub fixed: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListNodesRequest {
@@ -543,6 +546,9 @@ pub struct WhatIfSummary {
     pub logs: u64,
     #[prost(uint64, tag = "9")]
     pub milliseconds: u64,
+    /// Whoever asked may not read evidence: what was found of the machines, and what was expected of it, is left out.
+    #[prost(bool, tag = "10")]
+    pub found_withheld: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PromotePolicyRequest {
@@ -567,6 +573,9 @@ pub struct RollbackPolicyRequest {
     pub to: u64,
     #[prost(string, tag = "3")]
     pub message: ::prost::alloc::string::String,
+    /// Asked of every rollback but that of everything to the state just before.
+    #[prost(uint64, optional, tag = "4")]
+    pub accept_refusals: ::core::option::Option<u64>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RolloutResponse {
@@ -990,11 +999,27 @@ pub struct ReportWaiver {
     pub reason: ::prost::alloc::string::String,
     #[prost(int64, tag = "4")]
     pub valid_until: i64,
+    /// Nodes that are admitted by it now; 0 where nobody took it.
     #[prost(uint64, tag = "5")]
     pub nodes: u64,
     /// One of them.
     #[prost(string, tag = "6")]
     pub sample: ::prost::alloc::string::String,
+    /// `waiver` or `change-window`; empty where only a decision of an older server names it.
+    #[prost(string, tag = "7")]
+    pub kind: ::prost::alloc::string::String,
+    /// The versions in force that have it; empty where nodes still rest on one of a version that is not in force any more.
+    #[prost(string, repeated, tag = "8")]
+    pub policies: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Counts from then on; 0 if it always did.
+    #[prost(int64, tag = "9")]
+    pub valid_from: i64,
+    /// The facts that may differ.
+    #[prost(string, repeated, tag = "10")]
+    pub facts: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The nodes that it names; empty where conditions choose them.
+    #[prost(string, repeated, tag = "11")]
+    pub names: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct FleetReport {
@@ -1053,6 +1078,9 @@ pub struct FleetReport {
     /// Nodes admitted under each version now.
     #[prost(message, repeated, tag = "21")]
     pub policies: ::prost::alloc::vec::Vec<ReportCount>,
+    /// The operator who asked.
+    #[prost(string, tag = "22")]
+    pub made_by: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RecordEntriesRequest {

@@ -9,7 +9,7 @@ use holdfast_evidence::tpm::{ReplayedLog, TpmClaims};
 use serde_json::Value;
 
 use super::{Root, VerifiedEvidence, tpm};
-use crate::store::{Candidate, ClockReading, Mark, Node, Ownership, Sha256, Standing};
+use crate::store::{Candidate, ClockReading, InventoryEntry, Marks, Node, Ownership, Sha256, Standing};
 
 /// All verified items of one attestation; at least one, each of another kind.
 #[derive(Debug)]
@@ -25,9 +25,14 @@ impl Machine {
         self.0.iter().map(VerifiedEvidence::item).collect()
     }
 
-    /// By what the machine is recognised, given what of it the operator listed.
-    pub(in crate::desk) fn marks(&self, listed: &BTreeSet<Sha256>) -> Vec<Mark> {
-        self.0.iter().flat_map(|item| item.marks(listed)).collect()
+    /// By what the machine is recognised, and what is said of it, given what of it the operator listed.
+    pub(in crate::desk) fn marks(&self, listed: &BTreeSet<Sha256>) -> Marks {
+        let all = self.0.iter().map(|item| item.marks(listed));
+        all.fold(Marks::default(), |mut found, marks| {
+            found.proven.extend(marks.proven);
+            found.mentioned.extend(marks.mentioned);
+            found
+        })
     }
 
     /// Whether its name depends on what the operator listed: a registered launch gives it one.
@@ -90,8 +95,9 @@ impl Machine {
 
     /// What the store says about it, in the words of the appraiser.
     pub(in crate::desk) fn ownership(held: &Ownership) -> holdfast_appraisal::Ownership {
-        let inventory =
-            held.inventory.iter().map(|entry| InventoryAnswer { digest: entry.digest.0, listing: Listing::Listed });
+        let listing = |entry: &InventoryEntry| if entry.bare { Listing::ListedBare } else { Listing::Listed };
+        let answer = |entry: &InventoryEntry| InventoryAnswer { digest: entry.digest.0, listing: listing(entry) };
+        let inventory = held.inventory.iter().map(answer);
         let denied = held.node.as_ref().is_some_and(|node| node.standing == Standing::Denied);
         let approval = match (denied, held.approved) {
             (true, _) => Approval::Denied,

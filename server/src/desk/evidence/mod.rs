@@ -30,7 +30,7 @@ pub(super) use machine::Machine;
 pub use refused::EvidenceRefused;
 pub(super) use verify::{Asking, look_at};
 
-use crate::store::{ClockReading, Mark, Serves, Sha256};
+use crate::store::{ClockReading, Mark, Marks, Serves, Sha256};
 
 /// Facts that time changes, and no machine: they are no part of who it is, or every decision would differ from
 /// yesterday's.
@@ -91,7 +91,7 @@ impl VerifiedEvidence {
 
     /// By what the machine is recognised: its endorsement keys, or the facts that name it. What another kind's report
     /// inside the evidence says of itself names nobody: it is made anew at each boot.
-    fn marks(&self, listed: &BTreeSet<Sha256>) -> Vec<Mark> {
+    fn marks(&self, listed: &BTreeSet<Sha256>) -> Marks {
         if let Self::Tpm(verified) = self {
             return tpm::machine_marks(verified.claims());
         }
@@ -105,13 +105,16 @@ impl VerifiedEvidence {
             let value = fact.values.first()?;
             Some(Mark { kind: id.to_string(), digest: Sha256(owner_digest(id, value)) })
         };
-        naming.filter_map(mark).collect()
+        Marks::from(naming.filter_map(mark).collect::<Vec<_>>())
     }
 
     /// What the operator may have listed to make the machine ours.
     fn listable(&self) -> Vec<Sha256> {
         match self {
-            Self::Tpm(verified) => tpm::machine_marks(verified.claims()).iter().map(|mark| mark.digest).collect(),
+            Self::Tpm(verified) => {
+                let marks = tpm::machine_marks(verified.claims());
+                marks.proven.iter().chain(&marks.mentioned).map(|mark| mark.digest).collect()
+            }
             other => owner_marks(&other.facts(&BTreeSet::new())).map(|mark| Sha256(mark.digest)).collect(),
         }
     }

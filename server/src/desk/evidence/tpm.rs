@@ -1,13 +1,15 @@
 //! What the desk must know of evidence of kind `tpm`: what the record keeps.
 
-use holdfast_appraisal::Value;
 use holdfast_appraisal::facts::{FactId, OwnershipFact, owner_digest, platform_id};
+use holdfast_appraisal::{Value, digest_of};
+use holdfast_evidence::EvidenceKind;
 use holdfast_evidence::tpm::ownership::{DeviceRole, Factor, Ownership, Unowned};
 use holdfast_evidence::tpm::{ClockInfo, EkIdentity, KnownTpm, TpmClaims};
 use holdfast_evidence::x509::RootIdentity;
 use serde_json::{Value as Json, json};
 
-use crate::store::{ClockReading, Mark, Node, Serves, Sha256};
+use crate::desk::rules::Rules;
+use crate::store::{ClockReading, Mark, Marks, Node, Serves, Sha256};
 
 /// Bytes of the machine's identity before its TPM in what the record keeps.
 const IDENTITY_BYTES: usize = 32;
@@ -19,6 +21,25 @@ pub(in crate::desk) fn remembered(known: &[u8]) -> Option<KnownTpm> {
     KnownTpm::parse(tpm).ok()
 }
 
+/// A TPM on record as far as its roots are trusted at this moment, with the classes that they have now: what rests on a
+/// maker's root that was withdrawn is known no more. The machine itself rests on its endorsement keys, and is refused without
+/// their roots.
+pub(in crate::desk) fn as_trusted_now(mut known: KnownTpm, rules: &Rules) -> KnownTpm {
+    known.ownership = known.ownership.trusted_by(|factor, root| rules.trusts(serves(factor), root));
+    for ek in &mut known.eks {
+        ek.class = rules.class_of(EvidenceKind::Tpm, &ek.root_sha256).unwrap_or(ek.class);
+    }
+    if let Some(platform) = &mut known.ownership.platform {
+        let root = &mut platform.root;
+        root.class = rules.class_of(Serves::Platforms, &root.sha256).unwrap_or(root.class);
+    }
+    for device in &mut known.ownership.devices {
+        let root = &mut device.root;
+        root.class = rules.class_of(Serves::Devices, &root.sha256).unwrap_or(root.class);
+    }
+    known
+}
+
 /// Whose roots speak for it.
 pub(in crate::desk) const fn serves(factor: Factor) -> Serves {
     match factor {
@@ -27,23 +48,38 @@ pub(in crate::desk) const fn serves(factor: Factor) -> Serves {
     }
 }
 
-/// By what the machine is recognised: its endorsement keys, and its maker's names for it and for its keys.
-pub(super) fn machine_marks(claims: &TpmClaims) -> Vec<Mark> {
+/// By what the machine is recognised: its endorsement keys, which were activated, and its IAK, which states only what its
+/// own TPM holds. A platform certificate, and an IDevID, which signs whatever it is given, are its maker's word for it: any
+/// imported maker may say of his machine that it is another's.
+pub(super) fn machine_marks(claims: &TpmClaims) -> Marks {
     let mark = |kind: &str, digest| Mark { kind: kind.to_owned(), digest: Sha256(digest) };
-    let mut found = marks(&claims.eks);
+    let mut found = Marks::from(marks(&claims.eks));
+    // As inventories list them, under their names; so they are found and banned, too.
+    let listed = |fact: OwnershipFact, digest: [u8; 32]| {
+        let id = FactId::Owned(fact);
+        let value = digest_of(&digest).map(Value::Digest);
+        value.map(|value| mark(&id.to_string(), owner_digest(id, &value)))
+    };
     if let Some(platform) = &claims.ownership.platform {
-        found.push(mark("platform.certificate", platform.certificate_sha256));
+        found.mentioned.extend(listed(OwnershipFact::PlatformCertificate, platform.certificate_sha256));
+        found.mentioned.push(mark("platform.certificate", platform.certificate_sha256));
         let id =
             platform_id(platform).map(|id| owner_digest(FactId::Owned(OwnershipFact::PlatformId), &Value::text(&id)));
-        found.extend(id.map(|digest| mark("platform.id", digest)));
+        found.mentioned.extend(id.map(|digest| mark("platform.id", digest)));
     }
     for device in &claims.ownership.devices {
-        let [certificate, spki] = match device.role {
-            DeviceRole::Iak => ["iak.certificate", "iak.spki"],
-            DeviceRole::IdevId => ["idevid.certificate", "idevid.spki"],
+        let [of_certificate, of_spki] = match device.role {
+            DeviceRole::Iak => [OwnershipFact::IakCertificate, OwnershipFact::IakSpki],
+            DeviceRole::IdevId => [OwnershipFact::IdevidCertificate, OwnershipFact::IdevidSpki],
         };
-        found.push(mark(certificate, device.certificate_sha256));
-        found.push(mark(spki, device.spki_sha256));
+        found.mentioned.extend(listed(of_certificate, device.certificate_sha256));
+        found.mentioned.extend(listed(of_spki, device.spki_sha256));
+        let (marks, [certificate, spki]) = match device.role {
+            DeviceRole::Iak => (&mut found.proven, ["iak.certificate", "iak.spki"]),
+            DeviceRole::IdevId => (&mut found.mentioned, ["idevid.certificate", "idevid.spki"]),
+        };
+        marks.push(mark(certificate, device.certificate_sha256));
+        marks.push(mark(spki, device.spki_sha256));
     }
     found
 }

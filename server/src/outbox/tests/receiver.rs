@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Response, StatusCode};
 use base64::Engine as _;
@@ -21,6 +21,10 @@ pub(super) const SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3";
 #[derive(Clone, Debug)]
 pub(super) enum Answer {
     Status(u16),
+    /// With 200 and so many bytes that nobody asked for.
+    Long(usize),
+    /// With 200 and a body that never ends.
+    Endless,
     /// Never.
     Hang,
     /// To somewhere else.
@@ -96,7 +100,7 @@ impl Receiver {
     }
 }
 
-async fn answer(State(told): State<Arc<Mutex<Told>>>, headers: HeaderMap, body: Bytes) -> Response<String> {
+async fn answer(State(told): State<Arc<Mutex<Told>>>, headers: HeaderMap, body: Bytes) -> Response<Body> {
     let text = |name: &str| headers.get(name).unwrap().to_str().unwrap().to_owned();
     let events = verified(&text("webhook-id"), &text("webhook-timestamp"), &text("webhook-signature"), &body);
     let answer = {
@@ -113,10 +117,18 @@ async fn answer(State(told): State<Arc<Mutex<Told>>>, headers: HeaderMap, body: 
             }
             response.status(StatusCode::from_u16(status).unwrap())
         }
+        Answer::Long(length) => {
+            told.lock().unwrap().taken.extend(events);
+            return response.body(Body::from(vec![b'x'; length])).unwrap();
+        }
+        Answer::Endless => {
+            told.lock().unwrap().taken.extend(events);
+            return response.body(Body::from_stream(tokio_stream::pending::<Result<Bytes, std::io::Error>>())).unwrap();
+        }
         Answer::Hang => std::future::pending().await,
         Answer::Redirect(to) => response.status(307).header("location", to),
     };
-    response.body(String::new()).unwrap()
+    response.body(Body::empty()).unwrap()
 }
 
 /// Verifies as docs/events.md says, and gives the events.

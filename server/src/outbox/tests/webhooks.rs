@@ -45,6 +45,30 @@ async fn what_fails_is_sent_again_under_the_same_id_and_nothing_overtakes_it() {
 }
 
 #[tokio::test]
+async fn whoever_says_more_than_anybody_reads_or_never_ends_it_has_taken_it_all_the_same() {
+    let (world, receiver) = (World::new().await, Receiver::start().await);
+    world.act(4, "node").await;
+    receiver.answers([Answer::Long(65 << 10), Answer::Endless, Answer::Long(8 << 20)]);
+    let running = world.start(webhook(world.directory.path(), &receiver.url(), 1)).await;
+    let sink = running.until("all sent", |sink| sink.next == 4).await;
+    assert_eq!((sink.failures, sink.last_error.as_str()), (0, ""));
+    assert_eq!(indices(&receiver.taken()), (0..4).collect::<Vec<_>>(), "each once");
+    running.end().await;
+}
+
+#[tokio::test]
+async fn where_a_webhook_is_says_nothing_of_the_secrets_in_its_url() {
+    for (url, place) in [
+        ("https://user:pass@hooks.example.org/T00/B00/token?key=secret", "https://hooks.example.org"),
+        ("https://hooks.example.org:8443/token", "https://hooks.example.org:8443"),
+        ("http://[::1]:80/token#secret", "http://[::1]:80"),
+    ] {
+        let settings = webhook(World::new().await.directory.path(), url, 1);
+        assert_eq!(settings.to.place(), place);
+    }
+}
+
+#[tokio::test]
 async fn a_receiver_that_was_away_gets_all_that_it_missed() {
     let (world, receiver) = (World::new().await, Receiver::start().await);
     let running = world.start(webhook(world.directory.path(), &receiver.url(), 1)).await;

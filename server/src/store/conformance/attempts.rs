@@ -1,8 +1,10 @@
 //! Attempts.
 
 use super::*;
+use crate::record::Leaf;
 
 on_each_store! {
+    an_admission_by_a_waiver_says_so_in_its_entry,
     an_admission_is_recorded_with_its_issuance_and_the_node_is_found_by_every_name,
     a_challenge_is_taken_once,
     a_challenge_is_remembered_until_it_is_void,
@@ -14,7 +16,8 @@ on_each_store! {
     a_fallen_reset_count_is_never_a_renewal_and_a_hardware_class_enrols_anew,
     a_copyable_class_with_a_fallen_reset_count_waits_for_approval,
     all_endorsement_keys_of_one_machine_are_one_machine,
-    two_nodes_that_prove_to_be_one_machine_become_one_and_keep_the_ban,
+    two_nodes_that_prove_to_be_one_machine_become_one_when_it_is_admitted,
+    a_refusal_merges_nothing_and_ends_the_standing_of_all_that_the_machine_proved_to_be,
     an_id_once_owned_goes_to_no_other_machine,
     a_node_key_of_another_machine_is_refused,
     kinds_that_a_machine_once_proved_never_shrink,
@@ -160,7 +163,7 @@ async fn a_copyable_class_with_a_fallen_reset_count_waits_for_approval(store: Ar
 }
 
 async fn all_endorsement_keys_of_one_machine_are_one_machine(store: Arc<dyn Store>) {
-    let both = Attempt { subject: Subject::Proven([ek(1), ek(2)].concat()), ..enrolment(1) };
+    let both = Attempt { subject: Subject::Proven([ek(1), ek(2)].concat().into()), ..enrolment(1) };
     let node = admit(&*store, both).await;
     store
         .act(NodeTarget::Mark(Sha256([2; 32])), NodeAction::Ban { reason: "stolen".into() }, operator(), NOW)
@@ -172,16 +175,48 @@ async fn all_endorsement_keys_of_one_machine_are_one_machine(store: Arc<dyn Stor
     assert_eq!((banned.marks.len(), banned.state(NOW)), (4, NodeState::Banned));
 }
 
-async fn two_nodes_that_prove_to_be_one_machine_become_one_and_keep_the_ban(store: Arc<dyn Store>) {
+async fn two_nodes_that_prove_to_be_one_machine_become_one_when_it_is_admitted(store: Arc<dyn Store>) {
     let first = admit(&*store, enrolment(1)).await;
     let second = admit(&*store, enrolment(2)).await;
+    let both = || Attempt { subject: Subject::Proven([ek(1), ek(2)].concat().into()), ..enrolment(1) };
+    let target = NodeTarget::Number(second.number);
     let ban = NodeAction::Ban { reason: "stolen".into() };
-    store.act(NodeTarget::Number(second.number), ban, operator(), NOW).await.unwrap().unwrap();
-    let both = Attempt { subject: Subject::Proven([ek(1), ek(2)].concat()), ..enrolment(1) };
-    assert_eq!(refusal(&*store, both).await, "node.banned");
-    assert!(store.node(NodeTarget::Number(second.number)).await.unwrap().is_none());
+    store.act(target.clone(), ban, operator(), NOW).await.unwrap().unwrap();
+    // The ban of one is held against the machine; but that it is the machine of both is not written down by a refusal.
+    assert_eq!(refusal(&*store, both()).await, "node.banned");
+    assert!(store.node(target.clone()).await.unwrap().is_some());
+    store.act(target.clone(), NodeAction::Unban, operator(), NOW).await.unwrap().unwrap();
+    assert_eq!(admit(&*store, both()).await.number, first.number);
+    assert!(store.node(target).await.unwrap().is_none());
     let by_other_key = store.node(NodeTarget::Mark(Sha256([2; 32]))).await.unwrap().unwrap();
-    assert_eq!((by_other_key.number, by_other_key.state(NOW)), (first.number, NodeState::Banned));
+    assert_eq!(by_other_key.number, first.number);
+    assert!(audit(&*store).await.findings.is_empty());
+}
+
+async fn a_refusal_merges_nothing_and_ends_the_standing_of_all_that_the_machine_proved_to_be(store: Arc<dyn Store>) {
+    let (first, second) = (admit(&*store, enrolment(1)).await, admit(&*store, enrolment(2)).await);
+    let both = |genuine| Attempt { subject: Subject::Proven([ek(1), ek(2)].concat().into()), ..refuse(1, genuine) };
+    let states = async || {
+        let mut states = Vec::new();
+        for number in [first.number, second.number] {
+            states.push(store.node(NodeTarget::Number(number)).await.unwrap().unwrap().state(NOW));
+        }
+        states
+    };
+    refusal(&*store, both(false)).await;
+    assert_eq!(states().await, [NodeState::Admitted; 2]);
+    refusal(&*store, both(true)).await;
+    assert_eq!(states().await, [NodeState::Refused; 2]);
+    let entries = store.ledger_entries(0, 100).await.unwrap();
+    assert!(!entries.iter().any(|entry| String::from_utf8_lossy(&entry.leaf).contains("node.merge")));
+    // Nor does waiting for an operator merge anything.
+    admit(&*store, enrolment(1)).await;
+    admit(&*store, enrolment(2)).await;
+    let candidate = Box::new(admission(&mut enrolment(1)).candidate.clone());
+    let waiting = Attempt { verdict: Verdict::AwaitApproval(candidate), ..both(true) };
+    let Outcome::AwaitsApproval { node } = store.record_attempt(waiting).await.unwrap() else { panic!() };
+    assert_eq!(node, first.number);
+    assert_eq!(states().await, [NodeState::Pending, NodeState::Refused]);
 }
 
 async fn an_id_once_owned_goes_to_no_other_machine(store: Arc<dyn Store>) {
@@ -201,6 +236,27 @@ async fn a_node_key_of_another_machine_is_refused(store: Arc<dyn Store>) {
     let mut thief = enrolment(2);
     admission(&mut thief).node_key_spki = vec![1; 91];
     assert_eq!(refusal(&*store, thief).await, "node.key_owned");
+}
+
+async fn an_admission_by_a_waiver_says_so_in_its_entry(store: Arc<dyn Store>) {
+    let entry = async |attempt: Attempt| {
+        let at = store.head().await.unwrap().size;
+        store.record_attempt(attempt).await.unwrap();
+        match Leaf::parse(&store.ledger_entries(at, 1).await.unwrap()[0].leaf).unwrap() {
+            Leaf::Attempt(entry) => entry,
+            other => panic!("{other:?}"),
+        }
+    };
+    let waived = |n| {
+        let mut attempt = enrolment(n);
+        admission(&mut attempt).waivers = vec!["rack 7 until its BIOS is new".to_owned()];
+        attempt
+    };
+    assert_eq!(entry(waived(1)).await["waivers"], serde_json::json!(["rack 7 until its BIOS is new"]));
+    assert_eq!(entry(enrolment(2)).await.get("waivers"), None);
+    let number = NodeTarget::Mark(Sha256([2; 32]));
+    store.act(number, NodeAction::Ban { reason: "so".into() }, operator(), NOW).await.unwrap().unwrap();
+    assert_eq!(entry(waived(2)).await.get("waivers"), None, "what was refused took none");
 }
 
 async fn kinds_that_a_machine_once_proved_never_shrink(store: Arc<dyn Store>) {

@@ -9,6 +9,7 @@ on_each_store! {
     a_log_of_a_node_stays_as_long_as_the_node,
     bodies_go_a_few_at_a_time_and_the_account_stays_true,
     what_is_used_again_and_gone_harms_no_attempt,
+    attempts_go_with_what_they_were_judged_by_and_the_record_stays_whole,
 }
 
 const DAY: i64 = 86_400;
@@ -110,4 +111,52 @@ async fn bodies_go_a_few_at_a_time_and_the_account_stays_true(store: Arc<dyn Sto
 async fn what_is_used_again_and_gone_harms_no_attempt(store: Arc<dyn Store>) {
     let gone = KeptBody { kind: "event-log", digest: Sha256([9; 32]), bytes: None };
     assert!(admit(&*store, with(1, vec![gone])).await.stands(NOW));
+}
+
+async fn attempts_go_with_what_they_were_judged_by_and_the_record_stays_whole(store: Arc<dyn Store>) {
+    let node_id = id("/holdfast/node/tpm/1");
+    let named = |attempt: Attempt, at: UnixTime| {
+        let milliseconds = u64::try_from(at.seconds()).unwrap() * 1000;
+        let random = draw().into_iter().skip(6).collect::<Vec<_>>().try_into().unwrap();
+        let id = AttemptId::new(milliseconds, random);
+        let mut attempt = Attempt { id, at, ..attempt };
+        admission(&mut attempt).issuance = Some(issuance(&node_id, Origin::Node { attempt: id }));
+        attempt
+    };
+    assert_eq!(named(enrolment(1), NOW).id.began(), NOW);
+    let enrolled = named(enrolment(1), NOW);
+    let first = enrolled.id;
+    let node = admit(&*store, enrolled).await.number;
+    let mut renewals = Vec::new();
+    for day in 1..=3 {
+        let at = NOW.plus(day * DAY);
+        let renewal = Attempt { way: Way::Renew, subject: Subject::Known(node), ..with(1, Vec::new()) };
+        let renewal = named(Attempt { clock: Some(clock(5, 2000 + day.unsigned_abs())), ..renewal }, at);
+        renewals.push(renewal.id);
+        admit(&*store, renewal).await;
+    }
+    let held = async |ids: &[AttemptId]| {
+        let mut held = Vec::new();
+        for id in ids {
+            held.push(store.attempt(*id).await.unwrap().is_some());
+        }
+        held
+    };
+    let head = store.head().await.unwrap();
+    store.prune(NOW.plus(92 * DAY)).await.unwrap();
+    assert_eq!(held(&renewals).await, [true; 3], "a day longer than what they were judged by");
+    // Renewals first, and never the last that a node made.
+    store.prune(NOW.plus(200 * DAY)).await.unwrap();
+    assert_eq!((held(&renewals).await, held(&[first]).await), (vec![false, false, true], vec![true]));
+    store.prune(NOW.plus(402 * DAY)).await.unwrap();
+    assert_eq!((held(&renewals).await, held(&[first]).await), (vec![false, false, true], vec![false]));
+    let listed = store.attempts(AttemptFilter { node: Some(node), ..AttemptFilter::default() }).await.unwrap();
+    assert_eq!((listed.len(), listed[0].decision.is_empty()), (1, true));
+    // The record is as long as it was, its entries say what was decided, and it verifies.
+    assert_eq!(store.head().await.unwrap(), head);
+    let entries = store.ledger_entries(0, 100).await.unwrap();
+    let says =
+        |id: &AttemptId| entries.iter().any(|entry| String::from_utf8_lossy(&entry.leaf).contains(&id.to_string()));
+    assert!(says(&first) && renewals.iter().all(says));
+    assert!(audit(&*store).await.findings.is_empty());
 }

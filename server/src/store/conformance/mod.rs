@@ -101,7 +101,7 @@ pub(crate) fn enrolment(n: u8) -> Attempt {
         source: "192.0.2.1".to_owned(),
         challenge_id: draw(),
         challenge_expires: NOW.plus(60),
-        subject: Subject::Proven(ek(n)),
+        subject: Subject::Proven(ek(n).into()),
         clock: Some(clock(5, 1000)),
         policy: None,
         verdict: Verdict::Admit(Box::new(Admission {
@@ -115,7 +115,9 @@ pub(crate) fn enrolment(n: u8) -> Attempt {
             spiffe_id: spiffe_id.clone(),
             node_key_spki: vec![n; 91],
             selectors: selectors(&["tpm:secure_boot:on"]),
+            fixed: selectors(&["tpm:manufacturer:maker"]),
             rule: "known-machines".to_owned(),
+            waivers: Vec::new(),
             evidence_expires: NOW.plus(7200),
             firmware_log: None,
             issuance: Some(issuance(&spiffe_id, Origin::Node { attempt })),
@@ -127,15 +129,15 @@ pub(crate) fn enrolment(n: u8) -> Attempt {
     }
 }
 
-/// A good first attempt of the machine with this key, which the policy gives this selector.
+/// A good first attempt of the machine with this key, of which this stands for its life.
 pub(crate) fn enrolment_of(key: Sha256, selector: &str) -> Attempt {
     let mut attempt = enrolment(1);
-    attempt.subject = Subject::Proven(vec![Mark { kind: "ek.spki".to_owned(), digest: key }]);
+    attempt.subject = Subject::Proven(vec![Mark { kind: "ek.spki".to_owned(), digest: key }].into());
     let admission = admission(&mut attempt);
     admission.spiffe_id = id(&format!("/holdfast/node/tpm/{key}"));
     admission.candidate.ak_name = key.0.to_vec();
     admission.node_key_spki = key.0.to_vec();
-    admission.selectors = selectors(&[selector]);
+    admission.fixed = selectors(&[selector]);
     admission.issuance = None;
     attempt
 }

@@ -7,6 +7,9 @@ on_each_store! {
     an_evicted_node_must_enrol_from_the_start,
     every_act_is_in_the_record_with_its_actor_before_anyone_hears_of_it,
     a_key_may_be_banned_before_its_machine_was_seen,
+    a_makers_word_recognises_nobody_and_merges_nobody,
+    a_ban_by_a_makers_word_bars_every_machine_that_has_it,
+    a_node_that_was_called_so_first_is_not_barred_with_a_later_one,
     a_frozen_node_is_refused_until_reset,
     an_unknown_node_is_no_fault,
     the_inventory_matches_certificate_and_key_digests,
@@ -72,6 +75,78 @@ async fn a_key_may_be_banned_before_its_machine_was_seen(store: Arc<dyn Store>) 
     let target = NodeTarget::Mark(Sha256([0x81; 32]));
     store.act(target, ban(), operator(), NOW).await.unwrap().unwrap();
     assert_eq!(refusal(&*store, enrolment(1)).await, "node.banned");
+}
+
+/// The platform that makers call `n`.
+fn platform(n: u8) -> Mark {
+    Mark { kind: "platform.id".to_owned(), digest: Sha256([n; 32]) }
+}
+
+/// A good first attempt of the machine `n`, which its maker calls `called`.
+fn enrolment_called(n: u8, called: u8) -> Attempt {
+    let marks = Marks { proven: ek(n), mentioned: vec![platform(called)] };
+    Attempt { subject: Subject::Proven(marks), ..enrolment(n) }
+}
+
+fn called(n: u8) -> NodeTarget {
+    NodeTarget::Mark(platform(n).digest)
+}
+
+async fn state_of(store: &dyn Store, node: NodeNumber) -> NodeState {
+    store.node(NodeTarget::Number(node)).await.unwrap().unwrap().state(NOW)
+}
+
+async fn a_makers_word_recognises_nobody_and_merges_nobody(store: Arc<dyn Store>) {
+    let first = admit(&*store, enrolment_called(1, 0x40)).await;
+    assert_eq!(first.mentions, [platform(0x40)]);
+    assert_eq!(store.node(called(0x40)).await.unwrap().unwrap().number, first.number);
+    assert!(store.ownership(vec![platform(0x40)], Vec::new()).await.unwrap().node.is_none());
+    let thief = admit(&*store, enrolment_called(2, 0x40)).await;
+    assert_ne!(thief.number, first.number);
+    assert_ne!(thief.spiffe_id, first.spiffe_id);
+    let after = store.node(NodeTarget::Number(first.number)).await.unwrap().unwrap();
+    assert_eq!((after.spiffe_id, after.marks, after.mentions), (first.spiffe_id, ek(1), vec![platform(0x40)]));
+    // Refused, it moves nothing at all.
+    let marks = Marks { proven: ek(3), mentioned: vec![platform(0x40)] };
+    let verdict = Verdict::Refuse { code: "policy.no_rule_matched".to_owned(), genuine: true };
+    refusal(&*store, Attempt { subject: Subject::Proven(marks), verdict, ..enrolment(3) }).await;
+    assert_eq!(state_of(&*store, first.number).await, NodeState::Admitted);
+    assert_eq!(store.count_nodes(NOW).await.unwrap().states, [(NodeState::Admitted, 2)]);
+    // What several are called names none of them.
+    assert!(store.node(called(0x40)).await.unwrap().is_none());
+    let act = store.act(called(0x40), NodeAction::Evict, operator(), NOW).await.unwrap();
+    assert_eq!(act.unwrap_err(), NodeRefusal::Ambiguous);
+}
+
+async fn a_ban_by_a_makers_word_bars_every_machine_that_has_it(store: Arc<dyn Store>) {
+    store.act(called(0x40), ban(), operator(), NOW).await.unwrap().unwrap();
+    assert_eq!(refusal(&*store, enrolment_called(1, 0x40)).await, "node.banned");
+    admit(&*store, enrolment_called(1, 0x41)).await;
+    store.act(called(0x40), NodeAction::Unban, operator(), NOW).await.unwrap().unwrap();
+    let both = [admit(&*store, enrolment_called(2, 0x40)).await, admit(&*store, enrolment_called(3, 0x40)).await];
+    let mut subscription = store.changes();
+    store.act(called(0x40), ban(), operator(), NOW).await.unwrap().unwrap();
+    let is_ban = |notice: &Arc<Notice>| matches!(&**notice, Notice::Node { event: NodeEvent::Banned, .. });
+    assert_eq!(heard(&mut subscription).into_iter().filter(is_ban).count(), 3, "both nodes, and what was banned ahead");
+    for node in &both {
+        assert_eq!(state_of(&*store, node.number).await, NodeState::Banned);
+    }
+    assert_eq!(refusal(&*store, enrolment_called(2, 0x40)).await, "node.banned");
+    assert_eq!(refusal(&*store, enrolment_called(4, 0x40)).await, "node.banned");
+    store.act(called(0x40), NodeAction::Unban, operator(), NOW).await.unwrap().unwrap();
+    admit(&*store, enrolment_called(4, 0x40)).await;
+}
+
+async fn a_node_that_was_called_so_first_is_not_barred_with_a_later_one(store: Arc<dyn Store>) {
+    let first = admit(&*store, enrolment_called(1, 0x40)).await;
+    let thief = admit(&*store, enrolment_called(2, 0x40)).await;
+    act(&*store, thief.number, ban()).await;
+    let renewal = Attempt { way: Way::Renew, subject: Subject::Known(first.number), ..enrolment(1) };
+    admit(&*store, renewal).await;
+    assert_eq!(admit(&*store, enrolment_called(1, 0x40)).await.number, first.number);
+    // Whoever comes with it now comes after the one that is banned.
+    assert_eq!(refusal(&*store, enrolment_called(3, 0x40)).await, "node.banned");
+    assert_eq!(refusal(&*store, enrolment_called(2, 0x40)).await, "node.banned");
 }
 
 async fn a_frozen_node_is_refused_until_reset(store: Arc<dyn Store>) {

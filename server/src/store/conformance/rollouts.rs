@@ -6,7 +6,8 @@ use crate::store::rollouts::SCOPES_MAX;
 on_each_store! {
     a_state_names_who_is_judged_by_what_and_every_state_stays_on_record,
     a_state_made_from_one_that_moved_is_not_made,
-    a_node_is_judged_by_the_version_of_its_selectors_on_record,
+    a_node_is_judged_by_the_version_of_what_is_fixed_on_record_of_it,
+    what_a_machine_leaves_out_or_a_policy_does_not_issue_changes_no_scope,
     a_proposal_is_done_once_by_another_user_in_its_time,
     the_latest_facts_of_a_node_are_kept_and_a_log_once,
 }
@@ -16,7 +17,8 @@ fn draft(name: &str) -> PolicyDraft {
 }
 
 fn next(state: RolloutState, names: &[&str]) -> NextRollout {
-    let versions = names.iter().map(|name| NewVersion { draft: draft(name), signature: None }).collect();
+    let versions =
+        names.iter().map(|name| NewVersion { draft: draft(name), signature: None, waivers: Vec::new() }).collect();
     NextRollout {
         versions,
         state,
@@ -72,15 +74,15 @@ async fn a_state_made_from_one_that_moved_is_not_made(store: Arc<dyn Store>) {
     assert_eq!((store.head().await.unwrap(), store.policies().await.unwrap().len()), (head, 1));
 }
 
-async fn a_node_is_judged_by_the_version_of_its_selectors_on_record(store: Arc<dyn Store>) {
+async fn a_node_is_judged_by_the_version_of_what_is_fixed_on_record_of_it(store: Arc<dyn Store>) {
     let [a, b] = ["a", "b"].map(|name| draft(name).digest());
     let first = made(&*store, next(RolloutState::default().enforce(a, BTreeSet::new()), &["a", "b"])).await;
     let attempt = |policy| Attempt { policy: Some(policy), ..enrolment(1) };
     // Whatever it shows, a machine that nobody knows is judged by the version for all others.
-    made(&*store, next(first.enforce(b, selectors(&["tpm:secure_boot:on"])), &[])).await;
+    made(&*store, next(first.enforce(b, selectors(&["tpm:manufacturer:maker"])), &[])).await;
     assert!(matches!(store.record_attempt(attempt(b)).await.unwrap(), Outcome::PolicyMoved));
     admit(&*store, attempt(a)).await;
-    // Once it is on record with these selectors, the other decides, by whichever subject it comes.
+    // Once it is on record as of this maker, the other decides, by whichever subject it comes.
     assert!(matches!(store.record_attempt(attempt(a)).await.unwrap(), Outcome::PolicyMoved));
     let node = admit(&*store, attempt(b)).await;
     let subject = Subject::Known(node.number);
@@ -89,10 +91,40 @@ async fn a_node_is_judged_by_the_version_of_its_selectors_on_record(store: Arc<d
     admit(&*store, renewal(b)).await;
 }
 
+async fn what_a_machine_leaves_out_or_a_policy_does_not_issue_changes_no_scope(store: Arc<dyn Store>) {
+    let [a, b] = ["a", "b"].map(|name| draft(name).digest());
+    let first = made(&*store, next(RolloutState::default().enforce(a, BTreeSet::new()), &["a", "b"])).await;
+    made(&*store, next(first.enforce(b, selectors(&["tpm:model:x"])), &[])).await;
+    let attempt = |policy, fixed: &[&str], marks: Vec<Mark>| {
+        let mut attempt = Attempt { policy: Some(policy), subject: Subject::Proven(marks.into()), ..enrolment(1) };
+        let admission = admission(&mut attempt);
+        (admission.selectors, admission.fixed) = (BTreeSet::new(), selectors(fixed));
+        attempt
+    };
+    let both: Vec<Mark> = [ek(1), ek(2)].concat();
+    let both = || both.clone();
+    admit(&*store, attempt(a, &["tpm:model:x", "tpm:model:y"], both())).await;
+    // The version issues none of it, and the machine offers one of its two keys: it stays where it was.
+    for (fixed, marks) in [(&["tpm:model:y"][..], ek(2)), (&[], ek(1)), (&["tpm:model:x", "tpm:model:y"], both())] {
+        let elsewhere = store.record_attempt(attempt(a, fixed, marks.clone())).await.unwrap();
+        assert!(matches!(elsewhere, Outcome::PolicyMoved), "{fixed:?}");
+        let node = admit(&*store, attempt(b, fixed, marks)).await;
+        assert_eq!(node.fixed, selectors(&["tpm:model:x", "tpm:model:y"]));
+        assert_eq!(node.selectors, BTreeSet::new());
+    }
+    // Nor does being forgotten choose another.
+    for action in [NodeAction::Evict, NodeAction::Reset] {
+        store.act(NodeTarget::Mark(Sha256([1; 32])), action, operator(), NOW).await.unwrap().unwrap();
+        let again = store.record_attempt(attempt(a, &[], ek(2))).await.unwrap();
+        assert!(matches!(again, Outcome::PolicyMoved), "{again:?}");
+    }
+}
+
 async fn a_proposal_is_done_once_by_another_user_in_its_time(store: Arc<dyn Store>) {
     let (author, same) = (operator(), Actor::Operator { uid: 1000, name: "ada at another terminal".to_owned() });
     let other = Actor::Operator { uid: 1001, name: "grace".to_owned() };
-    let wanted = || ProposalDraft { content: "{}".into(), message: "so".into(), expires_at: NOW.plus(60) };
+    let wanted =
+        || ProposalDraft { content: "{}".into(), what: "that".into(), message: "so".into(), expires_at: NOW.plus(60) };
     let proposal = store.propose(wanted(), author.clone(), NOW).await.unwrap();
     let state = RolloutState::default().enforce(draft("a").digest(), BTreeSet::new());
     let with = |number| NextRollout { proposal: Some(number), ..next(state.clone(), &["a"]) };
@@ -107,6 +139,8 @@ async fn a_proposal_is_done_once_by_another_user_in_its_time(store: Arc<dyn Stor
     let done = store.roll_out(with(proposal.number), other.clone(), NOW).await.unwrap().unwrap();
     assert_eq!((done.author, done.approver), (author.to_string(), other.to_string()));
     let now = store.proposals().await.unwrap();
+    assert_eq!((now[0].draft.content.as_str(), now[0].draft.what.as_str()), ("", "that"), "lists are without contents");
+    assert_eq!(store.proposal(proposal.number).await.unwrap().unwrap().draft.content, "{}");
     assert_eq!((now[0].state, now[0].closed_by.as_str()), (ProposalState::Approved, "grace (uid 1001)"));
     let again = NextRollout { state: store.rollout().await.unwrap().state, ..with(proposal.number) };
     let refused = store.roll_out(again, other.clone(), NOW).await.unwrap().unwrap_err();
@@ -142,5 +176,8 @@ async fn the_latest_facts_of_a_node_are_kept_and_a_log_once(store: Arc<dyn Store
     assert!(store.fact_body(log).await.unwrap().is_some());
     let (listed, unlisted) = (Sha256([1; 32]), Sha256([9; 32]));
     store.allow(vec![Allowed { digest: listed, label: String::new() }], operator(), NOW).await.unwrap();
-    assert_eq!(store.listed(vec![unlisted, listed]).await.unwrap(), BTreeSet::from([listed]));
+    assert_eq!(
+        store.listed(vec![unlisted, listed]).await.unwrap(),
+        std::collections::BTreeMap::from([(listed, false)])
+    );
 }

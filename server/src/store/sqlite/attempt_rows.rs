@@ -1,6 +1,6 @@
 //! Attempts, taken challenges, decisions and firmware logs as rows.
 
-use super::super::attempts::{Attempt, AttemptFilter, AttemptId, AttemptRecord};
+use super::super::attempts::{Attempt, AttemptFilter, AttemptId, AttemptRecord, Verdict};
 use super::super::nodes::NodeNumber;
 use super::super::{Sha256, StoreFault};
 use super::judge::{Judged, Judgement};
@@ -13,6 +13,9 @@ use sqlx::sqlite::SqliteConnection;
 
 /// Attempts in one answer.
 const PAGE: u32 = 1000;
+
+/// Waivers that the entry of an attempt names; its decision has all of them.
+const WAIVERS_MAX: usize = 64;
 
 /// Takes a challenge; false if it was answered before.
 pub(super) async fn take(tx: &mut Tx, id: &[u8; 16], expires: UnixTime) -> Result<bool, StoreFault> {
@@ -70,7 +73,7 @@ pub(super) async fn insert(
     let decision = Sha256::of(attempt.decision.as_bytes());
     let node = kept.map(|kept| kept.node.number.0);
     let kinds = attempt.kinds.iter().map(String::as_str).collect::<Vec<_>>().join(",");
-    let index = tx.append(&Leaf::Attempt(json!({
+    let mut entry = json!({
         "at": attempt.at.seconds(),
         "attempt": attempt.id.to_string(),
         "way": attempt.way.as_str(),
@@ -83,7 +86,15 @@ pub(super) async fn insert(
         "policy": attempt.policy.map(|digest| digest.to_string()),
         "decision": decision.to_string(),
         "manifest": attempt.evidence.as_ref().map(|evidence| evidence.manifest.to_string()),
-    })));
+    });
+    if let (Verdict::Admit(admission), Judged::Admit, Some(entry)) =
+        (&attempt.verdict, &judgement.judged, entry.as_object_mut())
+        && !admission.waivers.is_empty()
+    {
+        let named = admission.waivers.iter().take(WAIVERS_MAX).map(|name| name.chars().take(64).collect::<String>());
+        entry.insert("waivers".to_owned(), json!(named.collect::<Vec<_>>()));
+    }
+    let index = tx.append(&Leaf::Attempt(entry));
     // An unchanged decision (the rule at renewal after renewal) is kept once.
     sqlx::query(
         "INSERT INTO decisions (digest, body, last_used) VALUES ($1, $2, $3) \

@@ -13,7 +13,7 @@ use super::super::{Held, Sha256, StoreFault};
 use super::judge::{Judged, Judgement, judge};
 use super::node_rows::{self, Kept};
 use super::writer::{Tx, Verb};
-use super::{SqliteStore, attempt_rows, bodies, kept_facts, machines};
+use super::{SqliteStore, attempt_rows, bodies, kept_facts, machines, mentions};
 use crate::record::{Leaf, issuance_leaf};
 use holdfast_identity::SpiffeId;
 use serde_json::json;
@@ -28,7 +28,7 @@ impl Attempts for SqliteStore {
     }
 
     fn attempts(&self, filter: AttemptFilter) -> Held<'_, Vec<AttemptRecord>> {
-        Box::pin(async move { attempt_rows::page(&mut *self.reader().await?, &filter).await })
+        Box::pin(async move { attempt_rows::page(&mut *self.reporter().await?, &filter).await })
     }
 
     fn firmware_log(&self, digest: Sha256) -> Held<'_, Option<Vec<u8>>> {
@@ -39,6 +39,9 @@ impl Attempts for SqliteStore {
         Box::pin(async move { attempt_rows::measured_files(&mut *self.reader().await?, node).await })
     }
 }
+
+/// Fixed selectors of one node: more than a dozen facts with a handful of values.
+const FIXED_MAX: usize = 64;
 
 struct RecordAttempt {
     attempt: Attempt,
@@ -57,22 +60,37 @@ impl Verb for RecordAttempt {
         if !attempt_rows::take(tx, &attempt.challenge_id, attempt.challenge_expires).await? {
             return Ok(Outcome::ChallengeTaken);
         }
-        let mut kept = match &attempt.subject {
+        let found = match &attempt.subject {
             Subject::Known(number) => {
                 let found = node_rows::find(&mut tx.connection, &NodeTarget::Number(*number)).await?;
                 let Some(kept) = found else { return Ok(Outcome::Refused { code: "node.unknown".to_owned() }) };
-                Some(kept)
+                vec![kept]
             }
-            Subject::Proven(marks) => machines::recognise(tx, marks, ak_name(&attempt.verdict), attempt.at).await?,
+            Subject::Proven(marks) => {
+                machines::known(&mut tx.connection, &marks.proven, ak_name(&attempt.verdict)).await?
+            }
         };
-        let mut judgement = judge(attempt, kept.as_ref().map(|kept| &kept.node));
-        if let (Verdict::Admit(admission), Judged::Admit) = (&attempt.verdict, &judgement.judged)
-            && let Some(code) = machines::owned_by_another(tx, admission, kept.as_ref()).await?
-        {
-            judgement.judged = Judged::Refuse { code: code.to_owned(), ends: false };
+        let mut judgement = judge(attempt, machines::together(&found).as_ref());
+        if !matches!(judgement.judged, Judged::Refuse { .. }) && said_to_be_banned(tx, attempt, &found).await? {
+            judgement.refuse("node.banned");
         }
-        if kept.is_none() && !matches!(judgement.judged, Judged::Refuse { .. }) {
-            kept = Some(machines::new(tx, attempt.at).await?);
+        if let (Verdict::Admit(admission), Judged::Admit) = (&attempt.verdict, &judgement.judged)
+            && let Some(code) = machines::owned_by_another(tx, admission, &found).await?
+        {
+            judgement.refuse(code);
+        }
+        let mut found = found.into_iter();
+        let (mut kept, others) = (found.next(), found.collect::<Vec<_>>());
+        match (&mut kept, &judgement.judged) {
+            // Nodes that prove to be one machine become one when it is admitted, and at no other time.
+            (Some(kept), Judged::Admit) => {
+                for other in others {
+                    machines::merge(tx, kept, other, attempt.at).await?;
+                }
+            }
+            (Some(_), Judged::AwaitApproval | Judged::Refuse { ends: true, .. }) => machines::end(tx, others).await?,
+            (_, Judged::Refuse { .. }) => {}
+            (None, Judged::Admit | Judged::AwaitApproval) => kept = Some(machines::new(tx, attempt.at).await?),
         }
         write(tx, attempt, kept, judgement, self.retention).await
     }
@@ -85,9 +103,23 @@ async fn enforced(tx: &mut Tx, attempt: &Attempt) -> Result<Option<PolicyDigest>
     }
     let node = match &attempt.subject {
         Subject::Known(number) => node_rows::find(&mut tx.connection, &NodeTarget::Number(*number)).await?,
-        Subject::Proven(marks) => machines::known(tx, marks, ak_name(&attempt.verdict)).await?.into_iter().next(),
+        Subject::Proven(marks) => {
+            machines::known(&mut tx.connection, &marks.proven, ak_name(&attempt.verdict)).await?.into_iter().next()
+        }
     };
-    Ok(tx.rollout().version_for(node.as_ref().map(|kept| &kept.node.selectors)))
+    Ok(tx.rollout().version_for(node.as_ref().map(|kept| &kept.node.fixed)))
+}
+
+/// Whether what its maker says of the machine is banned.
+async fn said_to_be_banned(tx: &mut Tx, attempt: &Attempt, found: &[Kept]) -> Result<bool, StoreFault> {
+    match (&attempt.subject, found) {
+        (Subject::Proven(marks), _) => {
+            let itself: Vec<NodeNumber> = found.iter().map(|kept| kept.node.number).collect();
+            mentions::are_banned(tx, &itself, &marks.mentioned).await
+        }
+        (Subject::Known(_), [kept, ..]) => mentions::of_node_are_banned(tx, &kept.node).await,
+        (Subject::Known(_), []) => Ok(false),
+    }
 }
 
 fn ak_name(verdict: &Verdict) -> &[u8] {
@@ -119,8 +151,15 @@ async fn write(
     let mut recorded = None;
     if let Some(kept) = &mut kept {
         let node = &mut kept.node;
-        if let (Subject::Proven(marks), false) = (&attempt.subject, matches!(judgement.judged, Judged::Refuse { .. })) {
-            node_rows::add_marks(&mut tx.connection, node, marks).await?;
+        match (&attempt.subject, &judgement.judged) {
+            (Subject::Proven(marks), Judged::Admit) => {
+                node_rows::add_marks(&mut tx.connection, node, &marks.proven).await?;
+                mentions::add(&mut tx.connection, node, &marks.mentioned).await?;
+            }
+            (Subject::Proven(marks), Judged::AwaitApproval) => {
+                node_rows::add_marks(&mut tx.connection, node, &marks.proven).await?;
+            }
+            (Subject::Proven(_), Judged::Refuse { .. }) | (Subject::Known(_), _) => {}
         }
         let event = match (&judgement.judged, &attempt.verdict) {
             (Judged::Admit, Verdict::Admit(admission)) => {
@@ -194,6 +233,12 @@ async fn admit(
     node.kinds.extend(attempt.kinds.iter().cloned());
     node.node_key_spki.clone_from(&admission.node_key_spki);
     node.selectors.clone_from(&admission.selectors);
+    for fixed in &admission.fixed {
+        // What it leaves out now it once proved all the same.
+        if node.fixed.len() < FIXED_MAX {
+            node.fixed.insert(fixed.clone());
+        }
+    }
     node.firmware_log = admission.firmware_log;
     node.policy = attempt.policy;
     node.rule.clone_from(&admission.rule);

@@ -1,6 +1,6 @@
 //! Bodies as rows: packed where it pays, found by digest, let go a few at a time.
 
-use super::super::bodies::{BODIES_AT_ONCE, Bodies, Dropped, Evidence, KeptBody, KindUsage, Usage};
+use super::super::bodies::{BODIES_AT_ONCE, Bodies, Dropped, Evidence, KeptBody, KindUsage, Retention, Usage};
 use super::super::{Held, Sha256, StoreFault};
 use super::SqliteStore;
 use super::writer::{Tx, Verb, fault};
@@ -40,8 +40,12 @@ impl Bodies for SqliteStore {
         })
     }
 
+    fn retention(&self) -> Retention {
+        self.limits.retention
+    }
+
     fn body_usage(&self, now: UnixTime) -> Held<'_, Usage> {
-        Box::pin(async move { usage(&mut *self.reader().await?, now).await })
+        Box::pin(async move { usage(&mut *self.reporter().await?, now).await })
     }
 
     fn drop_bodies(&self, before: UnixTime) -> Held<'_, Dropped> {
@@ -156,6 +160,14 @@ async fn insert(tx: &mut Tx, body: &KeptBody, bytes: &[u8], at: UnixTime, until:
     Ok(())
 }
 
+/// A log that a node booted with stays as long as the node: it need not be sent again.
+pub(super) const PRUNING: [&str; 2] = [
+    "DELETE FROM bodies WHERE number IN (SELECT number FROM bodies WHERE kept_until < $1 AND NOT \
+     (kind = 'event-log' AND EXISTS (SELECT 1 FROM nodes n WHERE n.firmware_log = bodies.digest)) \
+     ORDER BY kept_until LIMIT $2) RETURNING day, kind, size, stored",
+    "DELETE FROM body_usage WHERE day = $1 AND kind = $2 AND bodies <= 0",
+];
+
 struct DropBodies(UnixTime);
 
 impl Verb for DropBodies {
@@ -163,17 +175,13 @@ impl Verb for DropBodies {
     const NAME: &'static str = "drop_bodies";
 
     async fn run(&self, tx: &mut Tx) -> Result<Dropped, StoreFault> {
-        // A log that a node booted with stays as long as the node: it need not be sent again.
-        let rows = sqlx::query(
-            "DELETE FROM bodies WHERE number IN (SELECT number FROM bodies WHERE kept_until < $1 AND NOT \
-             (kind = 'event-log' AND digest IN (SELECT firmware_log FROM nodes WHERE firmware_log IS NOT NULL)) \
-             ORDER BY kept_until LIMIT $2) RETURNING day, kind, size, stored",
-        )
-        .bind(self.0.seconds())
-        .bind(DROPPED_AT_ONCE)
-        .fetch_all(&mut tx.connection)
-        .await
-        .map_err(fault("let bodies go"))?;
+        let [over, empty] = PRUNING;
+        let rows = sqlx::query(over)
+            .bind(self.0.seconds())
+            .bind(DROPPED_AT_ONCE)
+            .fetch_all(&mut tx.connection)
+            .await
+            .map_err(fault("let bodies go"))?;
         let mut gone: HashMap<(i64, String), (i64, i64, i64)> = HashMap::new();
         for row in &rows {
             let column = |name| row.try_get::<i64, _>(name).map_err(fault("let bodies go"));
@@ -193,14 +201,12 @@ impl Verb for DropBodies {
             .bind(size)
             .bind(stored)
             .bind(day)
-            .bind(kind)
+            .bind(kind.clone())
             .execute(&mut tx.connection)
             .await
             .map_err(fault("account for bodies"))?;
-        }
-        if dropped.bodies > 0 {
-            let empty = sqlx::query("DELETE FROM body_usage WHERE bodies <= 0");
-            empty.execute(&mut tx.connection).await.map_err(fault("account for bodies"))?;
+            let query = sqlx::query(empty).bind(day).bind(kind);
+            query.execute(&mut tx.connection).await.map_err(fault("account for bodies"))?;
         }
         Ok(dropped)
     }

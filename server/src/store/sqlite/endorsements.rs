@@ -272,13 +272,20 @@ impl Verb for Withdraw {
     }
 }
 
+/// The statements of [`prune`].
+pub(super) fn pruning() -> [String; 2] {
+    [
+        format!("DELETE FROM endorsements WHERE {KEPT} AND not_after < $1"),
+        format!(
+            "DELETE FROM endorsements WHERE number IN (SELECT number FROM endorsements WHERE role = 'vek' AND {KEPT} \
+             ORDER BY fetched_at DESC, number DESC LIMIT -1 OFFSET $1)"
+        ),
+    ]
+}
+
 /// Removes what the server kept by itself: long after its end, and VEKs beyond their bound.
 pub(super) async fn prune(tx: &mut Tx, now: UnixTime) -> Result<(), StoreFault> {
-    let ended = format!("DELETE FROM endorsements WHERE {KEPT} AND not_after < $1");
-    let beyond = format!(
-        "DELETE FROM endorsements WHERE number IN (SELECT number FROM endorsements WHERE role = 'vek' AND {KEPT} \
-         ORDER BY fetched_at DESC, number DESC LIMIT -1 OFFSET $1)"
-    );
+    let [ended, beyond] = pruning();
     for (text, bound) in [(ended, now.seconds() - ENDED_KEPT), (beyond, KEPT_VEKS_MAX.cast_signed())] {
         let query = sqlx::query(sqlx::AssertSqlSafe(text)).bind(bound);
         query.execute(&mut tx.connection).await.map_err(fault("prune endorsements"))?;

@@ -42,11 +42,11 @@ impl Entries for SqliteStore {
     }
 
     fn entries(&self, filter: EntryFilter) -> Held<'_, Vec<Entry>> {
-        Box::pin(async move { entry_reads::page(&mut *self.reader().await?, &filter).await })
+        Box::pin(async move { entry_reads::page(&mut *self.reporter().await?, &filter).await })
     }
 
     fn count_entries(&self, filter: EntryFilter) -> Held<'_, u64> {
-        Box::pin(async move { entry_reads::count(&mut *self.reader().await?, &filter).await })
+        Box::pin(async move { entry_reads::count(&mut *self.reporter().await?, &filter).await })
     }
 
     fn entries_for_node(&self, node: NodeNumber, now: UnixTime) -> Held<'_, (Revision, Vec<Entry>)> {
@@ -63,9 +63,7 @@ impl Entries for SqliteStore {
         if thorough {
             self.pruned.store(now.seconds(), Ordering::Relaxed);
         }
-        let kept = self.limits.retention;
-        let decisions_kept = kept.evidence.max(kept.renewals).saturating_add(86_400);
-        Box::pin(self.queue.run(prune::Prune { now, thorough, decisions_kept }))
+        Box::pin(self.queue.run(prune::Prune { now, thorough, retention: self.limits.retention }))
     }
 }
 

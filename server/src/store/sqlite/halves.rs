@@ -14,7 +14,8 @@ const NOW: UnixTime = UnixTime(1_700_000_000);
 fn next(proposal: u64, state: RolloutState) -> NextRollout {
     let draft =
         |name: &str| PolicyDraft { name: name.into(), documents: vec![], mode: Mode::Observe, message: String::new() };
-    let versions = ["first", "second"].map(|name| NewVersion { draft: draft(name), signature: None });
+    let versions =
+        ["first", "second"].map(|name| NewVersion { draft: draft(name), signature: None, waivers: Vec::new() });
     let state = state.enforce(draft("first").digest(), BTreeSet::new()).observe(draft("second").digest());
     NextRollout {
         versions: versions.into(),
@@ -44,7 +45,8 @@ async fn a_half_applied_rollout_cannot_exist() {
     ];
     let open = || async { SqliteStore::open(&database, "td".parse().unwrap(), StoreLimits::default()).await.unwrap() };
     let store = open().await;
-    let wanted = ProposalDraft { content: "{}".into(), message: String::new(), expires_at: NOW.plus(60) };
+    let wanted =
+        ProposalDraft { content: "{}".into(), what: String::new(), message: String::new(), expires_at: NOW.plus(60) };
     let proposal = store.propose(wanted, author, NOW).await.unwrap().number;
     let head = store.head().await.unwrap();
     let unchanged = async |store: &SqliteStore, step: &str| {

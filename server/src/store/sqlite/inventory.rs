@@ -122,6 +122,7 @@ pub(super) async fn page(
 #[derive(sqlx::FromRow)]
 struct Row {
     digest: Vec<u8>,
+    bare: bool,
     label: String,
     added_at: i64,
     added_by: String,
@@ -131,6 +132,7 @@ impl Row {
     fn entry(self) -> Result<InventoryEntry, StoreFault> {
         Ok(InventoryEntry {
             digest: self.digest.try_into()?,
+            bare: self.bare,
             label: self.label,
             added_at: UnixTime(self.added_at),
             added_by: self.added_by,

@@ -32,6 +32,13 @@ pub(super) struct Judgement {
     pub(super) hold: bool,
 }
 
+impl Judgement {
+    /// Refuses what was not refused yet, for a reason that is no word about the evidence: nobody's standing ends by it.
+    pub(super) fn refuse(&mut self, code: &str) {
+        self.judged = Judged::Refuse { code: code.to_owned(), ends: false };
+    }
+}
+
 /// Judges `attempt` of `node` as the store knows it in this transaction.
 pub(super) fn judge(attempt: &Attempt, node: Option<&Node>) -> Judgement {
     let mut judgement = Judgement {
@@ -44,7 +51,7 @@ pub(super) fn judge(attempt: &Attempt, node: Option<&Node>) -> Judgement {
     let genuine = !matches!(attempt.verdict, Verdict::Refuse { genuine: false, .. });
     let Some(node) = node else { return judgement };
     if let Some(code) = barred(node, attempt) {
-        judgement.judged = Judged::Refuse { code: code.to_owned(), ends: false };
+        judgement.refuse(code);
         return judgement;
     }
     if let (true, Some(reading)) = (genuine, attempt.clock) {
@@ -54,7 +61,7 @@ pub(super) fn judge(attempt: &Attempt, node: Option<&Node>) -> Judgement {
         Progress::First | Progress::Same | Progress::Rebooted => {}
         Progress::WentBack => {
             judgement.alarm = Some("alarm.clock_went_back");
-            judgement.judged = Judged::Refuse { code: "node.clock.went_back".to_owned(), ends: false };
+            judgement.refuse("node.clock.went_back");
         }
         Progress::Fell => fell(&mut judgement, attempt.way, node),
     }

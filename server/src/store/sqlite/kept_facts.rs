@@ -7,7 +7,7 @@ use super::super::{Held, Sha256, StoreFault};
 use super::SqliteStore;
 use super::writer::{Tx, fault};
 use holdfast_identity::UnixTime;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 /// Nodes in one answer.
 const PAGE: u32 = 1000;
@@ -24,7 +24,7 @@ impl KeptFactsOf for SqliteStore {
             )
             .bind(after.0.cast_signed())
             .bind(limit.min(PAGE))
-            .fetch_all(&mut *self.reader().await?)
+            .fetch_all(&mut *self.reporter().await?)
             .await
             .map_err(fault("read facts of nodes"))?;
             rows.into_iter()
@@ -46,23 +46,23 @@ impl KeptFactsOf for SqliteStore {
         Box::pin(async move {
             sqlx::query_scalar("SELECT body FROM fact_bodies WHERE digest = $1")
                 .bind(digest.0.to_vec())
-                .fetch_optional(&mut *self.reader().await?)
+                .fetch_optional(&mut *self.reporter().await?)
                 .await
                 .map_err(fault("read a body of facts"))
         })
     }
 
-    fn listed(&self, digests: Vec<Sha256>) -> Held<'_, BTreeSet<Sha256>> {
+    fn listed(&self, digests: Vec<Sha256>) -> Held<'_, BTreeMap<Sha256, bool>> {
         Box::pin(async move {
             let asked: Vec<String> = digests.iter().map(ToString::to_string).collect();
-            let rows: Vec<Vec<u8>> = sqlx::query_scalar(
-                "SELECT i.digest FROM json_each($1) asked JOIN inventory i ON i.digest = unhex(asked.value)",
+            let rows: Vec<(Vec<u8>, bool)> = sqlx::query_as(
+                "SELECT i.digest, i.bare FROM json_each($1) asked JOIN inventory i ON i.digest = unhex(asked.value)",
             )
             .bind(serde_json::json!(asked).to_string())
-            .fetch_all(&mut *self.reader().await?)
+            .fetch_all(&mut *self.reporter().await?)
             .await
             .map_err(fault("read the inventory"))?;
-            rows.into_iter().map(TryInto::try_into).collect()
+            rows.into_iter().map(|(digest, bare)| Ok((digest.try_into()?, bare))).collect()
         })
     }
 }
@@ -77,6 +77,9 @@ pub(super) async fn keep(tx: &mut Tx, attempt: &Attempt, node: NodeNumber) -> Re
         .await
         .map_err(fault("read facts of a node"))?;
     let held = held.map(|(own, log)| (Some(own), log)).unwrap_or_default();
+    if held != (Some(own.0.to_vec()), log.map(|log| log.0.to_vec())) {
+        let_go(tx, node).await?;
+    }
     // A machine that shows the same again moves no bytes.
     if held.0.as_deref() != Some(own.0.as_slice()) {
         keep_body(tx, &facts.own).await?;
@@ -116,14 +119,37 @@ async fn keep_body(tx: &mut Tx, body: &FactBody) -> Result<(), StoreFault> {
     Ok(())
 }
 
-/// Lets go of facts of nodes that are gone, and of bodies that no node names.
-pub(super) async fn prune(tx: &mut Tx) -> Result<(), StoreFault> {
-    for text in [
-        "DELETE FROM node_facts WHERE node NOT IN (SELECT number FROM nodes)",
-        "DELETE FROM fact_bodies WHERE digest NOT IN (SELECT own FROM node_facts) \
-         AND digest NOT IN (SELECT log FROM node_facts WHERE log IS NOT NULL)",
-    ] {
-        sqlx::query(text).execute(&mut tx.connection).await.map_err(fault("prune facts"))?;
+/// A body goes when no node names it any more; whether one does is asked once, after some node let go of it.
+pub(super) const PRUNING: [&str; 2] = [
+    "DELETE FROM fact_bodies WHERE digest IN (SELECT digest FROM fact_bodies_let_go WHERE number <= $1) \
+     AND NOT EXISTS (SELECT 1 FROM node_facts f WHERE f.own = fact_bodies.digest) \
+     AND NOT EXISTS (SELECT 1 FROM node_facts f WHERE f.log = fact_bodies.digest)",
+    "DELETE FROM fact_bodies_let_go WHERE number <= $1",
+];
+
+/// Lets go of bodies that no node names, up to so many.
+pub(super) async fn prune(tx: &mut Tx, at_once: u32) -> Result<(), StoreFault> {
+    let first: Option<i64> = sqlx::query_scalar("SELECT MIN(number) FROM fact_bodies_let_go")
+        .fetch_one(&mut tx.connection)
+        .await
+        .map_err(fault("prune facts"))?;
+    let Some(first) = first else { return Ok(()) };
+    for text in PRUNING {
+        let query = sqlx::query(text).bind(first.saturating_add(i64::from(at_once)));
+        query.execute(&mut tx.connection).await.map_err(fault("prune facts"))?;
     }
+    Ok(())
+}
+
+/// Takes note that the node names what it named no more.
+pub(super) async fn let_go(tx: &mut Tx, node: NodeNumber) -> Result<(), StoreFault> {
+    sqlx::query(
+        "INSERT OR IGNORE INTO fact_bodies_let_go (digest) SELECT own FROM node_facts WHERE node = $1 \
+         UNION SELECT log FROM node_facts WHERE node = $1 AND log IS NOT NULL",
+    )
+    .bind(node.0.cast_signed())
+    .execute(&mut tx.connection)
+    .await
+    .map_err(fault("let go of facts"))?;
     Ok(())
 }

@@ -25,11 +25,11 @@ impl Ledger for SqliteStore {
     }
 
     fn ledger_entries(&self, from: u64, limit: u32) -> Held<'_, Vec<LedgerEntry>> {
-        Box::pin(async move { entries(&mut *self.reader().await?, from, limit).await })
+        Box::pin(async move { entries(&mut *self.reporter().await?, from, limit).await })
     }
 
     fn tiles(&self, tiles: Vec<Tile>) -> Held<'_, Vec<(Tile, Vec<Hash>)>> {
-        Box::pin(async move { read_tiles(&mut *self.snapshot().await?, tiles).await })
+        Box::pin(async move { read_tiles(&mut *self.report_snapshot().await?, tiles).await })
     }
 
     fn keep_checkpoint(&self, checkpoint: KeptCheckpoint) -> Held<'_, ()> {
@@ -37,11 +37,11 @@ impl Ledger for SqliteStore {
     }
 
     fn checkpoints(&self, limit: u32) -> Held<'_, Vec<KeptCheckpoint>> {
-        Box::pin(async move { tiles::checkpoints(&mut *self.reader().await?, limit.min(PAGE)).await })
+        Box::pin(async move { tiles::checkpoints(&mut *self.reporter().await?, limit.min(PAGE)).await })
     }
 
     fn node_serials(&self) -> Held<'_, Vec<[u8; 16]>> {
-        Box::pin(async move { node_serials(&mut *self.reader().await?).await })
+        Box::pin(async move { node_serials(&mut *self.reporter().await?).await })
     }
 
     fn keep_strangers(&self, lines: Vec<StrangerLine>) -> Held<'_, ()> {

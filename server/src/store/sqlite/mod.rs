@@ -20,10 +20,13 @@ mod judge;
 mod kept_facts;
 mod ledger;
 mod machines;
+mod mentions;
 mod node_rows;
 mod nodes;
 mod open;
 mod policies;
+#[cfg(test)]
+mod pools;
 mod proposals;
 mod prune;
 mod reports;
@@ -66,6 +69,8 @@ impl Default for StoreLimits {
 pub struct SqliteStore {
     queue: writer::Queue,
     readers: SqlitePool,
+    /// For whatever nobody's attestation waits for: reports, lists, the audit, what-if, the outbox.
+    reports: SqlitePool,
     revision: watch::Sender<Revision>,
     notices: broadcast::Sender<Arc<Notice>>,
     trust_domain: TrustDomain,
@@ -84,6 +89,16 @@ pub struct Archive {
 impl SqliteStore {
     async fn reader(&self) -> Result<PoolConnection<Sqlite>, StoreFault> {
         self.readers.acquire().await.map_err(fault("get a reader"))
+    }
+
+    /// A reader for operators: however long they read, the desk has its own.
+    async fn reporter(&self) -> Result<PoolConnection<Sqlite>, StoreFault> {
+        self.reports.acquire().await.map_err(fault("get a reader for reports"))
+    }
+
+    /// Such a reader that sees one moment.
+    async fn report_snapshot(&self) -> Result<Transaction<'static, Sqlite>, StoreFault> {
+        self.reports.begin().await.map_err(fault("get a reader for reports"))
     }
 
     /// A reader that sees one moment.
@@ -121,6 +136,7 @@ impl Store for SqliteStore {
         Box::pin(async move {
             self.queue.close().await;
             self.readers.close().await;
+            self.reports.close().await;
         })
     }
 }

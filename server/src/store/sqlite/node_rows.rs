@@ -3,6 +3,7 @@
 use super::super::attempts::{AttemptId, ClockReading};
 use super::super::nodes::{Fleet, Mark, Node, NodeNumber, NodeState, NodeTarget, Remark, Standing};
 use super::super::{Sha256, StoreFault};
+use super::mentions;
 use super::writer::fault;
 use holdfast_identity::{Selector, UnixTime};
 use sqlx::sqlite::SqliteConnection;
@@ -29,6 +30,7 @@ struct NodeRow {
     restart_count: Option<i64>,
     clock_safe: Option<bool>,
     selectors: String,
+    fixed: String,
     changed_n: i64,
     firmware_log: Option<Vec<u8>>,
     policy: Option<Vec<u8>>,
@@ -70,8 +72,8 @@ pub(super) async fn find(connection: &mut SqliteConnection, target: &NodeTarget)
     let row: Option<NodeRow> = query.fetch_optional(&mut *connection).await.map_err(fault("read a node"))?;
     match row {
         Some(row) => {
-            let mut marks = marks(connection, row.number, row.number).await?;
-            Ok(Some(kept(row, &mut marks)?))
+            let mut said = Said::of(connection, row.number, row.number).await?;
+            Ok(Some(kept(row, &mut said)?))
         }
         None => Ok(None),
     }
@@ -86,8 +88,22 @@ pub(super) async fn page(connection: &mut SqliteConnection, after: u64, limit: u
         .await
         .map_err(fault("read nodes"))?;
     let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(Vec::new()) };
-    let mut marks = marks(connection, first.number, last.number).await?;
-    rows.into_iter().map(|row| kept(row, &mut marks)).collect()
+    let mut said = Said::of(connection, first.number, last.number).await?;
+    rows.into_iter().map(|row| kept(row, &mut said)).collect()
+}
+
+/// By what some nodes are known.
+struct Said {
+    marks: BTreeMap<i64, Vec<Mark>>,
+    mentions: BTreeMap<i64, Vec<Mark>>,
+}
+
+impl Said {
+    /// Of the nodes from `first` to `last`.
+    async fn of(connection: &mut SqliteConnection, first: i64, last: i64) -> Result<Self, StoreFault> {
+        let marks = marks(&mut *connection, first, last).await?;
+        Ok(Self { marks, mentions: mentions::of_nodes(connection, first, last).await? })
+    }
 }
 
 /// The marks of the nodes from `first` to `last`.
@@ -110,9 +126,10 @@ async fn marks(
     Ok(marks)
 }
 
-fn kept(row: NodeRow, marks: &mut BTreeMap<i64, Vec<Mark>>) -> Result<Kept, StoreFault> {
-    let marks = marks.remove(&row.number).unwrap_or_default();
-    Ok(Kept { changed_n: row.changed_n.cast_unsigned(), node: row.node(marks)? })
+fn kept(row: NodeRow, said: &mut Said) -> Result<Kept, StoreFault> {
+    let marks = said.marks.remove(&row.number).unwrap_or_default();
+    let mentions = said.mentions.remove(&row.number).unwrap_or_default();
+    Ok(Kept { changed_n: row.changed_n.cast_unsigned(), node: Node { mentions, ..row.node(marks)? } })
 }
 
 /// Nodes by state: what [`Node::state`] says, counted by the database.
@@ -170,6 +187,7 @@ impl NodeRow {
             hold: remark(self.hold)?,
             approval: remark(self.approval)?,
             marks,
+            mentions: Vec::new(),
             kinds: self.kinds.split(',').filter(|kind| !kind.is_empty()).map(str::to_owned).collect(),
             trust_class: self.trust_class,
             copyable: self.copyable,
@@ -179,6 +197,7 @@ impl NodeRow {
             node_key_spki: self.node_key_spki,
             clock,
             selectors: selectors(&self.selectors)?,
+            fixed: selectors(&self.fixed)?,
             firmware_log: self.firmware_log.map(Sha256::try_from).transpose()?,
             policy: self.policy.map(Sha256::try_from).transpose()?,
             rule: self.rule,
@@ -216,7 +235,8 @@ pub(super) async fn save(connection: &mut SqliteConnection, kept: &Kept) -> Resu
          trust_class = $9, copyable = $10, ak_name = $11, known = $12, description = $13, node_key_spki = $14, \
          node_key_sha256 = $15, clock = $16, reset_count = $17, restart_count = $18, clock_safe = $19, \
          selectors = $20, changed_n = $21, firmware_log = $22, policy = $23, rule = $24, attested_at = $25, \
-         evidence_expires = $26, svid_serial = $27, svid_not_after = $28, last_attempt = $29 WHERE number = $1",
+         evidence_expires = $26, svid_serial = $27, svid_not_after = $28, last_attempt = $29, \
+         fixed = $30 WHERE number = $1",
     )
     .bind(node.number.0.cast_signed())
     .bind(node.spiffe_id.as_ref().map(ToString::to_string))
@@ -247,13 +267,14 @@ pub(super) async fn save(connection: &mut SqliteConnection, kept: &Kept) -> Resu
     .bind(node.svid_serial.map(|serial| serial.to_vec()))
     .bind(node.svid_not_after.seconds())
     .bind(node.last_attempt.map(|id| id.0.to_vec()))
+    .bind(selectors_text(&node.fixed))
     .execute(connection)
     .await
     .map_err(fault("write a node"))?;
     Ok(())
 }
 
-/// Adds marks to a node that are not its own yet.
+/// Adds marks to a node that are not its own yet. What is another's stays with it.
 pub(super) async fn add_marks(
     connection: &mut SqliteConnection,
     node: &mut Node,
@@ -263,14 +284,17 @@ pub(super) async fn add_marks(
         if node.marks.iter().any(|held| held.digest == mark.digest) {
             continue;
         }
-        sqlx::query("INSERT INTO node_marks (digest, kind, node) VALUES ($1, $2, $3)")
+        let query = "INSERT INTO node_marks (digest, kind, node) VALUES ($1, $2, $3) ON CONFLICT (digest) DO NOTHING";
+        let written = sqlx::query(query)
             .bind(mark.digest.0.to_vec())
             .bind(mark.kind.clone())
             .bind(node.number.0.cast_signed())
             .execute(&mut *connection)
             .await
             .map_err(fault("write a node's mark"))?;
-        node.marks.push(mark.clone());
+        if written.rows_affected() > 0 {
+            node.marks.push(mark.clone());
+        }
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use super::super::{Held, Sha256, StoreFault};
 use super::attempts::forget_keys;
 use super::node_rows::{self, Kept};
 use super::writer::{Tx, Verb};
-use super::{SqliteStore, inventory, machines};
+use super::{SqliteStore, inventory, machines, mentions};
 use crate::record::Leaf;
 use holdfast_identity::UnixTime;
 use serde_json::json;
@@ -21,7 +21,13 @@ const PAGE: u32 = 1000;
 impl Nodes for SqliteStore {
     fn node(&self, target: NodeTarget) -> Held<'_, Option<Node>> {
         Box::pin(async move {
-            let found = node_rows::find(&mut *self.reader().await?, &target).await?;
+            let mut reader = self.reader().await?;
+            let mut found = node_rows::find(&mut reader, &target).await?;
+            if let (None, NodeTarget::Mark(digest)) = (&found, &target)
+                && let [number] = mentions::nodes(&mut reader, *digest).await?.as_slice()
+            {
+                found = node_rows::find(&mut reader, &NodeTarget::Number(*number)).await?;
+            }
             Ok(found.map(|kept| kept.node))
         })
     }
@@ -32,7 +38,7 @@ impl Nodes for SqliteStore {
             let mut after = filter.after.map_or(0, |number| number.0);
             let mut found = Vec::new();
             loop {
-                let page = node_rows::page(&mut *self.reader().await?, after, PAGE).await?;
+                let page = node_rows::page(&mut *self.reporter().await?, after, PAGE).await?;
                 let Some(last) = page.last() else { return Ok(found) };
                 after = last.node.number.0;
                 for Kept { node, .. } in page {
@@ -48,7 +54,7 @@ impl Nodes for SqliteStore {
     }
 
     fn count_nodes(&self, now: UnixTime) -> Held<'_, Fleet> {
-        Box::pin(async move { node_rows::count(&mut *self.reader().await?, now).await })
+        Box::pin(async move { node_rows::count(&mut *self.reporter().await?, now).await })
     }
 
     fn ownership(&self, marks: Vec<Mark>, listable: Vec<Sha256>) -> Held<'_, Ownership> {
@@ -58,12 +64,8 @@ impl Nodes for SqliteStore {
             for digest in listable {
                 ownership.inventory.extend(inventory::find(&mut reader, digest).await?);
             }
-            for mark in &marks {
-                if ownership.node.is_none() {
-                    let target = NodeTarget::Mark(mark.digest);
-                    ownership.node = node_rows::find(&mut reader, &target).await?.map(|kept| kept.node);
-                }
-            }
+            let found = machines::known(&mut reader, &marks, &[]).await?;
+            ownership.node = found.into_iter().next().map(|kept| kept.node);
             ownership.approved = ownership.node.as_ref().is_some_and(|node| node.approval.is_some());
             Ok(ownership)
         })
@@ -90,7 +92,7 @@ impl Nodes for SqliteStore {
     fn inventory(&self, after: Option<Sha256>, limit: u32) -> Held<'_, Vec<InventoryEntry>> {
         Box::pin(async move {
             let limit = if limit == 0 { 100 } else { limit.min(PAGE) };
-            inventory::page(&mut *self.reader().await?, after, limit).await
+            inventory::page(&mut *self.reporter().await?, after, limit).await
         })
     }
 }
@@ -107,34 +109,53 @@ impl Verb for Act {
     const NAME: &'static str = "act_on_node";
 
     async fn run(&self, tx: &mut Tx) -> Result<Self::Reply, StoreFault> {
-        let found = node_rows::find(&mut tx.connection, &self.target).await?;
-        let mut kept = match (found, &self.action, &self.target) {
-            (Some(kept), _, _) => kept,
+        let found = match &self.target {
+            NodeTarget::Mark(digest) => machines::with_digest(tx, *digest).await?,
+            target => node_rows::find(&mut tx.connection, target).await?.into_iter().collect(),
+        };
+        match (found.as_slice(), &self.action, &self.target) {
             // A key may be banned before its machine was ever seen.
-            (None, NodeAction::Ban { .. }, NodeTarget::Mark(digest)) => {
+            ([], NodeAction::Ban { .. }, NodeTarget::Mark(digest)) => {
                 let mut kept = machines::new(tx, self.at).await?;
                 let mark = Mark { kind: "ek".to_owned(), digest: *digest };
                 node_rows::add_marks(&mut tx.connection, &mut kept.node, &[mark]).await?;
-                kept
+                Ok(Ok(self.act(tx, kept).await?))
             }
-            (None, _, _) => return Ok(Err(NodeRefusal::Unknown)),
-        };
-        match (&self.action, &kept.node.ban) {
-            (NodeAction::Unban, None) => return Ok(Err(NodeRefusal::NotBanned)),
-            (NodeAction::Approve, Some(_)) => return Ok(Err(NodeRefusal::Banned)),
-            _ => {}
+            ([], _, _) => Ok(Err(NodeRefusal::Unknown)),
+            // What several have in common bans each of them, and so it is lifted.
+            (all, NodeAction::Unban, _) if all.iter().all(|kept| kept.node.ban.is_none()) => {
+                Ok(Err(NodeRefusal::NotBanned))
+            }
+            (_, NodeAction::Ban { .. } | NodeAction::Unban, _) => {
+                let is_meant = |kept: &Kept| !matches!(self.action, NodeAction::Unban) || kept.node.ban.is_some();
+                let mut first = None;
+                for kept in found.into_iter().filter(is_meant) {
+                    let node = self.act(tx, kept).await?;
+                    first.get_or_insert(node);
+                }
+                Ok(first.ok_or(NodeRefusal::Unknown))
+            }
+            ([kept], NodeAction::Approve, _) if kept.node.ban.is_some() => Ok(Err(NodeRefusal::Banned)),
+            ([kept], _, _) => {
+                let kept = kept.clone();
+                Ok(Ok(self.act(tx, kept).await?))
+            }
+            _ => Ok(Err(NodeRefusal::Ambiguous)),
         }
+    }
+}
+
+impl Act {
+    async fn act(&self, tx: &mut Tx, mut kept: Kept) -> Result<Node, StoreFault> {
         tx.append(&self.leaf(kept.node.number));
         let event = self.apply(&mut kept.node);
         let n = tx.next_n();
         kept.changed_n = n;
         tx.notify(Notice::Node { n, node: kept.node.number, spiffe_id: kept.node.spiffe_id.clone(), event });
         node_rows::save(&mut tx.connection, &kept).await?;
-        Ok(Ok(kept.node))
+        Ok(kept.node)
     }
-}
 
-impl Act {
     fn leaf(&self, number: NodeNumber) -> Leaf {
         let reason = match &self.action {
             NodeAction::Deny { reason } | NodeAction::Ban { reason } | NodeAction::Freeze { reason } => Some(reason),

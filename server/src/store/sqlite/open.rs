@@ -8,7 +8,7 @@ use holdfast_identity::TrustDomain;
 use ring::rand::{SecureRandom, SystemRandom};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, SqlSafeStr};
+use sqlx::{ConnectOptions, SqlSafeStr, SqlitePool};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
@@ -20,6 +20,8 @@ use tokio::sync::{broadcast, watch};
 const LOCK: &str = "lock";
 /// Connections that read; each has a thread and a page cache of its own.
 const READERS: u32 = 4;
+/// The same for reports: one that takes long leaves one for the others.
+pub(super) const REPORTERS: u32 = 2;
 /// Pages kept by each connection, in KiB.
 const CACHE_KIB: &str = "-2048";
 
@@ -32,6 +34,8 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (5, "rollout", include_str!("../../../migrations/sqlite/0005_rollout.sql")),
     (6, "ima", include_str!("../../../migrations/sqlite/0006_ima.sql")),
     (8, "outbox", include_str!("../../../migrations/sqlite/0008_outbox.sql")),
+    (9, "owners", include_str!("../../../migrations/sqlite/0009_owners.sql")),
+    (10, "rollout scopes", include_str!("../../../migrations/sqlite/0010_rollout.sql")),
 ];
 
 impl SqliteStore {
@@ -57,18 +61,24 @@ impl SqliteStore {
         carry::over(&mut connection).await?;
         let state = writer::load(&mut connection, draw()?).await?;
 
-        let readers = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .min_connections(1)
-            .acquire_timeout(Duration::from_secs(10))
-            .connect_with(options.pragma("query_only", "on"))
-            .await
-            .map_err(fault("open the database for reading"))?;
+        let options = options.pragma("query_only", "on");
+        let readers = pool(&options, READERS).await?;
+        let reports = pool(&options, REPORTERS).await?;
         let revision = watch::Sender::new(Revision { epoch: state.epoch, n: state.n });
         let notices = broadcast::Sender::new(NOTICES_HELD);
         let watched = Watched { revision: revision.clone(), notices: notices.clone() };
         let queue = writer::start(Tx::new(connection, state), watched);
-        Ok(Self { queue, readers, revision, notices, trust_domain, limits, pruned: AtomicI64::new(0), _lock: lock })
+        Ok(Self {
+            queue,
+            readers,
+            reports,
+            revision,
+            notices,
+            trust_domain,
+            limits,
+            pruned: AtomicI64::new(0),
+            _lock: lock,
+        })
     }
 
     /// Opens the database of a server that is down, for reading alone: the audit's way in.
@@ -87,6 +97,14 @@ impl SqliteStore {
             .map_err(fault("open the database for reading"))?;
         Ok(super::Archive { readers })
     }
+}
+
+async fn pool(options: &SqliteConnectOptions, connections: u32) -> Result<SqlitePool, StoreFault> {
+    let pool = SqlitePoolOptions::new()
+        .max_connections(connections)
+        .min_connections(1)
+        .acquire_timeout(Duration::from_secs(10));
+    pool.connect_with(options.clone()).await.map_err(fault("open the database for reading"))
 }
 
 fn options(file: &Path) -> SqliteConnectOptions {

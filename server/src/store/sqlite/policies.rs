@@ -7,10 +7,16 @@ use super::super::{Held, StoreFault};
 use super::writer::{Tx, Verb, fault};
 use super::{SqliteStore, rollout_rows, rollouts};
 use crate::record::Leaf;
+use holdfast_appraisal::policy::AnnouncedWaiver;
 use holdfast_identity::UnixTime;
 use serde_json::json;
 use sqlx::sqlite::SqliteConnection;
 use std::collections::BTreeSet;
+
+/// Waivers that one entry names; it says how many there are in all.
+const WAIVERS_MAX: usize = 64;
+/// Characters of a waiver's name or owner in the record: with [`WAIVERS_MAX`] of them an entry stays below its limit.
+const WAIVER_TEXT_MAX: usize = 64;
 
 impl Policies for SqliteStore {
     fn apply_policy(&self, draft: PolicyDraft, by: Actor, at: UnixTime) -> Held<'_, PolicyVersion> {
@@ -43,11 +49,11 @@ impl Policies for SqliteStore {
 
     fn policies(&self) -> Held<'_, Vec<PolicyVersion>> {
         Box::pin(async move {
-            let mut reader = self.snapshot().await?;
+            let mut reader = self.report_snapshot().await?;
             let state = rollout_rows::present(&mut reader).await?.state;
             let rows: Vec<PolicyRow> = sqlx::query_as(
-                "SELECT number, digest, name, '[]' AS documents, message, author, applied_at, signing_key \
-                 FROM policies ORDER BY number DESC",
+                "SELECT number, digest, name, '[]' AS documents, message, author, applied_at, signing_key, \
+                 x'' AS signature FROM policies ORDER BY number DESC",
             )
             .fetch_all(&mut *reader)
             .await
@@ -63,7 +69,7 @@ async fn version(
     state: &RolloutState,
 ) -> Result<Option<PolicyVersion>, StoreFault> {
     let row: Option<PolicyRow> = sqlx::query_as(
-        "SELECT number, digest, name, documents, message, author, applied_at, signing_key FROM policies \
+        "SELECT number, digest, name, documents, message, author, applied_at, signing_key, signature FROM policies \
          WHERE digest = $1",
     )
     .bind(digest.0.to_vec())
@@ -85,7 +91,7 @@ impl Verb for Apply {
 
     async fn run(&self, tx: &mut Tx) -> Result<PolicyVersion, StoreFault> {
         let (draft, digest, author) = (&self.draft, self.draft.digest(), self.by.to_string());
-        let number = keep(tx, draft, None, &author, self.at).await?;
+        let number = keep(tx, draft, None, &[], &author, self.at).await?;
         let (state, action) = match draft.mode {
             Mode::Enforce => (tx.rollout().enforce(digest, BTreeSet::new()), "policy.enforce"),
             Mode::Observe | Mode::Retired => (tx.rollout().observe(digest), "policy.observe"),
@@ -111,6 +117,7 @@ impl Verb for Apply {
             author,
             applied_at: self.at,
             signing_key: String::new(),
+            signature: Vec::new(),
         })
     }
 }
@@ -120,16 +127,19 @@ pub(super) async fn keep(
     tx: &mut Tx,
     draft: &PolicyDraft,
     signature: Option<&PolicySignature>,
+    waivers: &[AnnouncedWaiver],
     author: &str,
     at: UnixTime,
 ) -> Result<u64, StoreFault> {
     let digest = draft.digest();
     let (key, bytes) = signature.map(|one| (one.key.clone(), one.bytes.clone())).unwrap_or_default();
+    let named: Vec<_> = waivers.iter().take(WAIVERS_MAX).map(announced).collect();
     tx.append(&Leaf::Act(json!({
         "at": at.seconds(), "by": author, "action": "policy.apply", "subject": digest.to_string(),
         "detail": {
             "name": draft.name, "mode": draft.mode.as_str(), "message": draft.message,
             "signing_key": key, "signature": hex::encode(&bytes),
+            "waivers": named, "waivers_in_all": waivers.len(),
         },
     })));
     let documents: Vec<(&str, &str)> =
@@ -154,6 +164,14 @@ pub(super) async fn keep(
     Ok(number.cast_unsigned())
 }
 
+fn announced(waiver: &AnnouncedWaiver) -> serde_json::Value {
+    let short = |text: &str| text.chars().take(WAIVER_TEXT_MAX).collect::<String>();
+    json!({
+        "kind": waiver.kind, "name": short(&waiver.name), "owner": short(&waiver.owner),
+        "valid_until": waiver.valid_until.seconds(),
+    })
+}
+
 #[derive(sqlx::FromRow)]
 struct PolicyRow {
     number: i64,
@@ -164,6 +182,7 @@ struct PolicyRow {
     author: String,
     applied_at: i64,
     signing_key: String,
+    signature: Vec<u8>,
 }
 
 impl PolicyRow {
@@ -181,6 +200,7 @@ impl PolicyRow {
             author: self.author,
             applied_at: UnixTime(self.applied_at),
             signing_key: self.signing_key,
+            signature: self.signature,
         })
     }
 }

@@ -21,6 +21,7 @@ struct ProposalRow {
     author_uid: i64,
     message: String,
     content: String,
+    what: String,
     state: String,
     closed_at: Option<i64>,
     closed_by: String,
@@ -38,8 +39,8 @@ impl Verb for Propose {
 
     async fn run(&self, tx: &mut Tx) -> Result<Proposal, StoreFault> {
         let row: ProposalRow = sqlx::query_as(
-            "INSERT INTO proposals (made_at, expires_at, author, author_uid, message, content, state, closed_by) \
-             VALUES ($1, $2, $3, $4, $5, $6, 'open', '') RETURNING *",
+            "INSERT INTO proposals (made_at, expires_at, author, author_uid, message, content, what, state, closed_by) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, 'open', '') RETURNING *",
         )
         .bind(self.at.seconds())
         .bind(self.draft.expires_at.seconds())
@@ -47,6 +48,7 @@ impl Verb for Propose {
         .bind(uid(&self.by))
         .bind(self.draft.message.clone())
         .bind(self.draft.content.clone())
+        .bind(self.draft.what.clone())
         .fetch_one(&mut tx.connection)
         .await
         .map_err(fault("keep a proposal"))?;
@@ -100,15 +102,19 @@ pub(super) async fn approve(
 
 /// Every proposal, newest first.
 pub(super) async fn list(connection: &mut SqliteConnection) -> Result<Vec<Proposal>, StoreFault> {
-    let rows: Vec<ProposalRow> = sqlx::query_as("SELECT * FROM proposals ORDER BY number DESC LIMIT $1")
-        .bind(PAGE)
-        .fetch_all(connection)
-        .await
-        .map_err(fault("read proposals"))?;
+    let rows: Vec<ProposalRow> = sqlx::query_as(
+        "SELECT number, made_at, expires_at, author, author_uid, message, '' AS content, what, state, closed_at, \
+         closed_by FROM proposals ORDER BY number DESC LIMIT $1",
+    )
+    .bind(PAGE)
+    .fetch_all(connection)
+    .await
+    .map_err(fault("read proposals"))?;
     rows.into_iter().map(ProposalRow::proposal).collect()
 }
 
-async fn find(connection: &mut SqliteConnection, number: u64) -> Result<Option<Proposal>, StoreFault> {
+/// The proposal of that number, whole.
+pub(super) async fn find(connection: &mut SqliteConnection, number: u64) -> Result<Option<Proposal>, StoreFault> {
     let row: Option<ProposalRow> = sqlx::query_as("SELECT * FROM proposals WHERE number = $1")
         .bind(i64::try_from(number).unwrap_or(i64::MAX))
         .fetch_optional(connection)
@@ -158,6 +164,7 @@ impl ProposalRow {
             number: self.number.cast_unsigned(),
             draft: ProposalDraft {
                 content: self.content,
+                what: self.what,
                 message: self.message,
                 expires_at: UnixTime(self.expires_at),
             },

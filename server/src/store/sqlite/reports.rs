@@ -26,21 +26,21 @@ const OBSERVED: &str = "SELECT json_extract(d.body, '$.observed.policy.name') ||
     WHERE json_extract(d.body, '$.observed.code') IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 100";
 const WAIVERS: &str = "SELECT json_extract(w.value, '$.name'), json_extract(w.value, '$.owner'), \
         json_extract(w.value, '$.reason'), json_extract(w.value, '$.valid_until'), COUNT(DISTINCT n.number), \
-        MIN(n.spiffe_id) \
+        MIN(n.spiffe_id), MIN(json_extract(w.value, '$.kind')), MIN(json_extract(w.value, '$.facts')) \
     FROM nodes n JOIN attempts a ON a.id = n.last_attempt JOIN decisions d ON d.digest = a.decision, \
         json_each(CASE WHEN json_valid(d.body) THEN d.body ELSE '{}' END, '$.waivers') w \
     WHERE n.standing = 'admitted' AND n.evidence_expires > $1 GROUP BY 1, 2, 3, 4 ORDER BY 4, 1 LIMIT 1000";
 
 impl Reports for SqliteStore {
-    fn activity(&self, from: UnixTime, to: UnixTime) -> Held<'_, Activity> {
+    fn activity(&self, from: UnixTime, to: UnixTime, now: UnixTime) -> Held<'_, Activity> {
         Box::pin(async move {
-            let mut reader = self.snapshot().await?;
+            let mut reader = self.report_snapshot().await?;
             Ok(Activity {
                 outcomes: counts(&mut reader, OUTCOMES, from, to).await?,
                 refusals: counts(&mut reader, REFUSALS, from, to).await?,
                 rules: counts(&mut reader, RULES, from, to).await?,
                 observed: counts(&mut reader, OBSERVED, from, to).await?,
-                waivers: waivers(&mut reader, to).await?,
+                waivers: waivers(&mut reader, now).await?,
             })
         })
     }
@@ -69,13 +69,16 @@ async fn counts(
 }
 
 async fn waivers(connection: &mut SqliteConnection, now: UnixTime) -> Result<Vec<WaiverInForce>, StoreFault> {
-    type Row = (Option<String>, Option<String>, Option<String>, Option<i64>, i64, Option<String>);
+    type Text = Option<String>;
+    type Row = (Text, Text, Text, Option<i64>, i64, Text, Text, Text);
     let rows: Vec<Row> = sqlx::query_as(WAIVERS)
         .bind(now.seconds())
         .fetch_all(connection)
         .await
         .map_err(fault("read waivers in force"))?;
-    let waivers = rows.into_iter().map(|(name, owner, reason, until, nodes, sample)| WaiverInForce {
+    let waivers = rows.into_iter().map(|(name, owner, reason, until, nodes, sample, kind, facts)| WaiverInForce {
+        kind: kind.unwrap_or_default(),
+        facts: facts.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default(),
         name: name.unwrap_or_default(),
         owner: owner.unwrap_or_default(),
         reason: reason.unwrap_or_default(),

@@ -18,7 +18,7 @@ impl Rollouts for SqliteStore {
     }
 
     fn rollouts(&self, before: u64, limit: u32) -> Held<'_, Vec<Rollout>> {
-        Box::pin(async move { rollout_rows::page(&mut *self.reader().await?, before, limit).await })
+        Box::pin(async move { rollout_rows::page(&mut *self.reporter().await?, before, limit).await })
     }
 
     fn roll_out(&self, next: NextRollout, by: Actor, at: UnixTime) -> Held<'_, Result<Rollout, RolloutRefusal>> {
@@ -30,7 +30,11 @@ impl Rollouts for SqliteStore {
     }
 
     fn proposals(&self) -> Held<'_, Vec<Proposal>> {
-        Box::pin(async move { proposals::list(&mut *self.reader().await?).await })
+        Box::pin(async move { proposals::list(&mut *self.reporter().await?).await })
+    }
+
+    fn proposal(&self, number: u64) -> Held<'_, Option<Proposal>> {
+        Box::pin(async move { proposals::find(&mut *self.reporter().await?, number).await })
     }
 
     fn withdraw_proposal(&self, number: u64, by: Actor, at: UnixTime) -> Held<'_, Result<Proposal, RolloutRefusal>> {
@@ -65,8 +69,8 @@ impl Verb for RollOut {
             };
             approver = std::mem::replace(&mut author, proposal.author);
         }
-        for NewVersion { draft, signature } in &next.versions {
-            policies::keep(tx, draft, signature.as_ref(), &author, self.at).await?;
+        for NewVersion { draft, signature, waivers } in &next.versions {
+            policies::keep(tx, draft, signature.as_ref(), waivers, &author, self.at).await?;
         }
         let rollout = Rollout {
             state: next.state.clone(),

@@ -7,8 +7,7 @@ use crate::decision::explanation::{
 };
 use crate::decision::rejection::{Difference, ValueDifference};
 use crate::decision::remedy;
-use crate::facts::FactId;
-use crate::policy::{Deny, Waiver};
+use crate::policy::{Deny, Loosened, Waiver};
 use crate::value::Value;
 
 /// Longest text that is shown whole, in bytes.
@@ -48,7 +47,7 @@ pub(super) fn waiver_entry(waiver: &Waiver) -> WaiverEntry {
         reason: short(waiver.reason.clone()),
         valid_from: waiver.valid_from.map(UnixTime::seconds),
         valid_until: waiver.valid_until.seconds(),
-        facts: waiver.facts.iter().map(FactId::to_string).collect(),
+        facts: waiver.facts.iter().map(Loosened::to_string).collect(),
     }
 }
 

@@ -6,6 +6,7 @@ mod entries;
 
 use std::sync::Arc;
 
+use holdfast_evidence::EvidenceKind;
 use holdfast_identity::UnixTime;
 
 use self::entries::{all, changed, cleared, problem, short, value_entry, waiver_entry};
@@ -18,6 +19,7 @@ use crate::decision::explanation::{
 };
 use crate::decision::ownership::Ownership;
 use crate::decision::pairing;
+use crate::decision::question::{Asking, Question, Reply};
 use crate::decision::rejection::{Rejection, ValueDifference};
 use crate::decision::remedy;
 use crate::decision::waived;
@@ -43,15 +45,8 @@ pub(super) struct Asked<'a> {
 
 /// Explains what `verdict` says of the facts.
 pub(super) fn explanation(asked: Asked<'_>, verdict: &Verdict) -> Explanation {
-    let mut tree = Tree {
-        asked,
-        room: ENTRIES_MAX,
-        left_out: 0,
-        origins: Vec::new(),
-        waivers: Vec::new(),
-        in_force: Vec::new(),
-        changes: None,
-    };
+    let mut tree =
+        Tree { asked, room: ENTRIES_MAX, left_out: 0, origins: Vec::new(), in_force: Vec::new(), changes: None };
     let mut made = empty(asked.policy, asked.now);
     match verdict {
         Verdict::Admit(grant) => {
@@ -88,6 +83,32 @@ impl Explanation {
     }
 }
 
+impl Explanation {
+    /// Of evidence that did not verify, by the check that refused it and its words, the outermost first: no policy was
+    /// asked.
+    #[must_use]
+    pub fn of_unverified(kinds: &[EvidenceKind], code: &str, errors: &[String], at: UnixTime) -> Self {
+        let kinds: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
+        let check = Check {
+            subject: "evidence".into(),
+            answer: Answer::Differs,
+            code: Some(code.to_owned().into()),
+            expected: format!("evidence of kind {} that verifies", kinds.join(", ")),
+            found: short(errors.join(": ")),
+        };
+        let change =
+            format!("the machine brings evidence that passes the check {code}: see docs/reference/error-codes.md");
+        Self {
+            decision: "refused".into(),
+            code: check.code.clone(),
+            at: at.seconds(),
+            problems: vec![check],
+            changes: vec![change],
+            ..Self::default()
+        }
+    }
+}
+
 fn empty(policy: &Policy, now: UnixTime) -> Explanation {
     Explanation {
         policy: policy.version.name.clone(),
@@ -102,8 +123,6 @@ struct Tree<'a> {
     room: usize,
     left_out: usize,
     origins: Vec<&'a Arc<Origin>>,
-    /// The waivers that count for the machine, by the rule that is being built.
-    waivers: Vec<&'a Waiver>,
     /// Every waiver that counted for any of the rules.
     in_force: Vec<&'a Waiver>,
     /// Sentences about the nearest way, while it is being built.
@@ -113,24 +132,26 @@ struct Tree<'a> {
 impl<'a> Tree<'a> {
     /// The way that was satisfied, and what it rested on.
     fn admitting(&mut self, rule: &'a Rule, alternative: Option<&str>) -> RuleEntry {
-        let mut entry = self.rule(rule);
+        let waivers = self.waivers(rule);
+        let mut entry = self.rule(rule, &waivers);
         let chosen = rule.alternatives.iter().find(|one| Some(one.name.as_str()) == alternative);
-        entry.alternatives = chosen.map(|chosen| self.alternative(rule, chosen)).into_iter().collect();
+        entry.alternatives = chosen.map(|chosen| self.alternative(rule, chosen, &waivers)).into_iter().collect();
         entry
     }
 
     fn refusing(&mut self, made: &mut Explanation, rejection: &Rejection) {
         let Asked { policy, facts, .. } = self.asked;
-        self.waivers.clear();
         for deny in &policy.denies {
-            let answer = match engine::denied(deny, facts) {
-                Holds::No => Answer::Differs,
-                Holds::Yes => Answer::Holds,
-                Holds::Unknown => Answer::NotProven,
+            let reply = |holds| match holds {
+                Holds::No => Reply::No,
+                Holds::Yes => Reply::Yes,
+                Holds::Unknown => Reply::NotProven,
             };
+            let answer = reply(engine::denied(deny, facts)).answer();
             let mut entry = cleared(deny);
             if answer != Answer::Differs {
-                entry.conditions = deny.when.iter().filter_map(|condition| self.condition(condition)).collect();
+                let condition = |one: &'a Condition| self.condition(one, reply(engine::holds(one, facts)));
+                entry.conditions = deny.when.iter().filter_map(condition).collect();
                 let how = if answer == Answer::Holds { "is met" } else { "cannot be ruled out" };
                 made.changes.push(format!(
                     "deny list {} {how}: no rule is asked as long as it is ({})",
@@ -169,13 +190,18 @@ impl<'a> Tree<'a> {
 
     /// A rule with all of its alternatives; the nearest one is looked at first, so that it finds room.
     fn whole(&mut self, rule: &'a Rule, nearest: Option<&str>) -> RuleEntry {
-        let mut entry = self.rule(rule);
+        let waivers = self.waivers(rule);
+        let mut entry = self.rule(rule, &waivers);
         let position = rule.alternatives.iter().position(|one| Some(one.name.as_str()) == nearest);
-        let mut first = position.and_then(|at| rule.alternatives.get(at)).map(|one| self.alternative(rule, one));
+        let mut first =
+            position.and_then(|at| rule.alternatives.get(at)).map(|one| self.alternative(rule, one, &waivers));
         let changes = self.changes.take();
         for (at, one) in rule.alternatives.iter().enumerate() {
-            let made =
-                if Some(at) == position { first.take() } else { self.has_room().then(|| self.alternative(rule, one)) };
+            let made = if Some(at) == position {
+                first.take()
+            } else {
+                self.has_room().then(|| self.alternative(rule, one, &waivers))
+            };
             entry.alternatives.extend(made);
         }
         self.changes = changes;
@@ -187,36 +213,26 @@ impl<'a> Tree<'a> {
     }
 
     /// A rule without its alternatives.
-    fn rule(&mut self, rule: &'a Rule) -> RuleEntry {
-        let Asked { policy, facts, now, .. } = self.asked;
-        self.waivers = waived::in_force(policy, rule, facts, now);
-        for waiver in &self.waivers {
-            if self.in_force.len() < WAIVERS_MAX && !self.in_force.iter().any(|other| other.name == waiver.name) {
-                self.in_force.push(waiver);
-            }
-        }
-        let mut checks: Vec<Check> = rule.ownership.iter().map(|factor| self.ownership(*factor, rule)).collect();
-        checks.extend(self.evidence(rule));
-        checks.extend(self.measured_files(rule));
-        checks.extend(self.sites(&rule.sites));
-        let conditions: Vec<ConditionEntry> = rule.require.iter().filter_map(|one| self.condition(one)).collect();
+    fn rule(&mut self, rule: &'a Rule, waivers: &[&'a Waiver]) -> RuleEntry {
+        let asking = self.asking(rule, waivers);
+        let (mut checks, mut conditions) = self.answers(asking.of_rule(), None, &asking);
         if rule.alternatives.is_empty() {
-            checks.extend(self.unexplained(rule, None));
+            let (more, others) = self.answers(asking.of_way(None), None, &asking);
+            checks.extend(more);
+            conditions.extend(others);
         }
         let answer = all(&checks, &conditions);
         RuleEntry { name: rule.name.clone(), line: rule.line, answer, checks, conditions, alternatives: Vec::new() }
     }
 
-    fn alternative(&mut self, rule: &'a Rule, alternative: &'a Alternative) -> AlternativeEntry {
-        let mut checks = Vec::new();
-        if !engine::counts(alternative, self.asked.now) {
-            let late = explain::out_of_date(alternative, self.asked.now);
-            checks.push(self.noted(Check { subject: "dates".into(), ..problem(&late) }));
-        }
-        let conditions: Vec<ConditionEntry> =
-            alternative.require.iter().filter_map(|one| self.condition(one)).collect();
-        checks.extend(self.sites(&alternative.sites));
-        checks.extend(self.unexplained(rule, Some(alternative)));
+    fn alternative(
+        &mut self,
+        rule: &'a Rule,
+        alternative: &'a Alternative,
+        waivers: &[&'a Waiver],
+    ) -> AlternativeEntry {
+        let asking = self.asking(rule, waivers);
+        let (checks, conditions) = self.answers(asking.of_way(Some(alternative)), Some(alternative), &asking);
         AlternativeEntry {
             name: alternative.name.clone(),
             line: alternative.line,
@@ -228,6 +244,44 @@ impl<'a> Tree<'a> {
         }
     }
 
+    /// The decision's own answers, as entries.
+    fn answers(
+        &mut self,
+        questions: impl Iterator<Item = Question<'a>>,
+        alternative: Option<&'a Alternative>,
+        asking: &Asking<'_, 'a>,
+    ) -> (Vec<Check>, Vec<ConditionEntry>) {
+        let (mut checks, mut conditions) = (Vec::new(), Vec::new());
+        for question in questions {
+            let reply = asking.reply(question, alternative);
+            match question {
+                Question::Condition(condition) => conditions.extend(self.condition(condition, reply)),
+                _ => checks.extend(self.checks(question, reply, asking)),
+            }
+        }
+        (checks, conditions)
+    }
+
+    fn asking<'w>(&self, rule: &'a Rule, waivers: &'w [&'a Waiver]) -> Asking<'w, 'a>
+    where
+        'a: 'w,
+    {
+        let Asked { facts, ownership, now, .. } = self.asked;
+        Asking { rule, facts, ownership, now, waivers }
+    }
+
+    /// The waivers that count for the machine under the rule.
+    fn waivers(&mut self, rule: &'a Rule) -> Vec<&'a Waiver> {
+        let Asked { policy, facts, now, .. } = self.asked;
+        let waivers = waived::in_force(policy, rule, facts, now);
+        for waiver in &waivers {
+            if self.in_force.len() < WAIVERS_MAX && !self.in_force.iter().any(|other| other.name == waiver.name) {
+                self.in_force.push(waiver);
+            }
+        }
+        waivers
+    }
+
     /// The check, with its sentence where the nearest way is being built.
     fn noted(&mut self, check: Check) -> Check {
         self.room = self.room.saturating_sub(1);
@@ -237,19 +291,17 @@ impl<'a> Tree<'a> {
         check
     }
 
-    fn condition(&mut self, condition: &'a Condition) -> Option<ConditionEntry> {
+    fn condition(&mut self, condition: &'a Condition, reply: Reply<'_>) -> Option<ConditionEntry> {
         if !self.has_room() {
             return None;
         }
         self.room -= 1;
         let facts = self.asked.facts;
         let fact = facts.get(condition.fact);
-        let waiver = waived::waiver_of(condition, facts, &self.waivers);
-        let answer = match engine::holds(condition, facts) {
-            Holds::Yes => Answer::Holds,
-            Holds::No if waiver.is_some() => Answer::Waived,
-            Holds::No => Answer::Differs,
-            Holds::Unknown => Answer::NotProven,
+        let answer = reply.answer();
+        let waived_by = match reply {
+            Reply::Waived(waiver) => Some(waiver.name.clone()),
+            Reply::Yes | Reply::Awaited | Reply::No | Reply::NotProven => None,
         };
         let mut entry = ConditionEntry {
             fact: condition.fact.to_string(),
@@ -259,7 +311,7 @@ impl<'a> Tree<'a> {
             expected: short(explain::wanted(&condition.test)),
             found: fact.map_or_else(|| "not proven".to_owned(), |fact| short(explain::shown(fact.values.iter()))),
             provenance: fact.map(|fact| fact.provenance.as_str().into()),
-            waived_by: waiver.map(|waiver| waiver.name.clone()),
+            waived_by,
             origins: condition.origins.iter().map(|origin| origin.name.clone()).collect(),
             events: Vec::new(),
             values: Vec::new(),

@@ -2,6 +2,7 @@
 //! is the authority; a test holds the two together.
 
 mod facts;
+mod id;
 mod words;
 
 use facts::{Conditions, Values};
@@ -27,13 +28,13 @@ pub enum Subject {
 #[must_use]
 pub fn schema(subject: Subject) -> Value {
     let generator = SchemaSettings::draft2020_12().into_generator();
-    match subject {
+    let schema = match subject {
         Subject::Policy => generator.into_root_schema_for::<PolicyFile>(),
         Subject::ReferenceValues => generator.into_root_schema_for::<ReferenceFile>(),
         Subject::Case => generator.into_root_schema_for::<CaseFile>(),
         Subject::Facts => generator.into_root_schema_for::<FactsFile>(),
-    }
-    .to_value()
+    };
+    id::named(schema.to_value(), subject)
 }
 
 /// One text, or several.
@@ -192,7 +193,8 @@ documents! {
         when: Option<Conditions>,
         /// The rule whose conditions are waived.
         rule: String,
-        /// The facts that may differ.
+        /// The facts that may differ from what is required; what is denied of a fact may only where its operator is
+        /// named, as in "tpm.boot.loaded_files.none_of".
         facts: Texts,
         /// What must hold of these facts in their place.
         instead: Option<Conditions>,
@@ -213,7 +215,8 @@ documents! {
         when: Option<Conditions>,
         /// The rules whose conditions are waived; all of them if it is silent.
         rules: Option<Texts>,
-        /// The facts that may differ.
+        /// The facts that may differ from what is required; what is denied of a fact may only where its operator is
+        /// named, as in "tpm.boot.loaded_files.none_of".
         facts: Texts,
         /// What must hold of these facts in their place.
         instead: Option<Conditions>,
@@ -276,6 +279,9 @@ documents! {
         kind: Option<String>,
         /// A firmware log, as the kernel's binary_bios_measurements, beside the case.
         event_log: Option<String>,
+        /// The kernel's list of measured files (binary_runtime_measurements), beside the case; where no quote says what it
+        /// leads to, it is taken as proven to its last entry.
+        ima_log: Option<String>,
         #[schemars(extend("enum" = ["sha256", "sha384", "sha512"]))]
         pcr_bank: Option<String>,
     }

@@ -29,6 +29,12 @@ pub enum MalformedLog {
     /// The first event is no `Spec ID Event03`: a TCG 1.2 log, which has SHA-1 digests only.
     #[error("event log does not start with a Spec ID Event03 event: a SHA-1 log of TCG 1.2, or none at all")]
     NoSpecId,
+    /// The `Spec ID Event03` event stands in a register that is not PCR 0, as in the CC event log of a TDX guest.
+    #[error("Spec ID event in register {found}: a CC event log (CCEL), which belongs to a TDX quote and not to a TPM")]
+    OtherRegisters {
+        /// The register named.
+        found: u32,
+    },
     /// The `Spec ID Event03` event does not hold together.
     #[error("Spec ID event: {what}, found {found}")]
     SpecId {
@@ -111,6 +117,7 @@ impl MalformedLog {
             Self::Empty => "tpm.event_log.empty",
             Self::TooLong { .. } | Self::TooManyEvents { .. } => "tpm.event_log.too_long",
             Self::NoSpecId => "tpm.event_log.sha1_only",
+            Self::OtherRegisters { .. } => "tpm.event_log.other_registers",
             Self::SpecId { .. } => "tpm.event_log.spec_id",
             Self::Truncated { .. } => "tpm.event_log.truncated",
             Self::DigestCount { .. } | Self::UnknownAlgorithm { .. } | Self::DuplicateAlgorithm { .. } => {

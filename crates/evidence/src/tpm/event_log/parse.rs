@@ -164,8 +164,11 @@ fn spec_id(cursor: &mut Cursor<'_>, register_max: u32) -> Result<AlgorithmTable,
     cursor.take(20, "digest")?;
     let size = cursor.u32("data size")?;
     let data = cursor.take(usize::try_from(size).unwrap_or(usize::MAX), "data")?;
-    if pcr > register_max || kind != EventType::NO_ACTION.0 || data.first_chunk() != Some(SPEC_ID_SIGNATURE) {
+    if kind != EventType::NO_ACTION.0 || data.first_chunk() != Some(SPEC_ID_SIGNATURE) {
         return Err(MalformedLog::NoSpecId);
+    }
+    if pcr > register_max {
+        return Err(MalformedLog::OtherRegisters { found: pcr });
     }
     let mut inner = Cursor { bytes: data, offset: SPEC_ID_SIGNATURE.len(), event: 0, event_offset: 0 };
     inner.take(8, "platform class, specification version, uintn size")?;

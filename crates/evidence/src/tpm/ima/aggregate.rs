@@ -53,10 +53,11 @@ impl AggregateOf {
     /// [`AggregateRefused`].
     pub fn check(entry: &Entry<'_>, pcrs: &PcrValues) -> Result<Self, AggregateRefused> {
         let bank = pcrs.bank();
-        let Measured::File { digest, .. } = Measured::of(entry) else { return Err(AggregateRefused::Nothing) };
-        if entry.is_violation() {
+        let measured = Measured::of(entry);
+        if entry.is_violation() || !measured.is_boot_aggregate() {
             return Err(AggregateRefused::Nothing);
         }
+        let Measured::File { digest, .. } = measured else { return Err(AggregateRefused::Nothing) };
         let found = match digest {
             FileDigest::Strong(hash, bytes) if hash == bank => Digest::new(bank, bytes),
             FileDigest::Strong(..) | FileDigest::Weak(_) => None,

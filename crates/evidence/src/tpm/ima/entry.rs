@@ -29,6 +29,10 @@ pub enum Template {
     Sig,
     /// `ima-buf`: digest, name, and the very buffer.
     Buf,
+    /// `ima-ngv2`: as `ima-ng`, and before the algorithm whether the digest is of the content or of fs-verity.
+    NgV2,
+    /// `ima-sigv2`: the same and a signature.
+    SigV2,
     /// Any other: it replays, and proves nothing.
     Other,
 }
@@ -38,6 +42,8 @@ pub enum Template {
 pub struct Entry<'a> {
     /// Place in the whole list, from 0.
     pub index: u64,
+    /// Bytes in front of it, in the part of the list that was read.
+    pub offset: usize,
     /// The PCR that it says it extended.
     pub pcr: u32,
     /// The list's own column: SHA-1 of the data; all zero for a violation.
@@ -56,6 +62,7 @@ impl<'a> Entry<'a> {
     /// # Errors
     /// [`Malformed`] for a length above its limit, or beyond the input.
     pub fn read(reader: &mut Reader<'a>, index: u64) -> Result<Self, Malformed> {
+        let offset = reader.position();
         let pcr = reader.u32_le("pcr")?;
         let digest = reader.take(SHA1_BYTES, "digest")?;
         let column = digest.first_chunk().ok_or(reader.malformed("digest", Defect::Missing))?;
@@ -65,6 +72,8 @@ impl<'a> Entry<'a> {
             b"ima-ng" => Template::Ng,
             b"ima-sig" => Template::Sig,
             b"ima-buf" => Template::Buf,
+            b"ima-ngv2" => Template::NgV2,
+            b"ima-sigv2" => Template::SigV2,
             _ => Template::Other,
         };
         let data = match template {
@@ -74,11 +83,18 @@ impl<'a> Entry<'a> {
                 sized(reader, OLD_NAME_BYTES - 1, "templateData.name")?;
                 reader.since(start)
             }
-            Template::Ng | Template::Sig | Template::Buf | Template::Other => {
+            Template::Ng | Template::Sig | Template::Buf | Template::NgV2 | Template::SigV2 | Template::Other => {
                 sized(reader, TEMPLATE_DATA_BYTES_MAX, "templateData")?
             }
         };
-        Ok(Self { index, pcr, column, template, template_name, data })
+        Ok(Self { index, offset, pcr, column, template, template_name, data })
+    }
+
+    /// Reads an entry of `list` again, from where it stands in it.
+    #[must_use]
+    pub fn again(list: &'a [u8], offset: usize, index: u64) -> Option<Self> {
+        let entry = Self::read(&mut Reader::new(Structure::ImaLog, list.get(offset..)?), index).ok()?;
+        Some(Self { offset, ..entry })
     }
 
     /// Whether the kernel noted that a file changed while it was measured. Nothing of such an entry is hashed: the TPM

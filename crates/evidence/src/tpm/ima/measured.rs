@@ -1,6 +1,9 @@
 //! What an entry says was measured, by the exact form of its template. Data that does not fit its template to the last
-//! byte says nothing: the template's name is in no digest, so that a liar may write another.
+//! byte says nothing: the template's name is in no digest, so that a liar may write another. `ima-sig` and `ima-buf` have
+//! the same fields, so that what could be both says nothing either.
 
+use super::aggregate::BOOT_AGGREGATE;
+use super::attribute;
 use super::entry::{Entry, SHA1_BYTES, Template, sized};
 use crate::crypto::HashAlg;
 use crate::error::{Malformed, Structure};
@@ -8,6 +11,8 @@ use crate::reader::Reader;
 
 /// Longest path of a file in bytes, with its zero: the kernel's `PATH_MAX` and what it may append to a deleted file's.
 const NAME_BYTES_MAX: usize = 4_096 + 256;
+/// Longest name of what a digest is of, with its colon.
+const TYPE_BYTES_MAX: usize = 8;
 /// Longest algorithm name with colon and zero.
 const ALGORITHM_BYTES_MAX: usize = 64;
 /// Longest digest of any algorithm.
@@ -24,6 +29,8 @@ pub enum Measured<'a> {
         path: &'a [u8],
         /// Its `security.ima` signature; empty if it has none.
         signature: &'a [u8],
+        /// Of what the digest is.
+        of: DigestOf,
     },
     /// A buffer of the kernel.
     Buffer {
@@ -36,6 +43,17 @@ pub enum Measured<'a> {
     },
     /// Of a template that we do not know, or not in the form of the one it names.
     Nothing,
+}
+
+/// Of what a file's digest was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DigestOf {
+    /// Of its content.
+    Content,
+    /// By fs-verity, of a tree over its content.
+    Verity,
+    /// The template has no word for it: mostly of its content.
+    Unsaid,
 }
 
 /// A digest with the algorithm that it is said to be of.
@@ -63,10 +81,16 @@ impl<'a> Measured<'a> {
     pub fn of(entry: &Entry<'a>) -> Self {
         let read = match entry.template {
             Template::Ima => old(entry),
-            Template::Ng | Template::Sig | Template::Buf => fields(entry).ok(),
+            Template::Ng | Template::Sig | Template::Buf | Template::NgV2 | Template::SigV2 => fields(entry).ok(),
             Template::Other => None,
         };
         read.unwrap_or(Self::Nothing)
+    }
+
+    /// Whether it is the entry that ties the list to the boot, by its name: a file without a signature.
+    #[must_use]
+    pub const fn is_boot_aggregate(&self) -> bool {
+        matches!(self, Self::File { path: BOOT_AGGREGATE, signature: [], .. })
     }
 
     /// Path or name; empty where there is none.
@@ -84,12 +108,16 @@ fn old<'a>(entry: &Entry<'a>) -> Option<Measured<'a>> {
     let (digest, path) = entry.old_parts()?;
     // A zero inside would hash like the padding behind a shorter name.
     let whole = digest.len() == SHA1_BYTES && !path.contains(&0);
-    whole.then_some(Measured::File { digest: FileDigest::Weak(digest), path, signature: b"" })
+    whole.then_some(Measured::File { digest: FileDigest::Weak(digest), path, signature: b"", of: DigestOf::Unsaid })
 }
 
 fn fields<'a>(entry: &Entry<'a>) -> Result<Measured<'a>, Malformed> {
     let mut reader = Reader::new(Structure::ImaLog, entry.data);
-    let digest = sized(&mut reader, ALGORITHM_BYTES_MAX + DIGEST_BYTES_MAX, "d-ng")?;
+    let digest = sized(&mut reader, TYPE_BYTES_MAX + ALGORITHM_BYTES_MAX + DIGEST_BYTES_MAX, "d-ng")?;
+    let (of, digest) = match entry.template {
+        Template::NgV2 | Template::SigV2 => typed(digest).ok_or(reader.value("d-ngv2", 0))?,
+        Template::Ima | Template::Ng | Template::Sig | Template::Buf | Template::Other => (DigestOf::Unsaid, digest),
+    };
     let digest = file_digest(digest).ok_or(reader.value("d-ng", 0))?;
     let name = sized(&mut reader, NAME_BYTES_MAX, "n-ng")?;
     let name = match name.split_last() {
@@ -97,12 +125,37 @@ fn fields<'a>(entry: &Entry<'a>) -> Result<Measured<'a>, Malformed> {
         _ => return Err(reader.value("n-ng", 0)),
     };
     let measured = match entry.template {
-        Template::Sig => Measured::File { digest, path: name, signature: rest(&mut reader, "sig")? },
-        Template::Buf => Measured::Buffer { digest, name, content: rest(&mut reader, "buf")? },
-        Template::Ima | Template::Ng | Template::Other => Measured::File { digest, path: name, signature: b"" },
+        Template::Sig | Template::SigV2 => {
+            let signature = rest(&mut reader, "sig")?;
+            // A buffer has a name without a slash, and its content where a file has its signature. The kernel writes
+            // nothing there that is no signature, and names a file without a slash only where it has no path.
+            let is_of_a_file = name.starts_with(b"/") && attribute::is_of_a_file(signature);
+            if !signature.is_empty() && !is_of_a_file {
+                return Err(reader.value("sig", 0));
+            }
+            Measured::File { digest, path: name, signature, of }
+        }
+        Template::Buf => {
+            let content = rest(&mut reader, "buf")?;
+            if content.is_empty() || name.starts_with(b"/") || attribute::is_of_a_file(content) {
+                return Err(reader.value("buf", 0));
+            }
+            Measured::Buffer { digest, name, content }
+        }
+        Template::Ima | Template::Ng | Template::NgV2 | Template::Other => {
+            Measured::File { digest, path: name, signature: b"", of }
+        }
     };
     reader.finish()?;
     Ok(measured)
+}
+
+/// `ima:` or `verity:`, and the rest.
+fn typed(field: &[u8]) -> Option<(DigestOf, &[u8])> {
+    if let Some(rest) = field.strip_prefix(b"ima:") {
+        return Some((DigestOf::Content, rest));
+    }
+    field.strip_prefix(b"verity:").map(|rest| (DigestOf::Verity, rest))
 }
 
 fn rest<'a>(reader: &mut Reader<'a>, field: &'static str) -> Result<&'a [u8], Malformed> {

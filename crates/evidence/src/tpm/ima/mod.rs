@@ -2,20 +2,23 @@
 //! quote proves. Says what was measured and by which proof; judges no file: that is `holdfast-appraisal`.
 
 mod aggregate;
+mod attribute;
 mod entry;
+mod keys;
 mod measured;
 mod refused;
 mod replay;
 mod resume;
-mod signature;
+mod verified;
 
 pub use aggregate::{AggregateOf, AggregateRefused, BOOT_AGGREGATE};
 pub use entry::{Entries, Entry, TEMPLATE_DATA_BYTES_MAX, TEMPLATE_NAME_BYTES_MAX, Template};
-pub use measured::{FileDigest, Measured};
+pub use keys::{IMA_KEYS_MAX, ImaKeys, SigningKey, keys_of_pem, pem_of_der};
+pub use measured::{DigestOf, FileDigest, Measured};
 pub use refused::{Counters, ImaRefused};
-pub use replay::{LOG_BYTES_MAX, Quoted, Replayed, replay};
+pub use replay::{LOG_BYTES_MAX, Listener, Quoted, Replayed, leads_to, replay, replay_to};
 pub use resume::{Hashing, Resume};
-pub use signature::{ImaKeys, SIGNATURE_HEADER_BYTES, SignatureRefused, keys_of_pem};
+pub use verified::{FAILURES_MAX, SignatureBudget, SignatureRefused};
 
 use super::pcr::PcrIndex;
 

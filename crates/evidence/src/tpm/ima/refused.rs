@@ -51,6 +51,9 @@ pub enum ImaRefused {
     /// The prefix was replayed in another bank.
     #[error("the prefix was replayed in another bank than was quoted")]
     OtherBank,
+    /// Firmware, loader or kernel are others than when the prefix was replayed.
+    #[error("the prefix was replayed under other values of PCRs 0 to 9 than were quoted")]
+    OtherPcrs,
     /// The list is longer than we read at once.
     #[error("the list has {found} bytes, limit {limit}")]
     TooLarge {
@@ -88,6 +91,7 @@ impl ImaRefused {
             Self::TemplateHash { .. } => "tpm.ima.template_hash",
             Self::OtherBoot { .. } => "tpm.ima.other_boot",
             Self::OtherBank => "tpm.ima.other_bank",
+            Self::OtherPcrs => "tpm.ima.other_pcrs",
             Self::TooLarge { .. } => "tpm.ima.too_large",
         }
     }
@@ -96,7 +100,11 @@ impl ImaRefused {
     #[must_use]
     pub const fn wants_the_whole_list(&self) -> bool {
         match self {
-            Self::OtherBoot { .. } | Self::OtherBank | Self::NoPrefix { .. } | Self::Malformed { .. } => true,
+            Self::OtherBoot { .. }
+            | Self::OtherBank
+            | Self::OtherPcrs
+            | Self::NoPrefix { .. }
+            | Self::Malformed { .. } => true,
             Self::NotQuoted | Self::OtherPcr { .. } | Self::TemplateHash { .. } | Self::TooLarge { .. } => false,
         }
     }

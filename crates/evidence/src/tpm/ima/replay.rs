@@ -1,18 +1,21 @@
 //! Replays a list to the quoted PCR 10, exactly. What stands behind the prefix that leads there is not attested yet, and
 //! is dropped.
 
-use super::entry::{Entries, Entry, SHA1_BYTES};
+use super::entry::{Entries, Entry, SHA1_BYTES, Template};
 use super::refused::{Counters, ImaRefused};
 use super::resume::{Hashing, Resume};
-use crate::crypto::{Digest, HashAlg};
+use crate::crypto::{Digest, HashAlg, sha256};
 use crate::tpm::clock::ClockInfo;
-use crate::tpm::pcr::{PcrSelection, PcrValues};
+use crate::tpm::pcr::{PcrIndex, PcrSelection, PcrValues};
 
 /// Most bytes of a list that are replayed at once: some 500,000 files, or 150,000 with signatures. A list that is longer
 /// than that before its first attestation cannot be judged.
 pub const LOG_BYTES_MAX: usize = 64 << 20;
 
-/// What a verified quote says of PCR 10.
+/// The PCRs that say what was started before the kernel measured its first file: those of `boot_aggregate`.
+const BOOT_PCRS: u32 = 10;
+
+/// What a verified quote says of PCR 10, and of the boot that it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quoted {
     /// The bank.
@@ -21,6 +24,8 @@ pub struct Quoted {
     pub pcr: Digest,
     /// Resets and restarts.
     pub counters: Counters,
+    /// The quoted PCRs 0 to 9 as one hash: [`boot`](Self::boot).
+    pub boot: [u8; 32],
 }
 
 impl Quoted {
@@ -32,7 +37,20 @@ impl Quoted {
         let pcr = super::PCR;
         let value = pcrs.get(pcr).filter(|_| selection.pcrs.contains(pcr)).ok_or(ImaRefused::NotQuoted)?;
         let counters = Counters { resets: clock.reset_count, restarts: clock.restart_count };
-        Ok(Self { bank: selection.bank, pcr: *value, counters })
+        Ok(Self { bank: selection.bank, pcr: *value, counters, boot: Self::boot(pcrs) })
+    }
+
+    /// SHA-256 over the values of PCRs 0 to 9, a byte before each that says whether it was quoted. Counters alone do not
+    /// name a boot: TPM2_Clear begins them anew.
+    #[must_use]
+    pub fn boot(pcrs: &PcrValues) -> [u8; 32] {
+        let values = (0..BOOT_PCRS).map(|index| PcrIndex::new(index).and_then(|index| pcrs.get(index)));
+        let mut parts: Vec<&[u8]> = Vec::with_capacity(2 * BOOT_PCRS as usize);
+        for value in values {
+            parts.push(if value.is_some() { &[1] } else { &[0] });
+            parts.push(value.map_or(&[], Digest::as_bytes));
+        }
+        sha256(&parts)
     }
 }
 
@@ -77,30 +95,77 @@ impl<'a> Replayed<'a> {
     }
 }
 
+/// The value to which the whole of `log` leads in a bank that is extended with its own template hashes, quoted by nobody:
+/// for those who ask what a policy would say to a list.
+///
+/// # Errors
+/// [`ImaRefused`] for an entry that is none, or of another PCR.
+pub fn leads_to(log: &[u8], bank: HashAlg) -> Result<Digest, ImaRefused> {
+    let mut chain = Chain::new(bank, Digest::zero(bank));
+    for entry in Entries::new(log, 0) {
+        chain.extend(&own(entry?)?, Hashing::OfBank)?;
+    }
+    Ok(chain.value())
+}
+
+/// Hears the entries of a list while it is replayed, so that whoever judges them need not read them a second time. They
+/// are claims: only when [`replay_to`] returns are they proven, and without that nothing heard may count.
+pub trait Listener<'a> {
+    /// The next entry.
+    fn entry(&mut self, entry: &Entry<'a>);
+
+    /// The list begins anew: what was heard so far leads nowhere.
+    fn forget(&mut self);
+}
+
+/// Listens to nothing.
+struct Nobody;
+
+impl Listener<'_> for Nobody {
+    fn entry(&mut self, _: &Entry<'_>) {}
+
+    fn forget(&mut self) {}
+}
+
 /// Replays `log`, the list from its first entry, or from the offset of `from`.
 ///
 /// # Errors
 /// [`ImaRefused`]; nothing of the list is proven then.
 pub fn replay<'a>(log: &'a [u8], from: Option<&Resume>, quoted: &Quoted) -> Result<Replayed<'a>, ImaRefused> {
+    replay_to(&mut Nobody, log, from, quoted)
+}
+
+/// The same, with a listener to each entry up to the quoted value and none behind it.
+///
+/// # Errors
+/// [`ImaRefused`]; nothing of the list is proven then, and nothing that was heard.
+pub fn replay_to<'a>(
+    listener: &mut impl Listener<'a>,
+    log: &'a [u8],
+    from: Option<&Resume>,
+    quoted: &Quoted,
+) -> Result<Replayed<'a>, ImaRefused> {
     if log.len() > LOG_BYTES_MAX {
         return Err(ImaRefused::TooLarge { found: log.len(), limit: LOG_BYTES_MAX });
     }
     if let Some(from) = from {
         from.check(quoted)?;
-        return run(log, from, quoted);
+        return run(listener, log, from, quoted);
     }
     let start = |hashing| Resume {
         bank: quoted.bank,
         hashing,
         counters: quoted.counters,
+        boot: quoted.boot,
         offset: 0,
         entries: 0,
         pcr: Digest::zero(quoted.bank),
     };
-    match run(log, &start(Hashing::OfBank), quoted) {
+    match run(listener, log, &start(Hashing::OfBank), quoted) {
         // The two never meet: no entry has the same hash in both.
         Err(refused @ ImaRefused::NoPrefix { .. }) => {
-            run(log, &start(Hashing::Sha1Padded), quoted).map_err(|other| match other {
+            listener.forget();
+            run(listener, log, &start(Hashing::Sha1Padded), quoted).map_err(|other| match other {
                 ImaRefused::TemplateHash { .. }
                     if padded_values_lead_there(log, &start(Hashing::Sha1Padded), quoted) =>
                 {
@@ -113,7 +178,12 @@ pub fn replay<'a>(log: &'a [u8], from: Option<&Resume>, quoted: &Quoted) -> Resu
     }
 }
 
-fn run<'a>(log: &'a [u8], from: &Resume, quoted: &Quoted) -> Result<Replayed<'a>, ImaRefused> {
+fn run<'a>(
+    listener: &mut impl Listener<'a>,
+    log: &'a [u8],
+    from: &Resume,
+    quoted: &Quoted,
+) -> Result<Replayed<'a>, ImaRefused> {
     let mut entries = Entries::new(log, from.entries);
     let mut chain = Chain::new(from.bank, from.pcr);
     let mut count = from.entries;
@@ -123,6 +193,7 @@ fn run<'a>(log: &'a [u8], from: &Resume, quoted: &Quoted) -> Result<Replayed<'a>
         };
         let entry = own(entry?)?;
         chain.extend(&entry, from.hashing)?;
+        listener.entry(&entry);
         count = count.saturating_add(1);
     }
     let read = entries.position();
@@ -171,6 +242,10 @@ impl Chain {
         }
     }
 
+    fn value(&self) -> Digest {
+        Digest::copied(self.buffer.get(..self.bank.size()).unwrap_or_default())
+    }
+
     fn is_at(&self, value: &Digest) -> bool {
         self.buffer.get(..self.bank.size()).is_some_and(|pcr| pcr == value.as_bytes())
     }
@@ -178,9 +253,16 @@ impl Chain {
     fn extend(&mut self, entry: &Entry<'_>, hashing: Hashing) -> Result<(), ImaRefused> {
         match (entry.is_violation(), hashing) {
             (false, Hashing::OfBank) => {
-                let digest = entry.template_hash(self.bank);
-                self.put(self.bank.size(), digest.as_bytes());
-                self.extend_buffer();
+                match (entry.template, self.buffer.get_mut(self.bank.size()..)) {
+                    // Of this one more is hashed than stands in the list.
+                    (Template::Ima, _) => {
+                        let digest = entry.template_hash(self.bank);
+                        self.put(self.bank.size(), digest.as_bytes());
+                    }
+                    (_, Some(behind)) => self.bank.digest_to(entry.data, behind),
+                    (_, None) => {}
+                }
+                self.bank.extend_in(&mut self.buffer);
                 Ok(())
             }
             (false, Hashing::Sha1Padded) if entry.sha1_template_hash() != *entry.column => {
@@ -202,11 +284,6 @@ impl Chain {
             self.put(size, Digest::zero(self.bank).as_bytes());
             self.put(size, entry.column.get(..SHA1_BYTES).unwrap_or_default());
         }
-        self.extend_buffer();
-    }
-
-    fn extend_buffer(&mut self) {
-        let extended = self.bank.digest(&[self.buffer.get(..2 * self.bank.size()).unwrap_or_default()]);
-        self.put(0, extended.as_bytes());
+        self.bank.extend_in(&mut self.buffer);
     }
 }

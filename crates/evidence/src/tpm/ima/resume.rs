@@ -6,7 +6,7 @@ use crate::crypto::{Digest, HashAlg};
 use crate::error::{Malformed, Structure};
 use crate::reader::{Reader, Writer};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// With what the kernel extends the bank for an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,9 @@ pub struct Resume {
     /// Counters of the TPM when it was quoted. Both must be the same later: between a reset or restart and now anybody
     /// could have led the PCR back to the same value.
     pub counters: Counters,
+    /// The PCRs 0 to 9 that were quoted with it, as [`Quoted::boot`] has them: a TPM that was cleared counts from the
+    /// beginning, and another boot must not stand on this one's list.
+    pub boot: [u8; 32],
     /// Bytes of the list that are proven.
     pub offset: u64,
     /// Entries that are proven.
@@ -40,13 +43,16 @@ impl Resume {
     /// Whether the prefix still stands under this quote.
     ///
     /// # Errors
-    /// [`ImaRefused::OtherBoot`] or [`ImaRefused::OtherBank`].
+    /// [`ImaRefused::OtherBoot`], [`ImaRefused::OtherBank`] or [`ImaRefused::OtherPcrs`].
     pub fn check(&self, quoted: &Quoted) -> Result<(), ImaRefused> {
         if self.counters != quoted.counters {
             return Err(ImaRefused::OtherBoot { known: self.counters, found: quoted.counters });
         }
         if self.bank != quoted.bank {
             return Err(ImaRefused::OtherBank);
+        }
+        if self.boot != quoted.boot {
+            return Err(ImaRefused::OtherPcrs);
         }
         Ok(())
     }
@@ -60,6 +66,7 @@ impl Resume {
         };
         let writer = Writer::new().u8(VERSION).u16(self.bank.id()).u8(hashing);
         let writer = writer.u32(self.counters.resets).u32(self.counters.restarts);
+        let writer = writer.bytes(&self.boot);
         writer.u64(self.offset).u64(self.entries).bytes(self.pcr.as_bytes()).finish()
     }
 
@@ -81,10 +88,11 @@ impl Resume {
             other => return Err(reader.value("hashing", other.into())),
         };
         let counters = Counters { resets: reader.u32("resets")?, restarts: reader.u32("restarts")? };
+        let boot = reader.array("boot")?;
         let (offset, entries) = (reader.u64("offset")?, reader.u64("entries")?);
         let pcr = reader.take(bank.size(), "pcr")?;
         let pcr = Digest::new(bank, pcr).ok_or(reader.value("pcr", 0))?;
         reader.finish()?;
-        Ok(Self { bank, hashing, counters, offset, entries, pcr })
+        Ok(Self { bank, hashing, counters, boot, offset, entries, pcr })
     }
 }

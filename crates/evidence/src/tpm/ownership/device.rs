@@ -2,6 +2,7 @@
 //! TPM is for the key to say: see `residency`.
 
 use holdfast_identity::UnixTime;
+use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::ParsedExtension;
 
 use super::OwnershipEndorsers;
@@ -78,11 +79,19 @@ pub(super) fn verify_device_certificate(
         // It signs whatever it is given, a made-up statement too: only its maker can say where it is.
         return Err(Unowned::Residency { factor, what: "its certificate names no endorsement certificate" });
     }
-    let is_said_to_attest = leaf.extensions().iter().any(|extension| match extension.parsed_extension() {
-        ParsedExtension::ExtendedKeyUsage(usage) => usage.other.iter().any(|id| id.to_id_string() == ATTESTATION_KEY),
-        _ => false,
+    let mut purposes = leaf.extensions().iter().filter_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::ExtendedKeyUsage(usage) => {
+            Some(usage.any || usage.other.iter().any(|id| id.to_id_string() == ATTESTATION_KEY))
+        }
+        _ => None,
     });
-    if offered.role == DeviceRole::Iak && namings.is_empty() && !is_said_to_attest {
+    // Whoever says what the key is for, and does not say that, says that it is another key: an IDevID, whatever the host
+    // calls it.
+    let is_said_to_attest = purposes.next();
+    if offered.role == DeviceRole::Iak && is_said_to_attest == Some(false) {
+        return Err(Unowned::Purpose { factor, what: "its extended key usage is no attestation key's" });
+    }
+    if offered.role == DeviceRole::Iak && namings.is_empty() && !states_its_purpose(&leaf) {
         // That it is restricted is the host's word so far: behind the certificate of a key that signs whatever it is given
         // any attributes can be claimed.
         let what = "its certificate neither says that it is an attestation key's nor names an endorsement certificate";
@@ -98,6 +107,14 @@ pub(super) fn verify_device_certificate(
         root: path.anchor.identity(),
     };
     Ok((identity, public))
+}
+
+/// Whether the maker says in so many words that it is an attestation key; that it may be used for anything does not.
+fn states_its_purpose(leaf: &X509Certificate<'_>) -> bool {
+    leaf.extensions().iter().any(|extension| match extension.parsed_extension() {
+        ParsedExtension::ExtendedKeyUsage(usage) => usage.other.iter().any(|id| id.to_id_string() == ATTESTATION_KEY),
+        _ => false,
+    })
 }
 
 /// Checks that a public area is that of a device key: resident and made by its TPM; an IAK restricted to what the TPM

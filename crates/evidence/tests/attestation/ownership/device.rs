@@ -211,9 +211,17 @@ fn the_certificate_of_an_ordinary_key_makes_no_iak_whatever_attributes_the_host_
     };
     let other = |arc| ExtendedKeyUsagePurpose::Other(vec![2, 23, 133, 8, arc]);
     assert_eq!(offer(Vec::new()), Err("tpm.iak.residency"));
-    assert_eq!(offer(vec![other(1), ExtendedKeyUsagePurpose::ClientAuth]), Err("tpm.iak.residency"));
+    assert_eq!(offer(vec![other(1), ExtendedKeyUsagePurpose::ClientAuth]), Err("tpm.iak.purpose"));
+    assert_eq!(offer(vec![ExtendedKeyUsagePurpose::Any]), Err("tpm.iak.residency"));
     // tcg-kp-AIKCertificate: the maker says what kind of key it is
     assert_eq!(offer(vec![other(3)]), Ok(1));
+    // A certificate that names the TPM, and says that the key is for something else: that of an IDevID.
+    let named = |purposes: Vec<ExtendedKeyUsagePurpose>| {
+        made.offer_device(made.device(DeviceRole::Iak, &iak, |params| params.extended_key_usages = purposes))
+    };
+    assert_eq!(named(vec![ExtendedKeyUsagePurpose::ClientAuth]), Err("tpm.iak.purpose"));
+    assert_eq!(named(Vec::new()), Ok(1));
+    assert_eq!(named(vec![ExtendedKeyUsagePurpose::ClientAuth, other(3)]), Ok(1));
 }
 
 #[test]
