@@ -1,7 +1,7 @@
 //! The `systemd` attestor over a real message bus. Needs `dbus-daemon`; in systemd's place stands a service that answers
 //! as systemd does.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
