@@ -1,12 +1,14 @@
 //! The command line of `holdfast-agent`. Each command is a module below; this one reads words and gives exit codes.
 
 pub mod api;
+mod check_config;
 mod delivery;
 mod detect;
 mod evidence;
 mod healthcheck;
 mod launch_value;
 mod run;
+mod why;
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -29,8 +31,12 @@ struct Arguments {
 enum Command {
     /// Run the agent until SIGTERM or SIGINT
     Run(run::Arguments),
+    /// Check the configuration, and start nothing
+    CheckConfig(check_config::Arguments),
     /// Ask the running agent how it is
     Healthcheck(healthcheck::Arguments),
+    /// Say why a process gets the identities that it gets, or none
+    Why(why::Arguments),
     /// Ask a running agent over the Workload API, as a workload would
     Api(api::Arguments),
     /// Keep SVIDs, keys and bundles in files, for programs that know no SPIFFE
@@ -105,7 +111,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let ended = match arguments.command {
         Command::Run(arguments) => run::run(arguments),
+        Command::CheckConfig(arguments) => check_config::run(arguments),
         Command::Healthcheck(arguments) => healthcheck::run(arguments),
+        Command::Why(arguments) => why::run(arguments),
         Command::Api(arguments) => api::run(arguments),
         Command::Helper(arguments) => delivery::run(arguments),
         Command::Detect(arguments) => detect::run(arguments),

@@ -1,6 +1,7 @@
 //! The agent's configuration: a TOML file, over it environment variables, over them flags; read as a whole, so that
 //! every problem is reported at once with its key.
 
+mod attestors;
 mod keys;
 mod ownership;
 mod reader;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use holdfast_identity::TrustDomain;
 use zeroize::Zeroizing;
 
+use crate::attest::AttestorSettings;
 use crate::collect::sources::Sources;
 use crate::svids::KeyType;
 use crate::tpm::{Access, Interface};
@@ -48,6 +50,8 @@ pub struct Config {
     pub workload_api: WorkloadApi,
     /// What kind of keys workloads get.
     pub workload_key_type: KeyType,
+    /// How workloads are told apart.
+    pub attestors: AttestorSettings,
     /// Where Prometheus reads metrics over plain HTTP; `None` for nowhere.
     pub metrics_listen: Option<SocketAddr>,
     /// What is logged, and how.
@@ -235,7 +239,7 @@ fn build(reader: &mut Reader) -> Option<Config> {
         "json" => Ok(true),
         other => Err(format!("expected \"text\" or \"json\", found {other:?}")),
     });
-    let (tpm, sources) = (access(reader), sources(reader));
+    let (tpm, sources, attestors) = (access(reader), sources(reader), attestors::read(reader));
     Some(Config {
         server: server?,
         trust_domain: trust_domain?,
@@ -247,6 +251,7 @@ fn build(reader: &mut Reader) -> Option<Config> {
         sources: sources?,
         workload_api: WorkloadApi { socket: socket?, secrets: secrets? },
         workload_key_type: workload_key_type?,
+        attestors: attestors?,
         metrics_listen,
         log: Log { level: level?, json: json? },
     })

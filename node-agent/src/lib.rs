@@ -28,6 +28,7 @@ pub mod tpm;
 pub mod transport;
 pub mod trust;
 pub mod vtpm;
+pub mod why;
 pub mod workload_api;
 
 /// The agent's side of `holdfast.agent.v1`, generated from `agent.proto`.

@@ -11,7 +11,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::attest::Discovery;
+use crate::attest::{Attestors, Discovery};
 use crate::clock::ServerClock;
 use crate::collect::{Assembly, FirmwareLogFile, MeasuredFilesFile};
 use crate::config::Config;
@@ -23,7 +23,7 @@ use crate::status::{self, Status};
 use crate::svids::{KeyPool, SvidCache, SvidSource};
 use crate::tpm::{Patience, Stall, Tpm};
 use crate::trust::Trust;
-use crate::workload_api;
+use crate::{why, workload_api};
 
 /// Held by the agent that uses a state directory.
 const LOCK: &str = "agent.lock";
@@ -68,7 +68,15 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         Ok(())
     });
     let (source, stopped) = (Arc::clone(&cache) as Arc<dyn SvidSource>, stop.clone());
-    tasks.spawn(async move { workload_api::serve(&config.workload_api, source, stopped).await });
+    let attestors = Arc::new(Attestors::of(&config.attestors));
+    let (asked, look_again) = (Arc::clone(&attestors), config.attestors.look_again);
+    tasks.spawn(async move { workload_api::serve(&config.workload_api, source, asked, look_again, stopped).await });
+    let (listener, stopped) = (why::bind(&state)?, stop.clone());
+    let sources = why::Sources { attestors, cache: Arc::clone(&cache) };
+    tasks.spawn(async move {
+        why::serve(listener, sources, stopped).await;
+        Ok(())
+    });
     let keeper = Keeper::new(Parts {
         opener: Opener::new(config.server.clone(), Arc::clone(&trust)),
         exchanger: Exchanger::new(
@@ -117,6 +125,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     tasks.abort_all();
     let _ = tokio::time::timeout(GRACE, tpm.close()).await;
     let _ = state.remove(status::SOCKET);
+    let _ = state.remove(why::SOCKET);
     tracing::info!("agent ended");
     ended
 }

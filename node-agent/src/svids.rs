@@ -15,7 +15,7 @@ use holdfast_identity::{Selector, SpiffeId, UnixTime};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
-pub use cache::{PREFETCH_MAX, SvidCache};
+pub use cache::{Known, PREFETCH_MAX, SvidCache};
 pub use key::KeyType;
 pub use maker::make;
 pub use pool::KeyPool;

@@ -3,22 +3,39 @@
 //! Issues nothing and knows no registration entry. One file for each kind of attestor; a new kind is one more
 //! [`Attestor`] in the list that [`Attestors`] is built of.
 
+mod cgroup;
+mod container;
 mod discovery;
+mod docker;
 mod executable;
 mod gate;
+mod http;
+mod kubernetes;
 mod names;
 mod peer;
 mod process;
+mod selection;
+#[cfg(test)]
+mod service;
+mod settings;
+mod systemd;
 mod unix;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use futures_util::future::{BoxFuture, try_join_all};
+use futures_util::future::{BoxFuture, join_all, try_join_all};
 use holdfast_identity::Selector;
 
+pub use cgroup::CgroupFault;
+pub use container::ContainerFault;
 pub use discovery::Discovery;
+pub use docker::Docker;
+pub use http::{Address, HttpFault};
+pub use kubernetes::{ClientCertificate, KubeletFault, Kubernetes, KubernetesSettings};
 pub use peer::{Peer, PeerFault, Pin};
+pub use settings::{AttestorSettings, EngineSettings};
+pub use systemd::{Systemd, SystemdFault};
 pub use unix::Unix;
 
 /// Longest time that all attestors together may take for one workload, after which it is asked to come again.
@@ -76,6 +93,29 @@ pub enum AttestFault {
         /// What it may take.
         limit: Duration,
     },
+    /// An attestor has more selectors for it than anybody could name.
+    #[error("{kind} has more than {limit} selectors for this workload")]
+    TooMany {
+        /// The attestor.
+        kind: &'static str,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// Its control groups are not what the kernel writes.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupFault),
+    /// It cannot be said which container it is in.
+    #[error(transparent)]
+    Container(#[from] ContainerFault),
+    /// The container engine did not answer.
+    #[error(transparent)]
+    Engine(#[from] HttpFault),
+    /// The kubelet did not tell the pod.
+    #[error(transparent)]
+    Kubelet(#[from] KubeletFault),
+    /// systemd did not tell the unit.
+    #[error(transparent)]
+    Systemd(#[from] SystemdFault),
 }
 
 impl AttestFault {
@@ -87,6 +127,12 @@ impl AttestFault {
             Self::CredentialsChanged { .. } => "attest.credentials_changed",
             Self::Unreadable { .. } => "attest.unreadable",
             Self::TimedOut { .. } => "attest.timed_out",
+            Self::TooMany { .. } => "attest.too_many",
+            Self::Cgroup(fault) => fault.code(),
+            Self::Container(fault) => fault.code(),
+            Self::Engine(fault) => fault.code(),
+            Self::Kubelet(fault) => fault.code(),
+            Self::Systemd(fault) => fault.code(),
         }
     }
 
@@ -95,7 +141,14 @@ impl AttestFault {
     pub const fn ends_connection(&self) -> bool {
         match self {
             Self::Exited { .. } | Self::CredentialsChanged { .. } => true,
-            Self::Unreadable { .. } | Self::TimedOut { .. } => false,
+            Self::Unreadable { .. }
+            | Self::TimedOut { .. }
+            | Self::TooMany { .. }
+            | Self::Cgroup(_)
+            | Self::Container(_)
+            | Self::Engine(_)
+            | Self::Kubelet(_)
+            | Self::Systemd(_) => false,
         }
     }
 }
@@ -115,15 +168,26 @@ impl Attestors {
     /// # Errors
     /// [`AttestFault`] of the first attestor that has one: half of the selectors would be another workload's.
     pub async fn attest(&self, peer: &Peer) -> Result<BTreeSet<Selector>, AttestFault> {
-        let all = self.0.iter().map(|attestor| async {
-            tokio::time::timeout(ATTEST_TIME_MAX, attestor.attest(peer))
-                .await
-                .unwrap_or(Err(AttestFault::TimedOut { kind: attestor.kind(), limit: ATTEST_TIME_MAX }))
-        });
+        let all = self.0.iter().map(|attestor| attest_in_time(attestor.as_ref(), peer));
         let selectors = try_join_all(all).await?.into_iter().flatten().collect();
         // A process that exited while it was being read is not whom the answer would go to.
         if peer.has_exited() { Err(AttestFault::Exited { pid: peer.pid() }) } else { Ok(selectors) }
     }
+}
+
+impl Attestors {
+    /// What each attestor says of `peer`, by its kind. For explanations: half of it is nobody's.
+    pub async fn attest_each(&self, peer: &Peer) -> Vec<(&'static str, Result<BTreeSet<Selector>, AttestFault>)> {
+        let each =
+            self.0.iter().map(|attestor| async { (attestor.kind(), attest_in_time(attestor.as_ref(), peer).await) });
+        join_all(each).await
+    }
+}
+
+async fn attest_in_time(attestor: &dyn Attestor, peer: &Peer) -> Result<BTreeSet<Selector>, AttestFault> {
+    tokio::time::timeout(ATTEST_TIME_MAX, attestor.attest(peer))
+        .await
+        .unwrap_or(Err(AttestFault::TimedOut { kind: attestor.kind(), limit: ATTEST_TIME_MAX }))
 }
 
 impl Default for Attestors {

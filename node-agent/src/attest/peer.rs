@@ -100,6 +100,25 @@ impl Peer {
         }
     }
 
+    /// The process that has the number `pid` now, for explanations: nobody connected.
+    ///
+    /// # Errors
+    /// [`PeerFault`] where there is none, or it cannot be held. Needs a tokio runtime.
+    pub fn numbered(pid: i32) -> Result<Self, PeerFault> {
+        if pid <= 0 {
+            return Err(PeerFault::Exited { pid });
+        }
+        let number = Pid::from_raw(pid).ok_or(PeerFault::Exited { pid })?;
+        let held = |source| PeerFault::Pidfd { pid, source };
+        let pidfd = pidfd_open(number, PidfdFlags::empty()).map_err(|error| match error {
+            rustix::io::Errno::SRCH => PeerFault::Exited { pid },
+            source => held(source.into()),
+        })?;
+        let peer = Self::held(number, 0, 0, pidfd, Pin::Number)?;
+        let status = process::Process::open(&peer).and_then(|process| process.status()).map_err(held)?;
+        Ok(Self { uid: status.uid, gid: status.gid, ..peer })
+    }
+
     /// Takes hold of process `pid`, and checks then that it can be the one which connected as `uid`:`gid` before
     /// `accepted` (clock ticks since boot).
     fn by_number(pid: Pid, uid: u32, gid: u32, accepted: u64) -> Result<Self, PeerFault> {

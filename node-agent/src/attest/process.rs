@@ -47,10 +47,15 @@ pub(super) fn boot_ticks() -> u64 {
 impl Process {
     /// The folder of `peer`. The descriptor answers for this process or not at all, whoever has its number later.
     pub(super) fn open(peer: &Peer) -> io::Result<Self> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let folder = openat(CWD, format!("/proc/{}", peer.pid()), flags, Mode::empty())?;
+        let process = Self::numbered(peer.pid())?;
         // It lived after the folder was opened, so the folder is its own.
-        if peer.has_exited() { Err(rustix::io::Errno::SRCH.into()) } else { Ok(Self { folder }) }
+        if peer.has_exited() { Err(rustix::io::Errno::SRCH.into()) } else { Ok(process) }
+    }
+
+    /// The folder of the process that has this number now. It answers for that process alone.
+    pub(super) fn numbered(pid: i32) -> io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Self { folder: openat(CWD, format!("/proc/{pid}"), flags, Mode::empty())? })
     }
 
     fn read(&self, name: &str) -> io::Result<String> {
@@ -64,6 +69,11 @@ impl Process {
     /// Its credentials now.
     pub(super) fn status(&self) -> io::Result<Status> {
         parse_status(&self.read("status")?).ok_or_else(|| io::Error::other("status has no credentials"))
+    }
+
+    /// Its control groups, as the kernel lists them.
+    pub(super) fn cgroup(&self) -> io::Result<String> {
+        self.read("cgroup")
     }
 
     /// When it started, in clock ticks since boot.

@@ -11,6 +11,7 @@ use super::executable::Digests;
 use super::gate::Gate;
 use super::names::Names;
 use super::process::{Process, Status};
+use super::selection::Selection;
 use super::{AttestFault, Attestor, Peer};
 
 const KIND: &str = "unix";
@@ -71,14 +72,15 @@ impl Attestor for Unix {
                 let _place = place;
                 shared.selectors(process.as_ref(), &credentials)
             });
-            read.await.map_err(io::Error::other).and_then(|read| read).map_err(unreadable("executable"))
+            let read = read.await.map_err(io::Error::other).and_then(|read| read);
+            read.map_err(unreadable("executable"))?.finish()
         })
     }
 }
 
 impl Shared {
-    fn selectors(&self, process: Option<&Process>, status: &Status) -> io::Result<BTreeSet<Selector>> {
-        let mut selectors = Selectors::default();
+    fn selectors(&self, process: Option<&Process>, status: &Status) -> io::Result<Selection> {
+        let mut selectors = Selection::of(KIND);
         selectors.add("uid", status.uid);
         selectors.add_some("user", self.names.user(status.uid));
         selectors.add("gid", status.gid);
@@ -93,23 +95,7 @@ impl Shared {
                 selectors.add_some("sha256", self.digests.digest(&mut file)?.map(hex::encode));
             }
         }
-        Ok(selectors.0)
-    }
-}
-
-/// Selectors of this kind. What is no selector (a name with control characters) is left out.
-#[derive(Default)]
-struct Selectors(BTreeSet<Selector>);
-
-impl Selectors {
-    fn add(&mut self, name: &str, value: impl std::fmt::Display) {
-        self.0.extend(Selector::new(KIND, &format!("{name}:{value}")));
-    }
-
-    fn add_some(&mut self, name: &str, value: Option<String>) {
-        if let Some(value) = value {
-            self.add(name, value);
-        }
+        Ok(selectors)
     }
 }
 
@@ -168,7 +154,8 @@ mod tests {
     fn supplementary_groups_have_selectors_of_their_own() {
         let shared = Unix::default().0;
         let status = Status { uid: 4_000_000_001, gid: 4_000_000_002, groups: vec![0, 4_000_000_003] };
-        let selectors: Vec<_> = shared.selectors(None, &status).unwrap().iter().map(ToString::to_string).collect();
+        let selectors = shared.selectors(None, &status).unwrap().finish().unwrap();
+        let selectors: Vec<_> = selectors.iter().map(ToString::to_string).collect();
         assert_eq!(
             selectors,
             [

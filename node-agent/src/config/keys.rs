@@ -52,6 +52,22 @@ pub const KEYS: &[Key] = &[
     key("sds.default_bundle_name", Some("ROOTCA")),
     key("sds.default_all_bundles_name", Some("ALL")),
     key("sds.disable_spiffe_cert_validation", Some("false")),
+    key("attestor.kinds", Some("unix")),
+    key("attestor.look_again", Some("30s")),
+    key("attestor.systemd.bus", Some("/run/dbus/system_bus_socket")),
+    key("attestor.docker.socket", Some("/var/run/docker.sock")),
+    key("attestor.docker.cgroup_root", Some("/")),
+    key("attestor.podman.socket", Some("/run/podman/podman.sock")),
+    key("attestor.podman.cgroup_root", Some("/")),
+    key("attestor.k8s.kubelet", Some("https://127.0.0.1:10250")),
+    key("attestor.k8s.node_name", None),
+    key("attestor.k8s.ca", Some("/var/run/secrets/kubernetes.io/serviceaccount/ca.crt")),
+    key("attestor.k8s.token", Some("/var/run/secrets/kubernetes.io/serviceaccount/token")),
+    key("attestor.k8s.certificate", None),
+    key("attestor.k8s.private_key", None),
+    key("attestor.k8s.max_poll_attempts", Some("15")),
+    key("attestor.k8s.poll_retry_interval", Some("500ms")),
+    key("attestor.k8s.cgroup_root", Some("/")),
     key("log.level", Some("info")),
     key("log.format", Some("text")),
 ];
@@ -164,6 +180,54 @@ pub struct Overrides {
     /// Plain validation contexts for Envoy in place of its SPIFFE validator
     #[arg(long, env = "HOLDFAST_AGENT_SDS_DISABLE_SPIFFE_CERT_VALIDATION", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub sds_disable_spiffe_cert_validation: Option<String>,
+    /// How callers are looked at: unix, and any of systemd, docker, podman, k8s
+    #[arg(long, env = "HOLDFAST_AGENT_ATTESTOR_KINDS", value_name = "KINDS")]
+    pub attestor_kinds: Option<String>,
+    /// How often the caller of an open stream is looked at when nothing else changes
+    #[arg(long, env = "HOLDFAST_AGENT_ATTESTOR_LOOK_AGAIN", value_name = "DURATION")]
+    pub attestor_look_again: Option<String>,
+    /// The system bus, where systemd is asked
+    #[arg(long, env = "HOLDFAST_AGENT_ATTESTOR_SYSTEMD_BUS", value_name = "FILE")]
+    pub attestor_systemd_bus: Option<String>,
+    /// Docker's socket
+    #[arg(long, env = "HOLDFAST_AGENT_ATTESTOR_DOCKER_SOCKET", value_name = "FILE")]
+    pub attestor_docker_socket: Option<String>,
+    /// Docker's containers are below this control group
+    #[arg(long, env = "HOLDFAST_AGENT_ATTESTOR_DOCKER_CGROUP_ROOT", value_name = "GROUP")]
+    pub attestor_docker_cgroup_root: Option<String>,
+    /// Podman's socket
+    #[arg(long, env = "HOLDFAST_AGENT_ATTESTOR_PODMAN_SOCKET", value_name = "FILE")]
+    pub attestor_podman_socket: Option<String>,
+    /// Podman's containers are below this control group
+    #[arg(long, env = "HOLDFAST_AGENT_ATTESTOR_PODMAN_CGROUP_ROOT", value_name = "GROUP")]
+    pub attestor_podman_cgroup_root: Option<String>,
+    /// The kubelet, as https://HOST:PORT, http://HOST:PORT or unix:/PATH
+    #[arg(long, env = "HOLDFAST_AGENT_ATTESTOR_K8S_KUBELET", value_name = "URL")]
+    pub attestor_k8s_kubelet: Option<String>,
+    /// This node, as Kubernetes calls it
+    #[arg(long, env = "HOLDFAST_AGENT_ATTESTOR_K8S_NODE_NAME", value_name = "NAME")]
+    pub attestor_k8s_node_name: Option<String>,
+    /// PEM file of those who may vouch for the kubelet
+    #[arg(long, env = "HOLDFAST_AGENT_ATTESTOR_K8S_CA", value_name = "FILE")]
+    pub attestor_k8s_ca: Option<String>,
+    /// File with the token that the kubelet is shown
+    #[arg(long, env = "HOLDFAST_AGENT_ATTESTOR_K8S_TOKEN", value_name = "FILE")]
+    pub attestor_k8s_token: Option<String>,
+    /// Certificate that the kubelet is shown in place of a token
+    #[arg(long, env = "HOLDFAST_AGENT_ATTESTOR_K8S_CERTIFICATE", value_name = "FILE")]
+    pub attestor_k8s_certificate: Option<String>,
+    /// The key of that certificate
+    #[arg(long, env = "HOLDFAST_AGENT_ATTESTOR_K8S_PRIVATE_KEY", value_name = "FILE")]
+    pub attestor_k8s_private_key: Option<String>,
+    /// How often the kubelet is asked for a container
+    #[arg(long, env = "HOLDFAST_AGENT_ATTESTOR_K8S_MAX_POLL_ATTEMPTS", value_name = "NUMBER")]
+    pub attestor_k8s_max_poll_attempts: Option<String>,
+    /// How long in between
+    #[arg(long, env = "HOLDFAST_AGENT_ATTESTOR_K8S_POLL_RETRY_INTERVAL", value_name = "DURATION")]
+    pub attestor_k8s_poll_retry_interval: Option<String>,
+    /// Pods are below this control group
+    #[arg(long, env = "HOLDFAST_AGENT_ATTESTOR_K8S_CGROUP_ROOT", value_name = "GROUP")]
+    pub attestor_k8s_cgroup_root: Option<String>,
     /// What is logged: error, warn, info, debug, trace, or a filter by module
     #[arg(long, env = "HOLDFAST_AGENT_LOG_LEVEL", value_name = "FILTER")]
     pub log_level: Option<String>,
@@ -211,6 +275,22 @@ impl Overrides {
             "sds.default_bundle_name" => &self.sds_default_bundle_name,
             "sds.default_all_bundles_name" => &self.sds_default_all_bundles_name,
             "sds.disable_spiffe_cert_validation" => &self.sds_disable_spiffe_cert_validation,
+            "attestor.kinds" => &self.attestor_kinds,
+            "attestor.look_again" => &self.attestor_look_again,
+            "attestor.systemd.bus" => &self.attestor_systemd_bus,
+            "attestor.docker.socket" => &self.attestor_docker_socket,
+            "attestor.docker.cgroup_root" => &self.attestor_docker_cgroup_root,
+            "attestor.podman.socket" => &self.attestor_podman_socket,
+            "attestor.podman.cgroup_root" => &self.attestor_podman_cgroup_root,
+            "attestor.k8s.kubelet" => &self.attestor_k8s_kubelet,
+            "attestor.k8s.node_name" => &self.attestor_k8s_node_name,
+            "attestor.k8s.ca" => &self.attestor_k8s_ca,
+            "attestor.k8s.token" => &self.attestor_k8s_token,
+            "attestor.k8s.certificate" => &self.attestor_k8s_certificate,
+            "attestor.k8s.private_key" => &self.attestor_k8s_private_key,
+            "attestor.k8s.max_poll_attempts" => &self.attestor_k8s_max_poll_attempts,
+            "attestor.k8s.poll_retry_interval" => &self.attestor_k8s_poll_retry_interval,
+            "attestor.k8s.cgroup_root" => &self.attestor_k8s_cgroup_root,
             "log.level" => &self.log_level,
             "log.format" => &self.log_format,
             _ => &None,

@@ -15,12 +15,14 @@ pub(super) struct Reader {
 impl Reader {
     pub(super) fn new(table: Table, overrides: &Overrides) -> Self {
         let mut values = Vec::new();
-        for (name, value) in table {
+        let mut under_way: Vec<_> = table.into_iter().collect();
+        while let Some((path, value)) = under_way.pop() {
             match value {
+                Value::Table(inner) if inner.is_empty() => {}
                 Value::Table(inner) => {
-                    values.extend(inner.into_iter().map(|(inner, value)| (format!("{name}.{inner}"), value)));
+                    under_way.extend(inner.into_iter().map(|(inner, value)| (format!("{path}.{inner}"), value)));
                 }
-                value => values.push((name, value)),
+                value => values.push((path, value)),
             }
         }
         Self { values, overrides: overrides.clone(), problems: Vec::new() }

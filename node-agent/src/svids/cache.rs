@@ -49,6 +49,15 @@ enum Standing {
     Denied,
 }
 
+/// What the cache knows.
+#[derive(Debug)]
+pub struct Known {
+    /// The node is admitted, and its entries have come.
+    pub is_ready: bool,
+    /// The entries, the oldest first, and whether an SVID for each is there.
+    pub entries: Vec<(Arc<Entry>, bool)>,
+}
+
 struct Held {
     svid: Arc<X509Svid>,
     revision_number: u64,
@@ -205,6 +214,19 @@ impl SvidCache {
         metrics::gauge!("holdfast_agent_svids").set(f64::from(u32::try_from(inner.held.len()).unwrap_or(u32::MAX)));
         drop(inner);
         self.work.notify_one();
+    }
+
+    /// What is known at this moment, for explanations.
+    #[must_use]
+    pub fn known(&self) -> Known {
+        let inner = self.lock();
+        let entries = by_age(inner.entries.values()).into_iter();
+        let is_held =
+            |entry: &Entry| inner.held.get(&entry.id).is_some_and(|held| !self.clock.is_over(held.svid.not_after));
+        Known {
+            is_ready: inner.standing == Standing::Admitted && inner.synced,
+            entries: entries.map(|entry| (Arc::clone(entry), is_held(entry))).collect(),
+        }
     }
 
     /// Entries and SVIDs held, for the status.

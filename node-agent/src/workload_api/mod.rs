@@ -28,7 +28,7 @@ use tonic::transport::Server;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
-use crate::attest::{Attestors, Peer};
+use crate::attest::{AttestorSettings, Attestors, Peer};
 use crate::config;
 use crate::sds_server_stubs::secret_discovery_service_server::SecretDiscoveryServiceServer;
 use crate::svids::SvidSource;
@@ -58,7 +58,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// The Workload API of one agent.
 pub struct Endpoint {
     source: Arc<dyn SvidSource>,
-    attestors: Attestors,
+    attestors: Arc<Attestors>,
+    look_again: Duration,
     limits: Limits,
     names: Names,
 }
@@ -70,22 +71,37 @@ pub struct Endpoint {
 pub async fn serve(
     config: &config::WorkloadApi,
     source: Arc<dyn SvidSource>,
+    attestors: Arc<Attestors>,
+    look_again: Duration,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    Endpoint::new(source).with_secrets_named(config.secrets.clone()).serve(&config.socket, stop).await
+    Endpoint::new(source)
+        .with_secrets_named(config.secrets.clone())
+        .attested_by(attestors)
+        .looking_again_every(look_again)
+        .serve(&config.socket, stop)
+        .await
 }
 
 impl Endpoint {
     /// Hands out what `source` has, with the Unix attestor and the usual limits.
     #[must_use]
     pub fn new(source: Arc<dyn SvidSource>) -> Self {
-        Self { source, attestors: Attestors::default(), limits: Limits::default(), names: Names::default() }
+        let attestors = Arc::new(Attestors::default());
+        let look_again = AttestorSettings::default().look_again;
+        Self { source, attestors, look_again, limits: Limits::default(), names: Names::default() }
     }
 
     /// With these attestors.
     #[must_use]
-    pub fn attested_by(self, attestors: Attestors) -> Self {
-        Self { attestors, ..self }
+    pub fn attested_by(self, attestors: impl Into<Arc<Attestors>>) -> Self {
+        Self { attestors: attestors.into(), ..self }
+    }
+
+    /// Looking at the callers of open streams so often, when nothing else changes.
+    #[must_use]
+    pub fn looking_again_every(self, look_again: Duration) -> Self {
+        Self { look_again, ..self }
     }
 
     /// With these limits.
@@ -112,7 +128,8 @@ impl Endpoint {
         let callers = Callers { ledger: Arc::new(Ledger::new(limits)), hang_up: hang_up.clone() };
         let (health, health_service) = tonic_health::server::health_reporter();
         let bundles = self.source.bundles();
-        let sources = Arc::new(Sources { svids: self.source, attestors: self.attestors, stop: stop.clone() });
+        let Self { source: svids, attestors, look_again, .. } = self;
+        let sources = Arc::new(Sources { svids, attestors, look_again, stop: stop.clone() });
         let secrets = sds::Service { sources: Arc::clone(&sources), names: Arc::new(self.names) };
         let secrets = SecretDiscoveryServiceServer::new(secrets).max_decoding_message_size(sds::REQUEST_BYTES_MAX);
         let api = SpiffeWorkloadApiServer::new(Service(sources)).max_decoding_message_size(REQUEST_BYTES_MAX);

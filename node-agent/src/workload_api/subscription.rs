@@ -17,8 +17,6 @@ use crate::svids::{SvidSource, SvidState, WorkloadUpdate};
 
 /// How long a first answer is waited for while SVIDs are being signed, before the caller is asked to come again.
 const STARTING_TIME_MAX: Duration = Duration::from_secs(3);
-/// How often a caller is looked at again on an open stream when nothing changes.
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// How soon after a look that failed.
 const LOOK_AFTER_FAULT: Duration = Duration::from_secs(5);
 /// Failed looks in a row after which a stream ends.
@@ -29,7 +27,9 @@ pub(super) struct Sources {
     /// SVIDs by selectors.
     pub(super) svids: Arc<dyn SvidSource>,
     /// Selectors by process.
-    pub(super) attestors: Attestors,
+    pub(super) attestors: Arc<Attestors>,
+    /// How often a caller is looked at again on an open stream when nothing changes.
+    pub(super) look_again: Duration,
     /// The agent ends.
     pub(super) stop: CancellationToken,
 }
@@ -72,7 +72,7 @@ impl Subscription {
             }
         };
         let state = sources.svids.subscribe(selectors.clone());
-        let look = tokio::time::Instant::now() + LOOK_AGAIN;
+        let look = tokio::time::Instant::now() + sources.look_again;
         let mut opened = Self { sources, caller, selectors, state, look, owed: false, faults: 0, _place: place };
         let first = opened.settle().await?;
         Ok((opened, first))
@@ -165,7 +165,7 @@ impl Subscription {
         match self.sources.attestors.attest(&self.caller.peer).await {
             Ok(selectors) => {
                 self.faults = 0;
-                self.look = tokio::time::Instant::now() + LOOK_AGAIN;
+                self.look = tokio::time::Instant::now() + self.sources.look_again;
                 if selectors == self.selectors {
                     return Ok(Look::Same);
                 }

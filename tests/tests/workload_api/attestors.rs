@@ -115,3 +115,25 @@ async fn a_stream_whose_caller_cannot_be_attested_three_times_ends_with_unavaila
     let ended = tokio::time::timeout(Duration::from_secs(20), stream.message()).await.unwrap();
     assert_eq!(ended.unwrap_err().code(), Code::Unavailable);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_changed_is_seen_though_nothing_else_changes() {
+    let told = Told::default();
+    let attestor = told.clone();
+    let agent = Agent::of(move |endpoint| {
+        let endpoint = endpoint.attested_by(Attestors::new(vec![Box::new(attestor)]));
+        endpoint.looking_again_every(Duration::from_millis(50))
+    })
+    .await;
+    agent.registry.trust(agent.authority.name(), agent.authority.bundle());
+    agent.registry.start();
+    renew(&agent);
+    told.say(Some("told:a"));
+    let mut stream = agent.stream().await.unwrap();
+    let mut id = async || soon(stream.message()).await.map(|answer| answer.unwrap().svids.remove(0).spiffe_id);
+    assert_eq!(id().await.unwrap(), "spiffe://example.org/a");
+    told.say(Some("told:b"));
+    assert_eq!(id().await.unwrap(), "spiffe://example.org/b");
+    told.say(Some("told:c"));
+    assert_eq!(id().await.unwrap_err().code(), Code::PermissionDenied);
+}

@@ -1,0 +1,180 @@
+//! The `systemd` attestor: the unit that a process belongs to, by systemd's word over the system bus, with selectors
+//! spelled as SPIRE spells them, and the slice on top.
+//!
+//! Control groups below a unit may belong to others; systemd answers with the unit, whatever they are called.
+
+use std::collections::BTreeSet;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use holdfast_identity::Selector;
+use tokio::sync::Mutex;
+use zbus::{Connection, OwnedObjectPath, OwnedVariant};
+
+use super::selection::Selection;
+use super::{AttestFault, Attestor, Peer};
+
+const KIND: &str = "systemd";
+const SERVICE: &str = "org.freedesktop.systemd1";
+const MANAGER_PATH: &str = "/org/freedesktop/systemd1";
+const MANAGER: &str = "org.freedesktop.systemd1.Manager";
+const UNIT: &str = "org.freedesktop.systemd1.Unit";
+const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+/// systemd's name for "this process is in no unit".
+const NO_UNIT: &str = "org.freedesktop.systemd1.NoUnitForPID";
+/// How long the bus or systemd may take for one answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Kinds of units that have processes, by the end of their names, with the interface that knows their slice.
+const WITH_SLICE: &[(&str, &str)] = &[
+    (".service", "org.freedesktop.systemd1.Service"),
+    (".scope", "org.freedesktop.systemd1.Scope"),
+    (".socket", "org.freedesktop.systemd1.Socket"),
+    (".mount", "org.freedesktop.systemd1.Mount"),
+    (".swap", "org.freedesktop.systemd1.Swap"),
+];
+
+/// Why systemd did not tell a process's unit.
+#[derive(Debug, thiserror::Error)]
+pub enum SystemdFault {
+    /// There is no bus, or it refuses the agent.
+    #[error("system bus cannot be reached at {}", bus.display())]
+    Bus {
+        /// Its socket.
+        bus: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<zbus::Error>,
+    },
+    /// systemd did not answer what was asked.
+    #[error("systemd did not answer {method}")]
+    Call {
+        /// What was asked.
+        method: &'static str,
+        /// Why.
+        #[source]
+        source: Box<zbus::Error>,
+    },
+    /// It took too long.
+    #[error("systemd took longer than {} s", limit.as_secs())]
+    TimedOut {
+        /// What it may take.
+        limit: Duration,
+    },
+}
+
+impl SystemdFault {
+    /// Stable code for operators and programs.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Bus { .. } => "attest.systemd.bus",
+            Self::Call { .. } => "attest.systemd.call",
+            Self::TimedOut { .. } => "attest.systemd.timed_out",
+        }
+    }
+}
+
+/// Gives `systemd:id:UNIT`, `systemd:fragment_path:FILE` and `systemd:slice:SLICE`.
+#[derive(Debug)]
+pub struct Systemd {
+    bus: PathBuf,
+    connection: Mutex<Option<Connection>>,
+}
+
+/// What systemd says of a unit.
+struct Unit {
+    id: String,
+    fragment_path: String,
+    slice: Option<String>,
+}
+
+impl Systemd {
+    /// Asks over the bus at this socket.
+    #[must_use]
+    pub fn at(bus: PathBuf) -> Self {
+        Self { bus, connection: Mutex::default() }
+    }
+
+    async fn gather(&self, peer: &Peer) -> Result<BTreeSet<Selector>, AttestFault> {
+        let unit = tokio::time::timeout(PATIENCE, self.unit(peer.pid().unsigned_abs()));
+        let unit = unit.await.unwrap_or(Err(SystemdFault::TimedOut { limit: PATIENCE }));
+        if unit.is_err() {
+            // A bus that was restarted is another one.
+            *self.connection.lock().await = None;
+        }
+        let unit = unit?;
+        // It lived after the answer, so its number was its own when systemd looked.
+        if peer.has_exited() {
+            return Err(AttestFault::Exited { pid: peer.pid() });
+        }
+        let mut selection = Selection::of(KIND);
+        if let Some(unit) = unit {
+            selection.add("id", unit.id);
+            selection.add("fragment_path", unit.fragment_path);
+            selection.add_some("slice", unit.slice);
+        }
+        selection.finish()
+    }
+
+    /// The unit of process `pid`; `None` if it belongs to none.
+    async fn unit(&self, pid: u32) -> Result<Option<Unit>, SystemdFault> {
+        let connection = self.connection().await?;
+        let method = "GetUnitByPID";
+        let called = connection.call_method(Some(SERVICE), MANAGER_PATH, Some(MANAGER), method, &(pid,)).await;
+        let path: OwnedObjectPath = match called {
+            Ok(reply) => reply.body().deserialize().map_err(fault(method))?,
+            Err(zbus::Error::MethodError(name, ..)) if name.as_str() == NO_UNIT => return Ok(None),
+            Err(error) => return Err(fault(method)(error)),
+        };
+        let id = property(&connection, &path, UNIT, "Id").await?;
+        let fragment_path = property(&connection, &path, UNIT, "FragmentPath").await?;
+        let slice = match WITH_SLICE.iter().find(|(end, _)| id.ends_with(end)) {
+            Some((_, interface)) => Some(property(&connection, &path, interface, "Slice").await?),
+            None => None,
+        };
+        Ok(Some(Unit { id, fragment_path, slice }))
+    }
+
+    /// The connection to the bus; a new one where there is none, or none any more.
+    async fn connection(&self) -> Result<Connection, SystemdFault> {
+        let mut held = self.connection.lock().await;
+        if let Some(open) = held.as_ref().filter(|open| !open.is_closed()) {
+            return Ok(open.clone());
+        }
+        let fault = |source| SystemdFault::Bus { bus: self.bus.clone(), source: Box::new(source) };
+        // The socket is named by its path: the library's own look-up would ask the environment.
+        let stream = UnixStream::connect(&self.bus).map_err(|error| fault(error.into()))?;
+        let connection = zbus::connection::Builder::unix_stream(stream).build().await.map_err(fault)?;
+        *held = Some(connection.clone());
+        Ok(connection)
+    }
+}
+
+async fn property(
+    connection: &Connection,
+    unit: &OwnedObjectPath,
+    interface: &str,
+    name: &'static str,
+) -> Result<String, SystemdFault> {
+    let called =
+        connection.call_method(Some(SERVICE), unit.as_str(), Some(PROPERTIES), "Get", &(interface, name)).await;
+    let reply = called.map_err(fault(name))?;
+    let value: OwnedVariant = reply.body().deserialize().map_err(fault(name))?;
+    String::try_from(value).map_err(|error| fault(name)(error))
+}
+
+fn fault(method: &'static str) -> impl FnOnce(zbus::Error) -> SystemdFault {
+    move |source| SystemdFault::Call { method, source: Box::new(source) }
+}
+
+impl Attestor for Systemd {
+    fn kind(&self) -> &'static str {
+        KIND
+    }
+
+    fn attest<'a>(&'a self, peer: &'a Peer) -> BoxFuture<'a, Result<BTreeSet<Selector>, AttestFault>> {
+        Box::pin(self.gather(peer))
+    }
+}
