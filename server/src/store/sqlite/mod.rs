@@ -19,6 +19,7 @@ mod issuances;
 mod judge;
 mod kept_facts;
 mod ledger;
+mod listed_names;
 mod machines;
 mod mentions;
 mod node_rows;

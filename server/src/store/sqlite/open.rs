@@ -3,7 +3,7 @@
 use super::super::changes::{NOTICES_HELD, Revision};
 use super::super::{Sha256, StoreFault};
 use super::writer::{self, Tx, Watched, fault};
-use super::{SqliteStore, StoreLimits, carry};
+use super::{SqliteStore, StoreLimits, carry, listed_names};
 use holdfast_identity::TrustDomain;
 use ring::rand::{SecureRandom, SystemRandom};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
@@ -59,6 +59,7 @@ impl SqliteStore {
         let applied = migrator().run(&mut connection).await;
         applied.map_err(|error| StoreFault::Database { verb: "migrate the database", reason: error.to_string() })?;
         carry::over(&mut connection).await?;
+        listed_names::add(&mut connection).await?;
         let state = writer::load(&mut connection, draw()?).await?;
 
         let options = options.pragma("query_only", "on");
