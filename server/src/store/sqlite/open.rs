@@ -12,6 +12,7 @@ use sqlx::{ConnectOptions, SqlSafeStr, SqlitePool};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 use tokio::sync::{broadcast, watch};
@@ -78,6 +79,7 @@ impl SqliteStore {
             trust_domain,
             limits,
             pruned: AtomicI64::new(0),
+            passed: Arc::default(),
             _lock: lock,
         })
     }
