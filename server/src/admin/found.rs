@@ -105,7 +105,7 @@ mod tests {
         assert!(shown.decision.contains(SECRET));
         let entries = operated.store.ledger_entries(head, 10).await.unwrap();
         let Leaf::Act(act) = Leaf::parse(&entries[0].leaf).unwrap() else { panic!("no act") };
-        assert_eq!((act["action"].as_str(), act["by"].as_str()), (Some("evidence.read"), Some("uid 7 (eve)")));
+        assert_eq!((act["action"].as_str(), act["by"].as_str()), (Some("evidence.read"), Some("eve (uid 7)")));
     }
 
     #[tokio::test]
