@@ -4,12 +4,14 @@ use holdfast_protocol::admin;
 use tonic::{Request, Response, Status};
 
 use super::Admin;
+use super::found::told;
 use super::nodes::target;
 use super::refusal::{Refusal, argument};
+use super::roles::Found;
 use super::socket::actor;
 use crate::admin_stubs::attempts_server::Attempts;
 use crate::clock;
-use crate::store::{AttemptFilter, AttemptId, AttemptRecord, Retention};
+use crate::store::{Actor, AttemptFilter, AttemptId, AttemptRecord, Retention};
 
 /// Attempts among which an abbreviated ID is looked for.
 const ABBREVIATED_AMONG: u32 = 1000;
@@ -44,12 +46,8 @@ impl Attempts for Admin {
     }
 
     async fn get(&self, request: Request<admin::GetAttemptRequest>) -> Result<Response<admin::Attempt>, Status> {
-        let by = actor(&request, "attempt.read")?;
-        let id = self.named(&request.into_inner().id).await?;
-        let found = self.store.attempt(id).await.map_err(Refusal::from)?;
-        let found = found.ok_or_else(|| self.no_attempt(id))?;
-        self.reads.record(by, "attempt", id.to_string()).await.map_err(Refusal::from)?;
-        Ok(Response::new(message(found)))
+        let (by, found) = (actor(&request, "attempt.read")?, self.found_for(&request).await?);
+        Ok(Response::new(self.shown(&request.into_inner().id, by, found).await?))
     }
 
     async fn list_strangers(
@@ -71,6 +69,17 @@ impl Attempts for Admin {
 }
 
 impl Admin {
+    /// One attempt, with its decision as far as `by` may read it: whoever is shown what was found stands in the record first.
+    pub(super) async fn shown(&self, id: &str, by: Actor, found: Found) -> Result<admin::Attempt, Refusal> {
+        let id = self.named(id).await?;
+        let mut attempt = self.store.attempt(id).await?.ok_or_else(|| self.no_attempt(id))?;
+        match found {
+            Found::Shown => self.reads.record(by, "attempt", id.to_string()).await?,
+            Found::Withheld => attempt.decision = told(&attempt.decision),
+        }
+        Ok(message(attempt))
+    }
+
     /// Why there is none of this name: where it is as old as what retention takes away, it may have been.
     pub(super) fn no_attempt(&self, id: AttemptId) -> Refusal {
         let Retention { evidence, renewals } = self.store.retention();

@@ -10,6 +10,7 @@ use tonic::Code;
 use super::harness::{Operated, operated};
 use crate::admin_clients::{fleets_client::FleetsClient, policies_client::PoliciesClient};
 use crate::config::Simulated;
+use crate::record::Leaf;
 use crate::store::conformance::enrolment;
 use crate::store::{EndorsementDraft, EndorsementRole, EndorsementSource, Mode, Outcome, Verdict};
 
@@ -66,6 +67,9 @@ async fn a_floor_names_whom_it_would_refuse() {
     assert_eq!(below, [&[][..], &["snp.tcb.reported.snp 8".to_owned()], &[], &[]]);
     assert_eq!(nodes.iter().map(|node| node.facts.len()).collect::<Vec<_>>(), [7, 7, 0, 0]);
     assert_eq!(nodes.iter().map(|node| node.unknown).collect::<Vec<_>>(), [false, false, false, true]);
+    let entries = operated.store.ledger_entries(0, 100).await.unwrap();
+    let Leaf::Act(act) = Leaf::parse(&entries.last().unwrap().leaf).unwrap() else { panic!("no act") };
+    assert_eq!((&act["action"], &act["detail"]["tcb"][0]), (&"evidence.read".into(), &"fleet".into()));
     assert!(tcb(&operated, &[]).await.unwrap().iter().all(|node| node.below.is_empty()));
     let refused = tcb(&operated, &["snp.measurement=00"]).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);

@@ -34,6 +34,7 @@ impl Fleets for Admin {
     }
 
     async fn tcb(&self, request: Request<admin::FleetTcbRequest>) -> Result<Response<Self::TcbStream>, Status> {
+        let by = actor(&request, "fleet.tcb")?;
         let floors = request.into_inner().floors;
         if floors.len() > FLOORS_MAX {
             return Err(argument("floors", format!("{} floors, limit {FLOORS_MAX}", floors.len())).into());
@@ -43,6 +44,8 @@ impl Fleets for Admin {
             .map(|text| Floor::parse(text).map_err(|error| argument("floors", error.to_string())))
             .collect::<Result<_, _>>()?;
         let ends = self.collateral_ends().await?;
+        // What machines rest on is evidence: who is shown it stands in the record first.
+        self.reads.record(by, "tcb", "fleet".to_owned()).await.map_err(Refusal::from)?;
         let (nodes, stream) = mpsc::channel(64);
         let admin = self.clone();
         tokio::spawn(async move {

@@ -50,7 +50,13 @@ async fn one_person_brings_back_what_was_just_before_and_nothing_else() {
     let done = policies.rollback(back(0, &[])).await.unwrap().into_inner().rollout.unwrap();
     assert_eq!((done.action.as_str(), done.scopes.len(), done.restored), ("policy.rollback", 0, 2));
     let further = policies.rollback(back(0, &[])).await.unwrap().into_inner();
-    assert_eq!(further.proposal.unwrap().what, "bring back what was enforced before for every node");
+    let proposal = further.proposal.unwrap();
+    assert_eq!(proposal.what, "bring back what state 1 enforced for every node");
+    // What was said is done, whatever was enforced meanwhile.
+    let third = Actor::Operator { uid: 4321, name: "jane".to_owned() };
+    operated.store.apply_policy(compiled("third", STRICT), third.clone(), clock::now()).await.unwrap();
+    let done = operated.admin.approve_proposal(proposal.number, third).await.unwrap().rollout.unwrap();
+    assert_eq!((done.restored, done.enforced.unwrap().name.as_str()), (1, "first"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

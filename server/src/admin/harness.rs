@@ -23,6 +23,7 @@ use crate::store::sqlite::{SqliteStore, StoreLimits};
 
 pub(super) struct Operated {
     pub(super) store: Arc<dyn Store>,
+    pub(super) admin: Admin,
     pub(super) channel: Channel,
     pub(super) what_ifs: Arc<Semaphore>,
     stop: CancellationToken,
@@ -70,8 +71,8 @@ pub(super) async fn operated_with(simulated: Simulated, rollout: RolloutSettings
         rollout,
         what_ifs: what_ifs.clone(),
     };
-    tokio::spawn(admin.serve(socket, stop.clone()));
-    Operated { store, channel: connect(&path).await, what_ifs, stop, _directory: directory }
+    tokio::spawn(admin.clone().serve(socket, stop.clone()));
+    Operated { store, admin, channel: connect(&path).await, what_ifs, stop, _directory: directory }
 }
 
 async fn signer(store: &Arc<dyn Store>, directory: &Path) -> Signer {

@@ -11,6 +11,7 @@ mod events;
 #[cfg(test)]
 mod fleet_tests;
 mod fleets;
+mod found;
 mod gate;
 #[cfg(test)]
 mod gate_tests;

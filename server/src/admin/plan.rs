@@ -71,6 +71,7 @@ impl Admin {
             let planned = self.plan(wanted).await?;
             if self.rollout.approval == Approval::TwoPersons {
                 let now = clock::now();
+                let wanted = &said(wanted, &planned);
                 let content = serde_json::to_string(wanted).map_err(|error| argument("change", error.to_string()))?;
                 let draft = ProposalDraft {
                     content,
@@ -228,7 +229,16 @@ fn exact(texts: &[String]) -> Result<BTreeSet<Selector>, Refusal> {
     parsed.collect::<Result<_, _>>().map_err(|source| Refusal::Selector { field: "selectors", source })
 }
 
-/// What is wanted, in words.
+/// What is wanted, so that it is the same when another approves it: the state before is another one by then.
+fn said(wanted: &Wanted, planned: &Planned) -> Wanted {
+    let mut wanted = wanted.clone();
+    if let (Change::Restore { to, .. }, Some(restored)) = (&mut wanted.change, planned.next.restored) {
+        *to = restored;
+    }
+    wanted
+}
+
+/// What is wanted, in words: whoever approves it has nothing else, and compares the digest.
 fn in_words(wanted: &Wanted) -> String {
     let accepting = accepting(wanted.accept_refusals);
     let whom = |selectors: &[String]| match selectors {
@@ -238,7 +248,11 @@ fn in_words(wanted: &Wanted) -> String {
     match &wanted.change {
         Change::Apply { name, documents, enforce, .. } => {
             let verb = if *enforce { "enforce" } else { "observe" };
-            format!("{verb} a new version of {name} ({} files){accepting}", documents.len())
+            let kept = documents.iter().map(|(name, text)| Document { name: name.clone(), text: text.clone() });
+            let (documents, mode) = (kept.collect::<Vec<_>>(), Mode::Observe);
+            let files = documents.len();
+            let draft = PolicyDraft { name: name.clone(), documents, mode, message: String::new() };
+            format!("{verb} a new version of {name} ({files} files, digest {}){accepting}", draft.digest())
         }
         Change::Promote { version, selectors } => {
             format!("enforce version {} for {}{accepting}", version.get(..12).unwrap_or(version), whom(selectors))

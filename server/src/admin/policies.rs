@@ -6,8 +6,7 @@ use tonic::{Request, Response, Status};
 
 use super::plan::{Change, Done, Wanted, wanted_apply};
 use super::refusal::{Refusal, argument};
-use super::roles::Found;
-use super::socket::{actor, peer};
+use super::socket::actor;
 use super::{Admin, proposals, rollouts, what_ifs};
 use crate::admin_stubs::policies_server::Policies;
 use crate::clock;
@@ -69,12 +68,7 @@ impl Policies for Admin {
     type WhatIfStream = what_ifs::Stream;
 
     async fn what_if(&self, request: Request<admin::WhatIfRequest>) -> Result<Response<Self::WhatIfStream>, Status> {
-        let (by, peer) = (actor(&request, "policy.what_if")?, peer(&request));
-        let roles = self.roles.clone();
-        // The user database may be a directory service.
-        let found =
-            tokio::task::spawn_blocking(move || peer.map_or(Found::Withheld, |(uid, gid)| roles.found_for(uid, gid)));
-        let found = found.await.map_err(|_| Status::internal("roles cannot be read"))?;
+        let (by, found) = (actor(&request, "policy.what_if")?, self.found_for(&request).await?);
         Ok(Response::new(self.ask_what_if(request.into_inner(), by, found).await?))
     }
 

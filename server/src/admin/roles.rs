@@ -17,7 +17,7 @@ use super::refusal::Refusal;
 /// What an operator may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
-    /// Looks at everything but the record and the evidence.
+    /// Looks at everything but the record and the evidence: of a decision he is told the verdict, and no value.
     Viewer,
     /// Runs the fleet: nodes, inventory, entries, endorsements.
     Operator,
@@ -75,6 +75,8 @@ const APPROVER: &[Role] = &[Role::PolicyApprover];
 const AUTHOR_OR_APPROVER: &[Role] = &[Role::PolicyAuthor, Role::PolicyApprover];
 const AUDITOR: &[Role] = &[Role::Auditor];
 const OPERATOR_OR_AUDITOR: &[Role] = &[Role::Operator, Role::Auditor];
+/// Whoever may read what was found of machines: that he did stands in the record.
+const READERS: &[Role] = &[Role::Operator, Role::PolicyAuthor, Role::PolicyApprover, Role::Auditor];
 
 /// One of which roles each method needs. Every method of the admin services stands here: a test reads them from the
 /// protocol.
@@ -114,7 +116,7 @@ const NEEDED: &[(&str, &[Role])] = &[
     ("Endorsements/ImportBundle", OPERATOR),
     ("Endorsements/Refresh", OPERATOR),
     ("Endorsements/ListWanted", ANY),
-    ("Fleets/Tcb", ANY),
+    ("Fleets/Tcb", READERS),
     ("Fleets/Report", ANY),
     ("Record/Entries", AUDITOR),
     ("Record/Claims", AUDITOR),
@@ -176,7 +178,7 @@ impl Roles {
 
     /// What the peer is shown of evidence where a method that any role may call tells of it.
     pub(super) fn found_for(&self, uid: u32, gid: u32) -> Found {
-        let shown = self.of(uid, gid).iter().any(|role| *role != Role::Viewer);
+        let shown = self.of(uid, gid).iter().any(|role| READERS.contains(role));
         if shown { Found::Shown } else { Found::Withheld }
     }
 
@@ -188,12 +190,20 @@ impl Roles {
         if needed.iter().any(|role| has.contains(role)) {
             return Ok(());
         }
-        let names: Vec<&str> = needed.iter().map(|role| role.as_str()).collect();
-        let (names, method) = (names.join(" or "), method.to_owned());
+        let (names, method) = (one_of(needed), method.to_owned());
         tracing::warn!(uid, method, needed = names, "operator denied: lacks the role");
         metrics::counter!("holdfast_admin_denied_total", "needed" => names.clone()).increment(1);
         Err(Refusal::Role { needed: if names.is_empty() { "no role that exists".to_owned() } else { names } })
     }
+}
+
+/// The roles that may read evidence, in words.
+pub(super) fn readers() -> String {
+    one_of(READERS)
+}
+
+fn one_of(roles: &[Role]) -> String {
+    roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(" or ")
 }
 
 /// Asks for the role before any service.
@@ -311,6 +321,11 @@ mod tests {
         assert_eq!(check("Policies/List"), Ok(()));
         assert!(check("Policies/Approve").unwrap_err().contains("policy-approver"));
         assert!(check("Record/Entries").unwrap_err().contains("auditor"));
+        assert_eq!(check("Fleets/Tcb"), Ok(()));
+        let looking = Roles::of_groups(
+            [(Role::Viewer, vec![Group::from_gid(Gid::current()).unwrap().unwrap().name])].into_iter(),
+        );
+        assert!(looking.check("/holdfast.admin.v1.Fleets/Tcb", nobody, here).is_err(), "it shows chips and TCBs");
         assert!(check("Policies/Forget").is_err());
         let without = roles.check("/holdfast.admin.v1.Policies/List", nobody, nobody).unwrap_err();
         assert_eq!(without.code(), "admin.role");

@@ -18,7 +18,8 @@ use crate::record::Leaf;
 use crate::rollout::{Approval, RolloutSettings};
 use crate::store::conformance::enrolment_of;
 use crate::store::{
-    Actor, Allowed, Attempt, FactBody, KeptFacts, Mode, NodeTarget, Outcome, Sha256, Store, Subject, Verdict, Way,
+    Actor, Allowed, Attempt, Document, FactBody, KeptFacts, Mode, NodeTarget, Outcome, PolicyDraft, Sha256, Store,
+    Subject, Verdict, Way,
 };
 
 const NODES: u16 = 300;
@@ -257,6 +258,9 @@ async fn two_persons_are_two_users() {
     let proposal = proposed.outcome.unwrap().proposal.unwrap();
     assert_eq!((proposed.policy, proposal.state.as_str()), (None, "open"));
     assert!(proposal.what.starts_with("enforce a new version of mild"), "{}", proposal.what);
+    let kept = vec![Document { name: "mild.toml".into(), text: policy("mild", MILD).text }];
+    let draft = PolicyDraft { name: "mild".into(), documents: kept, mode: Mode::Enforce, message: String::new() };
+    assert!(proposal.what.contains(&draft.digest().to_string()), "{}", proposal.what);
     assert_eq!(operated.store.rollout().await.unwrap().state.number, 0);
     let number = || admin::ProposalRequest { number: proposal.number };
     // Every client of this test is the same user, however often it connects.
@@ -265,4 +269,23 @@ async fn two_persons_are_two_users() {
     assert_eq!(withdrawn.state, "withdrawn");
     assert_eq!(code(policies.approve(number()).await), "rollout.proposal.closed");
     assert_eq!(operated.store.policies().await.unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_without_evidence_is_lost_only_by_what_decides_about_it() {
+    let operated = operated_with(crate::config::Simulated::Refused, RolloutSettings::default()).await;
+    let mut policies = PoliciesClient::new(operated.channel.clone());
+    policies.apply(apply(policy("mild", MILD), "enforce", None)).await.unwrap();
+    let enforced = operated.store.policy_in(Mode::Enforce).await.unwrap().unwrap().digest;
+    let mut attempt = Attempt { policy: Some(enforced), ..enrolment_of(Sha256([7; 32]), "tpm:manufacturer:other") };
+    expires(&mut attempt, clock::now().plus(3600));
+    assert!(matches!(operated.store.record_attempt(attempt).await.unwrap(), Outcome::Admitted { .. }));
+    for (selectors, effect, lost) in
+        [(vec!["tpm:manufacturer:id:MAKER".to_owned()], "still-admitted", 0), (Vec::new(), "no-evidence", 1)]
+    {
+        let documents = vec![policy("strict", STRICT)];
+        let request = admin::WhatIfRequest { documents, selectors, ..admin::WhatIfRequest::default() };
+        let (summary, ..) = asked(&mut policies, request).await;
+        assert_eq!((summary.effects.get(effect), summary.lost), (Some(&1), lost), "{:?}", summary.effects);
+    }
 }

@@ -15,7 +15,7 @@ use super::gate::compiled;
 use super::plan::scope;
 use super::policies::{check_size, finding, read_documents};
 use super::refusal::{Refusal, argument};
-use super::roles::Found;
+use super::roles::{Found, readers};
 use crate::fleet::{Answer, Effect, Floor, Group, Heard, Question, Side, WhatIf, what_if};
 use crate::store::{Actor, Document, Mode, NewVersion, PolicyDraft, StoreFault};
 
@@ -39,6 +39,10 @@ impl Admin {
         by: Actor,
         found: Found,
     ) -> Result<Stream, Refusal> {
+        // A condition of one's own is answered for each machine: asked often enough, it tells every value.
+        if found == Found::Withheld && !(request.documents.is_empty() && request.floors.is_empty()) {
+            return Err(Refusal::Role { needed: format!("{}, to ask by a policy or floor of your own", readers()) });
+        }
         let turn = self.what_ifs.clone().try_acquire_owned().map_err(|_| Refusal::Busy { limit: WHAT_IFS_MAX })?;
         let (answers, stream) = mpsc::channel(64);
         let (floors, each) = (read_floors(&request.floors)?, request.nodes);

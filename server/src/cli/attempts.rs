@@ -184,8 +184,11 @@ fn unexplained_text(decision: &Value) -> String {
     for difference in decision.get("differences").and_then(Value::as_array).into_iter().flatten() {
         let fact = word(difference, "fact").map(|fact| format!(" {fact}")).unwrap_or_default();
         say(format!("differs: {}{fact}", word(difference, "code").unwrap_or_default()));
-        say(format!("  expected  {}", word(difference, "expected").unwrap_or_default()));
-        say(format!("  found     {}", word(difference, "found").unwrap_or_default()));
+        for key in ["expected", "found"] {
+            if let Some(said) = word(difference, key) {
+                say(format!("  {key:<8}  {said}"));
+            }
+        }
         for value in difference.get("values").and_then(Value::as_array).into_iter().flatten() {
             if let Some(event) = value.get("event") {
                 let number = |key: &str| event.get(key).and_then(Value::as_u64).unwrap_or_default();
@@ -204,6 +207,9 @@ fn unexplained_text(decision: &Value) -> String {
                 }
             }
         }
+    }
+    if decision.get("found_withheld").is_some() {
+        say("what was found of the machine is shown to roles that may read evidence, not to viewers".to_owned());
     }
     text
 }
@@ -254,5 +260,9 @@ mod tests {
         half["explanation"] = json!({ "of": "another time" });
         assert_eq!(decision_text(&half), text);
         assert!(decision_text(&json!({ "errors": ["quote: nonce"] })).contains("quote: nonce"));
+        let told =
+            json!({ "rule": "rack", "differences": [{ "code": "policy.fact.differs" }], "found_withheld": true });
+        let text = decision_text(&told);
+        assert!(text.contains("not to viewers") && !text.contains("  found"), "{text}");
     }
 }

@@ -23,7 +23,8 @@ Examples:
 
 The facts of each node's latest appraised evidence are asked; inventory, approvals and the clock are those of now. What
 the evidence does not show (PCRs that nobody asked for) is unknown: observe the policy, and the next evidence has it.
-That you were shown what was found of machines stands in the record (evidence.read); viewers are shown codes alone.
+That you were shown what was found of machines stands in the record (evidence.read); viewers are shown codes
+alone, and ask about versions that are kept.
 Exit codes: 0 nobody loses, 1 some do, 2 usage or I/O, 3 nobody is refused but of some it is not known.";
 
 /// What is asked, and how it is printed.

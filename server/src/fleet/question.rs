@@ -186,6 +186,13 @@ impl Question {
         self.policies.values().any(|policy| policy.needs_ima())
     }
 
+    /// Whether the other rollout changes nothing for a node, whatever its evidence says.
+    #[must_use]
+    pub fn leaves(&self, node: &Node) -> bool {
+        let recorded = Some(&node.fixed);
+        self.floors.is_empty() && self.now.version_for(recorded) == self.then.version_for(recorded)
+    }
+
     /// What either rollout says of a node, given the facts of its evidence, what of them the inventory lists, and what was
     /// found in its list of measured files.
     #[must_use]

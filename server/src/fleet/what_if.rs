@@ -193,7 +193,11 @@ async fn ask(store: &dyn Store, question: &Arc<Question>, nodes: Vec<Asked>) -> 
     spread(read, move |(node, evidence, (held, lists), marks)| {
         let Some(held) = held else {
             let side = || Side::of(Word::Unknown, "");
-            let known = if node.stands(question.at) { Effect::NoEvidence } else { Effect::StillRefused };
+            let known = match (node.stands(question.at), question.leaves(&node)) {
+                (true, true) => Effect::StillAdmitted,
+                (true, false) => Effect::NoEvidence,
+                (false, _) => Effect::StillRefused,
+            };
             let effect = absent(&node, question.at).unwrap_or(known);
             return Answer { node, now: side(), then: side(), effect, evidence: None };
         };

@@ -63,7 +63,12 @@ impl Entries for SqliteStore {
         if thorough {
             self.pruned.store(now.seconds(), Ordering::Relaxed);
         }
-        Box::pin(self.queue.run(prune::Prune { now, thorough, retention: self.limits.retention }))
+        Box::pin(self.queue.run(prune::Prune {
+            now,
+            thorough,
+            retention: self.limits.retention,
+            passed: self.passed.clone(),
+        }))
     }
 }
 

@@ -151,7 +151,8 @@ mod tests {
         let node = store.node(NodeTarget::Mark(Sha256([0; 32]))).await.unwrap().unwrap();
         let kinds = |marks: &[Mark]| marks.iter().map(|mark| mark.kind.clone()).collect::<Vec<_>>();
         assert_eq!(kinds(&node.marks), ["ek.spki", "iak.spki"]);
-        assert_eq!(kinds(&node.mentions), ["idevid.spki", "platform.id"]);
+        let names = ["tpm.iak.spki_sha256", "tpm.idevid.spki_sha256"];
+        assert_eq!(kinds(&node.mentions), ["idevid.spki", "platform.id", names[0], names[1]]);
         assert!(node.ban.is_some());
         let named = Mark { kind: "platform.id".to_owned(), digest: Sha256([1; 32]) };
         assert!(store.ownership(vec![named], Vec::new()).await.unwrap().node.is_none());

@@ -19,6 +19,7 @@ mod issuances;
 mod judge;
 mod kept_facts;
 mod ledger;
+mod listed_names;
 mod machines;
 mod mentions;
 mod node_rows;
@@ -77,6 +78,7 @@ pub struct SqliteStore {
     limits: StoreLimits,
     /// When the last thorough pruning was, in seconds since the epoch.
     pruned: AtomicI64,
+    passed: Arc<prune::Passed>,
     /// Held as long as the store lives: the operating system lets go of it if the process dies.
     _lock: File,
 }

@@ -3,7 +3,7 @@
 use super::super::changes::{NOTICES_HELD, Revision};
 use super::super::{Sha256, StoreFault};
 use super::writer::{self, Tx, Watched, fault};
-use super::{SqliteStore, StoreLimits, carry};
+use super::{SqliteStore, StoreLimits, carry, listed_names};
 use holdfast_identity::TrustDomain;
 use ring::rand::{SecureRandom, SystemRandom};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
@@ -12,6 +12,7 @@ use sqlx::{ConnectOptions, SqlSafeStr, SqlitePool};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 use tokio::sync::{broadcast, watch};
@@ -59,6 +60,7 @@ impl SqliteStore {
         let applied = migrator().run(&mut connection).await;
         applied.map_err(|error| StoreFault::Database { verb: "migrate the database", reason: error.to_string() })?;
         carry::over(&mut connection).await?;
+        listed_names::add(&mut connection).await?;
         let state = writer::load(&mut connection, draw()?).await?;
 
         let options = options.pragma("query_only", "on");
@@ -77,6 +79,7 @@ impl SqliteStore {
             trust_domain,
             limits,
             pruned: AtomicI64::new(0),
+            passed: Arc::default(),
             _lock: lock,
         })
     }
