@@ -78,13 +78,13 @@ struct Config {
 impl Docker {
     /// Asks Docker about containers that are not Podman's.
     #[must_use]
-    pub fn docker(settings: EngineSettings) -> Self {
+    pub fn of_docker(settings: EngineSettings) -> Self {
         Self::with(Engine::Docker, settings)
     }
 
     /// Asks Podman about its containers.
     #[must_use]
-    pub fn podman(settings: EngineSettings) -> Self {
+    pub fn of_podman(settings: EngineSettings) -> Self {
         Self::with(Engine::Podman, settings)
     }
 

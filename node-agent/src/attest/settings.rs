@@ -46,10 +46,10 @@ impl Attestors {
             attestors.push(Box::new(Systemd::at(bus.clone())));
         }
         if let Some(engine) = docker {
-            attestors.push(Box::new(Docker::docker(engine.clone())));
+            attestors.push(Box::new(Docker::of_docker(engine.clone())));
         }
         if let Some(engine) = podman {
-            attestors.push(Box::new(Docker::podman(engine.clone())));
+            attestors.push(Box::new(Docker::of_podman(engine.clone())));
         }
         if let Some(kubelet) = kubernetes {
             attestors.push(Box::new(Kubernetes::of(kubelet.clone())));

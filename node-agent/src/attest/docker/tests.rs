@@ -164,6 +164,6 @@ async fn an_engine_that_does_not_say_is_a_fault_and_no_smaller_set() {
 #[tokio::test]
 async fn an_engine_that_is_away_is_a_fault() {
     let settings = EngineSettings { socket: "/nowhere/d.sock".into(), cgroup_root: Vec::new() };
-    let refused = identify(&Docker::docker(settings), &docker_groups(ID), "").await.unwrap_err();
+    let refused = identify(&Docker::of_docker(settings), &docker_groups(ID), "").await.unwrap_err();
     assert_eq!(refused.code(), "attest.http.unreachable");
 }
