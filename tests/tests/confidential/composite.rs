@@ -145,7 +145,14 @@ fn gets_a_name_and_loses_it_with_either(kinds: [&str; 2]) {
         let before = attempts().len();
         agent.tell("HUP");
         let refused = until("a refusal", PATIENCE, || newest_refusal(attempts(), before));
-        let refused = refused.unwrap_or_else(|why| panic!("{kind}: {why}\n{}", said()));
+        let mut refused = refused.unwrap_or_else(|why| panic!("{kind}: {why}\n{}", said()));
+        if refused["code"] == "tpm.quote.pcr_digest" {
+            // The registers were read while they were being changed: a renewal of the agent's own crossed ours.
+            let before = attempts().len();
+            agent.tell("HUP");
+            refused = until("a second refusal", PATIENCE, || newest_refusal(attempts(), before))
+                .unwrap_or_else(|why| panic!("{kind}: {why}\n{}", said()));
+        }
         assert_eq!(refused["code"], "policy.no_rule_matched", "{kind}: {refused}");
         half.heal();
         // whole again, it is admitted again
