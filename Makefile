@@ -1,4 +1,4 @@
-# One line a target: what it does is in the script it calls. Each is also one lane of CI.
+# One line a target: what it does is in the script it calls. `.ci/run` says which of them CI runs.
 .PHONY: demo test tutorial outside little-room bench lint fuzz proto packages
 demo:     ; @tests/lanes/demo.sh $(KIND)
 test:     ; @tests/lanes/test.sh
