@@ -49,6 +49,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let admin = Admin {
         store: store.clone(),
         endorser: server.endorser().clone(),
+        tokens: server.tokens().clone(),
         trust_domain: config.trust_domain.clone(),
         simulated: config.simulated,
         reads: ReadLog::start(store.clone()),

@@ -17,6 +17,8 @@ mod profile;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod token_key;
+mod tokens;
 
 pub use bundle::{Bundle, InvalidBundle};
 pub use current::{Authority, CurrentBundle, OpeningFault};
@@ -26,3 +28,5 @@ pub use files::{AuthorityFiles, read_secret, replace_public, write_new_secret};
 pub use init::{InitOptions, InitReport, init};
 pub use issuer::{IssuedSvid, Issuer, SERVER_PATH};
 pub use own::{OWN_CERTIFICATE_TTL_SECONDS, OwnCertificate, OwnKey};
+pub use token_key::{IssuedToken, TokenDraft, TokenKey};
+pub use tokens::{ActFault, TokenAuthority, TokenSettings};

@@ -12,6 +12,7 @@ pub mod endorsements;
 pub mod entries;
 pub mod entry_rules;
 pub mod issuances;
+pub mod jwt_authorities;
 pub mod ledger;
 pub mod nodes;
 pub mod policies;
@@ -37,6 +38,7 @@ pub use entries::{
     Entries, Entry, EntryChanges, EntryDraft, EntryFilter, EntryNumber, EntryRefusal, Parent, SelectorMatch,
 };
 pub use issuances::{Issuance, Issuances, NotRecorded, Origin, Recorded};
+pub use jwt_authorities::{JwtAuthorities, JwtAuthority, RecordedToken, TokenIssuance};
 pub use ledger::{Actor, KeptCheckpoint, Ledger, LedgerEntry, LedgerHead, Operation, StrangerLine};
 pub use nodes::{
     Allowed, Fleet, InventoryEntry, Mark, Marks, Node, NodeAction, NodeFilter, NodeNumber, NodeRefusal, NodeState,
@@ -61,6 +63,7 @@ pub trait Store:
     + Endorsements
     + Entries
     + Issuances
+    + JwtAuthorities
     + KeptFactsOf
     + Ledger
     + Nodes

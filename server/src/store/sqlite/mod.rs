@@ -17,6 +17,7 @@ mod halves;
 mod inventory;
 mod issuances;
 mod judge;
+mod jwt_authorities;
 mod kept_facts;
 mod ledger;
 mod listed_names;
