@@ -11,7 +11,7 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 
 use super::{Admin, AdminSocket, Roles, WHAT_IFS_MAX};
-use crate::authority::{AuthorityFiles, TokenAuthority, TokenSettings};
+use crate::authority::{AuthorityFiles, TokenAuthority};
 use crate::config::Simulated;
 use crate::desk::CurrentRules;
 use crate::ear::{EarIssuer, EarKey};
@@ -56,7 +56,7 @@ pub(super) async fn operated_with(simulated: Simulated, rollout: RolloutSettings
     let outbox = Arc::new(outbox);
     let key = EarKey::open(&directory.path().join("ear.key")).unwrap();
     let ear = Arc::new(EarIssuer::new(store.clone(), trust_domain.clone(), key));
-    let tokens = tokens(&store, directory.path()).await;
+    let tokens = Arc::new(TokenAuthority::at_rest(AuthorityFiles::below(directory.path())));
     let reads = ReadLog::start(store.clone());
     let roles = Roles::everybody();
     let what_ifs = Arc::new(Semaphore::new(WHAT_IFS_MAX));
@@ -76,12 +76,6 @@ pub(super) async fn operated_with(simulated: Simulated, rollout: RolloutSettings
     };
     tokio::spawn(admin.clone().serve(socket, stop.clone()));
     Operated { store, admin, channel: connect(&path).await, what_ifs, stop, _directory: directory }
-}
-
-async fn tokens(store: &Arc<dyn Store>, directory: &Path) -> Arc<TokenAuthority> {
-    let settings = TokenSettings::default();
-    let files = AuthorityFiles::below(directory);
-    Arc::new(TokenAuthority::open(files, settings, store.as_ref(), crate::clock::now()).await.unwrap())
 }
 
 async fn signer(store: &Arc<dyn Store>, directory: &Path) -> Signer {

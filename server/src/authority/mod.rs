@@ -19,6 +19,8 @@ pub(crate) mod testing;
 mod tests;
 mod token_key;
 mod tokens;
+#[cfg(test)]
+mod tokens_tests;
 
 pub use bundle::{Bundle, InvalidBundle};
 pub use current::{Authority, CurrentBundle, OpeningFault};

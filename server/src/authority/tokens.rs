@@ -100,6 +100,12 @@ impl TokenAuthority {
         Ok(opened)
     }
 
+    /// Keys that nobody has taken up, for tests of those who never ask for one.
+    #[cfg(test)]
+    pub(crate) fn at_rest(files: AuthorityFiles) -> Self {
+        Self { files, settings: TokenSettings::default(), signing: RwLock::default(), acting: Mutex::default() }
+    }
+
     /// The key that signs now; none only if none could be drawn.
     #[must_use]
     pub fn signing(&self) -> Option<Arc<TokenKey>> {

@@ -4,6 +4,7 @@ mod attempts;
 mod bodies;
 mod endorsements;
 mod entries;
+mod jwt_authorities;
 mod ledger;
 mod nodes;
 mod others;
