@@ -7,6 +7,7 @@ use holdfast_identity::{Selector, UnixTime};
 use tokio::sync::{Notify, watch};
 
 use super::key::KeyType;
+use super::lists::Lists;
 use super::pool::KeyPool;
 use super::{SvidSource, SvidState, WorkloadUpdate, X509Svid};
 use crate::clock::ServerClock;
@@ -39,6 +40,7 @@ struct Inner {
     /// What the server did not sign, by entry, until when it is left alone.
     unsigned: HashMap<String, Unsigned>,
     sets: HashMap<BTreeSet<Selector>, watch::Sender<SvidState>>,
+    lists: Lists,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -111,10 +113,16 @@ impl SvidCache {
     /// The entries are these now.
     pub fn entries(&self, entries: &BTreeMap<String, Arc<Entry>>) {
         let mut inner = self.lock();
-        inner.entries.clone_from(entries);
+        let before = std::mem::replace(&mut inner.entries, entries.clone());
         inner.synced = true;
         let Inner { entries, held, unsigned, .. } = &mut *inner;
-        held.retain(|id, held| entries.get(id).is_some_and(|entry| entry.spiffe_id == held.svid.spiffe_id));
+        // Who does not match any more keeps the key that it was given: who matches from now on gets another.
+        let asks_more = |id: &str, entry: &Entry| {
+            before.get(id).is_some_and(|before| !entry.selectors.is_subset(&before.selectors))
+        };
+        held.retain(|id, held| {
+            entries.get(id).is_some_and(|entry| entry.spiffe_id == held.svid.spiffe_id && !asks_more(id, entry))
+        });
         unsigned.retain(|id, unsigned| {
             entries.get(id).is_some_and(|entry| entry.revision_number == unsigned.revision_number)
         });
@@ -126,9 +134,22 @@ impl SvidCache {
     pub fn learn_bundles(&self, bundles: BTreeMap<String, Vec<Vec<u8>>>) {
         let mut inner = self.lock();
         if **self.bundles.borrow() != bundles {
+            inner.lists.believe(&bundles);
             self.bundles.send_replace(Arc::new(bundles));
             self.publish_locked(&mut inner);
         }
+    }
+
+    /// The revocation lists of `trust_domain`, which is the own one, are these now. What is on them is taken back.
+    pub fn learn_lists<'a>(&self, trust_domain: &str, lists: impl Iterator<Item = &'a [u8]>) {
+        let mut inner = self.lock();
+        inner.lists = Lists::read(trust_domain, lists);
+        let bundles = self.bundles.borrow().clone();
+        inner.lists.believe(&bundles);
+        let Inner { lists, held, .. } = &mut *inner;
+        held.retain(|_, held| !lists.has(&held.svid.chain));
+        self.publish_locked(&mut inner);
+        self.work.notify_one();
     }
 
     /// At most `limit` entries whose SVID has to be made now: those that someone waits for first, then the oldest.
@@ -176,7 +197,9 @@ impl SvidCache {
         let mut inner = self.lock();
         for (entry, svid, rotate_at) in signed {
             // The entry may have changed or gone while its SVID was on the way.
-            if inner.entries.get(&entry.id).is_none_or(|now| now.spiffe_id != svid.spiffe_id) {
+            if inner.entries.get(&entry.id).is_none_or(|now| now.spiffe_id != svid.spiffe_id)
+                || inner.lists.has(&svid.chain)
+            {
                 continue;
             }
             inner.unsigned.remove(&entry.id);
@@ -277,7 +300,8 @@ impl SvidCache {
             (false, false, _) if svids.is_empty() => SvidState::Denied,
             (false, false, _) => {
                 let bundles = bundles.as_ref().clone();
-                SvidState::Ready(Arc::new(WorkloadUpdate { svids, bundles, ..WorkloadUpdate::default() }))
+                let crls = inner.lists.shown();
+                SvidState::Ready(Arc::new(WorkloadUpdate { svids, bundles, crls }))
             }
         }
     }

@@ -12,6 +12,7 @@ mod init;
 mod issuer;
 mod own;
 mod profile;
+mod revocation_list;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -25,3 +26,4 @@ pub use files::{AuthorityFiles, read_secret, replace_public, write_new_secret};
 pub use init::{InitOptions, InitReport, init};
 pub use issuer::{IssuedSvid, Issuer, SERVER_PATH};
 pub use own::{OWN_CERTIFICATE_TTL_SECONDS, OwnCertificate, OwnKey};
+pub use revocation_list::{InvalidList, publish, read_list};

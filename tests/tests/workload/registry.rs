@@ -38,7 +38,11 @@ impl State {
         if svids.is_empty() {
             return SvidState::Denied;
         }
-        SvidState::Ready(Arc::new(WorkloadUpdate { svids, bundles: self.bundles.clone(), crls: self.crls.clone() }))
+        SvidState::Ready(Arc::new(WorkloadUpdate {
+            svids,
+            bundles: self.bundles.clone(),
+            crls: Arc::new(self.crls.clone()),
+        }))
     }
 }
 
