@@ -117,7 +117,8 @@ mod tests {
 
         fn leaf(&self, serial: u64) -> Vec<Vec<u8>> {
             let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
-            let params = CertificateParams { serial_number: Some(SerialNumber::from(serial)), ..Default::default() };
+            let mut params = CertificateParams::default();
+            params.serial_number = Some(SerialNumber::from(serial));
             vec![params.signed_by(&key, &self.0).unwrap().der().to_vec()]
         }
     }

@@ -82,5 +82,5 @@ pub(crate) async fn recorded_svid(store: &dyn Store, issuer: &Issuer, entry: u64
 
 /// PEM of one object.
 pub(crate) fn pem_text(label: &str, der: &[u8]) -> String {
-    super::bundle::pem(label, der)
+    bundle::pem(label, der)
 }

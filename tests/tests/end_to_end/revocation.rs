@@ -246,7 +246,8 @@ fn openssl(world: &World, held: &Held, place: &Place) -> String {
         folder.join(name)
     };
     let lists = write("lists.pem", "X509 CRL", &world.lists(held, place));
-    let (roots, leaf) = (write("roots.pem", "CERTIFICATE", &held.roots), write("leaf.pem", "CERTIFICATE", &held.chain[..1]));
+    let (roots, leaf) =
+        (write("roots.pem", "CERTIFICATE", &held.roots), write("leaf.pem", "CERTIFICATE", &held.chain[..1]));
     let above = write("above.pem", "CERTIFICATE", &held.chain[1..]);
     let word = |path: &Path| path.display().to_string();
     let output = Command::new("openssl")

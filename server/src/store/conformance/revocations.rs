@@ -62,7 +62,14 @@ fn ban() -> NodeAction {
 
 /// The acts of the record with this name.
 async fn acts(store: &dyn Store, action: &str) -> Vec<serde_json::Value> {
-    let entries = store.ledger_entries(0, 1000).await.unwrap();
+    let mut entries = Vec::new();
+    loop {
+        let page = store.ledger_entries(entries.len() as u64, 10_000).await.unwrap();
+        if page.is_empty() {
+            break;
+        }
+        entries.extend(page);
+    }
     let acts = entries.iter().filter_map(|entry| match Leaf::parse(&entry.leaf) {
         Ok(Leaf::Act(act)) => Some(act),
         _ => None,
