@@ -14,6 +14,7 @@ mod kubernetes;
 mod names;
 mod peer;
 mod process;
+mod recent;
 mod selection;
 #[cfg(test)]
 mod service;
