@@ -11,7 +11,7 @@ use super::fault::Fault;
 use super::names::Names;
 use super::node::Validator;
 use super::resource::{self, TYPE_URL};
-use super::service::{Dialogue, check_type, rejected};
+use super::service::{Complaint, Dialogue, check_type};
 use crate::svids::WorkloadUpdate;
 
 /// Names in one subscription. An Envoy asks for each secret on a stream of its own.
@@ -59,11 +59,12 @@ impl Dialogue for StateOfTheWorld {
         Self { names, wanted: None, answers: 0, version: String::new() }
     }
 
+    fn complaint(request: &DiscoveryRequest) -> Option<(&Complaint, &[String])> {
+        Some((request.error_detail.as_ref()?, &request.resource_names))
+    }
+
     fn hear(&mut self, request: DiscoveryRequest) -> Result<bool, Fault> {
         check_type(&request.type_url)?;
-        if let Some(detail) = request.error_detail {
-            rejected(&detail, &request.resource_names);
-        }
         // What speaks of an answer before the last was written before that one was read. What speaks of none is a
         // beginning, whatever version it still holds from an earlier agent: it is answered, lest both sides wait.
         let begins = request.response_nonce.is_empty() || self.answers == 0;
