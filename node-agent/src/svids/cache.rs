@@ -62,7 +62,7 @@ enum Standing {
 pub struct Known {
     /// The node is admitted, and its entries have come.
     pub is_ready: bool,
-    /// The entries, the oldest first, and whether an SVID for each is there.
+    /// The entries that have not expired, the oldest first, and whether an SVID for each is there.
     pub entries: Vec<(Arc<Entry>, bool)>,
 }
 
@@ -280,7 +280,8 @@ impl SvidCache {
     #[must_use]
     pub fn known(&self) -> Known {
         let inner = self.lock();
-        let entries = by_age(inner.entries.values()).into_iter();
+        let is_there = |entry: &&Arc<Entry>| !entry.expires_at.is_some_and(|end| self.clock.is_over(end));
+        let entries = by_age(inner.entries.values().filter(is_there)).into_iter();
         let is_held =
             |entry: &Entry| inner.held.get(&entry.id).is_some_and(|held| !self.clock.is_over(held.svid.not_after));
         Known {
