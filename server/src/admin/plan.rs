@@ -106,7 +106,7 @@ impl Admin {
                 };
                 let signature = hex::decode(signature).map_err(|error| argument("signature", error.to_string()))?;
                 let mut version = self.rollout.check_signature(draft, &signature)?;
-                version.waivers = compiled(&version.draft.documents)?.announced_waivers().collect();
+                version.waivers = compiled(&version.draft.documents)?.exemptions().map(Into::into).collect();
                 self.planned_version(&now, version, &wanted.message)?
             }
             Change::Promote { version, selectors } => {
@@ -171,7 +171,7 @@ impl Admin {
             mode: Mode::Enforce,
             message: "shipped, enforced with the first rollout".to_owned(),
         };
-        Ok(NewVersion { draft, signature: None, waivers: policy.announced_waivers().collect() })
+        Ok(NewVersion { draft, signature: None, waivers: policy.exemptions().map(Into::into).collect() })
     }
 
     /// The version of that name: a digest or its first digits, a number, or `enforce` or `observe`.

@@ -307,12 +307,39 @@ pub struct AttemptRecord {
     pub code: String,
     /// Policy version.
     pub policy: Option<PolicyDigest>,
-    /// The decision as JSON; empty in lists, and once its retention has passed.
+    /// The decision's text as it is kept and hashed: JSON; empty in lists, and once its retention has passed. Equal decisions
+    /// share one, so what differs from attempt to attempt is not in it: see [`Self::decision_in_full`].
     pub decision: String,
+    /// Until when the evidence of an admission counts; `None` where the decision's own text says it, as all did once.
+    pub evidence_expires: Option<UnixTime>,
     /// SHA-256 of its manifest; `None` for attempts of before manifests were kept.
     pub manifest: Option<Sha256>,
     /// Index of its entry in the record.
     pub index: u64,
+}
+
+impl AttemptRecord {
+    /// The decision with what its text leaves to the attempt: its moment, and the end of the evidence.
+    #[must_use]
+    pub fn decision_in_full(&self) -> String {
+        let Ok(serde_json::Value::Object(mut decision)) = serde_json::from_str(&self.decision) else {
+            return self.decision.clone();
+        };
+        if let Some(ends) = self.evidence_expires {
+            decision.entry("evidence_expires").or_insert_with(|| ends.seconds().into());
+        }
+        let dated = |explained: &mut serde_json::Map<String, serde_json::Value>| {
+            let explanation = explained.get_mut("explanation").and_then(serde_json::Value::as_object_mut);
+            if let Some(explanation) = explanation {
+                explanation.entry("at").or_insert_with(|| self.at.seconds().into());
+            }
+        };
+        dated(&mut decision);
+        if let Some(observed) = decision.get_mut("observed").and_then(serde_json::Value::as_object_mut) {
+            dated(observed);
+        }
+        serde_json::Value::Object(decision).to_string()
+    }
 }
 
 /// Which attempts.

@@ -45,8 +45,8 @@ pub use nodes::{
 pub use policies::{Document, Mode, Policies, PolicyDigest, PolicyDraft, PolicyVersion};
 pub use reports::{Activity, Reports, WaiverInForce};
 pub use rollouts::{
-    FactBody, KeptFacts, KeptFactsOf, NewVersion, NextRollout, NodeFacts, PolicySignature, Proposal, ProposalDraft,
-    ProposalState, Rollout, RolloutRefusal, RolloutState, Rollouts, Scope,
+    AnnouncedWaiver, FactBody, KeptFacts, KeptFactsOf, NewVersion, NextRollout, NodeFacts, PolicySignature, Proposal,
+    ProposalDraft, ProposalState, Rollout, RolloutRefusal, RolloutState, Rollouts, Scope,
 };
 pub use sinks::{Sink, SinkStart, Sinks};
 

@@ -5,7 +5,7 @@ use super::ledger::Actor;
 use super::policies::{Mode, PolicyDigest, PolicyDraft};
 use super::{Held, NodeNumber, Sha256};
 use crate::store::attempts::AttemptId;
-use holdfast_appraisal::policy::AnnouncedWaiver;
+use holdfast_appraisal::policy::Exemption;
 use holdfast_identity::{Selector, UnixTime};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -173,6 +173,26 @@ pub struct NextRollout {
     pub refused: u64,
     /// The proposal that is approved with it.
     pub proposal: Option<u64>,
+}
+
+/// A waiver or change window as the record announces it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnnouncedWaiver {
+    /// `waiver` or `change-window`.
+    pub kind: &'static str,
+    /// Its name.
+    pub name: String,
+    /// Who answers for it.
+    pub owner: String,
+    /// First second at which it does not count any more.
+    pub valid_until: UnixTime,
+}
+
+impl From<Exemption<'_>> for AnnouncedWaiver {
+    fn from(one: Exemption<'_>) -> Self {
+        let (name, owner) = (one.name().to_owned(), one.owner().to_owned());
+        Self { kind: one.kind(), name, owner, valid_until: one.valid_until() }
+    }
 }
 
 /// A version with its signature.

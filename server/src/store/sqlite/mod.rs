@@ -24,6 +24,8 @@ mod machines;
 mod mentions;
 mod node_rows;
 mod nodes;
+#[cfg(test)]
+mod of_before;
 mod open;
 mod policies;
 #[cfg(test)]
