@@ -18,6 +18,8 @@ mod gate_tests;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod judged_again_tests;
+#[cfg(test)]
 mod measured_tests;
 mod nodes;
 mod plan;

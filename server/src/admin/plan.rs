@@ -16,8 +16,8 @@ use crate::config::Simulated;
 use crate::fleet::scope_selector;
 use crate::rollout::Approval;
 use crate::store::{
-    Actor, Document, Mode, NewVersion, NextRollout, PolicyDraft, PolicyVersion, ProposalDraft, Rollout, RolloutRefusal,
-    RolloutState, Sha256,
+    Actor, Document, Mode, NewVersion, NextRollout, PolicyDraft, PolicyVersion, ProposalDraft, Proposed, Rollout,
+    RolloutRefusal, RolloutState, Sha256,
 };
 
 /// How often a change is thought out anew because the rollout moved under it.
@@ -79,7 +79,8 @@ impl Admin {
                     message: wanted.message.clone(),
                     expires_at: now.plus(self.rollout.proposal_lifetime),
                 };
-                let proposal = self.store.propose(draft, by, now).await?;
+                let about = self.proposed(wanted, &planned).await?;
+                let proposal = self.store.propose(draft, about, by, now).await?;
                 return Ok(Done::Proposal(proposal.number, planned.notes));
             }
             match self.store.roll_out(planned.next, by.clone(), clock::now()).await? {
@@ -128,6 +129,26 @@ impl Admin {
         };
         self.pass(&now, &mut planned, wanted.accept_refusals).await?;
         Ok(planned)
+    }
+
+    /// What the record says of a proposal.
+    async fn proposed(&self, wanted: &Wanted, planned: &Planned) -> Result<Proposed, Refusal> {
+        let NextRollout { state, versions, restored, .. } = &planned.next;
+        let (mode, selectors) = match &wanted.change {
+            Change::Apply { enforce: true, .. } => (Mode::Enforce, BTreeSet::new()),
+            Change::Apply { enforce: false, .. } => (Mode::Observe, BTreeSet::new()),
+            Change::Promote { selectors, .. } | Change::Restore { selectors, .. } => (Mode::Enforce, exact(selectors)?),
+        };
+        let missing = Refusal::NotFound { what: "policy version" };
+        let (policy, name) = match versions.last() {
+            Some(version) => (version.draft.digest(), version.draft.name.clone()),
+            None => {
+                let decides = state.version_for(Some(&selectors)).ok_or(missing)?;
+                let kept = self.store.policy(decides).await?;
+                (decides, kept.map(|version| version.name).unwrap_or_default())
+            }
+        };
+        Ok(Proposed { policy, name, mode, selectors, restored: *restored })
     }
 
     fn planned_version(&self, now: &RolloutState, version: NewVersion, message: &str) -> Result<Planned, Refusal> {

@@ -24,7 +24,7 @@ pub(crate) mod site;
 mod survey;
 mod waiver;
 
-pub use bundle::{Bundle, BundleFile, referenced_files};
+pub use bundle::{Bundle, BundleFile, at_most, referenced_files};
 pub(crate) use condition::{Condition, Test};
 pub use exemption::Exemption;
 use holdfast_evidence::EvidenceKind;

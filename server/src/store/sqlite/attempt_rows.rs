@@ -28,35 +28,6 @@ pub(super) async fn take(tx: &mut Tx, id: &[u8; 16], expires: UnixTime) -> Resul
     Ok(taken.rows_affected() > 0)
 }
 
-/// Keeps how far a node's list of measured files is judged; `None` forgets it.
-pub(super) async fn keep_measured_files(tx: &mut Tx, node: NodeNumber, state: Option<&str>) -> Result<(), StoreFault> {
-    let number = i64::try_from(node.0).map_err(|_| StoreFault::Corrupt { what: "number of a node" })?;
-    let query = match state {
-        Some(state) => sqlx::query(
-            "INSERT INTO measured_files (node, state) VALUES ($1, $2) \
-             ON CONFLICT (node) DO UPDATE SET state = excluded.state WHERE measured_files.state <> excluded.state",
-        )
-        .bind(number)
-        .bind(state.to_owned()),
-        None => sqlx::query("DELETE FROM measured_files WHERE node = $1").bind(number),
-    };
-    query.execute(&mut tx.connection).await.map_err(fault("keep the state of a list of measured files"))?;
-    Ok(())
-}
-
-/// What was kept.
-pub(super) async fn measured_files(
-    connection: &mut SqliteConnection,
-    node: NodeNumber,
-) -> Result<Option<String>, StoreFault> {
-    let number = i64::try_from(node.0).map_err(|_| StoreFault::Corrupt { what: "number of a node" })?;
-    sqlx::query_scalar("SELECT state FROM measured_files WHERE node = $1")
-        .bind(number)
-        .fetch_optional(connection)
-        .await
-        .map_err(fault("read the state of a list of measured files"))
-}
-
 /// Writes the attempt into the record and its row beside it.
 pub(super) async fn insert(
     tx: &mut Tx,

@@ -19,6 +19,7 @@ mod issuances;
 mod judge;
 mod kept_facts;
 mod ledger;
+mod list_rows;
 mod listed_names;
 mod machines;
 mod mentions;
