@@ -7,6 +7,7 @@ mod events;
 mod keys;
 mod operators;
 mod reader;
+mod revocation;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -24,6 +25,7 @@ use crate::endorse::{EndorseSettings, UpdateChannel};
 use crate::listen::ListenLimits;
 use crate::outbox::SinkSettings;
 use crate::record::Pace;
+use crate::revocation::ListSettings;
 use crate::rollout::RolloutSettings;
 use crate::store::Retention;
 
@@ -67,6 +69,8 @@ pub struct Config {
     pub sinks: Vec<SinkSettings>,
     /// The key that signs attestation results; made if it is not there.
     pub ear_key: PathBuf,
+    /// How revocation lists are made and shown.
+    pub lists: ListSettings,
     /// How long things live where no policy or entry says otherwise.
     pub lifetimes: Lifetimes,
     /// How JWT-SVIDs are signed.
@@ -234,6 +238,7 @@ impl Config {
         let endorse = endorse(&mut reader);
         let sinks = events::sinks(&mut reader);
         let ear_key = reader.optional("ear.key_file", str::parse::<PathBuf>);
+        let lists = revocation::lists(&mut reader);
         let challenge = reader.seconds("lifetimes.challenge", 10..=600);
         let node_svid = reader.seconds("lifetimes.node_svid", 60..=86_400);
         let x509_svid = reader.seconds("lifetimes.x509_svid", 60..=86_400);
@@ -275,6 +280,7 @@ impl Config {
                 data_dir,
                 endorse: endorse?,
                 sinks,
+                lists: lists?,
                 lifetimes: Lifetimes { challenge: challenge?, node_svid: node_svid?, x509_svid: x509_svid? },
                 tokens: tokens?,
                 limits: Limits {

@@ -15,6 +15,7 @@ mod misuse;
 mod operators;
 mod proofs;
 mod results;
+mod revocation;
 mod rollout;
 mod survival;
 mod tokens;
