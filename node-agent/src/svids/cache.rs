@@ -1,5 +1,7 @@
 //! The SVIDs that the node's workloads may have, in memory, and who is waiting for them.
 
+mod jwt;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,8 +14,8 @@ use tokio::sync::{Notify, watch};
 use super::key::KeyType;
 use super::lists::Lists;
 use super::pool::KeyPool;
-use super::tokens::{JwtToken, NoToken, Tokens, Wanted};
-use super::{JwtBundle, SvidSource, SvidState, WorkloadUpdate, X509Svid};
+use super::tokens::{JwtToken, NoToken, Tokens};
+use super::{SvidSource, SvidState, WorkloadUpdate, X509Svid};
 use crate::clock::ServerClock;
 use crate::sync::Entry;
 
@@ -97,22 +99,6 @@ impl SvidCache {
         &self.keys
     }
 
-    /// JWT-SVIDs, and who waits for them.
-    pub(super) const fn tokens(&self) -> &Tokens {
-        &self.tokens
-    }
-
-    /// What the server answered to whoever waits for a JWT-SVID: it counts if the entry is still there.
-    pub(super) fn take_token(&self, wanted: &Wanted, answer: Result<(JwtToken, UnixTime), NoToken>) {
-        let inner = self.lock();
-        let is_whose = |token: &JwtToken| inner.entries.get(&wanted.0).is_some_and(|e| e.spiffe_id == token.spiffe_id);
-        let answer = match answer {
-            Ok((token, _)) if inner.standing != Standing::Admitted || !is_whose(&token) => Err(NoToken::Gone),
-            answer => answer,
-        };
-        self.tokens.answer(wanted, answer);
-    }
-
     /// The node is admitted: SVIDs may be made.
     pub fn admit(&self) {
         let mut inner = self.lock();
@@ -165,28 +151,6 @@ impl SvidCache {
             self.bundles.send_replace(Arc::new(bundles));
             self.publish_locked(&mut inner);
         }
-    }
-
-    /// The keys that verify JWT-SVIDs of this trust domain are these now. Tokens of tainted ones are let go of.
-    pub fn learn_jwt_bundle(&self, bundle: &JwtBundle) {
-        let mut inner = self.lock();
-        self.tokens.learn_authorities(&bundle.good(), bundle.tainted());
-        let keys = bundle.keys();
-        if inner.jwt_bundles.insert(keys.trust_domain().to_string(), keys.clone()).as_ref() != Some(keys) {
-            self.publish_locked(&mut inner);
-        }
-    }
-
-    /// The revocation lists of `trust_domain`, which is the own one, are these now. What is on them is taken back.
-    pub fn learn_lists<'a>(&self, trust_domain: &str, lists: impl Iterator<Item = &'a [u8]>) {
-        let mut inner = self.lock();
-        inner.lists = Lists::read(trust_domain, lists);
-        let bundles = self.bundles.borrow().clone();
-        inner.lists.believe(&bundles);
-        let Inner { lists, held, .. } = &mut *inner;
-        held.retain(|_, held| !lists.has(&held.svid.chain));
-        self.publish_locked(&mut inner);
-        self.work.notify_one();
     }
 
     /// At most `limit` entries whose SVID has to be made now: those that someone waits for first, then the oldest.
