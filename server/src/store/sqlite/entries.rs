@@ -9,7 +9,7 @@ use super::super::revocations::RevocationReason;
 use super::super::{Held, entry_rules};
 use super::revocations::{self, Whose};
 use super::writer::{Tx, Verb, fault};
-use super::{SqliteStore, entry_reads, entry_rows, prune};
+use super::{SqliteStore, entry_reads, entry_rows, prune, revocations};
 use crate::record::Leaf;
 use holdfast_identity::{TrustDomain, UnixTime};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -142,8 +142,7 @@ impl Verb for Update {
         tx.append(&leaf("entry.update", &after, &self.by, self.at));
         changed(tx, Some(&before), Some(&after)).await?;
         if revocations::takes_back(&before, &after) {
-            let whose = Whose::Entry(before.number);
-            revocations::revoke(tx, whose, RevocationReason::Superseded, &self.by, self.at).await?;
+            revocations::revoke_entry(tx, &before, RevocationReason::Superseded, &self.by, self.at).await?;
         }
         Ok(Ok(after))
     }
@@ -180,7 +179,7 @@ pub(super) async fn remove(
     *tx.entries() = tx.entries().saturating_sub(1);
     tx.append(&leaf(action, entry, by, at));
     changed(tx, Some(entry), None).await?;
-    revocations::revoke(tx, Whose::Entry(entry.number), RevocationReason::CessationOfOperation, by, at).await
+    revocations::revoke_entry(tx, entry, RevocationReason::CessationOfOperation, by, at).await
 }
 
 /// Makes the revision, the rows that those who come later will ask for, and the notice for those who listen.

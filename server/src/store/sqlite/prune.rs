@@ -132,6 +132,7 @@ mod tests {
             .chain(OLD_CHANGES)
             .chain(kept_facts::PRUNING)
             .chain(bodies::PRUNING)
+            .chain([revocations::PRUNING])
             .chain(["SELECT * FROM entries WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2"])
             .map(str::to_owned)
             .chain([ended, beyond])
