@@ -1269,7 +1269,7 @@ pub struct Sink {
 pub struct ActOnSinkRequest {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
-    #[prost(oneof = "act_on_sink_request::Act", tags = "2, 3, 4, 5")]
+    #[prost(oneof = "act_on_sink_request::Act", tags = "2, 3, 4, 5, 6")]
     pub act: ::core::option::Option<act_on_sink_request::Act>,
 }
 /// Nested message and enum types in `ActOnSinkRequest`.
@@ -1284,6 +1284,8 @@ pub mod act_on_sink_request {
         Skip(super::SkipEntry),
         #[prost(message, tag = "5")]
         Resume(super::ResumeSink),
+        #[prost(message, tag = "6")]
+        Forget(super::ForgetSink),
     }
 }
 /// One event that is in no record.
@@ -1299,6 +1301,9 @@ pub struct ReplaySink {
 pub struct SkipEntry {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ResumeSink {}
+/// How far a sink has come that is configured no more.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ForgetSink {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct IssueResultRequest {
     #[prost(enumeration = "ResultFormat", tag = "3")]
