@@ -17,6 +17,7 @@ mod gate;
 mod gate_tests;
 #[cfg(test)]
 mod harness;
+mod jwt_authorities;
 #[cfg(test)]
 mod judged_again_tests;
 #[cfg(test)]
@@ -53,10 +54,12 @@ use tonic::transport::Server;
 
 use crate::admin_stubs::{
     attempts_server::AttemptsServer, bundles_server::BundlesServer, endorsements_server::EndorsementsServer,
-    entries_server::EntriesServer, events_server::EventsServer, fleets_server::FleetsServer, nodes_server::NodesServer,
-    policies_server::PoliciesServer, proofs_server::ProofsServer, record_server::RecordServer,
-    results_server::ResultsServer, server_server::ServerServer,
+    entries_server::EntriesServer, events_server::EventsServer, fleets_server::FleetsServer,
+    jwt_authorities_server::JwtAuthoritiesServer, nodes_server::NodesServer, policies_server::PoliciesServer,
+    proofs_server::ProofsServer, record_server::RecordServer, results_server::ResultsServer,
+    server_server::ServerServer,
 };
+use crate::authority::TokenAuthority;
 use crate::config::Simulated;
 use crate::ear::EarIssuer;
 use crate::endorse::Endorser;
@@ -87,6 +90,8 @@ pub struct Admin {
     pub store: Arc<dyn Store>,
     /// Who finds endorsements.
     pub endorser: Endorser,
+    /// What signs JWT-SVIDs.
+    pub tokens: Arc<TokenAuthority>,
     /// The one trust domain.
     pub trust_domain: TrustDomain,
     /// Whether roots of class `simulated` may be imported.
@@ -140,6 +145,7 @@ impl Admin {
             .add_service(service!(FleetsServer))
             .add_service(service!(EventsServer))
             .add_service(service!(ResultsServer))
+            .add_service(service!(JwtAuthoritiesServer))
             .serve_with_incoming_shutdown(socket.incoming(), stop.cancelled_owned())
             .await
     }

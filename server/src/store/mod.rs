@@ -12,11 +12,13 @@ pub mod endorsements;
 pub mod entries;
 pub mod entry_rules;
 pub mod issuances;
+pub mod jwt_authorities;
 pub mod ledger;
 pub mod nodes;
 pub mod policies;
 pub mod proposals;
 pub mod reports;
+pub mod revocations;
 pub mod rollouts;
 pub mod sinks;
 pub mod sqlite;
@@ -38,6 +40,7 @@ pub use entries::{
     Entries, Entry, EntryChanges, EntryDraft, EntryFilter, EntryNumber, EntryRefusal, Parent, SelectorMatch,
 };
 pub use issuances::{Issuance, Issuances, NotRecorded, Origin, Recorded};
+pub use jwt_authorities::{JwtAuthorities, JwtAuthority, RecordedToken, TokenIssuance};
 pub use ledger::{Actor, KeptCheckpoint, Ledger, LedgerEntry, LedgerHead, Operation, StrangerLine};
 pub use nodes::{
     Allowed, Fleet, InventoryEntry, Mark, Marks, Node, NodeAction, NodeFilter, NodeNumber, NodeRefusal, NodeState,
@@ -46,6 +49,10 @@ pub use nodes::{
 pub use policies::{Document, Mode, Policies, PolicyDigest, PolicyDraft, PolicyVersion};
 pub use proposals::{Proposal, ProposalDraft, ProposalState, Proposed};
 pub use reports::{Activity, Reports, WaiverInForce};
+pub use revocations::{
+    IssuerKeyId, LIST_SERIALS_MAX, ListDraft, ListValidity, LiveSvid, RevocationList, RevocationReason, Revocations,
+    Revoked,
+};
 pub use rollouts::{
     AnnouncedWaiver, FactBody, KeptFacts, KeptFactsOf, NewVersion, NextRollout, NodeFacts, PolicySignature, Rollout,
     RolloutRefusal, RolloutState, Rollouts, Scope,
@@ -63,11 +70,13 @@ pub trait Store:
     + Endorsements
     + Entries
     + Issuances
+    + JwtAuthorities
     + KeptFactsOf
     + Ledger
     + Nodes
     + Policies
     + Reports
+    + Revocations
     + Rollouts
     + Sinks
     + Send
