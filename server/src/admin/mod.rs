@@ -37,6 +37,8 @@ mod roles;
 mod rollout_tests;
 mod rollouts;
 mod server;
+#[cfg(test)]
+mod sinks_tests;
 mod socket;
 #[cfg(test)]
 mod tests;

@@ -137,9 +137,12 @@ impl Refusal {
             Self::Ear(EarRefused::NothingToTell | EarRefused::Ended { .. } | EarRefused::NoAttempt) => {
                 Code::FailedPrecondition
             }
-            Self::Sink(OrderRefused::BeyondHead { .. } | OrderRefused::NothingToSkip | OrderRefused::Test(_)) => {
-                Code::FailedPrecondition
-            }
+            Self::Sink(
+                OrderRefused::BeyondHead { .. }
+                | OrderRefused::Configured
+                | OrderRefused::NothingToSkip
+                | OrderRefused::Test(_),
+            ) => Code::FailedPrecondition,
             Self::Entry(EntryRefusal::Unknown)
             | Self::Node(NodeRefusal::Unknown)
             | Self::Sink(OrderRefused::Unknown)

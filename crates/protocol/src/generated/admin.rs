@@ -1334,7 +1334,7 @@ pub struct Sink {
 pub struct ActOnSinkRequest {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
-    #[prost(oneof = "act_on_sink_request::Act", tags = "2, 3, 4, 5")]
+    #[prost(oneof = "act_on_sink_request::Act", tags = "2, 3, 4, 5, 6")]
     pub act: ::core::option::Option<act_on_sink_request::Act>,
 }
 /// Nested message and enum types in `ActOnSinkRequest`.
@@ -1349,6 +1349,8 @@ pub mod act_on_sink_request {
         Skip(super::SkipEntry),
         #[prost(message, tag = "5")]
         Resume(super::ResumeSink),
+        #[prost(message, tag = "6")]
+        Forget(super::ForgetSink),
     }
 }
 /// One event that is in no record.
@@ -1364,6 +1366,9 @@ pub struct ReplaySink {
 pub struct SkipEntry {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ResumeSink {}
+/// How far a sink has come that is configured no more.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ForgetSink {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct IssueResultRequest {
     #[prost(enumeration = "ResultFormat", tag = "3")]
