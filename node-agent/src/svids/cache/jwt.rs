@@ -32,16 +32,4 @@ impl SvidCache {
             self.publish_locked(&mut inner);
         }
     }
-
-    /// The revocation lists of `trust_domain`, which is the own one, are these now. What is on them is taken back.
-    pub fn learn_lists<'a>(&self, trust_domain: &str, lists: impl Iterator<Item = &'a [u8]>) {
-        let mut inner = self.lock();
-        inner.lists = Lists::read(trust_domain, lists);
-        let bundles = self.bundles.borrow().clone();
-        inner.lists.believe(&bundles);
-        let Inner { lists, held, .. } = &mut *inner;
-        held.retain(|_, held| !lists.has(&held.svid.chain));
-        self.publish_locked(&mut inner);
-        self.work.notify_one();
-    }
 }
