@@ -19,6 +19,7 @@ use crate::config::{Config, Simulated};
 use crate::desk::{CurrentRules, Desk, DeskParts, DeskSettings, WorkloadSigner, seal_ring};
 use crate::dispatch::Dispatch;
 use crate::endorse::{EndorseSettings, Endorser};
+use crate::federation::CurrentFederations;
 use crate::listen::{ListenFault, ListenLimits, Listener, TlsSettings};
 use crate::live::LiveNodes;
 use crate::space::Space;
@@ -121,6 +122,7 @@ pub struct Server {
     desk: Arc<Desk>,
     endorser: Endorser,
     live: Arc<LiveNodes>,
+    federations: CurrentFederations,
     listener: Listener,
     router: Router,
     dispatch: Dispatch,
@@ -144,6 +146,7 @@ impl Server {
         let limits = options.listen_limits;
         let live = Arc::new(LiveNodes::new(limits.keepalive_interval + limits.keepalive_timeout + SWEEP_EVERY));
         let subscribers = Arc::new(Subscribers::default());
+        let federations = CurrentFederations::read(store.as_ref()).await?;
         let tls = TlsSettings::new(authority.own().clone(), &authority.bundle().get())?;
         let listener = Listener::bind(options.listen, tls.clone(), limits)?;
         let parts = DeskParts {
@@ -161,6 +164,7 @@ impl Server {
             store: store.clone(),
             subscribers: subscribers.clone(),
             bundle: authority.bundle().clone(),
+            federations: federations.clone(),
             signer: WorkloadSigner::new(store.clone(), authority.clone(), options.x509_svid_ttl),
             gate: Gate::new(SIGNINGS_MAX, 4_096, Duration::from_secs(10)),
         };
@@ -169,11 +173,12 @@ impl Server {
             store: store.clone(),
             rules,
             authority: authority.clone(),
+            federations: federations.clone(),
             tls,
             live: live.clone(),
             subscribers,
         };
-        Ok(Self { store, authority, desk, endorser, live, listener, router, dispatch, changes })
+        Ok(Self { store, authority, desk, endorser, live, federations, listener, router, dispatch, changes })
     }
 
     /// The address of the agent port.
@@ -192,6 +197,12 @@ impl Server {
     #[must_use]
     pub const fn endorser(&self) -> &Endorser {
         &self.endorser
+    }
+
+    /// Foreign trust domains, for those who fetch their bundles.
+    #[must_use]
+    pub const fn federations(&self) -> &CurrentFederations {
+        &self.federations
     }
 
     /// Who stands, for those who list connections.

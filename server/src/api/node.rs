@@ -18,6 +18,7 @@ use crate::authority::CurrentBundle;
 use crate::budget::Gate;
 use crate::clock;
 use crate::desk::{SigningEnds, SvidRequest, WorkloadSigner};
+use crate::federation::CurrentFederations;
 use crate::listen::Connection;
 use crate::live::{LiveNodes, StandingNode};
 use crate::store::Store;
@@ -36,6 +37,8 @@ pub struct NodeService {
     pub subscribers: Arc<Subscribers>,
     /// The bundle of the moment.
     pub bundle: CurrentBundle,
+    /// Foreign trust domains of the moment.
+    pub federations: CurrentFederations,
     /// Signs workload SVIDs.
     pub signer: WorkloadSigner,
     /// Before signing: one unit per CSR.
@@ -55,7 +58,8 @@ impl Node for NodeService {
     async fn sync(&self, request: Request<wire::SyncRequest>) -> Result<Response<Self::SyncStream>, Status> {
         let node = self.standing(&*connection_of(&request)?)?;
         let holds = request.into_inner().holds;
-        let stream = sync::follow(self.store.clone(), &self.subscribers, self.bundle.clone(), node, holds.as_ref());
+        let shown = (self.bundle.clone(), self.federations.clone());
+        let stream = sync::follow(self.store.clone(), &self.subscribers, shown, node, holds.as_ref());
         Ok(Response::new(Box::pin(stream)))
     }
 

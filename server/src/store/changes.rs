@@ -3,7 +3,7 @@
 use super::Held;
 use super::entries::{Parent, SharedEntry};
 use super::nodes::NodeNumber;
-use holdfast_identity::SpiffeId;
+use holdfast_identity::{SpiffeId, TrustDomain};
 use std::sync::Arc;
 use tokio::sync::{broadcast, watch};
 
@@ -86,6 +86,13 @@ pub enum Notice {
         /// The revision that it made.
         n: u64,
     },
+    /// Something is new of a foreign trust domain.
+    Federation {
+        /// The revision in which that happened; it makes none.
+        n: u64,
+        /// Of which.
+        trust_domain: TrustDomain,
+    },
 }
 
 impl Notice {
@@ -98,7 +105,8 @@ impl Notice {
             | Self::Policy { n }
             | Self::Inventory { n, .. }
             | Self::Endorsements { n }
-            | Self::Bundle { n } => *n,
+            | Self::Bundle { n }
+            | Self::Federation { n, .. } => *n,
         }
     }
 }

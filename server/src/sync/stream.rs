@@ -11,11 +11,13 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 use tracing::{debug, warn};
 
+use super::foreign::Foreign;
 use super::message::{entry, held, portions};
 use super::{Interest, Push, Subscriber, Subscribers};
 use crate::api::{Word, refused, unavailable};
 use crate::authority::CurrentBundle;
 use crate::clock;
+use crate::federation::CurrentFederations;
 use crate::live::{Ending, StandingNode, State};
 use crate::store::{NodeTarget, Revision, Store, StoreFault};
 
@@ -31,7 +33,7 @@ pub type SyncStream = ReceiverStream<Result<wire::SyncResponse, Status>>;
 pub fn follow(
     store: Arc<dyn Store>,
     subscribers: &Arc<Subscribers>,
-    bundle: CurrentBundle,
+    (bundle, federations): (CurrentBundle, CurrentFederations),
     node: StandingNode,
     holds: Option<&wire::Revision>,
 ) -> SyncStream {
@@ -39,7 +41,8 @@ pub fn follow(
     let interest = Interest { node: node.number(), spiffe_id: node.spiffe_id().clone(), selectors: Arc::default() };
     // Joined before the state is read: whatever changes in between is pushed, and passed over by its revision.
     let subscriber = subscribers.join(interest);
-    let mut stream = Stream { store, bundle, node, subscriber, at: holds.and_then(held), out: sender };
+    let foreign = Foreign::new(federations);
+    let mut stream = Stream { store, bundle, foreign, node, subscriber, at: holds.and_then(held), out: sender };
     tokio::spawn(async move {
         let gauge = metrics::gauge!("holdfast_sync_streams");
         gauge.increment(1.0);
@@ -55,6 +58,8 @@ pub fn follow(
 struct Stream {
     store: Arc<dyn Store>,
     bundle: CurrentBundle,
+    /// What the agent holds of foreign trust domains.
+    foreign: Foreign,
     node: StandingNode,
     subscriber: Subscriber,
     /// What the agent holds.
@@ -111,7 +116,9 @@ impl Stream {
             match push {
                 Push::Resync => return self.synchronise(bundle).await,
                 Push::Bundle => bundle = true,
+                Push::Federation => {}
                 Push::Entry { n, entry: changed } if self.is_news(n) => {
+                    self.foreign.entry(&changed);
                     let wire = entry(&changed);
                     removed.retain(|id| *id != wire.id);
                     entries.retain(|known: &wire::Entry| known.id != wire.id);
@@ -120,6 +127,7 @@ impl Stream {
                 }
                 Push::Removed { n, id } if self.is_news(n) => {
                     entries.retain(|known: &wire::Entry| known.id != id);
+                    self.foreign.removed(&id);
                     removed.push(id);
                     latest = latest.map(|at| Revision { n, ..at });
                 }
@@ -127,7 +135,7 @@ impl Stream {
             }
             next = if entries.len() + removed.len() < SYNC_ENTRIES_MAX { self.subscriber.try_next() } else { None };
         }
-        if entries.is_empty() && removed.is_empty() && !bundle {
+        if entries.is_empty() && removed.is_empty() && !bundle && !self.foreign.is_behind() {
             return Ok(());
         }
         let Some(at) = latest else { return self.synchronise(bundle).await };
@@ -156,8 +164,17 @@ impl Stream {
         self.subscriber.rejoin(Interest { node: number, spiffe_id: name, selectors });
         let changes =
             self.store.entry_changes(number, self.at, clock::now()).await.map_err(|fault| self.fault(&fault))?;
+        if changes.full {
+            self.foreign.forget();
+        } else if self.foreign.is_new() {
+            // The agent holds entries that this stream has never seen.
+            let (_, held) = self.store.entries_for_node(number, clock::now()).await.map_err(|fault| self.fault(&fault))?;
+            held.iter().for_each(|entry| self.foreign.entry(entry));
+        }
+        changes.entries.iter().for_each(|entry| self.foreign.entry(entry));
+        changes.removed.iter().for_each(|id| self.foreign.removed(id));
         let entries: Vec<_> = changes.entries.iter().map(entry).collect();
-        let empty = entries.is_empty() && changes.removed.is_empty();
+        let empty = entries.is_empty() && changes.removed.is_empty() && !self.foreign.is_behind();
         if empty && !changes.full && !bundle && self.at == Some(changes.revision) {
             return Ok(());
         }
@@ -167,7 +184,10 @@ impl Stream {
         Ok(())
     }
 
-    async fn send(&self, messages: Vec<wire::SyncResponse>) -> Result<(), End> {
+    async fn send(&mut self, mut messages: Vec<wire::SyncResponse>) -> Result<(), End> {
+        if let Some(last) = messages.last_mut() {
+            last.foreign = self.foreign.news();
+        }
         for message in messages {
             self.out.send_timeout(Ok(message), SLOWNESS_MAX).await.map_err(|_| {
                 debug!(node = %self.node.spiffe_id(), "agent does not read its stream");

@@ -31,6 +31,8 @@ pub enum Push {
     },
     /// The trust bundle changed.
     Bundle,
+    /// Something is new of a foreign trust domain.
+    Federation,
     /// Ask the store: the node has other selectors or another name now, or changes were missed.
     Resync,
 }
@@ -116,6 +118,7 @@ impl Subscribers {
                 table.streams.values().filter(|stream| stream.interest.node == *node).for_each(Stream::resync);
             }
             Notice::Bundle { .. } => self.lock().streams.values().for_each(|stream| stream.push(Push::Bundle)),
+            Notice::Federation { .. } => self.lock().streams.values().for_each(|stream| stream.push(Push::Federation)),
             Notice::Policy { .. } | Notice::Inventory { .. } | Notice::Endorsements { .. } => {}
         }
     }
@@ -251,6 +254,7 @@ mod tests {
             dns_names: Vec::new(),
             hint: String::new(),
             expires_at: None,
+            federates_with: BTreeSet::new(),
         };
         Arc::new(Entry { number: EntryNumber(1), draft, revision_number: 0, created_at: UnixTime(0) })
     }

@@ -174,6 +174,7 @@ pub(super) fn entry(name: &str, parent: Parent) -> EntryDraft {
         dns_names: Vec::new(),
         hint: String::new(),
         expires_at: None,
+            federates_with: BTreeSet::new(),
     }
 }
 
