@@ -10,6 +10,7 @@ mod error;
 mod files;
 mod init;
 mod issuer;
+pub mod life;
 mod own;
 mod profile;
 #[cfg(test)]
