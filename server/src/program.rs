@@ -9,8 +9,8 @@ use tracing::{error, info, warn};
 
 use crate::admin::{Admin, AdminSocket, WHAT_IFS_MAX};
 use crate::config::Config;
-use crate::federation::{BundleEndpoint, Federator};
 use crate::ear::{EarIssuer, EarKey};
+use crate::federation::{BundleEndpoint, Federator};
 use crate::outbox::{Outbox, Pace};
 use crate::record::{ReadLog, RecordFault, Shown, Signer, SignerOptions, open_key};
 use crate::serve::{ServeOptions, Server};

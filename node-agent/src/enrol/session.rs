@@ -143,6 +143,10 @@ impl Keeper {
                             }
                         }
                     }
+                    // Before the entries that name them, so that no update lacks what its entry promises.
+                    if let Some(foreign) = change.foreign {
+                        cache.learn_foreign(foreign);
+                    }
                     if change.entries {
                         tracing::debug!(entries = book.entries().len(), "entries changed");
                         cache.entries(book.entries());

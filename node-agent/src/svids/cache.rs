@@ -39,6 +39,8 @@ struct Inner {
     /// What the server did not sign, by entry, until when it is left alone.
     unsigned: HashMap<String, Unsigned>,
     sets: HashMap<BTreeSet<Selector>, watch::Sender<SvidState>>,
+    /// X.509 authorities of foreign trust domains by name.
+    foreign: BTreeMap<String, Vec<Vec<u8>>>,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -127,6 +129,15 @@ impl SvidCache {
         let mut inner = self.lock();
         if **self.bundles.borrow() != bundles {
             self.bundles.send_replace(Arc::new(bundles));
+            self.publish_locked(&mut inner);
+        }
+    }
+
+    /// The X.509 authorities of foreign trust domains are these now, and there are no others.
+    pub fn learn_foreign(&self, foreign: BTreeMap<String, Vec<Vec<u8>>>) {
+        let mut inner = self.lock();
+        if inner.foreign != foreign {
+            inner.foreign = foreign;
             self.publish_locked(&mut inner);
         }
     }
@@ -276,7 +287,11 @@ impl SvidCache {
             (false, true, _) => SvidState::Starting,
             (false, false, _) if svids.is_empty() => SvidState::Denied,
             (false, false, _) => {
-                let bundles = bundles.as_ref().clone();
+                let mut bundles = bundles.as_ref().clone();
+                // A foreign trust domain without a bundle is there with none: whoever believed it must hear of that.
+                for name in matching.iter().flat_map(|entry| &entry.federates_with) {
+                    bundles.entry(name.clone()).or_insert_with(|| inner.foreign.get(name).cloned().unwrap_or_default());
+                }
                 SvidState::Ready(Arc::new(WorkloadUpdate { svids, bundles, ..WorkloadUpdate::default() }))
             }
         }

@@ -96,8 +96,7 @@ impl Bundle {
     /// [`InvalidBundle`] where it is no bundle, a certificate does not carry exactly `spiffe://trust_domain`, there is
     /// none at all, or there are more than 16.
     pub fn from_json(trust_domain: TrustDomain, text: &str) -> Result<Self, InvalidBundle> {
-        let document =
-            Document::read(&trust_domain, text.as_bytes()).map_err(|bad| InvalidBundle(bad.to_string()))?;
+        let document = Document::read(&trust_domain, text.as_bytes()).map_err(|bad| InvalidBundle(bad.to_string()))?;
         let authorities = document.x509_authorities;
         for der in &authorities {
             let found = signer_trust_domain(der)?;
@@ -132,7 +131,7 @@ pub(super) fn signer_trust_domain(der: &[u8]) -> Result<TrustDomain, InvalidBund
 }
 
 /// PEM text of one object.
-pub(super) fn pem(label: &str, der: &[u8]) -> String {
+pub(crate) fn pem(label: &str, der: &[u8]) -> String {
     let body = STANDARD.encode(der);
     let mut text = format!("-----BEGIN {label}-----\n");
     let mut rest = body.as_str();

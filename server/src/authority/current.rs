@@ -13,7 +13,7 @@ use crate::store::{Actor, Store, StoreFault};
 pub struct CurrentBundle(Arc<RwLock<Arc<Bundle>>>);
 
 impl CurrentBundle {
-    fn new(bundle: Bundle) -> Self {
+    pub(crate) fn new(bundle: Bundle) -> Self {
         Self(Arc::new(RwLock::new(Arc::new(bundle))))
     }
 

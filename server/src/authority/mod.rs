@@ -18,6 +18,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use bundle::pem;
 pub use bundle::{Bundle, InvalidBundle};
 pub use current::{Authority, CurrentBundle, OpeningFault};
 pub use draft::{Draft, Lifetime};

@@ -1,20 +1,42 @@
-//! `bundle`: what agents trust of us.
+//! `bundle`: what agents trust of us, and what is trusted of foreign trust domains.
 
 use clap::Subcommand;
 use holdfast_protocol::admin;
 use serde::Serialize;
 
 use super::client::{answered, connect};
-use super::{Context, Outcome};
+use super::{Context, Outcome, foreign};
 use crate::admin_clients::bundles_client::BundlesClient;
 use crate::authority::Bundle;
 
-/// The trust bundle of this trust domain
+const SHOW_EXAMPLES: &str = "\
+Examples:
+  holdfast-server bundle show > bundle.pem                      the agent's trust_bundle
+  holdfast-server bundle show --format spiffe > bundle.json     what a partner begins to federate with";
+
+const EXAMPLES: &str = "\
+Examples:
+  holdfast-server bundle set --id partner.example --path partner.json
+  holdfast-server bundle list --format spiffe
+  holdfast-server bundle delete --id partner.example --mode dissociate";
+
+/// The trust bundle of this trust domain, and those of foreign ones
 #[derive(Debug, Subcommand)]
+#[command(after_help = EXAMPLES)]
 pub(super) enum BundleCommand {
-    /// Print the authorities: PEM, or JSON with --output json
-    #[command(after_help = "Example:\n  holdfast-server bundle show > bundle.pem      the agent's trust_bundle")]
-    Show,
+    /// Print the authorities of this trust domain: PEM, SPIFFE's document, or both with --output json
+    #[command(after_help = SHOW_EXAMPLES)]
+    Show {
+        /// How they are printed
+        #[arg(long, value_enum, default_value = "pem")]
+        format: foreign::BundleFormat,
+    },
+    /// Put the bundle of a foreign trust domain in place, whatever was there
+    Set(foreign::Set),
+    /// Print the bundles of foreign trust domains; exit code 1 where there is none
+    List(foreign::List),
+    /// Forget a foreign trust domain whose bundle was brought by hand
+    Delete(foreign::Delete),
 }
 
 #[derive(Serialize)]
@@ -26,7 +48,15 @@ struct Authorities {
 
 /// Runs `bundle`.
 pub(super) async fn bundle(command: BundleCommand, context: &Context) -> anyhow::Result<Outcome> {
-    let BundleCommand::Show = command;
+    match command {
+        BundleCommand::Show { format } => show(format, context).await,
+        BundleCommand::Set(set) => foreign::set(set, context).await,
+        BundleCommand::List(list) => foreign::list(list, context).await,
+        BundleCommand::Delete(delete) => foreign::delete(delete, context).await,
+    }
+}
+
+async fn show(format: foreign::BundleFormat, context: &Context) -> anyhow::Result<Outcome> {
     let mut client = BundlesClient::new(connect(context).await?);
     let answer = answered!(client.show(admin::ShowBundleRequest {}));
     let bundle = Bundle::new(answer.trust_domain.parse()?, answer.x509_authorities, answer.sequence);
@@ -36,6 +66,9 @@ pub(super) async fn bundle(command: BundleCommand, context: &Context) -> anyhow:
         sequence: answer.sequence,
         x509_authorities: pem.split_inclusive("-----END CERTIFICATE-----\n").map(str::to_owned).collect(),
     };
-    context.format.print(&shown, |_| pem.clone())?;
+    context.format.print(&shown, |_| match format {
+        foreign::BundleFormat::Pem => pem.clone(),
+        foreign::BundleFormat::Spiffe => bundle.to_json(),
+    })?;
     Ok(Outcome::Yes)
 }

@@ -65,10 +65,8 @@ pub(super) async fn fetch(
 async fn follow(http: &Http, first: &EndpointUrl) -> Result<(EndpointUrl, Vec<u8>), FetchFault> {
     let mut url = first.clone();
     for _ in 0..=REDIRECTS_MAX {
-        let answer = http
-            .get(url.as_str(), DOCUMENT_BYTES_MAX)
-            .await
-            .map_err(|why| FetchFault::no_answer(url.as_str(), why))?;
+        let answer =
+            http.get(url.as_str(), DOCUMENT_BYTES_MAX).await.map_err(|why| FetchFault::no_answer(url.as_str(), why))?;
         match answer.status {
             StatusCode::OK => return Ok((url, answer.body)),
             StatusCode::MOVED_PERMANENTLY
@@ -77,9 +75,7 @@ async fn follow(http: &Http, first: &EndpointUrl) -> Result<(EndpointUrl, Vec<u8
             | StatusCode::TEMPORARY_REDIRECT
             | StatusCode::PERMANENT_REDIRECT => {
                 let location = answer.headers.get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
-                url = url
-                    .redirected(location)
-                    .map_err(|why| FetchFault::Redirect { url: url.to_string(), why })?;
+                url = url.redirected(location).map_err(|why| FetchFault::Redirect { url: url.to_string(), why })?;
             }
             status => return Err(FetchFault::Status { url: url.to_string(), status: status.as_u16() }),
         }

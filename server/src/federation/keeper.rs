@@ -139,13 +139,8 @@ impl Federator {
             Ok(Fetched { document, bundle }) => {
                 let hint = bundle.refresh_hint.and_then(|hint| i64::try_from(hint).ok()).unwrap_or(REFRESH_DEFAULT);
                 let wait = jittered(hint.min(REFRESH_MAX).max(inner.settings.refresh_min));
-                let kept = inner.store.keep_federated_bundle(
-                    name.clone(),
-                    endpoint.clone(),
-                    document,
-                    now.plus(wait),
-                    now,
-                );
+                let kept =
+                    inner.store.keep_federated_bundle(name.clone(), endpoint.clone(), document, now.plus(wait), now);
                 let kept = kept.await?;
                 // Before the turn ends: whoever looks next must see that it is not due any more.
                 inner.current.refresh_one(inner.store.as_ref(), &name).await?;
@@ -240,7 +235,8 @@ fn jittered(seconds: i64) -> i64 {
 #[expect(clippy::cast_precision_loss, reason = "gauges are floating-point; seconds are far below 2^52")]
 fn measure(all: &BTreeMap<TrustDomain, Foreign>, known: &mut HashSet<TrustDomain>, now: UnixTime) {
     let age = |name: &TrustDomain| metrics::gauge!("holdfast_federation_bundle_age_seconds", "trust_domain" => name.to_string());
-    let failures = |name: &TrustDomain| metrics::gauge!("holdfast_federation_failures", "trust_domain" => name.to_string());
+    let failures =
+        |name: &TrustDomain| metrics::gauge!("holdfast_federation_failures", "trust_domain" => name.to_string());
     // Whoever is gone fails no more and grows no older.
     known.retain(|name| {
         let stays = all.contains_key(name);

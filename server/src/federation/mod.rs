@@ -16,6 +16,6 @@ mod verifier;
 pub use current::{CurrentFederations, Foreign};
 pub use endpoint::{BundleEndpoint, EndpointFault};
 pub use fault::FetchFault;
-pub use keeper::Federator;
+pub use keeper::{Federator, NotRefreshed};
 pub use settings::{BundleEndpointSettings, EndpointIdentity, FederationSettings};
 pub use url::{BadUrl, EndpointUrl};

@@ -84,7 +84,8 @@ mod tests {
 
     #[test]
     fn only_https_without_a_user_is_a_bundle_endpoint() {
-        for text in ["https://a.org", "https://a.org:8443/bundle?x=1", "https://192.0.2.1/", "https://[2001:db8::1]/b"] {
+        for text in ["https://a.org", "https://a.org:8443/bundle?x=1", "https://192.0.2.1/", "https://[2001:db8::1]/b"]
+        {
             text.parse::<EndpointUrl>().unwrap();
         }
         for (text, expected) in [

@@ -38,8 +38,8 @@ pub use entries::{
     Entries, Entry, EntryChanges, EntryDraft, EntryFilter, EntryNumber, EntryRefusal, Parent, SelectorMatch,
 };
 pub use federations::{
-    BundleDocument, Endpoint, EndpointProfile, Federation, FederationDraft, FederationRefusal, Federations, FetchFailure,
-    Kept, Named,
+    BundleDocument, Endpoint, EndpointProfile, Federation, FederationDraft, FederationRefusal, Federations,
+    FetchFailure, Kept, Named,
 };
 pub use issuances::{Issuance, Issuances, NotRecorded, Origin, Recorded};
 pub use ledger::{Actor, KeptCheckpoint, Ledger, LedgerEntry, LedgerHead, Operation, StrangerLine};

@@ -168,7 +168,8 @@ impl Stream {
             self.foreign.forget();
         } else if self.foreign.is_new() {
             // The agent holds entries that this stream has never seen.
-            let (_, held) = self.store.entries_for_node(number, clock::now()).await.map_err(|fault| self.fault(&fault))?;
+            let (_, held) =
+                self.store.entries_for_node(number, clock::now()).await.map_err(|fault| self.fault(&fault))?;
             held.iter().for_each(|entry| self.foreign.entry(entry));
         }
         changes.entries.iter().for_each(|entry| self.foreign.entry(entry));

@@ -25,6 +25,8 @@ pub(super) struct StateOfTheWorld {
     answers: u64,
     /// Version of the last answer.
     version: String,
+    /// What the client holds, as far as that is known: it is told where it believes somebody no more.
+    held: BTreeSet<String>,
 }
 
 #[derive(PartialEq)]
@@ -53,7 +55,7 @@ impl Dialogue for StateOfTheWorld {
     type Response = DiscoveryResponse;
 
     fn new(names: Arc<Names>) -> Self {
-        Self { names, wanted: None, answers: 0, version: String::new() }
+        Self { names, wanted: None, answers: 0, version: String::new(), held: BTreeSet::new() }
     }
 
     fn hear(&mut self, request: DiscoveryRequest) -> Result<bool, Fault> {
@@ -72,6 +74,9 @@ impl Dialogue for StateOfTheWorld {
         if resources.len() > NAMES_MAX {
             return Err(Fault::TooMany { limit: NAMES_MAX });
         }
+        if !request.version_info.is_empty() {
+            self.held.extend(resources.iter().cloned());
+        }
         let validator = match (&request.node, &self.wanted) {
             // Some clients name themselves only once a stream.
             (None, Some(wanted)) => wanted.validator,
@@ -88,7 +93,11 @@ impl Dialogue for StateOfTheWorld {
         let all = if wanted.resources.is_empty() { resource::all(update) } else { Vec::new() };
         let (mut resources, mut unknown) = (Vec::new(), Vec::new());
         for name in wanted.resources.iter().chain(&all) {
-            match resource::named(name, update, &self.names, wanted.validator)? {
+            let found = match resource::named(name, update, &self.names, wanted.validator)? {
+                None if self.held.contains(name) => resource::nobody(name, wanted.validator)?,
+                found => found,
+            };
+            match found {
                 Some(resource) => resources.push(resource),
                 None => unknown.push(name.clone()),
             }
@@ -102,6 +111,7 @@ impl Dialogue for StateOfTheWorld {
             return Ok(None);
         }
         self.version.clone_from(&version);
+        self.held.extend(resources.iter().map(|resource| resource.name.clone()));
         self.answers += 1;
         Ok(Some(DiscoveryResponse {
             version_info: version,

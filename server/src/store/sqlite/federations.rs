@@ -25,13 +25,7 @@ impl Federations for SqliteStore {
         Box::pin(self.queue.run(Write { draft, new: false, own: self.trust_domain.clone(), by, at }))
     }
 
-    fn delete_federation(
-        &self,
-        trust_domain: TrustDomain,
-        named: Named,
-        by: Actor,
-        at: UnixTime,
-    ) -> Held<'_, Answer> {
+    fn delete_federation(&self, trust_domain: TrustDomain, named: Named, by: Actor, at: UnixTime) -> Held<'_, Answer> {
         Box::pin(self.queue.run(Delete { trust_domain, named, by, at }))
     }
 
