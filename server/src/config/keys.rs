@@ -62,7 +62,7 @@ pub const KEYS: &[Key] = &[
     key("policy.max_refused_share", Some("5%")),
     key("policy.signing_keys", None),
     key("federation.ca_file", Some("/etc/ssl/certs/ca-certificates.crt")),
-    key("federation.timeout", Some("30s")),
+    key("federation.timeout", Some("20s")),
     key("federation.refresh_min", Some("60s")),
     key("federation.bundle_endpoint.listen", None),
     key("federation.bundle_endpoint.profile", Some("https_spiffe")),

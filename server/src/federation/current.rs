@@ -25,7 +25,14 @@ type All = BTreeMap<TrustDomain, Foreign>;
 
 /// All of them; cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct CurrentFederations(Arc<RwLock<Arc<All>>>);
+pub struct CurrentFederations(Arc<Held>);
+
+#[derive(Debug, Default)]
+struct Held {
+    all: RwLock<Arc<All>>,
+    /// One reads the store at a time: what was read first must not be written last.
+    reading: tokio::sync::Mutex<()>,
+}
 
 impl CurrentFederations {
     /// Those of the store.
@@ -43,9 +50,10 @@ impl CurrentFederations {
     /// # Errors
     /// [`StoreFault`]; what was known stays.
     pub async fn refresh(&self, store: &dyn Store) -> Result<(), StoreFault> {
+        let _reading = self.0.reading.lock().await;
         let all = store.federations().await?;
         let all = all.into_iter().map(|federation| (federation.trust_domain.clone(), Foreign::of(federation)));
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(all.collect());
+        *self.0.all.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(all.collect());
         Ok(())
     }
 
@@ -54,8 +62,9 @@ impl CurrentFederations {
     /// # Errors
     /// [`StoreFault`]; what was known stays.
     pub async fn refresh_one(&self, store: &dyn Store, trust_domain: &TrustDomain) -> Result<(), StoreFault> {
+        let _reading = self.0.reading.lock().await;
         let found = store.federation(trust_domain.clone()).await?;
-        let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.0.all.write().unwrap_or_else(PoisonError::into_inner);
         let mut all: All = current.as_ref().clone();
         match found {
             Some(federation) => all.insert(trust_domain.clone(), Foreign::of(federation)),
@@ -68,7 +77,7 @@ impl CurrentFederations {
     /// Those of this moment.
     #[must_use]
     pub fn get(&self) -> Arc<All> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.all.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -19,7 +19,7 @@ impl Default for FederationSettings {
     fn default() -> Self {
         Self {
             ca_file: PathBuf::from("/etc/ssl/certs/ca-certificates.crt"),
-            timeout: Duration::from_secs(30),
+            timeout: Duration::from_secs(20),
             refresh_min: 60,
         }
     }
