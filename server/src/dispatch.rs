@@ -11,6 +11,7 @@ use crate::desk::CurrentRules;
 use crate::federation::CurrentFederations;
 use crate::listen::TlsSettings;
 use crate::live::{Ending, LiveNodes};
+use crate::revocation::CurrentLists;
 use crate::store::{NodeNumber, NodeTarget, Notice, Store, Subscription};
 use crate::sync::Subscribers;
 
@@ -25,6 +26,8 @@ pub struct Dispatch {
     pub authority: Arc<Authority>,
     /// Foreign trust domains.
     pub federations: CurrentFederations,
+    /// Revocation lists.
+    pub lists: CurrentLists,
     /// The listener's configuration.
     pub tls: TlsSettings,
     /// Who stands.
@@ -69,6 +72,12 @@ impl Dispatch {
                 }
                 self.subscribers.tell(notice);
             }
+            // The keeper of lists hears of it by itself.
+            Notice::Revoked { .. } => {}
+            Notice::RevocationLists { .. } => {
+                self.change_lists().await;
+                self.subscribers.tell(notice);
+            }
         }
     }
 
@@ -106,11 +115,18 @@ impl Dispatch {
         }
     }
 
+    async fn change_lists(&self) {
+        if let Err(fault) = self.lists.read(self.store.as_ref()).await {
+            error!(code = fault.code(), %fault, "revocation lists cannot be read");
+        }
+    }
+
     async fn act_on_everything(&self) {
         self.change_bundle().await;
         if let Err(fault) = self.federations.refresh(self.store.as_ref()).await {
             error!(code = fault.code(), %fault, "foreign trust domains cannot be read");
         }
+        self.change_lists().await;
         self.change_rules().await;
         self.subscribers.resync_all();
     }

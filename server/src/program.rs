@@ -13,6 +13,7 @@ use crate::ear::{EarIssuer, EarKey};
 use crate::federation::{BundleEndpoint, Federator};
 use crate::outbox::{Outbox, Pace};
 use crate::record::{ReadLog, RecordFault, Shown, Signer, SignerOptions, open_key};
+use crate::revocation::ListListener;
 use crate::serve::{ServeOptions, Server};
 use crate::space::{FileSystem, Space, SpaceKeeper, SpaceSettings};
 use crate::store::Store;
@@ -62,6 +63,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         store: store.clone(),
         federator: federator.clone(),
         endorser: server.endorser().clone(),
+        tokens: server.tokens().clone(),
         trust_domain: config.trust_domain.clone(),
         simulated: config.simulated,
         reads: ReadLog::start(store.clone()),
@@ -72,6 +74,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         rollout: config.rollout.clone(),
         what_ifs: Arc::new(Semaphore::new(WHAT_IFS_MAX)),
     };
+    if let Some(address) = config.lists.listen {
+        ListListener::new(server.lists().clone()).bind(address, stop.clone()).await?;
+    }
     let fetching = tokio::spawn(server.endorser().clone().keep(stop.clone()));
     let federating = tokio::spawn(federator.keep(stop.clone()));
     let serving = tokio::spawn(server.serve(stop.clone()));

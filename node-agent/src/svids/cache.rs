@@ -3,14 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures_util::future::BoxFuture;
 use holdfast_identity::{Selector, UnixTime};
+use holdfast_svid::audience::Audience;
+use holdfast_svid::jwt::JwtKeys;
 use tokio::sync::{Notify, watch};
 
 use super::key::KeyType;
+use super::lists::Lists;
 use super::pool::KeyPool;
-use super::{SvidSource, SvidState, WorkloadUpdate, X509Svid};
+use super::tokens::{JwtToken, NoToken, Tokens, Wanted};
+use super::{JwtBundle, SvidSource, SvidState, WorkloadUpdate, X509Svid};
 use crate::clock::ServerClock;
-use crate::sync::Entry;
+use crate::sync::{Entry, ForeignBundles};
 
 /// Entries whose SVIDs are made before anyone asks, the oldest first: a workload that starts while the server is away
 /// still gets its own. Beyond that number SVIDs are made when a workload asks.
@@ -27,6 +32,7 @@ pub struct SvidCache {
     bundles: watch::Sender<Bundles>,
     work: Notify,
     keys: KeyPool,
+    tokens: Tokens,
 }
 
 #[derive(Default)]
@@ -39,8 +45,9 @@ struct Inner {
     /// What the server did not sign, by entry, until when it is left alone.
     unsigned: HashMap<String, Unsigned>,
     sets: HashMap<BTreeSet<Selector>, watch::Sender<SvidState>>,
-    /// X.509 authorities of foreign trust domains by name.
-    foreign: BTreeMap<String, Vec<Vec<u8>>>,
+    jwt_bundles: BTreeMap<String, JwtKeys>,
+    lists: Lists,
+    foreign: ForeignBundles,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -56,7 +63,7 @@ enum Standing {
 pub struct Known {
     /// The node is admitted, and its entries have come.
     pub is_ready: bool,
-    /// The entries, the oldest first, and whether an SVID for each is there.
+    /// The entries that have not expired, the oldest first, and whether an SVID for each is there.
     pub entries: Vec<(Arc<Entry>, bool)>,
 }
 
@@ -76,7 +83,8 @@ impl SvidCache {
     #[must_use]
     pub fn new(clock: Arc<ServerClock>) -> Self {
         let keys = KeyPool::new(KeyType::default());
-        Self { clock, inner: Mutex::default(), bundles: watch::Sender::default(), work: Notify::new(), keys }
+        let tokens = Tokens::new(Arc::clone(&clock));
+        Self { clock, inner: Mutex::default(), bundles: watch::Sender::default(), work: Notify::new(), keys, tokens }
     }
 
     /// With these keys for workloads.
@@ -88,6 +96,22 @@ impl SvidCache {
     /// Keys for SVIDs to come.
     pub(super) const fn keys(&self) -> &KeyPool {
         &self.keys
+    }
+
+    /// JWT-SVIDs, and who waits for them.
+    pub(super) const fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    /// What the server answered to whoever waits for a JWT-SVID: it counts if the entry is still there.
+    pub(super) fn take_token(&self, wanted: &Wanted, answer: Result<(JwtToken, UnixTime), NoToken>) {
+        let inner = self.lock();
+        let is_whose = |token: &JwtToken| inner.entries.get(&wanted.0).is_some_and(|e| e.spiffe_id == token.spiffe_id);
+        let answer = match answer {
+            Ok((token, _)) if inner.standing != Standing::Admitted || !is_whose(&token) => Err(NoToken::Gone),
+            answer => answer,
+        };
+        self.tokens.answer(wanted, answer);
     }
 
     /// The node is admitted: SVIDs may be made.
@@ -107,16 +131,26 @@ impl SvidCache {
         inner.entries.clear();
         inner.held.clear();
         inner.unsigned.clear();
+        self.tokens.deny();
         self.publish_locked(&mut inner);
     }
 
     /// The entries are these now.
     pub fn entries(&self, entries: &BTreeMap<String, Arc<Entry>>) {
         let mut inner = self.lock();
-        inner.entries.clone_from(entries);
+        let revision = |of: &BTreeMap<String, Arc<Entry>>, id: &str| of.get(id).map(|entry| entry.revision_number);
+        self.tokens
+            .retain(|id| revision(entries, id).is_some() && revision(entries, id) == revision(&inner.entries, id));
+        let before = std::mem::replace(&mut inner.entries, entries.clone());
         inner.synced = true;
         let Inner { entries, held, unsigned, .. } = &mut *inner;
-        held.retain(|id, held| entries.get(id).is_some_and(|entry| entry.spiffe_id == held.svid.spiffe_id));
+        // Who does not match any more keeps the key that it was given: who matches from now on gets another.
+        let asks_more = |id: &str, entry: &Entry| {
+            before.get(id).is_some_and(|before| !entry.selectors.is_subset(&before.selectors))
+        };
+        held.retain(|id, held| {
+            entries.get(id).is_some_and(|entry| entry.spiffe_id == held.svid.spiffe_id && !asks_more(id, entry))
+        });
         unsigned.retain(|id, unsigned| {
             entries.get(id).is_some_and(|entry| entry.revision_number == unsigned.revision_number)
         });
@@ -128,18 +162,41 @@ impl SvidCache {
     pub fn learn_bundles(&self, bundles: BTreeMap<String, Vec<Vec<u8>>>) {
         let mut inner = self.lock();
         if **self.bundles.borrow() != bundles {
+            inner.lists.believe(&bundles);
             self.bundles.send_replace(Arc::new(bundles));
             self.publish_locked(&mut inner);
         }
     }
 
-    /// The X.509 authorities of foreign trust domains are these now, and there are no others.
-    pub fn learn_foreign(&self, foreign: BTreeMap<String, Vec<Vec<u8>>>) {
+    /// The bundles of foreign trust domains are these now, and there are no others.
+    pub fn learn_foreign(&self, foreign: ForeignBundles) {
         let mut inner = self.lock();
         if inner.foreign != foreign {
             inner.foreign = foreign;
             self.publish_locked(&mut inner);
         }
+    }
+
+    /// The keys that verify JWT-SVIDs of this trust domain are these now. Tokens of tainted ones are let go of.
+    pub fn learn_jwt_bundle(&self, bundle: &JwtBundle) {
+        let mut inner = self.lock();
+        self.tokens.learn_authorities(&bundle.good(), bundle.tainted());
+        let keys = bundle.keys();
+        if inner.jwt_bundles.insert(keys.trust_domain().to_string(), keys.clone()).as_ref() != Some(keys) {
+            self.publish_locked(&mut inner);
+        }
+    }
+
+    /// The revocation lists of `trust_domain`, which is the own one, are these now. What is on them is taken back.
+    pub fn learn_lists<'a>(&self, trust_domain: &str, lists: impl Iterator<Item = &'a [u8]>) {
+        let mut inner = self.lock();
+        inner.lists = Lists::read(trust_domain, lists);
+        let bundles = self.bundles.borrow().clone();
+        inner.lists.believe(&bundles);
+        let Inner { lists, held, .. } = &mut *inner;
+        held.retain(|_, held| !lists.has(&held.svid.chain));
+        self.publish_locked(&mut inner);
+        self.work.notify_one();
     }
 
     /// At most `limit` entries whose SVID has to be made now: those that someone waits for first, then the oldest.
@@ -187,7 +244,9 @@ impl SvidCache {
         let mut inner = self.lock();
         for (entry, svid, rotate_at) in signed {
             // The entry may have changed or gone while its SVID was on the way.
-            if inner.entries.get(&entry.id).is_none_or(|now| now.spiffe_id != svid.spiffe_id) {
+            if inner.entries.get(&entry.id).is_none_or(|now| now.spiffe_id != svid.spiffe_id)
+                || inner.lists.has(&svid.chain)
+            {
                 continue;
             }
             inner.unsigned.remove(&entry.id);
@@ -231,7 +290,8 @@ impl SvidCache {
     #[must_use]
     pub fn known(&self) -> Known {
         let inner = self.lock();
-        let entries = by_age(inner.entries.values()).into_iter();
+        let is_there = |entry: &&Arc<Entry>| !entry.expires_at.is_some_and(|end| self.clock.is_over(end));
+        let entries = by_age(inner.entries.values().filter(is_there)).into_iter();
         let is_held =
             |entry: &Entry| inner.held.get(&entry.id).is_some_and(|held| !self.clock.is_over(held.svid.not_after));
         Known {
@@ -287,12 +347,19 @@ impl SvidCache {
             (false, true, _) => SvidState::Starting,
             (false, false, _) if svids.is_empty() => SvidState::Denied,
             (false, false, _) => {
-                let mut bundles = bundles.as_ref().clone();
+                let (mut bundles, mut jwt_bundles) = (bundles.as_ref().clone(), inner.jwt_bundles.clone());
                 // A foreign trust domain without a bundle is there with none: whoever believed it must hear of that.
                 for name in matching.iter().flat_map(|entry| &entry.federates_with) {
-                    bundles.entry(name.clone()).or_insert_with(|| inner.foreign.get(name).cloned().unwrap_or_default());
+                    let foreign = inner.foreign.get(name);
+                    bundles
+                        .entry(name.clone())
+                        .or_insert_with(|| foreign.map(|foreign| foreign.x509_authorities.clone()).unwrap_or_default());
+                    if let Some(foreign) = foreign.filter(|_| !jwt_bundles.contains_key(name)) {
+                        jwt_bundles.insert(name.clone(), foreign.jwt_keys.clone());
+                    }
                 }
-                SvidState::Ready(Arc::new(WorkloadUpdate { svids, bundles, ..WorkloadUpdate::default() }))
+                let crls = inner.lists.shown();
+                SvidState::Ready(Arc::new(WorkloadUpdate { svids, bundles, jwt_bundles, crls }))
             }
         }
     }
@@ -319,6 +386,17 @@ impl SvidSource for SvidCache {
     fn bundles(&self) -> watch::Receiver<Bundles> {
         self.bundles.subscribe()
     }
+
+    fn token<'a>(&'a self, svid: &'a X509Svid, audience: Audience) -> BoxFuture<'a, Result<Arc<JwtToken>, NoToken>> {
+        Box::pin(async move {
+            let token = self.tokens.fetch(&svid.entry_id, audience).await?;
+            if token.spiffe_id == svid.spiffe_id { Ok(token) } else { Err(NoToken::Gone) }
+        })
+    }
+
+    fn now(&self) -> UnixTime {
+        self.clock.now()
+    }
 }
 
 /// The oldest first; the ID decides between twins, so that the order never changes.
@@ -340,6 +418,7 @@ fn same(before: &SvidState, now: &SvidState) -> bool {
             before.svids.len() == now.svids.len()
                 && before.svids.iter().zip(&now.svids).all(|(before, now)| Arc::ptr_eq(before, now))
                 && before.bundles == now.bundles
+                && before.jwt_bundles == now.jwt_bundles
                 && before.crls == now.crls
         }
         _ => false,

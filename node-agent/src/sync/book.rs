@@ -5,16 +5,14 @@ use std::sync::Arc;
 
 use holdfast_identity::{Selector, SpiffeId, TrustDomain, UnixTime};
 use holdfast_protocol::agent as wire;
-use rustls_pki_types::CertificateDer;
+use holdfast_protocol::limits::{REVOCATION_LIST_BYTES_MAX, REVOCATION_LISTS_MAX};
+
+use super::foreign::{self, ForeignBundles};
 
 /// Entries in one book. A node with more has been given somebody else's.
 const ENTRIES_MAX: usize = 100_000;
 /// Foreign trust domains of one entry.
 const FEDERATIONS_MAX: usize = 32;
-/// Foreign trust domains of all entries together.
-const FOREIGN_MAX: usize = 1_000;
-/// Authorities of one of them.
-const AUTHORITIES_MAX: usize = 64;
 
 /// One registration entry, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,18 +42,21 @@ pub struct Change {
     pub bundle: Option<wire::Bundle>,
     /// Whether the entries changed (or came for the first time).
     pub entries: bool,
-    /// The X.509 authorities of all foreign trust domains that entries name, where they changed.
+    /// Whether there are other revocation lists (or they came for the first time).
+    pub lists: bool,
+    /// The bundles of all foreign trust domains that entries name, where they changed.
     pub foreign: Option<ForeignBundles>,
 }
 
-/// X.509 authorities (DER, one certificate each) by the name of the trust domain.
-type ForeignBundles = BTreeMap<String, Vec<Vec<u8>>>;
+/// The revocation lists by issuer, DER with the number of each.
+type Lists = BTreeMap<Vec<u8>, (u64, Vec<u8>)>;
 
 /// The entries and what is under way to them.
 #[derive(Debug, Default)]
 pub struct Book {
     entries: BTreeMap<String, Arc<Entry>>,
     revision: Option<wire::Revision>,
+    lists: Lists,
     /// Messages of a change whose last one has not come yet.
     pending: Option<Pending>,
 }
@@ -64,6 +65,7 @@ pub struct Book {
 struct Pending {
     entries: BTreeMap<String, Arc<Entry>>,
     bundle: Option<wire::Bundle>,
+    lists: Lists,
     foreign: Option<wire::ForeignBundles>,
 }
 
@@ -80,6 +82,22 @@ impl Book {
         self.revision.clone()
     }
 
+    /// The revocation lists of the trust domain, DER, in a stable order.
+    pub fn lists(&self) -> impl Iterator<Item = &[u8]> {
+        self.lists.values().map(|(_, der)| der.as_slice())
+    }
+
+    /// What to tell the server of them.
+    #[must_use]
+    pub fn list_numbers(&self) -> Vec<wire::RevocationList> {
+        let number = |(issuer, (number, _)): (&Vec<u8>, &(u64, Vec<u8>))| wire::RevocationList {
+            issuer: issuer.clone(),
+            number: *number,
+            der: Vec::new(),
+        };
+        self.lists.iter().map(number).collect()
+    }
+
     /// Forgets messages of a change that will not be completed: its stream has ended.
     pub fn abandon(&mut self) {
         self.pending = None;
@@ -90,6 +108,7 @@ impl Book {
         let mut pending = self.pending.take().unwrap_or_else(|| Pending {
             entries: self.entries.clone(),
             bundle: None,
+            lists: self.lists.clone(),
             foreign: None,
         });
         if message.full {
@@ -111,6 +130,17 @@ impl Book {
                 }
             }
         }
+        for issuer in &message.removed_revocation_lists {
+            pending.lists.remove(issuer);
+        }
+        for list in message.revocation_lists {
+            // One that is passed over is not said to be held, and comes again with the next stream.
+            if list.der.len() <= REVOCATION_LIST_BYTES_MAX && pending.lists.len() < REVOCATION_LISTS_MAX {
+                pending.lists.insert(list.issuer, (list.number, list.der));
+            } else {
+                tracing::warn!(bytes = list.der.len(), "revocation list passed over: too long, or too many");
+            }
+        }
         pending.bundle = message.bundle.or(pending.bundle);
         pending.foreign = message.foreign.or(pending.foreign);
         if message.more {
@@ -119,9 +149,11 @@ impl Book {
         }
         let first = self.revision.is_none();
         let entries = first || pending.entries != self.entries;
+        let lists = first || pending.lists != self.lists;
         self.entries = pending.entries;
+        self.lists = pending.lists;
         self.revision = message.revision;
-        Some(Change { bundle: pending.bundle, entries, foreign: pending.foreign.map(foreign) })
+        Some(Change { bundle: pending.bundle, entries, lists, foreign: pending.foreign.map(foreign::read) })
     }
 }
 
@@ -149,22 +181,6 @@ fn federates_with(names: &[String]) -> Result<BTreeSet<String>, &'static str> {
         return Err("foreign trust domain");
     }
     Ok(names.iter().cloned().collect())
-}
-
-/// The X.509 authorities of foreign trust domains by name. What cannot be one is passed over: its domain trusts nobody.
-fn foreign(message: wire::ForeignBundles) -> ForeignBundles {
-    let bundles = message.bundles.into_iter().take(FOREIGN_MAX);
-    let checked = bundles.filter(|bundle| {
-        let named = bundle.trust_domain.parse::<TrustDomain>().is_ok();
-        let few = bundle.x509_authorities.len() <= AUTHORITIES_MAX;
-        let usable = |der: &Vec<u8>| webpki::anchor_from_trusted_cert(&CertificateDer::from(der.as_slice())).is_ok();
-        let sound = named && few && bundle.x509_authorities.iter().all(usable);
-        if !sound {
-            tracing::warn!(trust_domain = %bundle.trust_domain.escape_debug(), "foreign bundle passed over");
-        }
-        sound
-    });
-    checked.map(|bundle| (bundle.trust_domain, bundle.x509_authorities)).collect()
 }
 
 #[cfg(test)]
@@ -215,6 +231,29 @@ mod tests {
     }
 
     #[test]
+    fn revocation_lists_are_replaced_one_by_one_and_named_to_the_next_server() {
+        let list =
+            |issuer: u8, number, bytes| wire::RevocationList { issuer: vec![issuer], number, der: vec![issuer; bytes] };
+        let with = |lists: &[wire::RevocationList], more| wire::SyncResponse {
+            revocation_lists: lists.to_vec(),
+            ..message(1, false, more, &[])
+        };
+        let mut book = Book::default();
+        assert!(book.apply(with(&[list(1, 1, 3), list(2, 1, 3)], true)).is_none());
+        assert_eq!(book.lists().count(), 0, "a change counts as a whole");
+        assert!(book.apply(with(&[], false)).unwrap().lists);
+        assert!(!book.apply(with(&[list(1, 1, 3)], false)).unwrap().lists);
+        assert!(book.apply(with(&[list(1, 2, 4)], false)).unwrap().lists);
+        assert!(!book.apply(with(&[list(3, 1, REVOCATION_LIST_BYTES_MAX + 1)], false)).unwrap().lists);
+        let numbers: Vec<_> = book.list_numbers().into_iter().map(|list| (list.issuer[0], list.number)).collect();
+        assert_eq!(numbers, [(1, 2), (2, 1)]);
+        let mut gone = with(&[], false);
+        gone.removed_revocation_lists = vec![vec![1]];
+        assert!(book.apply(gone).unwrap().lists);
+        assert_eq!(book.lists().collect::<Vec<_>>(), [[2, 2, 2]]);
+    }
+
+    #[test]
     fn removals_and_updates_apply_in_one_change() {
         let mut book = Book::default();
         book.apply(message(1, true, false, &[entry("a", "unix:uid:1"), entry("b", "unix:uid:2")]));
@@ -237,30 +276,14 @@ mod tests {
     }
 
     #[test]
-    fn foreign_bundles_come_whole_and_what_cannot_be_one_is_passed_over() {
-        let authority = {
-            let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
-            let mut params = rcgen::CertificateParams::default();
-            params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-            params.self_signed(&key).unwrap().der().to_vec()
-        };
-        let bundle = |name: &str, authorities: Vec<Vec<u8>>| wire::Bundle {
-            trust_domain: name.to_owned(),
-            x509_authorities: authorities,
-            ..wire::Bundle::default()
-        };
-        let bundles = vec![
-            bundle("other", vec![authority.clone()]),
-            bundle("NOBODY", vec![authority.clone()]),
-            bundle("broken", vec![authority.clone(), vec![1]]),
-            bundle("many", vec![authority.clone(); AUTHORITIES_MAX + 1]),
-        ];
+    fn foreign_bundles_come_with_the_last_message_of_a_change() {
         let mut book = Book::default();
         let mut first = message(1, true, true, &[entry("a", "unix:uid:1")]);
-        first.foreign = Some(wire::ForeignBundles { bundles });
-        assert!(book.apply(first).is_none(), "with the last message of the change");
-        let change = book.apply(message(1, false, false, &[])).unwrap();
-        assert_eq!(change.foreign, Some(BTreeMap::from([("other".to_owned(), vec![authority])])));
+        let bundle = wire::Bundle { trust_domain: "other".to_owned(), ..wire::Bundle::default() };
+        first.foreign = Some(wire::ForeignBundles { bundles: vec![bundle] });
+        assert!(book.apply(first).is_none());
+        let foreign = book.apply(message(1, false, false, &[])).unwrap().foreign.unwrap();
+        assert_eq!(foreign.keys().collect::<Vec<_>>(), ["other"]);
         assert_eq!(book.apply(message(2, false, false, &[])).unwrap().foreign, None, "nothing new");
     }
 

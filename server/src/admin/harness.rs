@@ -11,7 +11,7 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 
 use super::{Admin, AdminSocket, Roles, WHAT_IFS_MAX};
-use crate::authority::{Bundle, CurrentBundle};
+use crate::authority::{AuthorityFiles, Bundle, CurrentBundle, TokenAuthority};
 use crate::config::Simulated;
 use crate::desk::CurrentRules;
 use crate::ear::{EarIssuer, EarKey};
@@ -60,6 +60,7 @@ pub(super) async fn operated_with(simulated: Simulated, rollout: RolloutSettings
     let own = CurrentBundle::new(Bundle::new(trust_domain.clone(), Vec::new(), 0));
     let federations = CurrentFederations::read(store.as_ref()).await.unwrap();
     let federator = Federator::new(store.clone(), federations, own, FederationSettings::default());
+    let tokens = Arc::new(TokenAuthority::at_rest(AuthorityFiles::below(directory.path())));
     let reads = ReadLog::start(store.clone());
     let roles = Roles::everybody();
     let what_ifs = Arc::new(Semaphore::new(WHAT_IFS_MAX));
@@ -67,6 +68,7 @@ pub(super) async fn operated_with(simulated: Simulated, rollout: RolloutSettings
         store: store.clone(),
         endorser,
         federator,
+        tokens,
         trust_domain,
         simulated,
         reads,

@@ -19,6 +19,9 @@ mod gate_tests;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod judged_again_tests;
+mod jwt_authorities;
+#[cfg(test)]
 mod measured_tests;
 mod nodes;
 mod plan;
@@ -51,10 +54,11 @@ use tonic::transport::Server;
 use crate::admin_stubs::{
     attempts_server::AttemptsServer, bundles_server::BundlesServer, endorsements_server::EndorsementsServer,
     entries_server::EntriesServer, events_server::EventsServer, federations_server::FederationsServer,
-    fleets_server::FleetsServer, nodes_server::NodesServer, policies_server::PoliciesServer,
-    proofs_server::ProofsServer, record_server::RecordServer, results_server::ResultsServer,
-    server_server::ServerServer,
+    fleets_server::FleetsServer, jwt_authorities_server::JwtAuthoritiesServer, nodes_server::NodesServer,
+    policies_server::PoliciesServer, proofs_server::ProofsServer, record_server::RecordServer,
+    results_server::ResultsServer, server_server::ServerServer,
 };
+use crate::authority::TokenAuthority;
 use crate::config::Simulated;
 use crate::ear::EarIssuer;
 use crate::endorse::Endorser;
@@ -88,6 +92,8 @@ pub struct Admin {
     pub endorser: Endorser,
     /// Who fetches foreign bundles.
     pub federator: Federator,
+    /// What signs JWT-SVIDs.
+    pub tokens: Arc<TokenAuthority>,
     /// The one trust domain.
     pub trust_domain: TrustDomain,
     /// Whether roots of class `simulated` may be imported.
@@ -142,6 +148,7 @@ impl Admin {
             .add_service(service!(FleetsServer))
             .add_service(service!(EventsServer))
             .add_service(service!(ResultsServer))
+            .add_service(service!(JwtAuthoritiesServer))
             .serve_with_incoming_shutdown(socket.incoming(), stop.cancelled_owned())
             .await
     }

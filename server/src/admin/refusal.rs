@@ -7,6 +7,8 @@ use holdfast_svid::bundle::BadBundle as BadForeignBundle;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
+use crate::authority::ActFault;
+use crate::authority::life::LifeRefusal;
 use crate::ear::EarRefused;
 use crate::endorse::EndorseFault;
 use crate::endorse::bundle::BadBundle;
@@ -54,6 +56,8 @@ pub(super) enum Refusal {
     Sink(#[from] OrderRefused),
     #[error(transparent)]
     Ear(#[from] EarRefused),
+    #[error(transparent)]
+    Authority(#[from] ActFault),
     #[error("{field}: {reason}")]
     Argument { field: &'static str, reason: String },
     #[error("no such {what}")]
@@ -109,6 +113,7 @@ impl Refusal {
             Self::Endorse(fault) => fault.code(),
             Self::Sink(refused) => refused.code(),
             Self::Ear(refused) => refused.code(),
+            Self::Authority(fault) => fault.code(),
             Self::Argument { .. } => "admin.argument",
             Self::NotFound { .. } => "admin.not_found",
             Self::AttemptGone { .. } => "attempt.gone",
@@ -134,7 +139,10 @@ impl Refusal {
             | Self::Sink(OrderRefused::Ended | OrderRefused::Store(_)) => Code::Unavailable,
             Self::Record(RecordFault::NoEntry { .. }) => Code::NotFound,
             Self::Record(_) | Self::Unsigned(_) => Code::FailedPrecondition,
-            Self::Ear(EarRefused::Store(_)) => Code::Unavailable,
+            Self::Ear(EarRefused::Store(_)) | Self::Authority(ActFault::Store(_)) => Code::Unavailable,
+            Self::Authority(ActFault::Authority(_)) => Code::Internal,
+            Self::Authority(ActFault::Refused(LifeRefusal::Unknown { .. })) => Code::NotFound,
+            Self::Authority(ActFault::Refused(_)) => Code::FailedPrecondition,
             Self::Ear(EarRefused::Signing) => Code::Internal,
             Self::Ear(EarRefused::Nonce { .. }) => Code::InvalidArgument,
             Self::Ear(EarRefused::NothingToTell | EarRefused::Ended { .. } | EarRefused::NoAttempt) => {
@@ -160,7 +168,7 @@ impl Refusal {
             Self::Entry(EntryRefusal::Changed { .. }) => Code::Aborted,
             Self::Entry(EntryRefusal::Full { .. }) | Self::Busy { .. } => Code::ResourceExhausted,
             Self::Role { .. } => Code::PermissionDenied,
-            Self::Rollout(RolloutRefusal::UnknownProposal) => Code::NotFound,
+            Self::Rollout(RolloutRefusal::UnknownProposal | RolloutRefusal::UnknownState { .. }) => Code::NotFound,
             Self::Rollout(RolloutRefusal::Moved) => Code::Aborted,
             Self::Node(NodeRefusal::Banned | NodeRefusal::NotBanned | NodeRefusal::Ambiguous)
             | Self::Rollout(_)

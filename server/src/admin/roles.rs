@@ -117,6 +117,8 @@ const NEEDED: &[(&str, &[Role])] = &[
     ("Federations/Delete", OPERATOR),
     ("Federations/SetBundle", OPERATOR),
     ("Federations/DeleteBundle", OPERATOR),
+    ("JwtAuthorities/Show", ANY),
+    ("JwtAuthorities/Act", OPERATOR),
     ("Endorsements/Import", OPERATOR),
     ("Endorsements/List", ANY),
     ("Endorsements/Withdraw", OPERATOR),

@@ -4,7 +4,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use holdfast_identity::TrustDomain;
 use holdfast_svid::bundle::Bundle as Document;
+use holdfast_svid::jwk::Jwk;
+use holdfast_svid::jwt::USAGE;
 use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::life::Stage;
+use crate::store::JwtAuthority;
 
 /// Seconds between two looks of a reader at a bundle; SPIRE's servers say the same.
 const REFRESH_HINT_SECONDS: i64 = 300;
@@ -16,6 +21,7 @@ const AUTHORITIES_MAX: usize = 16;
 pub struct Bundle {
     trust_domain: TrustDomain,
     authorities: Vec<Vec<u8>>,
+    jwt_authorities: Vec<JwtAuthority>,
     sequence: u64,
 }
 
@@ -28,7 +34,19 @@ impl Bundle {
     /// The roots as they are, DER, and their sequence.
     #[must_use]
     pub const fn new(trust_domain: TrustDomain, authorities: Vec<Vec<u8>>, sequence: u64) -> Self {
-        Self { trust_domain, authorities, sequence }
+        Self { trust_domain, authorities, jwt_authorities: Vec::new(), sequence }
+    }
+
+    /// With these keys for JWT-SVIDs.
+    #[must_use]
+    pub fn with_jwt_authorities(self, jwt_authorities: Vec<JwtAuthority>) -> Self {
+        Self { jwt_authorities, ..self }
+    }
+
+    /// The keys that verify JWT-SVIDs.
+    #[must_use]
+    pub fn jwt_authorities(&self) -> &[JwtAuthority] {
+        &self.jwt_authorities
     }
 
     /// The trust domain whose roots these are.
@@ -63,6 +81,7 @@ impl Bundle {
             x509_authorities: self.authorities.clone(),
             sequence: self.sequence,
             refresh_hint: REFRESH_HINT_SECONDS,
+            jwt_authorities: self.jwt_authorities.iter().map(jwt_message).collect(),
         }
     }
 
@@ -83,7 +102,7 @@ impl Bundle {
     pub fn document(&self, refresh_hint: Option<u64>) -> String {
         let document = Document {
             x509_authorities: self.authorities.clone(),
-            jwt_authorities: Vec::new(),
+            jwt_authorities: self.jwt_authorities.iter().map(jwt_jwk).collect(),
             sequence: Some(self.sequence),
             refresh_hint: refresh_hint.or(u64::try_from(REFRESH_HINT_SECONDS).ok()),
         };
@@ -110,7 +129,7 @@ impl Bundle {
                 authorities.len()
             )));
         }
-        Ok(Self { trust_domain, authorities, sequence: document.sequence.unwrap_or(0) })
+        Ok(Self::new(trust_domain, authorities, document.sequence.unwrap_or(0)))
     }
 }
 
@@ -143,4 +162,22 @@ pub(crate) fn pem(label: &str, der: &[u8]) -> String {
     }
     text.push_str(&format!("-----END {label}-----\n"));
     text
+}
+
+fn jwt_message(authority: &JwtAuthority) -> holdfast_protocol::agent::JwtAuthority {
+    holdfast_protocol::agent::JwtAuthority {
+        authority_id: authority.authority_id.clone(),
+        spki: authority.key.spki(),
+        tainted: authority.life.stage == Stage::Tainted,
+    }
+}
+
+/// A key for JWT-SVIDs as JWK.
+fn jwt_jwk(authority: &JwtAuthority) -> Jwk {
+    Jwk {
+        key: authority.key.clone(),
+        key_id: Some(authority.authority_id.clone()),
+        usage: Some(USAGE.to_owned()),
+        algorithm: None,
+    }
 }

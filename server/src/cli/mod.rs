@@ -3,6 +3,7 @@
 
 mod attempts;
 mod audit;
+mod authority;
 mod client;
 mod daemon;
 mod ear;
@@ -95,6 +96,8 @@ enum Command {
     #[command(subcommand)]
     Federation(federation::Command),
     #[command(subcommand)]
+    Authority(authority::Command),
+    #[command(subcommand)]
     Endorsements(endorsements::Command),
     #[command(subcommand)]
     Fleet(fleet::Command),
@@ -174,6 +177,7 @@ fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
         Command::Attempt(command) => asked(attempts::run(command, context)),
         Command::Bundle(command) => asked(trust::bundle(command, context)),
         Command::Federation(command) => asked(federation::run(command, context)),
+        Command::Authority(command) => asked(authority::run(command, context)),
         Command::Endorsements(command) => asked(endorsements::run(command, context)),
         Command::Fleet(command) => asked(fleet::run(command, context)),
         Command::Audit(command) => asked(audit::run(command, context)),

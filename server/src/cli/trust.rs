@@ -1,6 +1,9 @@
 //! `bundle`: what agents trust of us, and what is trusted of foreign trust domains.
 
+use anyhow::Context as _;
 use clap::Subcommand;
+use holdfast_evidence::crypto::PublicKey;
+use holdfast_identity::UnixTime;
 use holdfast_protocol::admin;
 use serde::Serialize;
 
@@ -8,6 +11,8 @@ use super::client::{answered, connect};
 use super::{Context, Outcome, foreign};
 use crate::admin_clients::bundles_client::BundlesClient;
 use crate::authority::Bundle;
+use crate::authority::life::{Life, Stage};
+use crate::store::JwtAuthority;
 
 const SHOW_EXAMPLES: &str = "\
 Examples:
@@ -44,6 +49,8 @@ struct Authorities {
     trust_domain: String,
     sequence: u64,
     x509_authorities: Vec<String>,
+    /// The IDs of the keys for JWT-SVIDs.
+    jwt_authorities: Vec<String>,
 }
 
 /// Runs `bundle`.
@@ -59,11 +66,16 @@ pub(super) async fn bundle(command: BundleCommand, context: &Context) -> anyhow:
 async fn show(format: foreign::BundleFormat, context: &Context) -> anyhow::Result<Outcome> {
     let mut client = BundlesClient::new(connect(context).await?);
     let answer = answered!(client.show(admin::ShowBundleRequest {}));
-    let bundle = Bundle::new(answer.trust_domain.parse()?, answer.x509_authorities, answer.sequence);
+    let jwt_authorities: Vec<JwtAuthority> =
+        answer.jwt_authorities.iter().map(jwt_authority).collect::<anyhow::Result<_>>()?;
+    let ids = jwt_authorities.iter().map(|authority| authority.authority_id.clone()).collect();
+    let bundle = Bundle::new(answer.trust_domain.parse()?, answer.x509_authorities, answer.sequence)
+        .with_jwt_authorities(jwt_authorities);
     let pem = bundle.to_pem();
     let shown = Authorities {
         trust_domain: answer.trust_domain,
         sequence: answer.sequence,
+        jwt_authorities: ids,
         x509_authorities: pem.split_inclusive("-----END CERTIFICATE-----\n").map(str::to_owned).collect(),
     };
     context.format.print(&shown, |_| match format {
@@ -71,4 +83,19 @@ async fn show(format: foreign::BundleFormat, context: &Context) -> anyhow::Resul
         foreign::BundleFormat::Spiffe => bundle.to_json(),
     })?;
     Ok(Outcome::Yes)
+}
+
+/// A key as the bundle has it.
+fn jwt_authority(message: &admin::JwtAuthority) -> anyhow::Result<JwtAuthority> {
+    Ok(JwtAuthority {
+        authority_id: message.authority_id.clone(),
+        key: PublicKey::from_spki(&message.spki)?,
+        life: Life {
+            stage: Stage::parse(&message.stage).context("the server names a stage that is not known here")?,
+            prepared_at: UnixTime(message.prepared_at),
+            activated_at: (message.activated_at != 0).then_some(UnixTime(message.activated_at)),
+            ends: UnixTime(message.expires_at),
+            used_until: UnixTime(message.used_until),
+        },
+    })
 }

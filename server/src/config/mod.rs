@@ -8,8 +8,10 @@ mod federation;
 mod keys;
 mod operators;
 mod reader;
+mod revocation;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -18,12 +20,14 @@ use std::time::Duration;
 use holdfast_identity::TrustDomain;
 
 use crate::admin::Roles;
+use crate::authority::TokenSettings;
 use crate::budget::Rate;
 use crate::endorse::{EndorseSettings, UpdateChannel};
 use crate::federation::{BundleEndpointSettings, FederationSettings};
 use crate::listen::ListenLimits;
 use crate::outbox::SinkSettings;
 use crate::record::Pace;
+use crate::revocation::ListSettings;
 use crate::rollout::RolloutSettings;
 use crate::store::Retention;
 
@@ -67,8 +71,12 @@ pub struct Config {
     pub sinks: Vec<SinkSettings>,
     /// The key that signs attestation results; made if it is not there.
     pub ear_key: PathBuf,
+    /// How revocation lists are made and shown.
+    pub lists: ListSettings,
     /// How long things live where no policy or entry says otherwise.
     pub lifetimes: Lifetimes,
+    /// How JWT-SVIDs are signed.
+    pub tokens: TokenSettings,
     /// How much strangers and friends get.
     pub limits: Limits,
     /// How long the record keeps what attempts were judged by, and how much room it needs.
@@ -236,9 +244,12 @@ impl Config {
         let endorse = endorse(&mut reader);
         let sinks = events::sinks(&mut reader);
         let ear_key = reader.optional("ear.key_file", str::parse::<PathBuf>);
+        let lists = revocation::lists(&mut reader);
         let challenge = reader.seconds("lifetimes.challenge", 10..=600);
         let node_svid = reader.seconds("lifetimes.node_svid", 60..=86_400);
         let x509_svid = reader.seconds("lifetimes.x509_svid", 60..=86_400);
+        let jwt_svid = reader.seconds("lifetimes.jwt_svid", 30..=86_400);
+        let tokens = tokens::tokens(&mut reader, jwt_svid);
         let connections = reader.number("limits.connections", 1..=1_000_000);
         let anonymous = reader.number("limits.anonymous_connections", 1..=1_000_000);
         let handshakes = reader.number("limits.handshakes", 1..=100_000);
@@ -277,7 +288,9 @@ impl Config {
                 data_dir,
                 endorse: endorse?,
                 sinks,
+                lists: lists?,
                 lifetimes: Lifetimes { challenge: challenge?, node_svid: node_svid?, x509_svid: x509_svid? },
+                tokens: tokens?,
                 limits: Limits {
                     listen: ListenLimits {
                         connections_max: usize::try_from(connections?).ok()?,

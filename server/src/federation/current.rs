@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use holdfast_identity::TrustDomain;
 use holdfast_protocol::agent as wire;
 use holdfast_svid::bundle::Bundle;
+use holdfast_svid::jwk::Jwk;
 use tracing::error;
 
 use crate::store::{Federation, Store, StoreFault};
@@ -98,8 +99,13 @@ impl Foreign {
                 x509_authorities: bundle.x509_authorities.clone(),
                 sequence: bundle.sequence.unwrap_or_default(),
                 refresh_hint: bundle.refresh_hint.and_then(|hint| hint.try_into().ok()).unwrap_or_default(),
+                jwt_authorities: bundle.jwt_authorities.iter().filter_map(jwt_authority).collect(),
             })
         });
         Self { federation, bundle, message }
     }
+}
+
+fn jwt_authority(key: &Jwk) -> Option<wire::JwtAuthority> {
+    Some(wire::JwtAuthority { authority_id: key.key_id.clone()?, spki: key.key.spki(), tainted: false })
 }

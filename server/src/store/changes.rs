@@ -3,7 +3,9 @@
 use super::Held;
 use super::entries::{Parent, SharedEntry};
 use super::nodes::NodeNumber;
+use super::revocations::IssuerKeyId;
 use holdfast_identity::{SpiffeId, TrustDomain};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::{broadcast, watch};
 
@@ -93,6 +95,18 @@ pub enum Notice {
         /// Of which.
         trust_domain: TrustDomain,
     },
+    /// Certificates were withdrawn that these have signed: their lists are to be made anew.
+    Revoked {
+        /// The revision in which that happened; it makes none.
+        n: u64,
+        /// Who signed them.
+        issuers: BTreeSet<IssuerKeyId>,
+    },
+    /// There are other revocation lists now. They have numbers of their own.
+    RevocationLists {
+        /// The revision in which that happened; it makes none.
+        n: u64,
+    },
 }
 
 impl Notice {
@@ -106,7 +120,9 @@ impl Notice {
             | Self::Inventory { n, .. }
             | Self::Endorsements { n }
             | Self::Bundle { n }
-            | Self::Federation { n, .. } => *n,
+            | Self::Federation { n, .. }
+            | Self::Revoked { n, .. }
+            | Self::RevocationLists { n } => *n,
         }
     }
 }

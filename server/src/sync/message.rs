@@ -56,7 +56,7 @@ pub(super) fn portions(
             removed_entry_ids: removed,
             bundle: bundle.take(),
             more,
-            foreign: None,
+            ..wire::SyncResponse::default()
         });
         if !more {
             return messages;

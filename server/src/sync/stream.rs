@@ -12,6 +12,7 @@ use tonic::Status;
 use tracing::{debug, warn};
 
 use super::foreign::Foreign;
+use super::lists::Told;
 use super::message::{entry, held, portions};
 use super::{Interest, Push, Subscriber, Subscribers};
 use crate::api::{Word, refused, unavailable};
@@ -19,6 +20,7 @@ use crate::authority::CurrentBundle;
 use crate::clock;
 use crate::federation::CurrentFederations;
 use crate::live::{Ending, StandingNode, State};
+use crate::revocation::CurrentLists;
 use crate::store::{NodeTarget, Revision, Store, StoreFault};
 
 /// Messages that wait for a slow agent.
@@ -29,20 +31,32 @@ const SLOWNESS_MAX: Duration = Duration::from_secs(30);
 /// What the agent reads.
 pub type SyncStream = ReceiverStream<Result<wire::SyncResponse, Status>>;
 
+/// What every stream shows beside entries, each as it is at the moment.
+#[derive(Clone)]
+pub struct Shown {
+    /// The trust bundle.
+    pub bundle: CurrentBundle,
+    /// The revocation lists.
+    pub lists: CurrentLists,
+    /// Foreign trust domains.
+    pub federations: CurrentFederations,
+}
+
 /// Follows the standing of `node` and the changes that concern it, until it ends or the agent leaves.
 pub fn follow(
     store: Arc<dyn Store>,
     subscribers: &Arc<Subscribers>,
-    (bundle, federations): (CurrentBundle, CurrentFederations),
+    Shown { bundle, lists, federations }: Shown,
     node: StandingNode,
-    holds: Option<&wire::Revision>,
+    holds: &wire::SyncRequest,
 ) -> SyncStream {
     let (sender, receiver) = mpsc::channel(MESSAGES_MAX);
     let interest = Interest { node: node.number(), spiffe_id: node.spiffe_id().clone(), selectors: Arc::default() };
     // Joined before the state is read: whatever changes in between is pushed, and passed over by its revision.
     let subscriber = subscribers.join(interest);
+    let (at, told) = (holds.holds.as_ref().and_then(held), Told::new(&holds.holds_lists));
     let foreign = Foreign::new(federations);
-    let mut stream = Stream { store, bundle, foreign, node, subscriber, at: holds.and_then(held), out: sender };
+    let mut stream = Stream { store, bundle, lists, told, foreign, node, subscriber, at, out: sender };
     tokio::spawn(async move {
         let gauge = metrics::gauge!("holdfast_sync_streams");
         gauge.increment(1.0);
@@ -60,6 +74,9 @@ struct Stream {
     bundle: CurrentBundle,
     /// What the agent holds of foreign trust domains.
     foreign: Foreign,
+    lists: CurrentLists,
+    /// Which of them the agent holds.
+    told: Told,
     node: StandingNode,
     subscriber: Subscriber,
     /// What the agent holds.
@@ -110,13 +127,15 @@ impl Stream {
 
     /// Sends one push and all that wait behind it as one change.
     async fn pushed(&mut self, first: Push) -> Result<(), End> {
-        let (mut entries, mut removed, mut bundle, mut latest) = (Vec::new(), Vec::new(), false, self.at);
+        let (mut entries, mut removed, mut latest) = (Vec::new(), Vec::new(), self.at);
+        let (mut bundle, mut lists) = (false, false);
         let mut next = Some(first);
         while let Some(push) = next {
             match push {
                 Push::Resync => return self.synchronise(bundle).await,
                 Push::Bundle => bundle = true,
                 Push::Federation => {}
+                Push::Lists => lists = true,
                 Push::Entry { n, entry: changed } if self.is_news(n) => {
                     self.foreign.entry(&changed);
                     let wire = entry(&changed);
@@ -135,12 +154,13 @@ impl Stream {
             }
             next = if entries.len() + removed.len() < SYNC_ENTRIES_MAX { self.subscriber.try_next() } else { None };
         }
-        if entries.is_empty() && removed.is_empty() && !bundle && !self.foreign.is_behind() {
+        let behind = self.foreign.is_behind() || (lists && self.told.is_behind(&self.lists.get()));
+        if entries.is_empty() && removed.is_empty() && !bundle && !behind {
             return Ok(());
         }
         let Some(at) = latest else { return self.synchronise(bundle).await };
         let bundle = bundle.then(|| self.bundle.get().to_message());
-        self.send(portions(at, false, entries, removed, bundle)).await?;
+        self.send(at, portions(at, false, entries, removed, bundle)).await?;
         self.at = Some(at);
         Ok(())
     }
@@ -175,21 +195,26 @@ impl Stream {
         changes.entries.iter().for_each(|entry| self.foreign.entry(entry));
         changes.removed.iter().for_each(|id| self.foreign.removed(id));
         let entries: Vec<_> = changes.entries.iter().map(entry).collect();
-        let empty = entries.is_empty() && changes.removed.is_empty() && !self.foreign.is_behind();
+        let behind = self.foreign.is_behind() || self.told.is_behind(&self.lists.get());
+        let empty = entries.is_empty() && changes.removed.is_empty() && !behind;
         if empty && !changes.full && !bundle && self.at == Some(changes.revision) {
             return Ok(());
         }
         let bundle = bundle.then(|| self.bundle.get().to_message());
-        self.send(portions(changes.revision, changes.full, entries, changes.removed, bundle)).await?;
+        let at = changes.revision;
+        self.send(at, portions(at, changes.full, entries, changes.removed, bundle)).await?;
         self.at = Some(changes.revision);
         Ok(())
     }
 
-    async fn send(&mut self, mut messages: Vec<wire::SyncResponse>) -> Result<(), End> {
+    /// Sends a change, and before its last message the lists that the agent does not hold: what is withdrawn comes with
+    /// the change that withdraws it, or after it.
+    async fn send(&mut self, at: Revision, mut messages: Vec<wire::SyncResponse>) -> Result<(), End> {
         if let Some(last) = messages.last_mut() {
             last.foreign = self.foreign.news();
         }
-        for message in messages {
+        let lists = self.told.news(&self.lists.get(), at);
+        for message in lists.into_iter().chain(messages) {
             self.out.send_timeout(Ok(message), SLOWNESS_MAX).await.map_err(|_| {
                 debug!(node = %self.node.spiffe_id(), "agent does not read its stream");
                 None

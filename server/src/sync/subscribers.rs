@@ -33,6 +33,8 @@ pub enum Push {
     Bundle,
     /// Something is new of a foreign trust domain.
     Federation,
+    /// Revocation lists changed.
+    Lists,
     /// Ask the store: the node has other selectors or another name now, or changes were missed.
     Resync,
 }
@@ -119,7 +121,9 @@ impl Subscribers {
             }
             Notice::Bundle { .. } => self.lock().streams.values().for_each(|stream| stream.push(Push::Bundle)),
             Notice::Federation { .. } => self.lock().streams.values().for_each(|stream| stream.push(Push::Federation)),
-            Notice::Policy { .. } | Notice::Inventory { .. } | Notice::Endorsements { .. } => {}
+            Notice::RevocationLists { .. } => self.lock().streams.values().for_each(|stream| stream.push(Push::Lists)),
+            Notice::Policy { .. } | Notice::Inventory { .. } | Notice::Endorsements { .. } | Notice::Revoked { .. } => {
+            }
         }
     }
 
@@ -251,6 +255,7 @@ mod tests {
             parent,
             selectors: BTreeSet::from(["unix:uid:1".parse().unwrap()]),
             x509_svid_ttl: 0,
+            jwt_svid_ttl: 0,
             dns_names: Vec::new(),
             hint: String::new(),
             expires_at: None,

@@ -15,6 +15,7 @@ use crate::clock;
 use crate::federation::CurrentFederations;
 use crate::listen::{Connection, PeerSvid};
 use crate::live::{Ending, LiveNodes, Quoted};
+use crate::revocation::CurrentLists;
 use crate::store::sqlite::{SqliteStore, StoreLimits};
 use crate::store::{
     Actor, Admission, Attempt, AttemptId, BundleDocument, Candidate, EntryDraft, Mark, Node, Outcome, Parent, Sha256,
@@ -83,6 +84,7 @@ async fn admit(store: &dyn Store, evidence_expires: UnixTime) -> Node {
         clock: None,
         policy: None,
         verdict: Verdict::Admit(Box::new(admission)),
+        when_barred: crate::store::WhenBarred::Written,
         decision: String::new(),
         facts: None,
         measured_files: None,
@@ -103,8 +105,8 @@ async fn stream(house: &House, expires: UnixTime) -> (SyncStream, Node) {
         house.live.quoted(&Quoted { node: &node, connection: &connection, drawn_at: now, drawn_here: true, at: now });
     let standing = house.live.standing(&connection, now).unwrap();
     let bundle = house.authority.bundle().clone();
-    let shown = (bundle, house.federations.clone());
-    let stream = follow(house.store.clone(), &house.subscribers, shown, standing, None);
+    let shown = Shown { bundle, lists: CurrentLists::default(), federations: house.federations.clone() };
+    let stream = follow(house.store.clone(), &house.subscribers, shown, standing, &Default::default());
     // The listener's tasks hold the connection; here nobody else does.
     Box::leak(Box::new(connection));
     (stream, node)
@@ -189,6 +191,7 @@ async fn foreign_bundles_come_with_the_entry_that_names_them_and_go_with_it() {
         parent: Parent::Id(node.spiffe_id.clone().unwrap()),
         selectors: BTreeSet::from(["unix:uid:1".parse().unwrap()]),
         x509_svid_ttl: 0,
+        jwt_svid_ttl: 0,
         dns_names: Vec::new(),
         hint: String::new(),
         expires_at: None,

@@ -6,6 +6,7 @@ use zeroize::Zeroizing;
 
 use super::*;
 use crate::clock;
+use crate::sync::ForeignBundle;
 
 fn cache() -> SvidCache {
     let clock = Arc::new(ServerClock::default());
@@ -75,6 +76,21 @@ fn a_workload_waits_until_the_node_is_admitted_the_entries_are_there_and_its_svi
     sign_for(&cache, &a, 3600);
     assert!(state.has_changed().unwrap());
     assert_eq!(names(&state.borrow()), ["a"]);
+}
+
+#[test]
+fn an_entry_that_has_expired_is_known_no_more_though_its_svid_still_lives() {
+    let cache = cache();
+    cache.admit();
+    let mut over = entry("over", 1, 1, "").as_ref().clone();
+    over.expires_at = Some(clock::wall().plus(-60));
+    let (over, stays) = (Arc::new(over), entry("stays", 1, 2, ""));
+    push(&cache, &[Arc::clone(&over), Arc::clone(&stays)]);
+    sign_for(&cache, &over, 3600);
+    sign_for(&cache, &stays, 3600);
+    let known: Vec<_> =
+        cache.known().entries.into_iter().map(|(entry, has_svid)| (entry.id.clone(), has_svid)).collect();
+    assert_eq!(known, [("stays".to_owned(), true)]);
 }
 
 #[test]
@@ -246,10 +262,13 @@ fn a_workload_gets_the_foreign_bundles_that_its_own_entries_name_and_loses_them(
         }
         _ => Vec::new(),
     };
-    cache.learn_foreign(BTreeMap::from([
-        ("other".to_owned(), vec![vec![5]]),
-        ("td".to_owned(), vec![vec![6], vec![7]]),
-    ]));
+    let foreign = |name: &str, x509_authorities: Vec<Vec<u8>>| {
+        let jwt_keys = JwtKeys::new(name.parse().unwrap(), Vec::new()).unwrap();
+        (name.to_owned(), ForeignBundle { x509_authorities, jwt_keys })
+    };
+    cache.learn_foreign([foreign("other", vec![vec![5]]), foreign("td", vec![vec![6], vec![7]])].into());
+    let SvidState::Ready(update) = first.borrow().clone() else { panic!("not ready") };
+    assert!(update.jwt_bundles.contains_key("other") && !update.jwt_bundles.contains_key("third"));
     assert_eq!(bundles(&first.borrow_and_update()), ["other 1", "td 1", "third 0"], "never in place of our own");
     assert_eq!(bundles(&second.borrow()), ["td 1"]);
     cache.learn_foreign(BTreeMap::new());
