@@ -13,6 +13,7 @@ pub mod desk;
 pub mod dispatch;
 pub mod ear;
 pub mod endorse;
+pub mod federation;
 pub mod fleet;
 mod http;
 pub mod listen;

@@ -17,7 +17,7 @@ use super::pool::KeyPool;
 use super::tokens::{JwtToken, NoToken, Tokens};
 use super::{SvidSource, SvidState, WorkloadUpdate, X509Svid};
 use crate::clock::ServerClock;
-use crate::sync::Entry;
+use crate::sync::{Entry, ForeignBundles};
 
 /// Entries whose SVIDs are made before anyone asks, the oldest first: a workload that starts while the server is away
 /// still gets its own. Beyond that number SVIDs are made when a workload asks.
@@ -49,6 +49,7 @@ struct Inner {
     sets: HashMap<BTreeSet<Selector>, watch::Sender<SvidState>>,
     jwt_bundles: BTreeMap<String, JwtKeys>,
     lists: Lists,
+    foreign: ForeignBundles,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -149,6 +150,15 @@ impl SvidCache {
         if **self.bundles.borrow() != bundles {
             inner.lists.believe(&bundles);
             self.bundles.send_replace(Arc::new(bundles));
+            self.publish_locked(&mut inner);
+        }
+    }
+
+    /// The bundles of foreign trust domains are these now, and there are no others.
+    pub fn learn_foreign(&self, foreign: ForeignBundles) {
+        let mut inner = self.lock();
+        if inner.foreign != foreign {
+            inner.foreign = foreign;
             self.publish_locked(&mut inner);
         }
     }
@@ -313,7 +323,17 @@ impl SvidCache {
             (false, true, _) => SvidState::Starting,
             (false, false, _) if svids.is_empty() => SvidState::Denied,
             (false, false, _) => {
-                let (bundles, jwt_bundles) = (bundles.as_ref().clone(), inner.jwt_bundles.clone());
+                let (mut bundles, mut jwt_bundles) = (bundles.as_ref().clone(), inner.jwt_bundles.clone());
+                // A foreign trust domain without a bundle is there with none: whoever believed it must hear of that.
+                for name in matching.iter().flat_map(|entry| &entry.federates_with) {
+                    let foreign = inner.foreign.get(name);
+                    bundles
+                        .entry(name.clone())
+                        .or_insert_with(|| foreign.map(|foreign| foreign.x509_authorities.clone()).unwrap_or_default());
+                    if let Some(foreign) = foreign.filter(|_| !jwt_bundles.contains_key(name)) {
+                        jwt_bundles.insert(name.clone(), foreign.jwt_keys.clone());
+                    }
+                }
                 let crls = inner.lists.shown();
                 SvidState::Ready(Arc::new(WorkloadUpdate { svids, bundles, jwt_bundles, crls }))
             }

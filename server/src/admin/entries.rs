@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use holdfast_identity::{Selector, SpiffeId, UnixTime};
+use holdfast_identity::{Selector, SpiffeId, TrustDomain, UnixTime};
 use holdfast_protocol::admin;
 use tonic::{Request, Response, Status};
 
@@ -130,6 +130,7 @@ fn message(entry: &Entry) -> admin::Entry {
         expires_at: draft.expires_at.map_or(0, UnixTime::seconds),
         revision_number: entry.revision_number,
         created_at: entry.created_at.seconds(),
+        federates_with: draft.federates_with.iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -151,7 +152,21 @@ fn draft(entry: Option<admin::Entry>) -> Result<EntryDraft, Refusal> {
         dns_names: entry.dns_names,
         hint: entry.hint,
         expires_at: (entry.expires_at != 0).then_some(UnixTime(entry.expires_at)),
+        federates_with: federates_with(&entry.federates_with)?,
     })
+}
+
+/// Names of trust domains, or their IDs as SPIRE has them.
+fn federates_with(texts: &[String]) -> Result<BTreeSet<TrustDomain>, Refusal> {
+    if texts.len() > SELECTORS_MAX {
+        return Err(argument("federates_with", format!("{} trust domains, limit {SELECTORS_MAX}", texts.len())));
+    }
+    texts.iter().map(|text| trust_domain("federates_with", text)).collect()
+}
+
+/// The trust domain of that name, or of that ID.
+pub(super) fn trust_domain(field: &'static str, text: &str) -> Result<TrustDomain, Refusal> {
+    text.strip_prefix("spiffe://").unwrap_or(text).parse().map_err(|source| Refusal::Id { field, source })
 }
 
 fn filter(filter: Option<admin::EntryFilter>) -> Result<EntryFilter, Refusal> {

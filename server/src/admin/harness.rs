@@ -11,11 +11,12 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 
 use super::{Admin, AdminSocket, Roles, WHAT_IFS_MAX};
-use crate::authority::{AuthorityFiles, TokenAuthority};
+use crate::authority::{AuthorityFiles, Bundle, CurrentBundle, TokenAuthority};
 use crate::config::Simulated;
 use crate::desk::CurrentRules;
 use crate::ear::{EarIssuer, EarKey};
 use crate::endorse::{EndorseSettings, Endorser};
+use crate::federation::{CurrentFederations, FederationSettings, Federator};
 use crate::outbox::{Outbox, Pace as SendingPace};
 use crate::record::{Pace, ReadLog, Signer, SignerOptions, open_key};
 use crate::rollout::RolloutSettings;
@@ -56,6 +57,9 @@ pub(super) async fn operated_with(simulated: Simulated, rollout: RolloutSettings
     let outbox = Arc::new(outbox);
     let key = EarKey::open(&directory.path().join("ear.key")).unwrap();
     let ear = Arc::new(EarIssuer::new(store.clone(), trust_domain.clone(), key));
+    let own = CurrentBundle::new(Bundle::new(trust_domain.clone(), Vec::new(), 0));
+    let federations = CurrentFederations::read(store.as_ref()).await.unwrap();
+    let federator = Federator::new(store.clone(), federations, own, FederationSettings::default());
     let tokens = Arc::new(TokenAuthority::at_rest(AuthorityFiles::below(directory.path())));
     let reads = ReadLog::start(store.clone());
     let roles = Roles::everybody();
@@ -63,6 +67,7 @@ pub(super) async fn operated_with(simulated: Simulated, rollout: RolloutSettings
     let admin = Admin {
         store: store.clone(),
         endorser,
+        federator,
         tokens,
         trust_domain,
         simulated,

@@ -8,6 +8,7 @@ mod endorsement_bundles;
 mod endorsements;
 mod entries;
 mod events;
+mod federations;
 #[cfg(test)]
 mod fleet_tests;
 mod fleets;
@@ -54,15 +55,16 @@ use tonic::transport::Server;
 
 use crate::admin_stubs::{
     attempts_server::AttemptsServer, bundles_server::BundlesServer, endorsements_server::EndorsementsServer,
-    entries_server::EntriesServer, events_server::EventsServer, fleets_server::FleetsServer,
-    jwt_authorities_server::JwtAuthoritiesServer, nodes_server::NodesServer, policies_server::PoliciesServer,
-    proofs_server::ProofsServer, record_server::RecordServer, results_server::ResultsServer,
-    server_server::ServerServer,
+    entries_server::EntriesServer, events_server::EventsServer, federations_server::FederationsServer,
+    fleets_server::FleetsServer, jwt_authorities_server::JwtAuthoritiesServer, nodes_server::NodesServer,
+    policies_server::PoliciesServer, proofs_server::ProofsServer, record_server::RecordServer,
+    results_server::ResultsServer, server_server::ServerServer,
 };
 use crate::authority::TokenAuthority;
 use crate::config::Simulated;
 use crate::ear::EarIssuer;
 use crate::endorse::Endorser;
+use crate::federation::Federator;
 use crate::outbox::Outbox;
 use crate::record::{ReadLog, RecordFault, Signer};
 use crate::rollout::RolloutSettings;
@@ -90,6 +92,8 @@ pub struct Admin {
     pub store: Arc<dyn Store>,
     /// Who finds endorsements.
     pub endorser: Endorser,
+    /// Who fetches foreign bundles.
+    pub federator: Federator,
     /// What signs JWT-SVIDs.
     pub tokens: Arc<TokenAuthority>,
     /// The one trust domain.
@@ -139,6 +143,7 @@ impl Admin {
             .add_service(service!(PoliciesServer).max_decoding_message_size(POLICY_REQUEST_BYTES_MAX))
             .add_service(service!(AttemptsServer))
             .add_service(service!(BundlesServer))
+            .add_service(service!(FederationsServer))
             .add_service(service!(EndorsementsServer))
             .add_service(service!(RecordServer))
             .add_service(service!(ProofsServer))

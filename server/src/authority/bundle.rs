@@ -1,11 +1,11 @@
 //! The trust bundle: the roots of one trust domain and a sequence that rises with every change of them.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::STANDARD;
 use holdfast_identity::TrustDomain;
+use holdfast_svid::bundle::Bundle as Document;
 use holdfast_svid::jwk::Jwk;
 use holdfast_svid::jwt::USAGE;
-use serde_json::{Value, json};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::life::Stage;
@@ -91,37 +91,37 @@ impl Bundle {
         self.authorities.iter().map(|der| pem("CERTIFICATE", der)).collect()
     }
 
-    /// The document of the SPIFFE Trust Domain and Bundle standard: a JWK set whose keys have `use`, no `kid`, and
-    /// `x5c` with exactly one certificate, or are for JWT-SVIDs and have a `kid`.
+    /// The document of the SPIFFE Trust Domain and Bundle standard.
     #[must_use]
     pub fn to_json(&self) -> String {
-        let mut keys: Vec<Value> = self.authorities.iter().filter_map(|der| jwk(der)).collect();
-        keys.extend(self.jwt_authorities.iter().map(jwt_jwk));
-        let document =
-            json!({ "keys": keys, "spiffe_sequence": self.sequence, "spiffe_refresh_hint": REFRESH_HINT_SECONDS });
-        serde_json::to_string_pretty(&document).unwrap_or_default()
+        self.document(None)
     }
 
-    /// Reads such a document as the bundle of `trust_domain`. Unknown members, keys without `x5c` or of another use,
-    /// and all but the first certificate of an `x5c` are passed over, as the standard demands.
+    /// The same with another refresh hint, in seconds.
+    #[must_use]
+    pub fn document(&self, refresh_hint: Option<u64>) -> String {
+        let document = Document {
+            x509_authorities: self.authorities.clone(),
+            jwt_authorities: self.jwt_authorities.iter().map(jwt_jwk).collect(),
+            sequence: Some(self.sequence),
+            refresh_hint: refresh_hint.or(u64::try_from(REFRESH_HINT_SECONDS).ok()),
+        };
+        document.to_json()
+    }
+
+    /// Reads such a document as the bundle of `trust_domain`, our own: with at least one root, each of which names it.
     ///
     /// # Errors
-    /// [`InvalidBundle`] where it is no JSON object with `keys`, a certificate does not parse or does not carry
-    /// exactly `spiffe://trust_domain`, there is none at all, or there are more than 16.
+    /// [`InvalidBundle`] where it is no bundle, a certificate does not carry exactly `spiffe://trust_domain`, there is
+    /// none at all, or there are more than 16.
     pub fn from_json(trust_domain: TrustDomain, text: &str) -> Result<Self, InvalidBundle> {
-        let document: Value =
-            serde_json::from_str(text).map_err(|error| InvalidBundle(format!("bundle is not JSON: {error}")))?;
-        let keys = document.get("keys").and_then(Value::as_array);
-        let keys = keys.ok_or_else(|| InvalidBundle("bundle has no list \"keys\"".to_owned()))?;
-        let mut authorities = Vec::new();
-        for key in keys.iter().filter(|key| key.get("use").and_then(Value::as_str) == Some("x509-svid")) {
-            let Some(first) = key.pointer("/x5c/0").and_then(Value::as_str) else { continue };
-            let der = STANDARD.decode(first).map_err(|_| InvalidBundle("x5c is not base64".to_owned()))?;
-            let found = signer_trust_domain(&der)?;
+        let document = Document::read(&trust_domain, text.as_bytes()).map_err(|bad| InvalidBundle(bad.to_string()))?;
+        let authorities = document.x509_authorities;
+        for der in &authorities {
+            let found = signer_trust_domain(der)?;
             if found != trust_domain {
                 return Err(InvalidBundle(format!("root belongs to {found}, expected {trust_domain}")));
             }
-            authorities.push(der);
         }
         if authorities.is_empty() || authorities.len() > AUTHORITIES_MAX {
             return Err(InvalidBundle(format!(
@@ -129,8 +129,7 @@ impl Bundle {
                 authorities.len()
             )));
         }
-        let sequence = document.get("spiffe_sequence").and_then(Value::as_u64).unwrap_or(0);
-        Ok(Self::new(trust_domain, authorities, sequence))
+        Ok(Self::new(trust_domain, authorities, document.sequence.unwrap_or(0)))
     }
 }
 
@@ -151,7 +150,7 @@ pub(super) fn signer_trust_domain(der: &[u8]) -> Result<TrustDomain, InvalidBund
 }
 
 /// PEM text of one object.
-pub(super) fn pem(label: &str, der: &[u8]) -> String {
+pub(crate) fn pem(label: &str, der: &[u8]) -> String {
     let body = STANDARD.encode(der);
     let mut text = format!("-----BEGIN {label}-----\n");
     let mut rest = body.as_str();
@@ -174,29 +173,11 @@ fn jwt_message(authority: &JwtAuthority) -> holdfast_protocol::agent::JwtAuthori
 }
 
 /// A key for JWT-SVIDs as JWK.
-fn jwt_jwk(authority: &JwtAuthority) -> Value {
-    let jwk = Jwk {
+fn jwt_jwk(authority: &JwtAuthority) -> Jwk {
+    Jwk {
         key: authority.key.clone(),
         key_id: Some(authority.authority_id.clone()),
         usage: Some(USAGE.to_owned()),
         algorithm: None,
-    };
-    Value::Object(jwk.to_members())
-}
-
-/// A root as JWK. `None` for a key that is not on P-256 or P-384: we make none.
-fn jwk(der: &[u8]) -> Option<Value> {
-    let (_, certificate) = X509Certificate::from_der(der).ok()?;
-    let point = certificate.public_key().subject_public_key.as_ref();
-    let (curve, size) = match point.len() {
-        65 => ("P-256", 32),
-        97 => ("P-384", 48),
-        _ => return None,
-    };
-    let (x, y) = point.strip_prefix(&[4])?.split_at_checked(size)?;
-    Some(json!({
-        "use": "x509-svid", "kty": "EC", "crv": curve,
-        "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y),
-        "x5c": [STANDARD.encode(der)],
-    }))
+    }
 }

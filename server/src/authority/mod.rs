@@ -23,6 +23,7 @@ mod tokens;
 #[cfg(test)]
 mod tokens_tests;
 
+pub(crate) use bundle::pem;
 pub use bundle::{Bundle, InvalidBundle};
 pub use current::{Authority, CurrentBundle, OpeningFault};
 pub use draft::{Draft, Lifetime};

@@ -101,6 +101,9 @@ pub(super) struct Content {
     /// When the entry ends, RFC 3339 or seconds since the epoch
     #[arg(long, default_value = "0", hide_default_value = true, value_name = "MOMENT", value_parser = show::read_moment)]
     expires_at: i64,
+    /// A foreign trust domain whose bundle its workloads get; repeat for each
+    #[arg(long = "federates-with", alias = "federatesWith", value_name = "TRUST-DOMAIN")]
+    federates_with: Vec<String>,
 }
 
 impl Content {
@@ -116,6 +119,7 @@ impl Content {
             dns_names: self.dns,
             hint: self.hint,
             expires_at: self.expires_at,
+            federates_with: self.federates_with,
             ..admin::Entry::default()
         }
     }
@@ -162,6 +166,8 @@ struct Entry {
     dns_names: Vec<String>,
     hint: String,
     expires_at: i64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    federates_with: Vec<String>,
     revision_number: u64,
     created_at: i64,
 }
@@ -179,6 +185,7 @@ impl From<admin::Entry> for Entry {
             dns_names: entry.dns_names,
             hint: entry.hint,
             expires_at: entry.expires_at,
+            federates_with: entry.federates_with,
             revision_number: entry.revision_number,
             created_at: entry.created_at,
         }
@@ -201,6 +208,7 @@ impl Entry {
             ("Selectors", self.selectors.join(", ")),
             ("DNS names", self.dns_names.join(", ")),
             ("Hint", self.hint.clone()),
+            ("Federates with", self.federates_with.join(", ")),
         ])
     }
 }

@@ -12,7 +12,9 @@ mod endorsement_list;
 mod endorsements;
 mod entries;
 mod events;
+mod federation;
 mod fleet;
+mod foreign;
 mod health;
 mod launches;
 mod listed_fact;
@@ -91,6 +93,8 @@ enum Command {
     Attempt(attempts::Command),
     #[command(subcommand)]
     Bundle(trust::BundleCommand),
+    #[command(subcommand)]
+    Federation(federation::Command),
     #[command(subcommand)]
     Authority(authority::Command),
     #[command(subcommand)]
@@ -172,6 +176,7 @@ fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
         Command::Policy(command) => asked(policies::run(command, context)),
         Command::Attempt(command) => asked(attempts::run(command, context)),
         Command::Bundle(command) => asked(trust::bundle(command, context)),
+        Command::Federation(command) => asked(federation::run(command, context)),
         Command::Authority(command) => asked(authority::run(command, context)),
         Command::Endorsements(command) => asked(endorsements::run(command, context)),
         Command::Fleet(command) => asked(fleet::run(command, context)),

@@ -4,6 +4,7 @@
 
 mod duration;
 mod events;
+mod federation;
 mod keys;
 mod operators;
 mod reader;
@@ -22,6 +23,7 @@ use crate::admin::Roles;
 use crate::authority::TokenSettings;
 use crate::budget::Rate;
 use crate::endorse::{EndorseSettings, UpdateChannel};
+use crate::federation::{BundleEndpointSettings, FederationSettings};
 use crate::listen::ListenLimits;
 use crate::outbox::SinkSettings;
 use crate::record::Pace;
@@ -83,6 +85,10 @@ pub struct Config {
     pub roles: Roles,
     /// What a change of policy needs.
     pub rollout: RolloutSettings,
+    /// How foreign bundles are fetched.
+    pub federation: FederationSettings,
+    /// How our own bundle is shown; `None` for not at all.
+    pub bundle_endpoint: Option<BundleEndpointSettings>,
     /// What is logged, and how.
     pub log: Log,
 }
@@ -257,6 +263,8 @@ impl Config {
         let reserve_mib = reader.number("record.reserve_mib", 0..=65_536);
         let roles = operators::roles(&mut reader);
         let rollout = operators::rollout(&mut reader);
+        let federation = federation::client(&mut reader);
+        let bundle_endpoint = federation::endpoint(&mut reader);
         let level = reader.text("log.level");
         let format = reader.one_of("log.format", &["text", "json"]);
         let problems = reader.finish();
@@ -304,6 +312,8 @@ impl Config {
                 },
                 roles,
                 rollout: rollout?,
+                federation: federation?,
+                bundle_endpoint,
                 log: Log { level: level?, json: format? == "json" },
             })
         };

@@ -4,7 +4,7 @@ use super::Held;
 use super::changes::Revision;
 use super::ledger::Actor;
 use super::nodes::NodeNumber;
-use holdfast_identity::{Selector, SpiffeId, UnixTime};
+use holdfast_identity::{Selector, SpiffeId, TrustDomain, UnixTime};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -94,6 +94,8 @@ pub struct EntryDraft {
     pub hint: String,
     /// After this moment it is as if deleted.
     pub expires_at: Option<UnixTime>,
+    /// Foreign trust domains whose bundles its workloads get.
+    pub federates_with: BTreeSet<TrustDomain>,
 }
 
 /// A registration entry.

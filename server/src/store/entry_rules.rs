@@ -119,6 +119,7 @@ mod tests {
             dns_names: vec!["a.example.org".to_owned(), "*.b".to_owned()],
             hint: String::new(),
             expires_at: None,
+            federates_with: BTreeSet::new(),
         }
     }
 

@@ -11,6 +11,7 @@ pub(crate) mod conformance;
 pub mod endorsements;
 pub mod entries;
 pub mod entry_rules;
+pub mod federations;
 pub mod issuances;
 pub mod jwt_authorities;
 pub mod ledger;
@@ -38,6 +39,10 @@ pub use endorsements::{
 };
 pub use entries::{
     Entries, Entry, EntryChanges, EntryDraft, EntryFilter, EntryNumber, EntryRefusal, Parent, SelectorMatch,
+};
+pub use federations::{
+    BundleDocument, Endpoint, EndpointProfile, Federation, FederationDraft, FederationRefusal, Federations,
+    FetchFailure, Kept, Named,
 };
 pub use issuances::{Issuance, Issuances, NotRecorded, Origin, Recorded};
 pub use jwt_authorities::{JwtAuthorities, JwtAuthority, RecordedToken, TokenIssuance};
@@ -69,6 +74,7 @@ pub trait Store:
     + Changes
     + Endorsements
     + Entries
+    + Federations
     + Issuances
     + JwtAuthorities
     + KeptFactsOf

@@ -56,6 +56,9 @@ pub struct Entry {
     pub revision_number: u64,
     #[prost(int64, tag = "12")]
     pub created_at: i64,
+    /// Names of foreign trust domains whose bundles its workloads get.
+    #[prost(string, repeated, tag = "30")]
+    pub federates_with: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CreateEntryRequest {
@@ -1417,6 +1420,102 @@ pub struct ResultKey {
     /// DER.
     #[prost(bytes = "vec", tag = "2")]
     pub spki: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FederationTarget {
+    #[prost(string, tag = "1")]
+    pub trust_domain: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FederationDraft {
+    #[prost(string, tag = "1")]
+    pub trust_domain: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub url: ::prost::alloc::string::String,
+    /// "https_web" or "https_spiffe".
+    #[prost(string, tag = "3")]
+    pub profile: ::prost::alloc::string::String,
+    /// Of the profile https_spiffe alone.
+    #[prost(string, tag = "4")]
+    pub endpoint_spiffe_id: ::prost::alloc::string::String,
+    /// The bundle to begin with: a document, "spiffe" or "pem". Empty for none.
+    #[prost(bytes = "vec", tag = "5")]
+    pub bundle: ::prost::alloc::vec::Vec<u8>,
+    #[prost(string, tag = "6")]
+    pub bundle_format: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Federation {
+    #[prost(string, tag = "1")]
+    pub trust_domain: ::prost::alloc::string::String,
+    /// Empty where the bundle is brought by hand.
+    #[prost(string, tag = "2")]
+    pub profile: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub url: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub endpoint_spiffe_id: ::prost::alloc::string::String,
+    /// Absent while there is no bundle.
+    #[prost(message, optional, tag = "5")]
+    pub bundle: ::core::option::Option<ForeignBundle>,
+    #[prost(int64, tag = "6")]
+    pub created_at: i64,
+    /// When the endpoint last answered as it should, and last did not; 0 for never.
+    #[prost(int64, tag = "7")]
+    pub last_success: i64,
+    #[prost(int64, tag = "8")]
+    pub last_failure: i64,
+    /// Why it last did not; empty since it answered again.
+    #[prost(string, tag = "9")]
+    pub last_error: ::prost::alloc::string::String,
+    /// In a row.
+    #[prost(uint64, tag = "10")]
+    pub failures: u64,
+    #[prost(int64, tag = "11")]
+    pub next_refresh: i64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ForeignBundle {
+    /// As it came.
+    #[prost(bytes = "vec", tag = "1")]
+    pub document: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint64, optional, tag = "2")]
+    pub sequence: ::core::option::Option<u64>,
+    /// When it came, or was last found to be the newest.
+    #[prost(int64, tag = "3")]
+    pub at: i64,
+    /// DER, one certificate each.
+    #[prost(bytes = "vec", repeated, tag = "4")]
+    pub x509_authorities: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    /// Names of keys that verify JWT-SVIDs.
+    #[prost(string, repeated, tag = "5")]
+    pub jwt_key_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListFederationsRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListFederationsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub federations: ::prost::alloc::vec::Vec<Federation>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteFederationRequest {
+    #[prost(string, tag = "1")]
+    pub trust_domain: ::prost::alloc::string::String,
+    /// "restrict": not while entries name it. "dissociate": they name it no longer.
+    #[prost(string, tag = "2")]
+    pub mode: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetBundleRequest {
+    /// Whose; empty for a map, which says it itself.
+    #[prost(string, tag = "1")]
+    pub trust_domain: ::prost::alloc::string::String,
+    #[prost(bytes = "vec", tag = "2")]
+    pub bundle: ::prost::alloc::vec::Vec<u8>,
+    /// "spiffe", "pem" or "map".
+    #[prost(string, tag = "3")]
+    pub format: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]

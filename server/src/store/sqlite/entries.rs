@@ -7,9 +7,8 @@ use super::super::ledger::Actor;
 use super::super::nodes::NodeNumber;
 use super::super::revocations::RevocationReason;
 use super::super::{Held, entry_rules};
-use super::revocations::{self, Whose};
 use super::writer::{Tx, Verb, fault};
-use super::{SqliteStore, entry_reads, entry_rows, prune, revocations};
+use super::{SqliteStore, entry_reads, entry_rows, federation_rows, prune, revocations};
 use crate::record::Leaf;
 use holdfast_identity::{TrustDomain, UnixTime};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -90,6 +89,9 @@ impl Verb for Create {
         if let Err(refusal) = entry_rules::check(&self.draft, &self.trust_domain, self.at) {
             return Ok(Err(refusal));
         }
+        if let Some(refusal) = federation_rows::check(&mut tx.connection, &self.draft, &self.trust_domain).await? {
+            return Ok(Err(refusal));
+        }
         if *tx.entries() >= self.limit {
             return Ok(Err(EntryRefusal::Full { limit: self.limit }));
         }
@@ -127,6 +129,9 @@ impl Verb for Update {
         if let Err(refusal) = entry_rules::check(&self.draft, &self.trust_domain, self.at) {
             return Ok(Err(refusal));
         }
+        if let Some(refusal) = federation_rows::check(&mut tx.connection, &self.draft, &self.trust_domain).await? {
+            return Ok(Err(refusal));
+        }
         let Some(before) = entry_rows::by_id(&mut tx.connection, &self.id).await? else {
             return Ok(Err(EntryRefusal::Unknown));
         };
@@ -136,15 +141,7 @@ impl Verb for Update {
         if let Some(existing) = entry_rows::like(&mut tx.connection, &self.draft, Some(before.number)).await? {
             return Ok(Err(EntryRefusal::Similar { existing }));
         }
-        let mut after = Entry { revision_number: before.revision_number + 1, ..before.clone() };
-        after.draft = EntryDraft { id: before.draft.id.clone(), ..self.draft.clone() };
-        entry_rows::update(&mut tx.connection, &before, &after).await?;
-        tx.append(&leaf("entry.update", &after, &self.by, self.at));
-        changed(tx, Some(&before), Some(&after)).await?;
-        if revocations::takes_back(&before, &after) {
-            revocations::revoke_entry(tx, &before, RevocationReason::Superseded, &self.by, self.at).await?;
-        }
-        Ok(Ok(after))
+        Ok(Ok(rewrite(tx, &before, self.draft.clone(), &self.by, self.at).await?))
     }
 }
 
@@ -165,6 +162,25 @@ impl Verb for Delete {
         remove(tx, &before, "entry.delete", &self.by, self.at).await?;
         Ok(Ok(before))
     }
+}
+
+/// Puts `draft` in place of what an entry says. Nothing speaks against it.
+pub(super) async fn rewrite(
+    tx: &mut Tx,
+    before: &Entry,
+    draft: EntryDraft,
+    by: &Actor,
+    at: UnixTime,
+) -> Result<Entry, StoreFault> {
+    let mut after = Entry { revision_number: before.revision_number + 1, ..before.clone() };
+    after.draft = EntryDraft { id: before.draft.id.clone(), ..draft };
+    entry_rows::update(&mut tx.connection, before, &after).await?;
+    tx.append(&leaf("entry.update", &after, by, at));
+    changed(tx, Some(before), Some(&after)).await?;
+    if revocations::takes_back(before, &after) {
+        revocations::revoke_entry(tx, before, RevocationReason::Superseded, by, at).await?;
+    }
+    Ok(after)
 }
 
 /// Removes an entry, by whoever's act.
@@ -215,6 +231,7 @@ fn leaf(action: &'static str, entry: &Entry, by: &Actor, at: UnixTime) -> Leaf {
             "parent": parent, "selectors": draft.selectors.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "x509_svid_ttl": draft.x509_svid_ttl, "jwt_svid_ttl": draft.jwt_svid_ttl, "dns_names": draft.dns_names, "hint": draft.hint,
             "expires_at": draft.expires_at.map(UnixTime::seconds),
+            "federates_with": draft.federates_with.iter().map(TrustDomain::as_str).collect::<Vec<_>>(),
         },
     }))
 }

@@ -2,6 +2,7 @@
 
 use super::super::StoreFault;
 use super::super::entries::{Entry, EntryDraft, EntryNumber, Parent};
+use super::federation_rows;
 use super::node_rows::{selectors, selectors_text};
 use super::writer::fault;
 use holdfast_identity::UnixTime;
@@ -22,6 +23,7 @@ pub(super) struct EntryRow {
     expires_at: Option<i64>,
     revision_number: i64,
     created_at: i64,
+    federates_with: String,
 }
 
 impl EntryRow {
@@ -41,6 +43,7 @@ impl EntryRow {
                 dns_names: serde_json::from_str(&self.dns_names).map_err(|_| corrupt("entry's DNS names"))?,
                 hint: self.hint,
                 expires_at: self.expires_at.map(UnixTime),
+                federates_with: federation_rows::named(&self.federates_with)?,
             },
         })
     }
@@ -188,6 +191,7 @@ async fn add_side_rows(connection: &mut SqliteConnection, entry: &Entry) -> Resu
             .await
             .map_err(fault("write an entry's selector"))?;
     }
+    federation_rows::name(connection, entry).await?;
     if matches!(entry.draft.parent, Parent::Selectors(_)) {
         sqlx::query(
             "INSERT INTO selector_parents (parent, entries) VALUES ($1, 1) \
@@ -210,6 +214,7 @@ async fn remove_side_rows(connection: &mut SqliteConnection, entry: &Entry) -> R
             .await
             .map_err(fault("delete an entry's selector"))?;
     }
+    federation_rows::unname(connection, entry).await?;
     if matches!(entry.draft.parent, Parent::Selectors(_)) {
         for text in [
             "UPDATE selector_parents SET entries = entries - 1 WHERE parent = $1",

@@ -11,6 +11,8 @@ mod endorsements;
 mod entries;
 mod entry_reads;
 mod entry_rows;
+mod federation_rows;
+mod federations;
 mod growth;
 #[cfg(test)]
 mod halves;

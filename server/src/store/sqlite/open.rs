@@ -39,6 +39,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (10, "rollout scopes", include_str!("../../../migrations/sqlite/0010_rollout.sql")),
     (11, "jwt", include_str!("../../../migrations/sqlite/0011_jwt.sql")),
     (12, "revocation", include_str!("../../../migrations/sqlite/0012_revocation.sql")),
+    (13, "federation", include_str!("../../../migrations/sqlite/0013_federation.sql")),
 ];
 
 impl SqliteStore {
