@@ -7,6 +7,8 @@ mod attempts;
 mod endorsement_bundles;
 mod endorsements;
 mod entries;
+mod entry_match;
+mod entry_sets;
 mod events;
 #[cfg(test)]
 mod fleet_tests;

@@ -89,6 +89,7 @@ const NEEDED: &[(&str, &[Role])] = &[
     ("Entries/Delete", OPERATOR),
     ("Entries/Count", ANY),
     ("Entries/Match", ANY),
+    ("Entries/Apply", OPERATOR),
     ("Nodes/List", ANY),
     ("Nodes/Get", ANY),
     ("Nodes/Act", OPERATOR),

@@ -372,6 +372,33 @@ pub mod entries_client {
                 .insert(GrpcMethod::new("holdfast.admin.v1.Entries", "Match"));
             self.inner.unary(req, path, codec).await
         }
+        /// Makes the entries of one owner what these are: all of them, or none.
+        pub async fn apply(
+            &mut self,
+            request: impl tonic::IntoRequest<
+                ::holdfast_protocol::admin::ApplyEntriesRequest,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<::holdfast_protocol::admin::ApplyEntriesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/holdfast.admin.v1.Entries/Apply",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("holdfast.admin.v1.Entries", "Apply"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated client implementations.

@@ -252,6 +252,14 @@ pub mod entries_server {
             tonic::Response<::holdfast_protocol::admin::MatchEntriesResponse>,
             tonic::Status,
         >;
+        /// Makes the entries of one owner what these are: all of them, or none.
+        async fn apply(
+            &self,
+            request: tonic::Request<::holdfast_protocol::admin::ApplyEntriesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::holdfast_protocol::admin::ApplyEntriesResponse>,
+            tonic::Status,
+        >;
     }
     /// Registration entries.
     #[derive(Debug)]
@@ -651,6 +659,54 @@ pub mod entries_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = MatchSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/holdfast.admin.v1.Entries/Apply" => {
+                    #[allow(non_camel_case_types)]
+                    struct ApplySvc<T: Entries>(pub Arc<T>);
+                    impl<
+                        T: Entries,
+                    > tonic::server::UnaryService<
+                        ::holdfast_protocol::admin::ApplyEntriesRequest,
+                    > for ApplySvc<T> {
+                        type Response = ::holdfast_protocol::admin::ApplyEntriesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                ::holdfast_protocol::admin::ApplyEntriesRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Entries>::apply(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ApplySvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -11,6 +11,7 @@ pub(crate) mod conformance;
 pub mod endorsements;
 pub mod entries;
 pub mod entry_rules;
+pub mod entry_sets;
 pub mod issuances;
 pub mod ledger;
 pub mod nodes;
@@ -36,6 +37,7 @@ pub use endorsements::{
 pub use entries::{
     Entries, Entry, EntryChanges, EntryDraft, EntryFilter, EntryNumber, EntryRefusal, Parent, SelectorMatch,
 };
+pub use entry_sets::{Applied, Doing, EntrySet, EntrySets, Foreign, Others, SetProblem, Step};
 pub use issuances::{Issuance, Issuances, NotRecorded, Origin, Recorded};
 pub use ledger::{Actor, KeptCheckpoint, Ledger, LedgerEntry, LedgerHead, Operation, StrangerLine};
 pub use nodes::{
@@ -60,6 +62,7 @@ pub trait Store:
     + Changes
     + Endorsements
     + Entries
+    + EntrySets
     + Issuances
     + KeptFactsOf
     + Ledger

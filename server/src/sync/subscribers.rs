@@ -252,7 +252,13 @@ mod tests {
             hint: String::new(),
             expires_at: None,
         };
-        Arc::new(Entry { number: EntryNumber(1), draft, revision_number: 0, created_at: UnixTime(0) })
+        Arc::new(Entry {
+            number: EntryNumber(1),
+            draft,
+            revision_number: 0,
+            created_at: UnixTime(0),
+            owner: String::new(),
+        })
     }
 
     fn created(entry: &SharedEntry) -> Notice {

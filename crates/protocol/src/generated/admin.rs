@@ -53,6 +53,9 @@ pub struct Entry {
     pub revision_number: u64,
     #[prost(int64, tag = "12")]
     pub created_at: i64,
+    /// Whoever applied it from files; empty for an entry made by hand.
+    #[prost(string, tag = "20")]
+    pub owner: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CreateEntryRequest {
@@ -133,7 +136,7 @@ pub struct MatchEntriesResponse {
     #[prost(message, repeated, tag = "2")]
     pub near: ::prost::alloc::vec::Vec<NearMiss>,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct NearMiss {
     #[prost(message, optional, tag = "1")]
     pub entry: ::core::option::Option<Entry>,
@@ -143,6 +146,66 @@ pub struct NearMiss {
     /// Whether the node named is not its parent.
     #[prost(bool, tag = "3")]
     pub other_node: bool,
+    /// The same as `missing`, with what the workload has of that kind.
+    #[prost(message, repeated, tag = "4")]
+    pub lacking: ::prost::alloc::vec::Vec<MissingSelector>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MissingSelector {
+    #[prost(string, tag = "1")]
+    pub selector: ::prost::alloc::string::String,
+    /// At most three.
+    #[prost(string, repeated, tag = "2")]
+    pub instead: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ApplyEntriesRequest {
+    /// At most 10,000. The ID of each is its name, and never empty.
+    #[prost(message, repeated, tag = "1")]
+    pub entries: ::prost::alloc::vec::Vec<Entry>,
+    /// Whose they are: what he applies bears this mark, and he prunes nothing else.
+    #[prost(string, tag = "2")]
+    pub owner: ::prost::alloc::string::String,
+    /// Deletes what is his and not among these.
+    #[prost(bool, tag = "3")]
+    pub prune: bool,
+    /// Takes over entries among these that are somebody else's; without this they are a problem.
+    #[prost(bool, tag = "4")]
+    pub adopt: bool,
+    /// Says what would be done, and does nothing.
+    #[prost(bool, tag = "5")]
+    pub dry_run: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ApplyEntriesResponse {
+    /// What was done, or would be; deletions last.
+    #[prost(message, repeated, tag = "1")]
+    pub steps: ::prost::alloc::vec::Vec<EntryStep>,
+    /// Entries that are already what was asked for.
+    #[prost(uint64, tag = "2")]
+    pub unchanged: u64,
+    /// Why nothing was done, at most 100.
+    #[prost(message, repeated, tag = "3")]
+    pub problems: ::prost::alloc::vec::Vec<EntryProblem>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EntryStep {
+    /// Absent of one that is created.
+    #[prost(message, optional, tag = "1")]
+    pub before: ::core::option::Option<Entry>,
+    /// Absent of one that is deleted.
+    #[prost(message, optional, tag = "2")]
+    pub after: ::core::option::Option<Entry>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EntryProblem {
+    /// Empty for all of them together.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub code: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub message: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct NodeTarget {

@@ -4,6 +4,7 @@ mod attempts;
 mod bodies;
 mod endorsements;
 mod entries;
+mod entry_sets;
 mod ledger;
 mod nodes;
 mod others;

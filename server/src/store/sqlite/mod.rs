@@ -11,6 +11,7 @@ mod endorsements;
 mod entries;
 mod entry_reads;
 mod entry_rows;
+mod entry_sets;
 mod growth;
 #[cfg(test)]
 mod halves;
