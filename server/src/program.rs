@@ -10,6 +10,8 @@ use tracing::{error, info, warn};
 use crate::admin::{Admin, AdminSocket, WHAT_IFS_MAX};
 use crate::config::Config;
 use crate::ear::{EarIssuer, EarKey};
+use crate::exchange::Exchange;
+use crate::oidc::OidcSite;
 use crate::outbox::{Outbox, Pace};
 use crate::record::{ReadLog, RecordFault, Shown, Signer, SignerOptions, open_key};
 use crate::serve::{ServeOptions, Server};
@@ -44,16 +46,24 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let keeper = SpaceKeeper::new(Box::new(FileSystem(directory.to_owned())), settings, space, store.clone());
     let (outbox, couriers) =
         Outbox::open(&config.sinks, store.clone(), config.trust_domain.clone(), Pace::default()).await?;
+    let exchange = config.exchange.clone().map(|rules| Exchange::new(store.clone(), server.tokens().clone(), rules));
+    let exchange = exchange.map(Arc::new);
+    if let Some(oidc) = config.oidc.clone() {
+        let site = OidcSite::new(store.clone(), oidc.issuer, oidc.jwks_uri, exchange.clone());
+        oidc.site.bind(Arc::new(site), stop.clone()).await?;
+    }
     let socket = AdminSocket::bind(&config.admin_socket, &config.admin_group)?;
     let signer = signer(&config, &store).await;
     let admin = Admin {
         store: store.clone(),
         endorser: server.endorser().clone(),
+        tokens: server.tokens().clone(),
         trust_domain: config.trust_domain.clone(),
         simulated: config.simulated,
         reads: ReadLog::start(store.clone()),
         signer: signer.clone(),
         outbox: Arc::new(outbox),
+        exchange,
         ear: Arc::new(EarIssuer::new(store.clone(), config.trust_domain.clone(), EarKey::open(&config.ear_key)?)),
         roles: config.roles.clone(),
         rollout: config.rollout.clone(),

@@ -12,11 +12,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::api::{self, AttestationService, NodeService};
-use crate::authority::{Authority, AuthorityFault, AuthorityFiles, OpeningFault};
+use crate::authority::{
+    ActFault, Authority, AuthorityFault, AuthorityFiles, OpeningFault, TokenAuthority, TokenSettings,
+};
 use crate::budget::Gate;
 use crate::clock;
 use crate::config::{Config, Simulated};
-use crate::desk::{CurrentRules, Desk, DeskParts, DeskSettings, WorkloadSigner, seal_ring};
+use crate::desk::{CurrentRules, Desk, DeskParts, DeskSettings, TokenSigner, WorkloadSigner, seal_ring};
 use crate::dispatch::Dispatch;
 use crate::endorse::{EndorseSettings, Endorser};
 use crate::listen::{ListenFault, ListenLimits, Listener, TlsSettings};
@@ -49,6 +51,8 @@ pub struct ServeOptions {
     pub endorse: EndorseSettings,
     /// Seconds that a workload SVID lives whose entry names no time.
     pub x509_svid_ttl: i64,
+    /// How JWT-SVIDs are signed.
+    pub tokens: TokenSettings,
     /// Of the port.
     pub listen_limits: ListenLimits,
     /// Of attestation.
@@ -67,6 +71,7 @@ impl From<&Config> for ServeOptions {
             allow_simulated: config.simulated == Simulated::Allowed,
             endorse: config.endorse.clone(),
             x509_svid_ttl: config.lifetimes.x509_svid,
+            tokens: config.tokens.clone(),
             listen_limits: config.limits.listen.clone(),
             desk: DeskSettings {
                 challenge_lifetime: config.lifetimes.challenge,
@@ -88,6 +93,9 @@ pub enum ServeFault {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreFault),
+    /// The JWT authority.
+    #[error(transparent)]
+    Tokens(#[from] ActFault),
     /// The listener.
     #[error(transparent)]
     Listen(#[from] ListenFault),
@@ -109,6 +117,7 @@ impl ServeFault {
         match self {
             Self::Authority(fault) => fault.code(),
             Self::Store(fault) => fault.code(),
+            Self::Tokens(fault) => fault.code(),
             Self::Listen(fault) => fault.code(),
         }
     }
@@ -118,6 +127,7 @@ impl ServeFault {
 pub struct Server {
     store: Arc<dyn Store>,
     authority: Arc<Authority>,
+    tokens: Arc<TokenAuthority>,
     desk: Arc<Desk>,
     endorser: Endorser,
     live: Arc<LiveNodes>,
@@ -138,6 +148,9 @@ impl Server {
         let files = AuthorityFiles::below(&options.data_dir);
         let authority = Authority::open(options.trust_domain, files, store.as_ref(), clock::now()).await?;
         let authority = Arc::new(authority);
+        let files = AuthorityFiles::below(&options.data_dir);
+        let tokens = Arc::new(TokenAuthority::open(files, options.tokens, store.as_ref(), clock::now()).await?);
+        authority.read_bundle(store.as_ref()).await?;
         let seals = seal_ring(&options.challenge_key)?;
         let rules = Arc::new(CurrentRules::read(store.as_ref(), options.allow_simulated).await?);
         let endorser = Endorser::new(store.clone(), rules.clone(), options.endorse);
@@ -162,6 +175,7 @@ impl Server {
             subscribers: subscribers.clone(),
             bundle: authority.bundle().clone(),
             signer: WorkloadSigner::new(store.clone(), authority.clone(), options.x509_svid_ttl),
+            tokens: TokenSigner::new(store.clone(), tokens.clone()),
             gate: Gate::new(SIGNINGS_MAX, 4_096, Duration::from_secs(10)),
         };
         let router = api::router(AttestationService { desk: desk.clone() }, node);
@@ -173,7 +187,7 @@ impl Server {
             live: live.clone(),
             subscribers,
         };
-        Ok(Self { store, authority, desk, endorser, live, listener, router, dispatch, changes })
+        Ok(Self { store, authority, tokens, desk, endorser, live, listener, router, dispatch, changes })
     }
 
     /// The address of the agent port.
@@ -186,6 +200,12 @@ impl Server {
     #[must_use]
     pub const fn authority(&self) -> &Arc<Authority> {
         &self.authority
+    }
+
+    /// What signs JWT-SVIDs, for those who show and command it.
+    #[must_use]
+    pub const fn tokens(&self) -> &Arc<TokenAuthority> {
+        &self.tokens
     }
 
     /// Who finds endorsements, for those who refresh them.
@@ -204,7 +224,7 @@ impl Server {
     pub async fn serve(self, stop: CancellationToken) {
         info!(address = %self.listener.address(), "agent port is up");
         let dispatching = tokio::spawn(self.dispatch.run(self.changes));
-        let keeping = tokio::spawn(keep(self.store, self.authority, self.desk, self.live));
+        let keeping = tokio::spawn(keep(self.store, self.authority, self.tokens, self.desk, self.live));
         self.listener.serve(self.router, stop).await;
         keeping.abort();
         dispatching.abort();
@@ -212,7 +232,13 @@ impl Server {
 }
 
 /// What must be done from time to time.
-async fn keep(store: Arc<dyn Store>, authority: Arc<Authority>, desk: Arc<Desk>, live: Arc<LiveNodes>) {
+async fn keep(
+    store: Arc<dyn Store>,
+    authority: Arc<Authority>,
+    tokens: Arc<TokenAuthority>,
+    desk: Arc<Desk>,
+    live: Arc<LiveNodes>,
+) {
     let mut ticks = interval(SWEEP_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut renewed = Instant::now();
@@ -227,6 +253,9 @@ async fn keep(store: Arc<dyn Store>, authority: Arc<Authority>, desk: Arc<Desk>,
         renewed = Instant::now();
         if let Err(fault) = authority.renew(store.as_ref(), now).await {
             error!(%fault, "the authority could not renew itself, it will try again in a minute");
+        }
+        if let Err(fault) = tokens.tend(store.as_ref(), now).await {
+            error!(code = fault.code(), %fault, "the JWT authority could not do what is due, it will try again in a minute");
         }
         let minute = holdfast_identity::UnixTime(now.seconds() - now.seconds().rem_euclid(60) - 60);
         let lines = desk.strangers().take(minute);

@@ -52,6 +52,7 @@ impl AttemptEntry {
         match leaf {
             Ok(Leaf::Attempt(value)) => Self::deserialize(&value).map_err(|error: serde_json::Error| error.to_string()),
             Ok(Leaf::Issuance { .. }) => Err("it is the entry of an issuance".to_owned()),
+            Ok(Leaf::Token { .. }) => Err("it is the entry of a token".to_owned()),
             Ok(Leaf::Act(_)) => Err("it is the entry of an act".to_owned()),
             Err(malformed) => Err(malformed.to_string()),
         }

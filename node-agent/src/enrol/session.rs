@@ -136,8 +136,14 @@ impl Keeper {
                 let end = sync::follow(&connection, &book, |book, change| {
                     if let Some(bundle) = &change.bundle {
                         match trust.learn(bundle) {
-                            Ok(_) => cache
-                                .learn_bundles([(bundle.trust_domain.clone(), bundle.x509_authorities.clone())].into()),
+                            Ok(_) => {
+                                cache.learn_bundles(
+                                    [(bundle.trust_domain.clone(), bundle.x509_authorities.clone())].into(),
+                                );
+                                if let Some(bundle) = trust.jwt_bundle() {
+                                    cache.learn_jwt_bundle(&bundle);
+                                }
+                            }
                             Err(fault) => {
                                 tracing::warn!(code = fault.code(), error = %fault, "pushed bundle passed over");
                             }

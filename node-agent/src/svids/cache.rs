@@ -3,12 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures_util::future::BoxFuture;
 use holdfast_identity::{Selector, UnixTime};
+use holdfast_svid::audience::Audience;
+use holdfast_svid::jwt::JwtKeys;
 use tokio::sync::{Notify, watch};
 
 use super::key::KeyType;
 use super::pool::KeyPool;
-use super::{SvidSource, SvidState, WorkloadUpdate, X509Svid};
+use super::tokens::{JwtToken, NoToken, Tokens, Wanted};
+use super::{JwtBundle, SvidSource, SvidState, WorkloadUpdate, X509Svid};
 use crate::clock::ServerClock;
 use crate::sync::Entry;
 
@@ -27,6 +31,7 @@ pub struct SvidCache {
     bundles: watch::Sender<Bundles>,
     work: Notify,
     keys: KeyPool,
+    tokens: Tokens,
 }
 
 #[derive(Default)]
@@ -39,6 +44,7 @@ struct Inner {
     /// What the server did not sign, by entry, until when it is left alone.
     unsigned: HashMap<String, Unsigned>,
     sets: HashMap<BTreeSet<Selector>, watch::Sender<SvidState>>,
+    jwt_bundles: BTreeMap<String, JwtKeys>,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -74,7 +80,8 @@ impl SvidCache {
     #[must_use]
     pub fn new(clock: Arc<ServerClock>) -> Self {
         let keys = KeyPool::new(KeyType::default());
-        Self { clock, inner: Mutex::default(), bundles: watch::Sender::default(), work: Notify::new(), keys }
+        let tokens = Tokens::new(Arc::clone(&clock));
+        Self { clock, inner: Mutex::default(), bundles: watch::Sender::default(), work: Notify::new(), keys, tokens }
     }
 
     /// With these keys for workloads.
@@ -86,6 +93,22 @@ impl SvidCache {
     /// Keys for SVIDs to come.
     pub(super) const fn keys(&self) -> &KeyPool {
         &self.keys
+    }
+
+    /// JWT-SVIDs, and who waits for them.
+    pub(super) const fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    /// What the server answered to whoever waits for a JWT-SVID: it counts if the entry is still there.
+    pub(super) fn take_token(&self, wanted: &Wanted, answer: Result<(JwtToken, UnixTime), NoToken>) {
+        let inner = self.lock();
+        let is_whose = |token: &JwtToken| inner.entries.get(&wanted.0).is_some_and(|e| e.spiffe_id == token.spiffe_id);
+        let answer = match answer {
+            Ok((token, _)) if inner.standing != Standing::Admitted || !is_whose(&token) => Err(NoToken::Gone),
+            answer => answer,
+        };
+        self.tokens.answer(wanted, answer);
     }
 
     /// The node is admitted: SVIDs may be made.
@@ -105,12 +128,16 @@ impl SvidCache {
         inner.entries.clear();
         inner.held.clear();
         inner.unsigned.clear();
+        self.tokens.deny();
         self.publish_locked(&mut inner);
     }
 
     /// The entries are these now.
     pub fn entries(&self, entries: &BTreeMap<String, Arc<Entry>>) {
         let mut inner = self.lock();
+        let revision = |of: &BTreeMap<String, Arc<Entry>>, id: &str| of.get(id).map(|entry| entry.revision_number);
+        self.tokens
+            .retain(|id| revision(entries, id).is_some() && revision(entries, id) == revision(&inner.entries, id));
         inner.entries.clone_from(entries);
         inner.synced = true;
         let Inner { entries, held, unsigned, .. } = &mut *inner;
@@ -127,6 +154,16 @@ impl SvidCache {
         let mut inner = self.lock();
         if **self.bundles.borrow() != bundles {
             self.bundles.send_replace(Arc::new(bundles));
+            self.publish_locked(&mut inner);
+        }
+    }
+
+    /// The keys that verify JWT-SVIDs of this trust domain are these now. Tokens of tainted ones are let go of.
+    pub fn learn_jwt_bundle(&self, bundle: &JwtBundle) {
+        let mut inner = self.lock();
+        self.tokens.learn_authorities(&bundle.good(), bundle.tainted());
+        let keys = bundle.keys();
+        if inner.jwt_bundles.insert(keys.trust_domain().to_string(), keys.clone()).as_ref() != Some(keys) {
             self.publish_locked(&mut inner);
         }
     }
@@ -276,8 +313,9 @@ impl SvidCache {
             (false, true, _) => SvidState::Starting,
             (false, false, _) if svids.is_empty() => SvidState::Denied,
             (false, false, _) => {
-                let bundles = bundles.as_ref().clone();
-                SvidState::Ready(Arc::new(WorkloadUpdate { svids, bundles, ..WorkloadUpdate::default() }))
+                let (bundles, jwt_bundles) = (bundles.as_ref().clone(), inner.jwt_bundles.clone());
+                let update = WorkloadUpdate { svids, bundles, jwt_bundles, ..WorkloadUpdate::default() };
+                SvidState::Ready(Arc::new(update))
             }
         }
     }
@@ -304,6 +342,17 @@ impl SvidSource for SvidCache {
     fn bundles(&self) -> watch::Receiver<Bundles> {
         self.bundles.subscribe()
     }
+
+    fn token<'a>(&'a self, svid: &'a X509Svid, audience: Audience) -> BoxFuture<'a, Result<Arc<JwtToken>, NoToken>> {
+        Box::pin(async move {
+            let token = self.tokens.fetch(&svid.entry_id, audience).await?;
+            if token.spiffe_id == svid.spiffe_id { Ok(token) } else { Err(NoToken::Gone) }
+        })
+    }
+
+    fn now(&self) -> UnixTime {
+        self.clock.now()
+    }
 }
 
 /// The oldest first; the ID decides between twins, so that the order never changes.
@@ -325,6 +374,7 @@ fn same(before: &SvidState, now: &SvidState) -> bool {
             before.svids.len() == now.svids.len()
                 && before.svids.iter().zip(&now.svids).all(|(before, now)| Arc::ptr_eq(before, now))
                 && before.bundles == now.bundles
+                && before.jwt_bundles == now.jwt_bundles
                 && before.crls == now.crls
         }
         _ => false,

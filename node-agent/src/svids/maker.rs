@@ -11,9 +11,9 @@ use tonic::{Code, Status};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::X509Svid;
 use super::cache::SvidCache;
 use super::key::WorkloadKey;
+use super::{X509Svid, token_maker};
 use crate::backoff::{Backoff, fraction, retry_after};
 use crate::clock::{CHECK_EVERY, ServerClock};
 use crate::connection::Connection;
@@ -28,6 +28,13 @@ const ROTATE_AT: (f64, f64) = (0.4, 0.5);
 /// Keeps the cache's SVIDs fresh over `connection` until the server says no: then returns what it said. A fault is
 /// waited out; the connection's own end is for the caller to see.
 pub async fn make(connection: &Connection, cache: &SvidCache, clock: &ServerClock) -> Box<Status> {
+    tokio::select! {
+        status = make_certificates(connection, cache, clock) => status,
+        status = token_maker::make(connection, cache, clock) => status,
+    }
+}
+
+async fn make_certificates(connection: &Connection, cache: &SvidCache, clock: &ServerClock) -> Box<Status> {
     let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(30));
     cache.keys().start();
     loop {

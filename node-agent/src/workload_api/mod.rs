@@ -15,12 +15,14 @@ mod security_header;
 mod service;
 mod socket;
 mod subscription;
+mod tokens;
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::{Stream, stream};
+use holdfast_svid::jws::TOKEN_BYTES_MAX;
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::interceptor::InterceptedService;
@@ -46,8 +48,8 @@ pub use socket::SocketFault;
 
 /// The standard's service, for reflection.
 const DESCRIPTORS: &[u8] = include_bytes!("../generated/workload.fds");
-/// Bytes of one request: the largest carries a JWT-SVID to be validated.
-const REQUEST_BYTES_MAX: usize = 64 << 10;
+/// Bytes of one request: the largest carries a JWT-SVID to be validated, and its audience.
+const REQUEST_BYTES_MAX: usize = TOKEN_BYTES_MAX + (4 << 10);
 /// Bytes of all headers of one request; the standard's one and a gRPC client's own are some 400.
 const HEADERS_BYTES_MAX: u32 = 16 << 10;
 /// How long open streams have to end with a status after `stop`; then their connections are closed.

@@ -11,6 +11,7 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 
 use super::{Admin, AdminSocket, Roles, WHAT_IFS_MAX};
+use crate::authority::{AuthorityFiles, TokenAuthority};
 use crate::config::Simulated;
 use crate::desk::CurrentRules;
 use crate::ear::{EarIssuer, EarKey};
@@ -55,17 +56,20 @@ pub(super) async fn operated_with(simulated: Simulated, rollout: RolloutSettings
     let outbox = Arc::new(outbox);
     let key = EarKey::open(&directory.path().join("ear.key")).unwrap();
     let ear = Arc::new(EarIssuer::new(store.clone(), trust_domain.clone(), key));
+    let tokens = Arc::new(TokenAuthority::at_rest(AuthorityFiles::below(directory.path())));
     let reads = ReadLog::start(store.clone());
     let roles = Roles::everybody();
     let what_ifs = Arc::new(Semaphore::new(WHAT_IFS_MAX));
     let admin = Admin {
         store: store.clone(),
         endorser,
+        tokens,
         trust_domain,
         simulated,
         reads,
         signer,
         outbox,
+        exchange: None,
         ear,
         roles,
         rollout,

@@ -10,6 +10,7 @@ mod entries;
 mod entry_match;
 mod entry_sets;
 mod events;
+mod exchanges;
 #[cfg(test)]
 mod fleet_tests;
 mod fleets;
@@ -19,6 +20,7 @@ mod gate;
 mod gate_tests;
 #[cfg(test)]
 mod harness;
+mod jwt_authorities;
 #[cfg(test)]
 mod measured_tests;
 mod nodes;
@@ -51,13 +53,16 @@ use tonic::transport::Server;
 
 use crate::admin_stubs::{
     attempts_server::AttemptsServer, bundles_server::BundlesServer, endorsements_server::EndorsementsServer,
-    entries_server::EntriesServer, events_server::EventsServer, fleets_server::FleetsServer, nodes_server::NodesServer,
+    entries_server::EntriesServer, events_server::EventsServer, exchanges_server::ExchangesServer,
+    fleets_server::FleetsServer, jwt_authorities_server::JwtAuthoritiesServer, nodes_server::NodesServer,
     policies_server::PoliciesServer, proofs_server::ProofsServer, record_server::RecordServer,
     results_server::ResultsServer, server_server::ServerServer,
 };
+use crate::authority::TokenAuthority;
 use crate::config::Simulated;
 use crate::ear::EarIssuer;
 use crate::endorse::Endorser;
+use crate::exchange::Exchange;
 use crate::outbox::Outbox;
 use crate::record::{ReadLog, RecordFault, Signer};
 use crate::rollout::RolloutSettings;
@@ -85,6 +90,8 @@ pub struct Admin {
     pub store: Arc<dyn Store>,
     /// Who finds endorsements.
     pub endorser: Endorser,
+    /// What signs JWT-SVIDs.
+    pub tokens: Arc<TokenAuthority>,
     /// The one trust domain.
     pub trust_domain: TrustDomain,
     /// Whether roots of class `simulated` may be imported.
@@ -95,6 +102,8 @@ pub struct Admin {
     pub signer: Result<Arc<Signer>, Arc<RecordFault>>,
     /// Where events go.
     pub outbox: Arc<Outbox>,
+    /// Who exchanges tokens, where there are rules.
+    pub exchange: Option<Arc<Exchange>>,
     /// Who signs attestation results.
     pub ear: Arc<EarIssuer>,
     /// Which operators may do what.
@@ -138,6 +147,8 @@ impl Admin {
             .add_service(service!(FleetsServer))
             .add_service(service!(EventsServer))
             .add_service(service!(ResultsServer))
+            .add_service(service!(ExchangesServer))
+            .add_service(service!(JwtAuthoritiesServer))
             .serve_with_incoming_shutdown(socket.incoming(), stop.cancelled_owned())
             .await
     }

@@ -6,6 +6,8 @@ use holdfast_identity::{InvalidId, InvalidSelector};
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
+use crate::authority::ActFault;
+use crate::authority::life::LifeRefusal;
 use crate::ear::EarRefused;
 use crate::endorse::EndorseFault;
 use crate::endorse::bundle::BadBundle;
@@ -46,6 +48,8 @@ pub(super) enum Refusal {
     Sink(#[from] OrderRefused),
     #[error(transparent)]
     Ear(#[from] EarRefused),
+    #[error(transparent)]
+    Authority(#[from] ActFault),
     #[error("{field}: {reason}")]
     Argument { field: &'static str, reason: String },
     #[error("no such {what}")]
@@ -98,6 +102,7 @@ impl Refusal {
             Self::Endorse(fault) => fault.code(),
             Self::Sink(refused) => refused.code(),
             Self::Ear(refused) => refused.code(),
+            Self::Authority(fault) => fault.code(),
             Self::Argument { .. } => "admin.argument",
             Self::NotFound { .. } => "admin.not_found",
             Self::AttemptGone { .. } => "attempt.gone",
@@ -123,7 +128,10 @@ impl Refusal {
             | Self::Sink(OrderRefused::Ended | OrderRefused::Store(_)) => Code::Unavailable,
             Self::Record(RecordFault::NoEntry { .. }) => Code::NotFound,
             Self::Record(_) | Self::Unsigned(_) => Code::FailedPrecondition,
-            Self::Ear(EarRefused::Store(_)) => Code::Unavailable,
+            Self::Ear(EarRefused::Store(_)) | Self::Authority(ActFault::Store(_)) => Code::Unavailable,
+            Self::Authority(ActFault::Authority(_)) => Code::Internal,
+            Self::Authority(ActFault::Refused(LifeRefusal::Unknown { .. })) => Code::NotFound,
+            Self::Authority(ActFault::Refused(_)) => Code::FailedPrecondition,
             Self::Ear(EarRefused::Signing) => Code::Internal,
             Self::Ear(EarRefused::Nonce { .. }) => Code::InvalidArgument,
             Self::Ear(EarRefused::NothingToTell | EarRefused::Ended { .. } | EarRefused::NoAttempt) => {

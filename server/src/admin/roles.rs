@@ -110,6 +110,8 @@ const NEEDED: &[(&str, &[Role])] = &[
     ("Attempts/Get", ANY),
     ("Attempts/ListStrangers", ANY),
     ("Bundles/Show", ANY),
+    ("JwtAuthorities/Show", ANY),
+    ("JwtAuthorities/Act", OPERATOR),
     ("Endorsements/Import", OPERATOR),
     ("Endorsements/List", ANY),
     ("Endorsements/Withdraw", OPERATOR),
@@ -129,6 +131,7 @@ const NEEDED: &[(&str, &[Role])] = &[
     ("Proofs/Usage", ANY),
     ("Events/List", ANY),
     ("Events/Act", OPERATOR),
+    ("Exchanges/List", READERS),
     ("Results/Issue", OPERATOR_OR_AUDITOR),
     ("Results/Key", ANY),
 ];

@@ -3,8 +3,13 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use holdfast_identity::TrustDomain;
+use holdfast_svid::jwk::Jwk;
+use holdfast_svid::jwt::USAGE;
 use serde_json::{Value, json};
 use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::life::Stage;
+use crate::store::JwtAuthority;
 
 /// Seconds between two looks of a reader at a bundle; SPIRE's servers say the same.
 const REFRESH_HINT_SECONDS: i64 = 300;
@@ -16,6 +21,7 @@ const AUTHORITIES_MAX: usize = 16;
 pub struct Bundle {
     trust_domain: TrustDomain,
     authorities: Vec<Vec<u8>>,
+    jwt_authorities: Vec<JwtAuthority>,
     sequence: u64,
 }
 
@@ -28,7 +34,19 @@ impl Bundle {
     /// The roots as they are, DER, and their sequence.
     #[must_use]
     pub const fn new(trust_domain: TrustDomain, authorities: Vec<Vec<u8>>, sequence: u64) -> Self {
-        Self { trust_domain, authorities, sequence }
+        Self { trust_domain, authorities, jwt_authorities: Vec::new(), sequence }
+    }
+
+    /// With these keys for JWT-SVIDs.
+    #[must_use]
+    pub fn with_jwt_authorities(self, jwt_authorities: Vec<JwtAuthority>) -> Self {
+        Self { jwt_authorities, ..self }
+    }
+
+    /// The keys that verify JWT-SVIDs.
+    #[must_use]
+    pub fn jwt_authorities(&self) -> &[JwtAuthority] {
+        &self.jwt_authorities
     }
 
     /// The trust domain whose roots these are.
@@ -63,6 +81,7 @@ impl Bundle {
             x509_authorities: self.authorities.clone(),
             sequence: self.sequence,
             refresh_hint: REFRESH_HINT_SECONDS,
+            jwt_authorities: self.jwt_authorities.iter().map(jwt_message).collect(),
         }
     }
 
@@ -73,10 +92,11 @@ impl Bundle {
     }
 
     /// The document of the SPIFFE Trust Domain and Bundle standard: a JWK set whose keys have `use`, no `kid`, and
-    /// `x5c` with exactly one certificate.
+    /// `x5c` with exactly one certificate, or are for JWT-SVIDs and have a `kid`.
     #[must_use]
     pub fn to_json(&self) -> String {
-        let keys: Vec<Value> = self.authorities.iter().filter_map(|der| jwk(der)).collect();
+        let mut keys: Vec<Value> = self.authorities.iter().filter_map(|der| jwk(der)).collect();
+        keys.extend(self.jwt_authorities.iter().map(jwt_jwk));
         let document =
             json!({ "keys": keys, "spiffe_sequence": self.sequence, "spiffe_refresh_hint": REFRESH_HINT_SECONDS });
         serde_json::to_string_pretty(&document).unwrap_or_default()
@@ -110,7 +130,7 @@ impl Bundle {
             )));
         }
         let sequence = document.get("spiffe_sequence").and_then(Value::as_u64).unwrap_or(0);
-        Ok(Self { trust_domain, authorities, sequence })
+        Ok(Self::new(trust_domain, authorities, sequence))
     }
 }
 
@@ -143,6 +163,25 @@ pub(super) fn pem(label: &str, der: &[u8]) -> String {
     }
     text.push_str(&format!("-----END {label}-----\n"));
     text
+}
+
+fn jwt_message(authority: &JwtAuthority) -> holdfast_protocol::agent::JwtAuthority {
+    holdfast_protocol::agent::JwtAuthority {
+        authority_id: authority.authority_id.clone(),
+        spki: authority.key.spki(),
+        tainted: authority.life.stage == Stage::Tainted,
+    }
+}
+
+/// A key for JWT-SVIDs as JWK.
+fn jwt_jwk(authority: &JwtAuthority) -> Value {
+    let jwk = Jwk {
+        key: authority.key.clone(),
+        key_id: Some(authority.authority_id.clone()),
+        usage: Some(USAGE.to_owned()),
+        algorithm: None,
+    };
+    Value::Object(jwk.to_members())
 }
 
 /// A root as JWK. `None` for a key that is not on P-256 or P-384: we make none.

@@ -102,7 +102,8 @@ impl Authority {
     pub async fn read_bundle(&self, store: &dyn Store) -> Result<(), StoreFault> {
         let state = store.bundle().await?;
         let authorities = state.authorities.into_iter().map(|authority| authority.der).collect();
-        self.bundle.set(Bundle::new(self.trust_domain.clone(), authorities, state.sequence));
+        let bundle = Bundle::new(self.trust_domain.clone(), authorities, state.sequence);
+        self.bundle.set(bundle.with_jwt_authorities(state.jwt_authorities));
         Ok(())
     }
 

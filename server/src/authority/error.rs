@@ -91,6 +91,9 @@ pub enum AuthorityFault {
     /// The store did not record what was to be signed.
     #[error("the store did not record the SVID")]
     NotRecorded,
+    /// No key signs JWT-SVIDs at this moment.
+    #[error("no key signs JWT-SVIDs at this moment")]
+    NoTokenKey,
     /// The cryptographic library refused to generate or to sign.
     #[error("the cryptographic library failed to {action}")]
     Crypto {
@@ -116,6 +119,7 @@ impl AuthorityFault {
             Self::DnsName { .. } => "authority.dns_name",
             Self::OtherRecord => "authority.other_record",
             Self::NotRecorded => "authority.not_recorded",
+            Self::NoTokenKey => "authority.no_token_key",
             Self::Crypto { .. } => "authority.crypto",
         }
     }

@@ -37,6 +37,8 @@ struct Declared {
     selectors: Vec<String>,
     #[serde(default, deserialize_with = "duration")]
     x509_svid_ttl: i64,
+    #[serde(default, deserialize_with = "duration")]
+    jwt_svid_ttl: i64,
     #[serde(default)]
     dns_names: Vec<String>,
     #[serde(default)]
@@ -84,6 +86,7 @@ impl Declared {
             node_selectors: self.node_selectors,
             selectors: self.selectors,
             x509_svid_ttl: self.x509_svid_ttl,
+            jwt_svid_ttl: self.jwt_svid_ttl,
             dns_names: self.dns_names,
             hint: self.hint,
             expires_at: self.expires_at,
@@ -190,6 +193,7 @@ spiffe_id = "spiffe://example.org/web"
 node_selectors = ["tpm:secure_boot:true"]
 selectors = ["unix:uid:1000"]
 x509_svid_ttl = "30m"
+jwt_svid_ttl = "2m"
 dns_names = ["web.internal"]
 hint = "internal"
 expires_at = "2027-01-31T00:00:00Z"
@@ -204,7 +208,7 @@ expires_at = "2027-01-31T00:00:00Z"
         let toml = parse(WEB).unwrap();
         assert_eq!((toml[0].x509_svid_ttl, toml[0].expires_at), (1800, 1_801_353_600));
         let json = r#" {"entries": [{"id": "web", "spiffe_id": "spiffe://example.org/web",
-            "node_selectors": ["tpm:secure_boot:true"], "selectors": ["unix:uid:1000"], "x509_svid_ttl": 1800,
+            "node_selectors": ["tpm:secure_boot:true"], "selectors": ["unix:uid:1000"], "x509_svid_ttl": 1800, "jwt_svid_ttl": 120,
             "dns_names": ["web.internal"], "hint": "internal", "expires_at": 1801353600}]}"#;
         assert_eq!(parse(json).unwrap(), toml);
     }

@@ -3,6 +3,7 @@
 
 mod attempts;
 mod audit;
+mod authority;
 mod client;
 mod daemon;
 mod ear;
@@ -15,6 +16,7 @@ mod entry_file;
 mod entry_import;
 mod entry_match;
 mod events;
+mod exchange;
 mod fleet;
 mod health;
 mod launches;
@@ -97,6 +99,8 @@ enum Command {
     #[command(subcommand)]
     Bundle(trust::BundleCommand),
     #[command(subcommand)]
+    Authority(authority::Command),
+    #[command(subcommand)]
     Endorsements(endorsements::Command),
     #[command(subcommand)]
     Fleet(fleet::Command),
@@ -106,6 +110,8 @@ enum Command {
     Record(record::Command),
     #[command(subcommand)]
     Events(events::Command),
+    #[command(subcommand)]
+    Exchange(exchange::Command),
     #[command(subcommand)]
     Ear(ear::Command),
     /// Print the completion script of a shell
@@ -175,11 +181,13 @@ fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
         Command::Policy(command) => asked(policies::run(command, context)),
         Command::Attempt(command) => asked(attempts::run(command, context)),
         Command::Bundle(command) => asked(trust::bundle(command, context)),
+        Command::Authority(command) => asked(authority::run(command, context)),
         Command::Endorsements(command) => asked(endorsements::run(command, context)),
         Command::Fleet(command) => asked(fleet::run(command, context)),
         Command::Audit(command) => asked(audit::run(command, context)),
         Command::Record(command) => asked(record::run(command, context)),
         Command::Events(command) => asked(events::run(command, context)),
+        Command::Exchange(command) => asked(exchange::run(command, context)),
         Command::Ear(command) => asked(ear::run(command, context)),
         Command::Completion { shell } => {
             // Written at once: clap_complete panics where whoever reads goes away.

@@ -166,6 +166,7 @@ fn fate(entry: &SpireEntry, parents: &Parents, others: &Others<'_>) -> Fate {
         node_selectors,
         selectors: entry.selectors.iter().map(ToString::to_string).collect(),
         x509_svid_ttl: entry.x509_svid_ttl,
+        jwt_svid_ttl: entry.jwt_svid_ttl,
         dns_names: entry.dns_names.clone(),
         hint: entry.hint.clone(),
         expires_at: entry.expires_at,
@@ -179,9 +180,6 @@ fn unsupported(entry: &SpireEntry) -> Vec<String> {
         .into_iter()
         .map(|(field, reason)| format!("{field}: {reason}"))
         .collect();
-    if entry.jwt_svid_ttl != 0 {
-        reasons.push(format!("jwt_svid_ttl: is {} s, and entries have none here", entry.jwt_svid_ttl));
-    }
     if !entry.federates_with.is_empty() {
         reasons.push(format!(
             "federates_with: {}, and entries name no other domain here",
@@ -257,8 +255,9 @@ fn fold(fate: Fate, of: &SpireEntry, granted: &mut HashMap<Vec<u8>, admin::Entry
     };
     let other =
         |reason: String| Remark { id: of.id.clone(), spiffe_id: entry.spiffe_id.clone(), reasons: vec![reason] };
-    let content =
-        |entry: &admin::Entry| (entry.x509_svid_ttl, entry.dns_names.clone(), entry.hint.clone(), entry.expires_at);
+    let content = |entry: &admin::Entry| {
+        (entry.x509_svid_ttl, entry.jwt_svid_ttl, entry.dns_names.clone(), entry.hint.clone(), entry.expires_at)
+    };
     if content(first) == content(&entry) {
         return Fate::Covered(other(format!(
             "says the same as entry {}, on the nodes that its parent is here",

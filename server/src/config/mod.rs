@@ -5,10 +5,12 @@
 mod duration;
 mod events;
 mod keys;
+mod oidc;
 mod operators;
 mod reader;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -17,9 +19,12 @@ use std::time::Duration;
 use holdfast_identity::TrustDomain;
 
 use crate::admin::Roles;
+use crate::authority::TokenSettings;
 use crate::budget::Rate;
 use crate::endorse::{EndorseSettings, UpdateChannel};
+use crate::exchange::ExchangeSettings;
 use crate::listen::ListenLimits;
+use crate::oidc::OidcSettings;
 use crate::outbox::SinkSettings;
 use crate::record::Pace;
 use crate::rollout::RolloutSettings;
@@ -67,6 +72,12 @@ pub struct Config {
     pub ear_key: PathBuf,
     /// How long things live where no policy or entry says otherwise.
     pub lifetimes: Lifetimes,
+    /// How JWT-SVIDs are signed.
+    pub tokens: TokenSettings,
+    /// Where they are explained to programs that know no SPIFFE.
+    pub oidc: Option<OidcSettings>,
+    /// Whose tokens are exchanged for them.
+    pub exchange: Option<ExchangeSettings>,
     /// How much strangers and friends get.
     pub limits: Limits,
     /// How long the record keeps what attempts were judged by, and how much room it needs.
@@ -233,6 +244,10 @@ impl Config {
         let challenge = reader.seconds("lifetimes.challenge", 10..=600);
         let node_svid = reader.seconds("lifetimes.node_svid", 60..=86_400);
         let x509_svid = reader.seconds("lifetimes.x509_svid", 60..=86_400);
+        let jwt_svid = reader.seconds("lifetimes.jwt_svid", 30..=86_400);
+        let tokens = tokens::tokens(&mut reader, jwt_svid);
+        let oidc = oidc::oidc(&mut reader, tokens.as_ref().and_then(|tokens| tokens.issuer.as_deref()));
+        let exchange = oidc::exchange(&mut reader, trust_domain.as_ref(), oidc.is_some());
         let connections = reader.number("limits.connections", 1..=1_000_000);
         let anonymous = reader.number("limits.anonymous_connections", 1..=1_000_000);
         let handshakes = reader.number("limits.handshakes", 1..=100_000);
@@ -270,6 +285,9 @@ impl Config {
                 endorse: endorse?,
                 sinks,
                 lifetimes: Lifetimes { challenge: challenge?, node_svid: node_svid?, x509_svid: x509_svid? },
+                tokens: tokens?,
+                oidc,
+                exchange,
                 limits: Limits {
                     listen: ListenLimits {
                         connections_max: usize::try_from(connections?).ok()?,

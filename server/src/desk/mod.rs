@@ -18,6 +18,7 @@ mod offers;
 mod rules;
 mod seal_key;
 mod strangers;
+mod tokens;
 mod whose;
 mod workload;
 
@@ -34,6 +35,7 @@ use offers::Offers;
 pub use rules::{CompiledPolicy, CurrentRules, Rules};
 pub use seal_key::seal_ring;
 pub use strangers::Strangers;
+pub use tokens::{TokenRequest, TokenSigner, WorkloadToken};
 pub use workload::{SigningEnds, SvidRefused, SvidRequest, WorkloadSigner, WorkloadSvid};
 
 use std::sync::Arc;

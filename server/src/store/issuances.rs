@@ -108,6 +108,9 @@ pub enum NotRecorded {
     /// The SVID would outlive the node's evidence.
     #[error("SVID would outlive the node's evidence")]
     OutlivesEvidence,
+    /// The authority that was to sign signs no more, or ends before the SVID would.
+    #[error("authority does not sign any more")]
+    AuthorityGone,
 }
 
 impl NotRecorded {
@@ -118,6 +121,7 @@ impl NotRecorded {
             Self::EntryGone => "issuance.entry_gone",
             Self::NodeNotStanding => "issuance.node_not_standing",
             Self::OutlivesEvidence => "issuance.outlives_evidence",
+            Self::AuthorityGone => "issuance.authority_gone",
         }
     }
 }

@@ -12,7 +12,9 @@ pub mod endorsements;
 pub mod entries;
 pub mod entry_rules;
 pub mod entry_sets;
+pub mod exchanges;
 pub mod issuances;
+pub mod jwt_authorities;
 pub mod ledger;
 pub mod nodes;
 pub mod policies;
@@ -38,7 +40,9 @@ pub use entries::{
     Entries, Entry, EntryChanges, EntryDraft, EntryFilter, EntryNumber, EntryRefusal, Parent, SelectorMatch,
 };
 pub use entry_sets::{Applied, Doing, EntrySet, EntrySets, Foreign, Others, SetProblem, Step};
+pub use exchanges::{ExchangeIssuance, Exchanges, NotExchanged, RecordedExchange};
 pub use issuances::{Issuance, Issuances, NotRecorded, Origin, Recorded};
+pub use jwt_authorities::{JwtAuthorities, JwtAuthority, RecordedToken, TokenIssuance};
 pub use ledger::{Actor, KeptCheckpoint, Ledger, LedgerEntry, LedgerHead, Operation, StrangerLine};
 pub use nodes::{
     Allowed, Fleet, InventoryEntry, Mark, Marks, Node, NodeAction, NodeFilter, NodeNumber, NodeRefusal, NodeState,
@@ -63,7 +67,9 @@ pub trait Store:
     + Endorsements
     + Entries
     + EntrySets
+    + Exchanges
     + Issuances
+    + JwtAuthorities
     + KeptFactsOf
     + Ledger
     + Nodes

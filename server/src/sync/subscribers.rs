@@ -248,6 +248,7 @@ mod tests {
             parent,
             selectors: BTreeSet::from(["unix:uid:1".parse().unwrap()]),
             x509_svid_ttl: 0,
+            jwt_svid_ttl: 0,
             dns_names: Vec::new(),
             hint: String::new(),
             expires_at: None,

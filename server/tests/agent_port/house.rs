@@ -7,7 +7,7 @@ use std::time::Duration;
 use holdfast_evidence::EvidenceKind;
 use holdfast_identity::{SpiffeId, UnixTime};
 use holdfast_protocol::agent as wire;
-use holdfast_server::authority::{InitOptions, init};
+use holdfast_server::authority::{InitOptions, TokenSettings, init};
 use holdfast_server::budget::Rate;
 use holdfast_server::clock;
 use holdfast_server::desk::DeskSettings;
@@ -92,6 +92,7 @@ impl House {
             allow_simulated: false,
             endorse: EndorseSettings::default(),
             x509_svid_ttl: 3600,
+            tokens: TokenSettings::default(),
             listen_limits,
             desk,
             space: space.clone(),
@@ -177,6 +178,7 @@ impl House {
             parent,
             selectors: ["unix:uid:1000".parse().unwrap()].into(),
             x509_svid_ttl: 0,
+            jwt_svid_ttl: 0,
             dns_names: Vec::new(),
             hint: String::new(),
             expires_at: None,

@@ -18,4 +18,5 @@ mod proofs;
 mod results;
 mod rollout;
 mod survival;
+mod tokens;
 mod world;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use holdfast_tests::Programs;
 use tokio::process::Command;
 
-use crate::workload::{Agent, authority::Authority, soon};
+use crate::workload::{Agent, authority::Authority, soon, tokens::parts};
 
 /// A folder for the files, and a configuration that says so.
 fn configured(agent: &Agent, more: &str) -> (PathBuf, PathBuf) {
@@ -68,6 +68,21 @@ async fn once_writes_what_belongs_together_and_no_umask_opens_a_key() {
         assert_eq!((mode("svid_key.pem"), mode("svid.pem"), mode("svid_bundle.pem")), (0o600, 0o644, 0o644));
         std::fs::remove_dir_all(&folder).unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_and_the_keys_that_verify_them_are_files_too() {
+    let agent = Agent::with_me().await;
+    let more = "jwt_bundle_file_name = \"keys.json\"\n\
+        jwt_svids = [{ jwt_audience = \"db\", jwt_extra_audiences = [\"cache\"], jwt_svid_file_name = \"db.jwt\" }]";
+    let (folder, config) = configured(&agent, more);
+    assert_eq!(code(&config, &["--once"]).await, 0);
+    let token = std::fs::read_to_string(folder.join("db.jwt")).unwrap();
+    assert_eq!(parts(&token).1["aud"], serde_json::json!(["db", "cache"]));
+    let keys: serde_json::Value = serde_json::from_slice(&std::fs::read(folder.join("keys.json")).unwrap()).unwrap();
+    assert_eq!(keys["spiffe://example.org"]["keys"][0]["kid"], parts(&token).0["kid"]);
+    let mode = |name: &str| std::fs::metadata(folder.join(name)).unwrap().mode() & 0o7777;
+    assert_eq!((mode("db.jwt"), mode("keys.json")), (0o600, 0o644));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@ mod bodies;
 mod endorsements;
 mod entries;
 mod entry_sets;
+mod jwt_authorities;
 mod ledger;
 mod nodes;
 mod others;
@@ -172,6 +173,7 @@ pub(super) fn entry(name: &str, parent: Parent) -> EntryDraft {
         parent,
         selectors: selectors(&["unix:uid:1000", "unix:gid:1000"]),
         x509_svid_ttl: 0,
+        jwt_svid_ttl: 0,
         dns_names: Vec::new(),
         hint: String::new(),
         expires_at: None,

@@ -50,6 +50,7 @@ async fn writes_until_it_is_killed() {
                     parent: Parent::Id("spiffe://td/node".parse().unwrap()),
                     selectors: BTreeSet::from(["unix:uid:1".parse().unwrap()]),
                     x509_svid_ttl: 0,
+                    jwt_svid_ttl: 0,
                     dns_names: Vec::new(),
                     hint: String::new(),
                     expires_at: None,

@@ -238,8 +238,8 @@ fn leaf(action: &'static str, entry: &Entry, by: &Actor, at: UnixTime) -> Leaf {
         "detail": {
             "number": entry.number.0, "revision": entry.revision_number, "spiffe_id": draft.spiffe_id.to_string(),
             "parent": parent, "selectors": draft.selectors.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "x509_svid_ttl": draft.x509_svid_ttl, "dns_names": draft.dns_names, "hint": draft.hint,
-            "expires_at": draft.expires_at.map(UnixTime::seconds), "owner": entry.owner,
+            "x509_svid_ttl": draft.x509_svid_ttl, "jwt_svid_ttl": draft.jwt_svid_ttl, "dns_names": draft.dns_names,
+            "hint": draft.hint, "expires_at": draft.expires_at.map(UnixTime::seconds), "owner": entry.owner,
         },
     }))
 }

@@ -12,12 +12,14 @@ mod entries;
 mod entry_reads;
 mod entry_rows;
 mod entry_sets;
+mod exchanges;
 mod growth;
 #[cfg(test)]
 mod halves;
 mod inventory;
 mod issuances;
 mod judge;
+mod jwt_authorities;
 mod kept_facts;
 mod ledger;
 mod listed_names;
