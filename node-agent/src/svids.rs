@@ -5,6 +5,7 @@
 mod cache;
 mod jwt_bundle;
 mod key;
+mod lists;
 mod maker;
 mod pool;
 mod token_maker;
@@ -65,7 +66,7 @@ pub struct WorkloadUpdate {
     pub jwt_bundles: BTreeMap<String, JwtKeys>,
     /// Revocation lists (DER) by trust-domain name: of every authority that signs in that domain, roots too, or of none.
     /// Whoever checks by lists refuses what an authority without one has signed.
-    pub crls: BTreeMap<String, Vec<Vec<u8>>>,
+    pub crls: Arc<BTreeMap<String, Vec<Vec<u8>>>>,
 }
 
 /// What a set of selectors is entitled to at this moment.

@@ -14,6 +14,7 @@ use crate::exchange::Exchange;
 use crate::oidc::OidcSite;
 use crate::outbox::{Outbox, Pace};
 use crate::record::{ReadLog, RecordFault, Shown, Signer, SignerOptions, open_key};
+use crate::revocation::ListListener;
 use crate::serve::{ServeOptions, Server};
 use crate::space::{FileSystem, Space, SpaceKeeper, SpaceSettings};
 use crate::store::Store;
@@ -69,6 +70,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         rollout: config.rollout.clone(),
         what_ifs: Arc::new(Semaphore::new(WHAT_IFS_MAX)),
     };
+    if let Some(address) = config.lists.listen {
+        ListListener::new(server.lists().clone()).bind(address, stop.clone()).await?;
+    }
     let fetching = tokio::spawn(server.endorser().clone().keep(stop.clone()));
     let serving = tokio::spawn(server.serve(stop.clone()));
     let operating = tokio::spawn(admin.serve(socket, stop.clone()));

@@ -23,6 +23,7 @@ use crate::dispatch::Dispatch;
 use crate::endorse::{EndorseSettings, Endorser};
 use crate::listen::{ListenFault, ListenLimits, Listener, TlsSettings};
 use crate::live::LiveNodes;
+use crate::revocation::{CurrentLists, ListKeeper, ListSettings};
 use crate::space::Space;
 use crate::store::{Store, StoreFault, Subscription};
 use crate::sync::Subscribers;
@@ -57,6 +58,8 @@ pub struct ServeOptions {
     pub listen_limits: ListenLimits,
     /// Of attestation.
     pub desk: DeskSettings,
+    /// How revocation lists are made and shown.
+    pub lists: ListSettings,
     /// Whether there is room on the disk.
     pub space: Space,
 }
@@ -79,6 +82,7 @@ impl From<&Config> for ServeOptions {
                 per_source: config.limits.begin_per_source,
                 verifications_max: config.limits.verifications_max,
             },
+            lists: config.lists.clone(),
             space: Space::default(),
         }
     }
@@ -131,6 +135,7 @@ pub struct Server {
     desk: Arc<Desk>,
     endorser: Endorser,
     live: Arc<LiveNodes>,
+    keeper: ListKeeper,
     listener: Listener,
     router: Router,
     dispatch: Dispatch,
@@ -145,12 +150,13 @@ impl Server {
     pub async fn build(options: ServeOptions, store: Arc<dyn Store>) -> Result<Self, ServeFault> {
         // First of all: no change between a reading and the first notice may be lost.
         let changes = store.changes();
-        let files = AuthorityFiles::below(&options.data_dir);
+        let files = AuthorityFiles::below(&options.data_dir).with_list_url(options.lists.url.clone());
         let authority = Authority::open(options.trust_domain, files, store.as_ref(), clock::now()).await?;
         let authority = Arc::new(authority);
         let files = AuthorityFiles::below(&options.data_dir);
         let tokens = Arc::new(TokenAuthority::open(files, options.tokens, store.as_ref(), clock::now()).await?);
         authority.read_bundle(store.as_ref()).await?;
+        let keeper = ListKeeper::open(store.clone(), authority.clone(), options.lists).await?;
         let seals = seal_ring(&options.challenge_key)?;
         let rules = Arc::new(CurrentRules::read(store.as_ref(), options.allow_simulated).await?);
         let endorser = Endorser::new(store.clone(), rules.clone(), options.endorse);
@@ -174,6 +180,7 @@ impl Server {
             store: store.clone(),
             subscribers: subscribers.clone(),
             bundle: authority.bundle().clone(),
+            lists: keeper.lists().clone(),
             signer: WorkloadSigner::new(store.clone(), authority.clone(), options.x509_svid_ttl),
             tokens: TokenSigner::new(store.clone(), tokens.clone()),
             gate: Gate::new(SIGNINGS_MAX, 4_096, Duration::from_secs(10)),
@@ -183,11 +190,12 @@ impl Server {
             store: store.clone(),
             rules,
             authority: authority.clone(),
+            lists: keeper.lists().clone(),
             tls,
             live: live.clone(),
             subscribers,
         };
-        Ok(Self { store, authority, tokens, desk, endorser, live, listener, router, dispatch, changes })
+        Ok(Self { store, authority, tokens, desk, endorser, live, keeper, listener, router, dispatch, changes })
     }
 
     /// The address of the agent port.
@@ -208,6 +216,12 @@ impl Server {
         &self.tokens
     }
 
+    /// The revocation lists, for those who show them.
+    #[must_use]
+    pub const fn lists(&self) -> &CurrentLists {
+        self.keeper.lists()
+    }
+
     /// Who finds endorsements, for those who refresh them.
     #[must_use]
     pub const fn endorser(&self) -> &Endorser {
@@ -224,9 +238,11 @@ impl Server {
     pub async fn serve(self, stop: CancellationToken) {
         info!(address = %self.listener.address(), "agent port is up");
         let dispatching = tokio::spawn(self.dispatch.run(self.changes));
+        let listing = tokio::spawn(self.keeper.keep(stop.clone()));
         let keeping = tokio::spawn(keep(self.store, self.authority, self.tokens, self.desk, self.live));
         self.listener.serve(self.router, stop).await;
         keeping.abort();
+        listing.abort();
         dispatching.abort();
     }
 }

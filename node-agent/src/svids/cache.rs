@@ -10,6 +10,7 @@ use holdfast_svid::jwt::JwtKeys;
 use tokio::sync::{Notify, watch};
 
 use super::key::KeyType;
+use super::lists::Lists;
 use super::pool::KeyPool;
 use super::tokens::{JwtToken, NoToken, Tokens, Wanted};
 use super::{JwtBundle, SvidSource, SvidState, WorkloadUpdate, X509Svid};
@@ -45,6 +46,7 @@ struct Inner {
     unsigned: HashMap<String, Unsigned>,
     sets: HashMap<BTreeSet<Selector>, watch::Sender<SvidState>>,
     jwt_bundles: BTreeMap<String, JwtKeys>,
+    lists: Lists,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -60,7 +62,7 @@ enum Standing {
 pub struct Known {
     /// The node is admitted, and its entries have come.
     pub is_ready: bool,
-    /// The entries, the oldest first, and whether an SVID for each is there.
+    /// The entries that have not expired, the oldest first, and whether an SVID for each is there.
     pub entries: Vec<(Arc<Entry>, bool)>,
 }
 
@@ -138,10 +140,16 @@ impl SvidCache {
         let revision = |of: &BTreeMap<String, Arc<Entry>>, id: &str| of.get(id).map(|entry| entry.revision_number);
         self.tokens
             .retain(|id| revision(entries, id).is_some() && revision(entries, id) == revision(&inner.entries, id));
-        inner.entries.clone_from(entries);
+        let before = std::mem::replace(&mut inner.entries, entries.clone());
         inner.synced = true;
         let Inner { entries, held, unsigned, .. } = &mut *inner;
-        held.retain(|id, held| entries.get(id).is_some_and(|entry| entry.spiffe_id == held.svid.spiffe_id));
+        // Who does not match any more keeps the key that it was given: who matches from now on gets another.
+        let asks_more = |id: &str, entry: &Entry| {
+            before.get(id).is_some_and(|before| !entry.selectors.is_subset(&before.selectors))
+        };
+        held.retain(|id, held| {
+            entries.get(id).is_some_and(|entry| entry.spiffe_id == held.svid.spiffe_id && !asks_more(id, entry))
+        });
         unsigned.retain(|id, unsigned| {
             entries.get(id).is_some_and(|entry| entry.revision_number == unsigned.revision_number)
         });
@@ -153,6 +161,7 @@ impl SvidCache {
     pub fn learn_bundles(&self, bundles: BTreeMap<String, Vec<Vec<u8>>>) {
         let mut inner = self.lock();
         if **self.bundles.borrow() != bundles {
+            inner.lists.believe(&bundles);
             self.bundles.send_replace(Arc::new(bundles));
             self.publish_locked(&mut inner);
         }
@@ -166,6 +175,18 @@ impl SvidCache {
         if inner.jwt_bundles.insert(keys.trust_domain().to_string(), keys.clone()).as_ref() != Some(keys) {
             self.publish_locked(&mut inner);
         }
+    }
+
+    /// The revocation lists of `trust_domain`, which is the own one, are these now. What is on them is taken back.
+    pub fn learn_lists<'a>(&self, trust_domain: &str, lists: impl Iterator<Item = &'a [u8]>) {
+        let mut inner = self.lock();
+        inner.lists = Lists::read(trust_domain, lists);
+        let bundles = self.bundles.borrow().clone();
+        inner.lists.believe(&bundles);
+        let Inner { lists, held, .. } = &mut *inner;
+        held.retain(|_, held| !lists.has(&held.svid.chain));
+        self.publish_locked(&mut inner);
+        self.work.notify_one();
     }
 
     /// At most `limit` entries whose SVID has to be made now: those that someone waits for first, then the oldest.
@@ -213,7 +234,9 @@ impl SvidCache {
         let mut inner = self.lock();
         for (entry, svid, rotate_at) in signed {
             // The entry may have changed or gone while its SVID was on the way.
-            if inner.entries.get(&entry.id).is_none_or(|now| now.spiffe_id != svid.spiffe_id) {
+            if inner.entries.get(&entry.id).is_none_or(|now| now.spiffe_id != svid.spiffe_id)
+                || inner.lists.has(&svid.chain)
+            {
                 continue;
             }
             inner.unsigned.remove(&entry.id);
@@ -257,7 +280,8 @@ impl SvidCache {
     #[must_use]
     pub fn known(&self) -> Known {
         let inner = self.lock();
-        let entries = by_age(inner.entries.values()).into_iter();
+        let is_there = |entry: &&Arc<Entry>| !entry.expires_at.is_some_and(|end| self.clock.is_over(end));
+        let entries = by_age(inner.entries.values().filter(is_there)).into_iter();
         let is_held =
             |entry: &Entry| inner.held.get(&entry.id).is_some_and(|held| !self.clock.is_over(held.svid.not_after));
         Known {
@@ -314,8 +338,8 @@ impl SvidCache {
             (false, false, _) if svids.is_empty() => SvidState::Denied,
             (false, false, _) => {
                 let (bundles, jwt_bundles) = (bundles.as_ref().clone(), inner.jwt_bundles.clone());
-                let update = WorkloadUpdate { svids, bundles, jwt_bundles, ..WorkloadUpdate::default() };
-                SvidState::Ready(Arc::new(update))
+                let crls = inner.lists.shown();
+                SvidState::Ready(Arc::new(WorkloadUpdate { svids, bundles, jwt_bundles, crls }))
             }
         }
     }

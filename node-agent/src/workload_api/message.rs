@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn revocation_lists_of_every_domain_are_in_both_answers() {
         let crls = [("td", vec![vec![8], vec![9]]), ("other", vec![vec![7]])];
-        let crls = crls.map(|(name, lists)| (name.to_owned(), lists)).into();
+        let crls = Arc::new(crls.map(|(name, lists)| (name.to_owned(), lists)).into());
         let update = WorkloadUpdate { crls, ..update(vec![svid("spiffe://td/a", "", "1")]) };
         let lists = [[7].to_vec(), vec![8], vec![9]];
         assert_eq!(x509_svids(&update).unwrap().crl, lists);

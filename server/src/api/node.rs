@@ -20,6 +20,7 @@ use crate::clock;
 use crate::desk::{SigningEnds, SvidRequest, TokenRequest, TokenSigner, WorkloadSigner};
 use crate::listen::Connection;
 use crate::live::{LiveNodes, StandingNode};
+use crate::revocation::CurrentLists;
 use crate::store::Store;
 use crate::sync::{self, Subscribers};
 
@@ -36,6 +37,8 @@ pub struct NodeService {
     pub subscribers: Arc<Subscribers>,
     /// The bundle of the moment.
     pub bundle: CurrentBundle,
+    /// The revocation lists of the moment.
+    pub lists: CurrentLists,
     /// Signs workload SVIDs.
     pub signer: WorkloadSigner,
     /// Signs workloads' JWT-SVIDs.
@@ -56,8 +59,8 @@ impl Node for NodeService {
 
     async fn sync(&self, request: Request<wire::SyncRequest>) -> Result<Response<Self::SyncStream>, Status> {
         let node = self.standing(&*connection_of(&request)?)?;
-        let holds = request.into_inner().holds;
-        let stream = sync::follow(self.store.clone(), &self.subscribers, self.bundle.clone(), node, holds.as_ref());
+        let shown = (self.bundle.clone(), self.lists.clone());
+        let stream = sync::follow(self.store.clone(), &self.subscribers, shown, node, &request.into_inner());
         Ok(Response::new(Box::pin(stream)))
     }
 

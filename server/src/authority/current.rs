@@ -8,6 +8,9 @@ use tracing::{info, warn};
 use super::{AuthorityFault, AuthorityFiles, Bundle, Issuer, OWN_CERTIFICATE_TTL_SECONDS, OwnCertificate, OwnKey};
 use crate::store::{Actor, Store, StoreFault};
 
+/// Seconds that the first list of an intermediate is valid: until the keeper of lists comes round.
+const LIST_LIFETIME_FIRST: i64 = 3600;
+
 /// The trust bundle as it is now; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct CurrentBundle(Arc<RwLock<Arc<Bundle>>>);
@@ -33,6 +36,8 @@ pub struct Authority {
     trust_domain: TrustDomain,
     files: AuthorityFiles,
     issuer: RwLock<Arc<Issuer>>,
+    /// Intermediates that were taken over from: they sign lists as long as what they signed lives.
+    former: RwLock<Vec<Arc<Issuer>>>,
     bundle: CurrentBundle,
     own: Arc<OwnCertificate>,
 }
@@ -65,7 +70,14 @@ impl Authority {
         }
         let bundle = CurrentBundle::new(issuer.bundle().as_ref().clone());
         let issuer = RwLock::new(Arc::new(issuer));
-        let opened = Self { trust_domain, files, issuer, bundle, own: Arc::new(OwnCertificate::new()) };
+        let opened = Self {
+            trust_domain,
+            files,
+            issuer,
+            former: RwLock::default(),
+            bundle,
+            own: Arc::new(OwnCertificate::new()),
+        };
         opened.read_bundle(store).await?;
         opened.renew_own(store, now).await?;
         Ok(opened)
@@ -81,6 +93,20 @@ impl Authority {
     #[must_use]
     pub fn issuer(&self) -> Arc<Issuer> {
         self.issuer.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Everybody who signs revocation lists: the issuer of this moment first, then its predecessors that have not ended.
+    #[must_use]
+    pub fn list_signers(&self, now: UnixTime) -> Vec<Arc<Issuer>> {
+        let mut former = self.former.write().unwrap_or_else(PoisonError::into_inner);
+        former.retain(|issuer| issuer.not_after() > now);
+        std::iter::once(self.issuer()).chain(former.iter().cloned()).collect()
+    }
+
+    /// The files, for those who import the lists among them.
+    #[must_use]
+    pub const fn files(&self) -> &AuthorityFiles {
+        &self.files
     }
 
     /// The bundle, kept current.
@@ -117,7 +143,11 @@ impl Authority {
         match Issuer::load(&self.trust_domain, &self.files, now) {
             Ok(issuer) if issuer.intermediate() != self.issuer().intermediate() => {
                 info!(not_after = issuer.not_after().seconds(), "intermediate taken up");
-                *self.issuer.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(issuer);
+                // Its list is there before anything that it signs.
+                super::publish(&issuer, store, LIST_LIFETIME_FIRST, now).await?;
+                let taken = &mut *self.issuer.write().unwrap_or_else(PoisonError::into_inner);
+                let former = std::mem::replace(taken, Arc::new(issuer));
+                self.former.write().unwrap_or_else(PoisonError::into_inner).push(former);
                 renewed = true;
             }
             Ok(_) => {}

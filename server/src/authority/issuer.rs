@@ -14,7 +14,7 @@ use super::init::{KeyAndCertificate, read_bundle};
 use super::profile::{CertifiedKey, draw_serial, leaf};
 use super::{AuthorityFault, AuthorityFiles, Bundle, Draft, Lifetime};
 use crate::live::StandingNode;
-use crate::store::{AttemptId, Entry, Origin, Recorded};
+use crate::store::{AttemptId, Entry, IssuerKeyId, Origin, Recorded};
 
 /// The path of the server's own ID.
 pub const SERVER_PATH: &str = "/holdfast/server";
@@ -25,8 +25,11 @@ pub struct Issuer {
     bundle: Arc<Bundle>,
     intermediate: CertificateDer<'static>,
     not_after: UnixTime,
+    key_id: IssuerKeyId,
+    /// Where relying parties find its revocation lists: stands in the leaves.
+    list_url: Option<String>,
     /// The issuer's name and key identifier are parsed once, here.
-    prepared: rcgen::Issuer<'static, KeyPair>,
+    pub(super) prepared: rcgen::Issuer<'static, KeyPair>,
     rng: SystemRandom,
 }
 
@@ -63,6 +66,8 @@ impl Issuer {
             return Err(AuthorityFault::IntermediateExpired { not_after: not_after.seconds() });
         }
         check_signed_by_bundle(&pair.certificate, &bundle, &path)?;
+        let key_id = super::revocation_list::key_id(&pair.certificate, &path)?;
+        let list_url = files.list_url().map(|base| format!("{base}/{key_id}.crl"));
         let prepared = rcgen::Issuer::from_ca_cert_der(&pair.certificate, pair.key)
             .map_err(|_| AuthorityFault::Crypto { action: "read the intermediate certificate" })?;
         Ok(Self {
@@ -70,6 +75,8 @@ impl Issuer {
             bundle: Arc::new(bundle),
             intermediate: pair.certificate,
             not_after,
+            key_id,
+            list_url,
             prepared,
             rng: SystemRandom::new(),
         })
@@ -91,6 +98,12 @@ impl Issuer {
     #[must_use]
     pub fn intermediate(&self) -> &[u8] {
         &self.intermediate
+    }
+
+    /// By what certificates and lists of this intermediate are told from others'.
+    #[must_use]
+    pub const fn key_id(&self) -> IssuerKeyId {
+        self.key_id
     }
 
     /// End of the intermediate: nothing it signs lives longer.
@@ -166,7 +179,7 @@ impl Issuer {
         // An unusable key is found before anything is recorded about it.
         CertifiedKey::from_spki(spki)?;
         let serial = draw_serial(&self.rng)?;
-        Ok(Draft { origin, spiffe_id, spki: spki.to_vec(), dns_names, serial, lifetime })
+        Ok(Draft { issuer: self.key_id, origin, spiffe_id, spki: spki.to_vec(), dns_names, serial, lifetime })
     }
 
     /// Signs what was recorded: one P-256 signature and a few microseconds of encoding.
@@ -175,12 +188,16 @@ impl Issuer {
     /// [`AuthorityFault::OtherRecord`] if `recorded` is the store's answer to something else. The other faults are
     /// ours too: the draft was checked when it was made.
     pub fn sign(&self, draft: &Draft, recorded: Recorded) -> Result<IssuedSvid, AuthorityFault> {
-        if recorded.redeem() != draft.issuance() {
+        if recorded.redeem() != draft.issuance() || draft.issuer != self.key_id {
             return Err(AuthorityFault::OtherRecord);
         }
         let key = CertifiedKey::from_spki(&draft.spki)?;
         let validity = (draft.lifetime.not_before, draft.lifetime.not_after);
-        let params = leaf(&draft.spiffe_id, &draft.dns_names, draft.serial, validity)?;
+        let mut params = leaf(&draft.spiffe_id, &draft.dns_names, draft.serial, validity)?;
+        // The server's own certificate stands on no list.
+        if let (Some(url), Origin::Node { .. } | Origin::Workload { .. }) = (&self.list_url, draft.origin) {
+            params.crl_distribution_points = vec![rcgen::CrlDistributionPoint { uris: vec![url.clone()] }];
+        }
         let certificate =
             params.signed_by(&key, &self.prepared).map_err(|_| AuthorityFault::Crypto { action: "sign an SVID" })?;
         Ok(IssuedSvid {

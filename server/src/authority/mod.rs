@@ -14,6 +14,7 @@ mod issuer;
 pub mod life;
 mod own;
 mod profile;
+mod revocation_list;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -32,5 +33,6 @@ pub use files::{AuthorityFiles, read_secret, replace_public, write_new_secret};
 pub use init::{InitOptions, InitReport, init};
 pub use issuer::{IssuedSvid, Issuer, SERVER_PATH};
 pub use own::{OWN_CERTIFICATE_TTL_SECONDS, OwnCertificate, OwnKey};
+pub use revocation_list::{InvalidList, publish, read_list};
 pub use token_key::{IssuedToken, TokenDraft, TokenKey};
 pub use tokens::{ActFault, TokenAuthority, TokenSettings};

@@ -8,6 +8,7 @@ mod keys;
 mod oidc;
 mod operators;
 mod reader;
+mod revocation;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -27,6 +28,7 @@ use crate::listen::ListenLimits;
 use crate::oidc::OidcSettings;
 use crate::outbox::SinkSettings;
 use crate::record::Pace;
+use crate::revocation::ListSettings;
 use crate::rollout::RolloutSettings;
 use crate::store::Retention;
 
@@ -70,6 +72,8 @@ pub struct Config {
     pub sinks: Vec<SinkSettings>,
     /// The key that signs attestation results; made if it is not there.
     pub ear_key: PathBuf,
+    /// How revocation lists are made and shown.
+    pub lists: ListSettings,
     /// How long things live where no policy or entry says otherwise.
     pub lifetimes: Lifetimes,
     /// How JWT-SVIDs are signed.
@@ -241,6 +245,7 @@ impl Config {
         let endorse = endorse(&mut reader);
         let sinks = events::sinks(&mut reader);
         let ear_key = reader.optional("ear.key_file", str::parse::<PathBuf>);
+        let lists = revocation::lists(&mut reader);
         let challenge = reader.seconds("lifetimes.challenge", 10..=600);
         let node_svid = reader.seconds("lifetimes.node_svid", 60..=86_400);
         let x509_svid = reader.seconds("lifetimes.x509_svid", 60..=86_400);
@@ -284,6 +289,7 @@ impl Config {
                 data_dir,
                 endorse: endorse?,
                 sinks,
+                lists: lists?,
                 lifetimes: Lifetimes { challenge: challenge?, node_svid: node_svid?, x509_svid: x509_svid? },
                 tokens: tokens?,
                 oidc,

@@ -3,6 +3,7 @@
 use super::attempts::AttemptId;
 use super::entries::EntryNumber;
 use super::nodes::NodeNumber;
+use super::revocations::IssuerKeyId;
 use super::{Held, Sha256};
 use holdfast_identity::{SpiffeId, UnixTime};
 
@@ -22,6 +23,8 @@ pub trait Issuances: Send + Sync {
 /// A certificate as it will be signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Issuance {
+    /// Who will sign it.
+    pub issuer: IssuerKeyId,
     /// Serial number, 16 random bytes, the first bit clear.
     pub serial: [u8; 16],
     /// The one URI SAN.

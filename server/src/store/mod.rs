@@ -19,6 +19,7 @@ pub mod ledger;
 pub mod nodes;
 pub mod policies;
 pub mod reports;
+pub mod revocations;
 pub mod rollouts;
 pub mod sinks;
 pub mod sqlite;
@@ -50,6 +51,10 @@ pub use nodes::{
 };
 pub use policies::{Document, Mode, Policies, PolicyDigest, PolicyDraft, PolicyVersion};
 pub use reports::{Activity, Reports, WaiverInForce};
+pub use revocations::{
+    IssuerKeyId, LIST_SERIALS_MAX, ListDraft, ListValidity, LiveSvid, RevocationList, RevocationReason, Revocations,
+    Revoked,
+};
 pub use rollouts::{
     FactBody, KeptFacts, KeptFactsOf, NewVersion, NextRollout, NodeFacts, PolicySignature, Proposal, ProposalDraft,
     ProposalState, Rollout, RolloutRefusal, RolloutState, Rollouts, Scope,
@@ -75,6 +80,7 @@ pub trait Store:
     + Nodes
     + Policies
     + Reports
+    + Revocations
     + Rollouts
     + Sinks
     + Send

@@ -13,6 +13,7 @@ use holdfast_server::clock;
 use holdfast_server::desk::DeskSettings;
 use holdfast_server::endorse::EndorseSettings;
 use holdfast_server::listen::ListenLimits;
+use holdfast_server::revocation::ListSettings;
 use holdfast_server::serve::{ServeOptions, Server};
 use holdfast_server::space::Space;
 use holdfast_server::store::sqlite::{SqliteStore, StoreLimits};
@@ -95,6 +96,7 @@ impl House {
             tokens: TokenSettings::default(),
             listen_limits,
             desk,
+            lists: ListSettings::default(),
             space: space.clone(),
         };
         let server = Server::build(options, store.clone()).await.unwrap();

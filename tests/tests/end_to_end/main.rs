@@ -16,6 +16,7 @@ mod misuse;
 mod operators;
 mod proofs;
 mod results;
+mod revocation;
 mod rollout;
 mod survival;
 mod tokens;

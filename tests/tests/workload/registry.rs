@@ -51,7 +51,7 @@ impl State {
             svids,
             bundles: self.bundles.clone(),
             jwt_bundles: self.jwt_bundles.clone(),
-            crls: self.crls.clone(),
+            crls: Arc::new(self.crls.clone()),
         }))
     }
 }

@@ -132,6 +132,20 @@ async fn each_rotation_replaces_all_files_and_gives_notice_by_signal_and_command
     reader.kill().await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stuck_command_does_not_hold_up_the_end() {
+    let agent = Agent::with_me().await;
+    let run = agent.work.path().join("run");
+    let more = format!("renew_command = [\"sh\", \"-c\", \"echo x >> $0; sleep 600\", {run:?}]");
+    let (_, config) = configured(&agent, &more);
+    let mut helper = helper(&config, &[]).spawn().unwrap();
+    until("the command", || run.exists()).await;
+    terminate(helper.id().unwrap());
+    // A command may take thirty seconds.
+    let ended = tokio::time::timeout(Duration::from_secs(20), helper.wait()).await;
+    assert_eq!(ended.expect("waits for the command").unwrap().code(), Some(0));
+}
+
 /// SIGTERM.
 fn terminate(pid: u32) {
     assert!(std::process::Command::new("kill").arg(pid.to_string()).status().unwrap().success());

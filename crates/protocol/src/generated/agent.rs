@@ -191,11 +191,14 @@ pub struct Revision {
     #[prost(uint64, tag = "2")]
     pub n: u64,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SyncRequest {
     /// What the agent holds; absent for nothing.
     #[prost(message, optional, tag = "1")]
     pub holds: ::core::option::Option<Revision>,
+    /// The revocation lists that it holds, by issuer and number.
+    #[prost(message, repeated, tag = "9")]
+    pub holds_lists: ::prost::alloc::vec::Vec<RevocationList>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SyncResponse {
@@ -215,6 +218,25 @@ pub struct SyncResponse {
     /// More messages of this same revision follow.
     #[prost(bool, tag = "6")]
     pub more: bool,
+    /// Revocation lists that the agent does not hold, or holds with another number.
+    #[prost(message, repeated, tag = "9")]
+    pub revocation_lists: ::prost::alloc::vec::Vec<RevocationList>,
+    /// Issuers whose list is gone.
+    #[prost(bytes = "vec", repeated, tag = "10")]
+    pub removed_revocation_lists: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+}
+/// What one signing certificate of the trust domain has signed and is valid no longer.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RevocationList {
+    /// The first 20 bytes of SHA-256 over the signing certificate's SubjectPublicKeyInfo.
+    #[prost(bytes = "vec", tag = "1")]
+    pub issuer: ::prost::alloc::vec::Vec<u8>,
+    /// Rises with each list of the issuer.
+    #[prost(uint64, tag = "2")]
+    pub number: u64,
+    /// DER of the CertificateList, at most 1.5 MiB. Empty where only the number matters.
+    #[prost(bytes = "vec", tag = "3")]
+    pub der: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Entry {

@@ -9,6 +9,7 @@ mod jwt_authorities;
 mod ledger;
 mod nodes;
 mod others;
+mod revocations;
 mod rollouts;
 
 use super::sqlite::{SqliteStore, StoreLimits};
@@ -33,6 +34,9 @@ macro_rules! on_each_store {
 pub(super) use on_each_store;
 
 pub(super) const NOW: UnixTime = UnixTime(1_700_000_000);
+
+/// Who signs whatever is issued here.
+pub(super) const ISSUER: IssuerKeyId = IssuerKeyId([7; 20]);
 
 const LIMITS: StoreLimits =
     StoreLimits { entries_max: 30, retention: Retention { evidence: 400 * 86_400, renewals: 90 * 86_400 } };
@@ -78,6 +82,7 @@ pub(super) fn digests(n: u8) -> Vec<Sha256> {
 
 pub(super) fn issuance(spiffe_id: &SpiffeId, origin: Origin) -> Issuance {
     Issuance {
+        issuer: ISSUER,
         serial: draw(),
         spiffe_id: spiffe_id.clone(),
         spki_sha256: Sha256([3; 32]),

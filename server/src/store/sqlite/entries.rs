@@ -5,7 +5,9 @@ use super::super::changes::{Notice, Revision};
 use super::super::entries::{Entries, Entry, EntryChanges, EntryDraft, EntryFilter, EntryRefusal, Parent};
 use super::super::ledger::Actor;
 use super::super::nodes::NodeNumber;
+use super::super::revocations::RevocationReason;
 use super::super::{Held, entry_rules};
+use super::revocations::{self, Whose};
 use super::writer::{Tx, Verb, fault};
 use super::{SqliteStore, entry_reads, entry_rows, prune};
 use crate::record::Leaf;
@@ -190,6 +192,9 @@ pub(super) async fn replace(
     }
     tx.append(&leaf("entry.update", &after, by, at));
     changed(tx, Some(before), Some(&after)).await?;
+    if revocations::takes_back(before, &after) {
+        revocations::revoke(tx, Whose::Entry(before.number), RevocationReason::Superseded, by, at).await?;
+    }
     Ok(after)
 }
 
@@ -204,7 +209,8 @@ pub(super) async fn remove(
     entry_rows::delete(&mut tx.connection, entry).await?;
     *tx.entries() = tx.entries().saturating_sub(1);
     tx.append(&leaf(action, entry, by, at));
-    changed(tx, Some(entry), None).await
+    changed(tx, Some(entry), None).await?;
+    revocations::revoke(tx, Whose::Entry(entry.number), RevocationReason::CessationOfOperation, by, at).await
 }
 
 /// Makes the revision, the rows that those who come later will ask for, and the notice for those who listen.

@@ -34,6 +34,8 @@ mod pools;
 mod proposals;
 mod prune;
 mod reports;
+mod revocation_lists;
+mod revocations;
 mod rollout_rows;
 mod rollouts;
 mod sinks;

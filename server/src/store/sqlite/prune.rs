@@ -8,7 +8,7 @@ use super::super::bodies::Retention;
 use super::super::ledger::Actor;
 use super::entry_rows::EntryRow;
 use super::writer::{Tx, Verb, fault};
-use super::{endorsements, entries, exchanges, kept_facts};
+use super::{endorsements, entries, exchanges, kept_facts, revocation_lists, revocations};
 use holdfast_identity::UnixTime;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -99,7 +99,9 @@ impl Verb for Prune {
         }
         kept_facts::prune(tx, ROWS_AT_ONCE).await?;
         exchanges::prune(tx, self.now).await?;
+        revocations::prune(tx, self.now).await?;
         if self.thorough {
+            revocation_lists::prune(tx, self.now).await?;
             endorsements::prune(tx, self.now).await?;
         }
         let after = tx.n().saturating_sub(CHANGES_KEPT);
