@@ -22,6 +22,8 @@ mod gate_tests;
 mod harness;
 mod jwt_authorities;
 #[cfg(test)]
+mod judged_again_tests;
+#[cfg(test)]
 mod measured_tests;
 mod nodes;
 mod plan;

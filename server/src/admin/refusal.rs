@@ -150,7 +150,7 @@ impl Refusal {
             Self::Entry(EntryRefusal::NotOwned { .. }) => Code::FailedPrecondition,
             Self::Entry(EntryRefusal::Full { .. }) | Self::Busy { .. } => Code::ResourceExhausted,
             Self::Role { .. } => Code::PermissionDenied,
-            Self::Rollout(RolloutRefusal::UnknownProposal) => Code::NotFound,
+            Self::Rollout(RolloutRefusal::UnknownProposal | RolloutRefusal::UnknownState { .. }) => Code::NotFound,
             Self::Rollout(RolloutRefusal::Moved) => Code::Aborted,
             Self::Node(NodeRefusal::Banned | NodeRefusal::NotBanned | NodeRefusal::Ambiguous)
             | Self::Rollout(_)

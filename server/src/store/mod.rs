@@ -18,6 +18,7 @@ pub mod jwt_authorities;
 pub mod ledger;
 pub mod nodes;
 pub mod policies;
+pub mod proposals;
 pub mod reports;
 pub mod revocations;
 pub mod rollouts;
@@ -28,8 +29,8 @@ use futures_util::future::BoxFuture;
 use std::fmt;
 
 pub use attempts::{
-    Admission, Attempt, AttemptFilter, AttemptId, AttemptRecord, Attempts, Candidate, ClockReading, Outcome, Progress,
-    Subject, Verdict, Way,
+    Admission, Attempt, AttemptFilter, AttemptId, AttemptRecord, Attempts, Candidate, ClockReading, JudgedFiles,
+    Outcome, Progress, Subject, Verdict, Way, WhenBarred,
 };
 pub use bodies::{BODIES_AT_ONCE, Bodies, Dropped, Evidence, KeptBody, KindUsage, Retention, Usage};
 pub use changes::{Changes, NodeEvent, Notice, Revision, Subscription};
@@ -50,14 +51,15 @@ pub use nodes::{
     NodeTarget, Nodes, Ownership, Remark, Standing,
 };
 pub use policies::{Document, Mode, Policies, PolicyDigest, PolicyDraft, PolicyVersion};
+pub use proposals::{Proposal, ProposalDraft, ProposalState, Proposed};
 pub use reports::{Activity, Reports, WaiverInForce};
 pub use revocations::{
     IssuerKeyId, LIST_SERIALS_MAX, ListDraft, ListValidity, LiveSvid, RevocationList, RevocationReason, Revocations,
     Revoked,
 };
 pub use rollouts::{
-    FactBody, KeptFacts, KeptFactsOf, NewVersion, NextRollout, NodeFacts, PolicySignature, Proposal, ProposalDraft,
-    ProposalState, Rollout, RolloutRefusal, RolloutState, Rollouts, Scope,
+    AnnouncedWaiver, FactBody, KeptFacts, KeptFactsOf, NewVersion, NextRollout, NodeFacts, PolicySignature, Rollout,
+    RolloutRefusal, RolloutState, Rollouts, Scope,
 };
 pub use sinks::{Sink, SinkStart, Sinks};
 

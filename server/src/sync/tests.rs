@@ -74,6 +74,7 @@ async fn admit(store: &dyn Store, evidence_expires: UnixTime) -> Node {
         clock: None,
         policy: None,
         verdict: Verdict::Admit(Box::new(admission)),
+        when_barred: crate::store::WhenBarred::Written,
         decision: String::new(),
         facts: None,
         measured_files: None,

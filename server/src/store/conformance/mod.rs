@@ -129,6 +129,7 @@ pub(crate) fn enrolment(n: u8) -> Attempt {
             firmware_log: None,
             issuance: Some(issuance(&spiffe_id, Origin::Node { attempt })),
         })),
+        when_barred: WhenBarred::Written,
         decision: "{\"rule\":\"known-machines\"}".to_owned(),
         facts: None,
         measured_files: None,

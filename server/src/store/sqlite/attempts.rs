@@ -2,6 +2,7 @@
 
 use super::super::attempts::{
     Admission, Attempt, AttemptFilter, AttemptId, AttemptRecord, Attempts, Candidate, Outcome, Subject, Verdict, Way,
+    WhenBarred,
 };
 use super::super::bodies::Retention;
 use super::super::changes::{NodeEvent, Notice};
@@ -15,7 +16,7 @@ use super::judge::{Judged, Judgement, judge};
 use super::node_rows::{self, Kept};
 use super::revocations::{self, Whose};
 use super::writer::{Tx, Verb};
-use super::{SqliteStore, attempt_rows, bodies, kept_facts, machines, mentions};
+use super::{SqliteStore, attempt_rows, bodies, kept_facts, list_rows, machines, mentions};
 use crate::record::{Leaf, issuance_leaf};
 use holdfast_identity::{SpiffeId, UnixTime};
 use serde_json::json;
@@ -38,7 +39,11 @@ impl Attempts for SqliteStore {
     }
 
     fn measured_files(&self, node: NodeNumber) -> Held<'_, Option<String>> {
-        Box::pin(async move { attempt_rows::measured_files(&mut *self.reader().await?, node).await })
+        Box::pin(async move { list_rows::states(&mut *self.reader().await?, node).await })
+    }
+
+    fn list_parts(&self, node: NodeNumber) -> Held<'_, Vec<Sha256>> {
+        Box::pin(async move { list_rows::parts(&mut *self.reader().await?, node).await })
     }
 }
 
@@ -80,6 +85,12 @@ impl Verb for RecordAttempt {
             && let Some(code) = machines::owned_by_another(tx, admission, &found).await?
         {
             judgement.refuse(code);
+        }
+        if let (Verdict::Admit(_) | Verdict::AwaitApproval(_), WhenBarred::Unwritten, None) =
+            (&attempt.verdict, attempt.when_barred, judgement.alarm)
+            && let Judged::Refuse { code, ends: false } = judgement.judged
+        {
+            return Ok(Outcome::Unwritten { code });
         }
         let mut found = found.into_iter();
         let (mut kept, others) = (found.next(), found.collect::<Vec<_>>());
@@ -175,8 +186,7 @@ async fn write(
                 match (&attempt.measured_files, attempt.way) {
                     // Who enrols begins anew: its TPM may have been cleared.
                     (Some(_), _) | (None, Way::Enrol) => {
-                        let state = attempt.measured_files.as_deref();
-                        attempt_rows::keep_measured_files(tx, kept.node.number, state).await?;
+                        list_rows::keep(tx, kept.node.number, attempt).await?;
                     }
                     (None, Way::Return | Way::Renew) => {}
                 }

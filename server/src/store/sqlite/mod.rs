@@ -22,11 +22,14 @@ mod judge;
 mod jwt_authorities;
 mod kept_facts;
 mod ledger;
+mod list_rows;
 mod listed_names;
 mod machines;
 mod mentions;
 mod node_rows;
 mod nodes;
+#[cfg(test)]
+mod of_before;
 mod open;
 mod policies;
 #[cfg(test)]
