@@ -20,9 +20,9 @@ mod gate;
 mod gate_tests;
 #[cfg(test)]
 mod harness;
-mod jwt_authorities;
 #[cfg(test)]
 mod judged_again_tests;
+mod jwt_authorities;
 #[cfg(test)]
 mod measured_tests;
 mod nodes;
