@@ -183,7 +183,7 @@ fn plain(text: &str) -> Result<String, String> {
 }
 
 fn identity(text: &str, trust_domain: Option<&TrustDomain>) -> Result<SpiffeId, String> {
-    let id: SpiffeId = text.parse().map_err(|bad| format!("{bad}"))?;
+    let id = text.parse::<SpiffeId>().map_err(|bad| bad.to_string())?;
     if trust_domain.is_some_and(|ours| !id.is_member_of(ours)) {
         return Err(format!("trust domain is {:?}, expected this server's own", id.trust_domain_name()));
     }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use holdfast_identity::UnixTime;
+use holdfast_svid::Leeway;
 use holdfast_svid::audience::Audience;
 use holdfast_svid::foreign::{Claims, Unverified};
 use holdfast_svid::jws::BadToken;
-use holdfast_svid::{Algorithm, Leeway};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use serde_json::Value;
 use tracing::{info, warn};
@@ -245,7 +245,7 @@ fn of_refusal(id: &str, refused: &Refused, from: Asker, now: UnixTime) -> Seen {
 /// The first rule that the token meets in all.
 fn fitting<'a>(rules: &[&'a Rule], claims: &Claims, issuer: &str) -> Result<&'a Rule, Refused> {
     let mut nearest: Option<(&Rule, Vec<Differs>)> = None;
-    for rule in rules {
+    for &rule in rules {
         let differs = rule.differs(claims.members());
         if differs.is_empty() {
             return Ok(rule);
@@ -265,12 +265,12 @@ fn target(rule: &Rule, asked: &[String]) -> Result<Audience, Refused> {
     if let Some(other) = asked.iter().find(|name| !rule.audiences.contains(name)) {
         return Err(Refused::Target { rule: rule.name.clone(), audience: cut(other) });
     }
-    match (asked, rule.audiences.as_slice()) {
+    let audience = match (asked, rule.audiences.as_slice()) {
         ([], [only]) => Audience::new(&[only]),
-        ([], _) => Err(Refused::Target { rule: rule.name.clone(), audience: String::new() })?,
+        ([], _) => return Err(Refused::Target { rule: rule.name.clone(), audience: String::new() }),
         (asked, _) => Audience::new(asked),
-    }
-    .map_err(Refused::Audience)
+    };
+    audience.map_err(Refused::Audience)
 }
 
 /// What tells one token from all others: its issuer and its ID; without an ID, the token itself.
