@@ -11,6 +11,8 @@ use crate::admin::{Admin, AdminSocket, WHAT_IFS_MAX};
 use crate::config::Config;
 use crate::ear::{EarIssuer, EarKey};
 use crate::federation::{BundleEndpoint, Federator};
+use crate::exchange::Exchange;
+use crate::oidc::OidcSite;
 use crate::outbox::{Outbox, Pace};
 use crate::record::{ReadLog, RecordFault, Shown, Signer, SignerOptions, open_key};
 use crate::revocation::ListListener;
@@ -46,6 +48,12 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let keeper = SpaceKeeper::new(Box::new(FileSystem(directory.to_owned())), settings, space, store.clone());
     let (outbox, couriers) =
         Outbox::open(&config.sinks, store.clone(), config.trust_domain.clone(), Pace::default()).await?;
+    let exchange = config.exchange.clone().map(|rules| Exchange::new(store.clone(), server.tokens().clone(), rules));
+    let exchange = exchange.map(Arc::new);
+    if let Some(oidc) = config.oidc.clone() {
+        let site = OidcSite::new(store.clone(), oidc.issuer, oidc.jwks_uri, exchange.clone());
+        oidc.site.bind(Arc::new(site), stop.clone()).await?;
+    }
     let socket = AdminSocket::bind(&config.admin_socket, &config.admin_group)?;
     let signer = signer(&config, &store).await;
     let federator = Federator::new(
@@ -69,6 +77,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         reads: ReadLog::start(store.clone()),
         signer: signer.clone(),
         outbox: Arc::new(outbox),
+        exchange,
         ear: Arc::new(EarIssuer::new(store.clone(), config.trust_domain.clone(), EarKey::open(&config.ear_key)?)),
         roles: config.roles.clone(),
         rollout: config.rollout.clone(),

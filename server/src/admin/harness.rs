@@ -74,6 +74,7 @@ pub(super) async fn operated_with(simulated: Simulated, rollout: RolloutSettings
         reads,
         signer,
         outbox,
+        exchange: None,
         ear,
         roles,
         rollout,

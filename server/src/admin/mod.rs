@@ -7,8 +7,11 @@ mod attempts;
 mod endorsement_bundles;
 mod endorsements;
 mod entries;
+mod entry_match;
+mod entry_sets;
 mod events;
 mod federations;
+mod exchanges;
 #[cfg(test)]
 mod fleet_tests;
 mod fleets;
@@ -55,7 +58,8 @@ use tonic::transport::Server;
 
 use crate::admin_stubs::{
     attempts_server::AttemptsServer, bundles_server::BundlesServer, endorsements_server::EndorsementsServer,
-    entries_server::EntriesServer, events_server::EventsServer, federations_server::FederationsServer,
+    entries_server::EntriesServer, events_server::EventsServer, exchanges_server::ExchangesServer,
+    federations_server::FederationsServer,
     fleets_server::FleetsServer, jwt_authorities_server::JwtAuthoritiesServer, nodes_server::NodesServer,
     policies_server::PoliciesServer, proofs_server::ProofsServer, record_server::RecordServer,
     results_server::ResultsServer, server_server::ServerServer,
@@ -65,6 +69,7 @@ use crate::config::Simulated;
 use crate::ear::EarIssuer;
 use crate::endorse::Endorser;
 use crate::federation::Federator;
+use crate::exchange::Exchange;
 use crate::outbox::Outbox;
 use crate::record::{ReadLog, RecordFault, Signer};
 use crate::rollout::RolloutSettings;
@@ -106,6 +111,8 @@ pub struct Admin {
     pub signer: Result<Arc<Signer>, Arc<RecordFault>>,
     /// Where events go.
     pub outbox: Arc<Outbox>,
+    /// Who exchanges tokens, where there are rules.
+    pub exchange: Option<Arc<Exchange>>,
     /// Who signs attestation results.
     pub ear: Arc<EarIssuer>,
     /// Which operators may do what.
@@ -150,6 +157,7 @@ impl Admin {
             .add_service(service!(FleetsServer))
             .add_service(service!(EventsServer))
             .add_service(service!(ResultsServer))
+            .add_service(service!(ExchangesServer))
             .add_service(service!(JwtAuthoritiesServer))
             .serve_with_incoming_shutdown(socket.incoming(), stop.cancelled_owned())
             .await

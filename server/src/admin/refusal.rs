@@ -169,6 +169,7 @@ impl Refusal {
             | Self::AttemptGone { .. } => Code::NotFound,
             Self::Entry(EntryRefusal::IdTaken | EntryRefusal::Similar { .. }) => Code::AlreadyExists,
             Self::Entry(EntryRefusal::Changed { .. }) => Code::Aborted,
+            Self::Entry(EntryRefusal::NotOwned { .. }) => Code::FailedPrecondition,
             Self::Entry(EntryRefusal::Full { .. }) | Self::Busy { .. } => Code::ResourceExhausted,
             Self::Role { .. } => Code::PermissionDenied,
             Self::Rollout(RolloutRefusal::UnknownProposal | RolloutRefusal::UnknownState { .. }) => Code::NotFound,

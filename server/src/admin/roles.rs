@@ -89,6 +89,7 @@ const NEEDED: &[(&str, &[Role])] = &[
     ("Entries/Delete", OPERATOR),
     ("Entries/Count", ANY),
     ("Entries/Match", ANY),
+    ("Entries/Apply", OPERATOR),
     ("Nodes/List", ANY),
     ("Nodes/Get", ANY),
     ("Nodes/Act", OPERATOR),
@@ -138,6 +139,7 @@ const NEEDED: &[(&str, &[Role])] = &[
     ("Proofs/Usage", ANY),
     ("Events/List", ANY),
     ("Events/Act", OPERATOR),
+    ("Exchanges/List", READERS),
     ("Results/Issue", OPERATOR_OR_AUDITOR),
     ("Results/Key", ANY),
 ];

@@ -11,8 +11,13 @@ mod endorsement_files;
 mod endorsement_list;
 mod endorsements;
 mod entries;
+mod entry_apply;
+mod entry_file;
+mod entry_import;
+mod entry_match;
 mod events;
 mod federation;
+mod exchange;
 mod fleet;
 mod foreign;
 mod health;
@@ -29,6 +34,8 @@ mod report_html;
 mod report_text;
 mod rollout;
 mod show;
+mod spire_entries;
+mod spire_mapping;
 mod trust;
 mod what_if;
 
@@ -108,6 +115,8 @@ enum Command {
     #[command(subcommand)]
     Events(events::Command),
     #[command(subcommand)]
+    Exchange(exchange::Command),
+    #[command(subcommand)]
     Ear(ear::Command),
     /// Print the completion script of a shell
     Completion {
@@ -183,6 +192,7 @@ fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
         Command::Audit(command) => asked(audit::run(command, context)),
         Command::Record(command) => asked(record::run(command, context)),
         Command::Events(command) => asked(events::run(command, context)),
+        Command::Exchange(command) => asked(exchange::run(command, context)),
         Command::Ear(command) => asked(ear::run(command, context)),
         Command::Completion { shell } => {
             // Written at once: clap_complete panics where whoever reads goes away.

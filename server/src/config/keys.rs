@@ -49,6 +49,14 @@ pub const KEYS: &[Key] = &[
     key("jwt.key_type", Some("ec-p256")),
     key("jwt.key_lifetime", Some("1d")),
     key("jwt.issuer", None),
+    key("oidc.listen", None),
+    key("oidc.certificate_file", None),
+    key("oidc.key_file", None),
+    key("oidc.forwarded_for", Some("false")),
+    key("oidc.jwks_uri", None),
+    key("exchange.leeway", Some("30s")),
+    key("exchange.per_second", Some("10")),
+    key("exchange.burst", Some("100")),
     key("limits.connections", Some("20000")),
     key("limits.anonymous_connections", Some("4096")),
     key("limits.handshakes", Some("256")),
@@ -82,7 +90,7 @@ pub const KEYS: &[Key] = &[
     key("log.format", Some("text")),
 ];
 
-/// Keys of the tables of sinks, each table once for every sink.
+/// Keys of tables that may be there several times: of sinks, and of token exchange.
 pub const SINK_KEYS: &[Key] = &[
     key("events.webhook[].name", None),
     key("events.webhook[].url", None),
@@ -111,4 +119,18 @@ pub const SINK_KEYS: &[Key] = &[
     key("events.file[].batch", Some("100")),
     key("events.file[].from", Some("head")),
     key("events.file[].on_reject", Some("skip")),
+    key("exchange.issuer[].name", None),
+    key("exchange.issuer[].issuer", None),
+    key("exchange.issuer[].jwks_url", None),
+    key("exchange.issuer[].jwks_file", None),
+    key("exchange.issuer[].ca_file", Some("/etc/ssl/certs/ca-certificates.crt")),
+    key("exchange.rule[].name", None),
+    key("exchange.rule[].issuer", None),
+    key("exchange.rule[].audience", None),
+    key("exchange.rule[].subject", None),
+    key("exchange.rule[].claims", None),
+    key("exchange.rule[].spiffe_id", None),
+    key("exchange.rule[].audiences", None),
+    key("exchange.rule[].ttl", Some("5m")),
+    key("exchange.rule[].uses", Some("1")),
 ];

@@ -6,6 +6,7 @@ mod duration;
 mod events;
 mod federation;
 mod keys;
+mod oidc;
 mod operators;
 mod reader;
 mod revocation;
@@ -24,7 +25,9 @@ use crate::authority::TokenSettings;
 use crate::budget::Rate;
 use crate::endorse::{EndorseSettings, UpdateChannel};
 use crate::federation::{BundleEndpointSettings, FederationSettings};
+use crate::exchange::ExchangeSettings;
 use crate::listen::ListenLimits;
+use crate::oidc::OidcSettings;
 use crate::outbox::SinkSettings;
 use crate::record::Pace;
 use crate::revocation::ListSettings;
@@ -77,6 +80,10 @@ pub struct Config {
     pub lifetimes: Lifetimes,
     /// How JWT-SVIDs are signed.
     pub tokens: TokenSettings,
+    /// Where they are explained to programs that know no SPIFFE.
+    pub oidc: Option<OidcSettings>,
+    /// Whose tokens are exchanged for them.
+    pub exchange: Option<ExchangeSettings>,
     /// How much strangers and friends get.
     pub limits: Limits,
     /// How long the record keeps what attempts were judged by, and how much room it needs.
@@ -250,6 +257,8 @@ impl Config {
         let x509_svid = reader.seconds("lifetimes.x509_svid", 60..=86_400);
         let jwt_svid = reader.seconds("lifetimes.jwt_svid", 30..=86_400);
         let tokens = tokens::tokens(&mut reader, jwt_svid);
+        let oidc = oidc::oidc(&mut reader, tokens.as_ref().and_then(|tokens| tokens.issuer.as_deref()));
+        let exchange = oidc::exchange(&mut reader, trust_domain.as_ref(), oidc.is_some());
         let connections = reader.number("limits.connections", 1..=1_000_000);
         let anonymous = reader.number("limits.anonymous_connections", 1..=1_000_000);
         let handshakes = reader.number("limits.handshakes", 1..=100_000);
@@ -291,6 +300,8 @@ impl Config {
                 lists: lists?,
                 lifetimes: Lifetimes { challenge: challenge?, node_svid: node_svid?, x509_svid: x509_svid? },
                 tokens: tokens?,
+                oidc,
+                exchange,
                 limits: Limits {
                     listen: ListenLimits {
                         connections_max: usize::try_from(connections?).ok()?,

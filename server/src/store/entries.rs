@@ -109,6 +109,8 @@ pub struct Entry {
     pub revision_number: u64,
     /// When it was created: the oldest wins a duplicate hint.
     pub created_at: UnixTime,
+    /// Whoever applied it from files; empty for an entry made by hand.
+    pub owner: String,
 }
 
 impl Entry {
@@ -146,6 +148,12 @@ pub enum EntryRefusal {
         /// `limits.entries`.
         limit: u64,
     },
+    /// The entry is not of whoever applies it.
+    #[error("the entry belongs to {owner:?}; adopt it, or leave it out")]
+    NotOwned {
+        /// Whose it is; empty for an entry made by hand.
+        owner: String,
+    },
     /// It was changed in between.
     #[error("entry has revision {found}, expected {expected}")]
     Changed {
@@ -173,6 +181,7 @@ impl EntryRefusal {
             Self::IdTaken => "entry.id_taken",
             Self::Similar { .. } => "entry.similar",
             Self::Full { .. } => "entry.limit",
+            Self::NotOwned { .. } => "entry.not_owned",
             Self::Changed { .. } => "entry.changed",
             Self::Invalid { .. } => "entry.invalid",
         }

@@ -12,6 +12,8 @@ pub mod endorsements;
 pub mod entries;
 pub mod entry_rules;
 pub mod federations;
+pub mod entry_sets;
+pub mod exchanges;
 pub mod issuances;
 pub mod jwt_authorities;
 pub mod ledger;
@@ -44,6 +46,8 @@ pub use federations::{
     BundleDocument, Endpoint, EndpointProfile, Federation, FederationDraft, FederationRefusal, Federations,
     FetchFailure, Kept, Named,
 };
+pub use entry_sets::{Applied, Doing, EntrySet, EntrySets, Foreign, Others, SetProblem, Step};
+pub use exchanges::{ExchangeIssuance, Exchanges, NotExchanged, RecordedExchange};
 pub use issuances::{Issuance, Issuances, NotRecorded, Origin, Recorded};
 pub use jwt_authorities::{JwtAuthorities, JwtAuthority, RecordedToken, TokenIssuance};
 pub use ledger::{Actor, KeptCheckpoint, Ledger, LedgerEntry, LedgerHead, Operation, StrangerLine};
@@ -75,6 +79,8 @@ pub trait Store:
     + Endorsements
     + Entries
     + Federations
+    + EntrySets
+    + Exchanges
     + Issuances
     + JwtAuthorities
     + KeptFactsOf

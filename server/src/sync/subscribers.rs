@@ -261,7 +261,13 @@ mod tests {
             expires_at: None,
             federates_with: BTreeSet::new(),
         };
-        Arc::new(Entry { number: EntryNumber(1), draft, revision_number: 0, created_at: UnixTime(0) })
+        Arc::new(Entry {
+            number: EntryNumber(1),
+            draft,
+            revision_number: 0,
+            created_at: UnixTime(0),
+            owner: String::new(),
+        })
     }
 
     fn created(entry: &SharedEntry) -> Notice {

@@ -59,6 +59,9 @@ pub struct Entry {
     /// Names of foreign trust domains whose bundles its workloads get.
     #[prost(string, repeated, tag = "30")]
     pub federates_with: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Whoever applied it from files; empty for an entry made by hand.
+    #[prost(string, tag = "20")]
+    pub owner: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CreateEntryRequest {
@@ -139,7 +142,7 @@ pub struct MatchEntriesResponse {
     #[prost(message, repeated, tag = "2")]
     pub near: ::prost::alloc::vec::Vec<NearMiss>,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct NearMiss {
     #[prost(message, optional, tag = "1")]
     pub entry: ::core::option::Option<Entry>,
@@ -149,6 +152,112 @@ pub struct NearMiss {
     /// Whether the node named is not its parent.
     #[prost(bool, tag = "3")]
     pub other_node: bool,
+    /// The same as `missing`, with what the workload has of that kind.
+    #[prost(message, repeated, tag = "4")]
+    pub lacking: ::prost::alloc::vec::Vec<MissingSelector>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MissingSelector {
+    #[prost(string, tag = "1")]
+    pub selector: ::prost::alloc::string::String,
+    /// At most three.
+    #[prost(string, repeated, tag = "2")]
+    pub instead: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ApplyEntriesRequest {
+    /// At most 10,000. The ID of each is its name, and never empty.
+    #[prost(message, repeated, tag = "1")]
+    pub entries: ::prost::alloc::vec::Vec<Entry>,
+    /// Whose they are: what he applies bears this mark, and he prunes nothing else.
+    #[prost(string, tag = "2")]
+    pub owner: ::prost::alloc::string::String,
+    /// Deletes what is his and not among these.
+    #[prost(bool, tag = "3")]
+    pub prune: bool,
+    /// Takes over entries among these that are somebody else's; without this they are a problem.
+    #[prost(bool, tag = "4")]
+    pub adopt: bool,
+    /// Says what would be done, and does nothing.
+    #[prost(bool, tag = "5")]
+    pub dry_run: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ApplyEntriesResponse {
+    /// What was done, or would be; deletions last.
+    #[prost(message, repeated, tag = "1")]
+    pub steps: ::prost::alloc::vec::Vec<EntryStep>,
+    /// Entries that are already what was asked for.
+    #[prost(uint64, tag = "2")]
+    pub unchanged: u64,
+    /// Why nothing was done, at most 100.
+    #[prost(message, repeated, tag = "3")]
+    pub problems: ::prost::alloc::vec::Vec<EntryProblem>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EntryStep {
+    /// Absent of one that is created.
+    #[prost(message, optional, tag = "1")]
+    pub before: ::core::option::Option<Entry>,
+    /// Absent of one that is deleted.
+    #[prost(message, optional, tag = "2")]
+    pub after: ::core::option::Option<Entry>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EntryProblem {
+    /// Empty for all of them together.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub code: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub message: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListExchangesRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListExchangesResponse {
+    /// At most 256.
+    #[prost(message, repeated, tag = "1")]
+    pub exchanges: ::prost::alloc::vec::Vec<SeenExchange>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SeenExchange {
+    /// What whoever asked was told to name it by.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    #[prost(int64, tag = "2")]
+    pub at: i64,
+    #[prost(string, tag = "3")]
+    pub source: ::prost::alloc::string::String,
+    /// Why nothing was given; empty where a JWT-SVID was.
+    #[prost(string, tag = "4")]
+    pub code: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub message: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub issuer: ::prost::alloc::string::String,
+    /// Written by whoever made the token.
+    #[prost(string, tag = "7")]
+    pub subject: ::prost::alloc::string::String,
+    /// The rule, or the nearest one.
+    #[prost(string, tag = "8")]
+    pub rule: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "9")]
+    pub differs: ::prost::alloc::vec::Vec<DifferingClaim>,
+    /// What was given.
+    #[prost(string, tag = "10")]
+    pub spiffe_id: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DifferingClaim {
+    #[prost(string, tag = "1")]
+    pub claim: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub expected: ::prost::alloc::string::String,
+    /// Written by whoever made the token; absent where it says nothing that could match.
+    #[prost(string, optional, tag = "3")]
+    pub found: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct NodeTarget {

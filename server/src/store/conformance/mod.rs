@@ -5,6 +5,7 @@ mod bodies;
 mod endorsements;
 mod entries;
 mod federations;
+mod entry_sets;
 mod jwt_authorities;
 mod ledger;
 mod nodes;

@@ -104,11 +104,7 @@ impl Verb for Create {
         if let Some(existing) = entry_rows::like(&mut tx.connection, &draft, None).await? {
             return Ok(Err(EntryRefusal::Similar { existing }));
         }
-        let entry = entry_rows::insert(&mut tx.connection, &draft, self.at).await?;
-        *tx.entries() += 1;
-        tx.append(&leaf("entry.create", &entry, &self.by, self.at));
-        changed(tx, None, Some(&entry)).await?;
-        Ok(Ok(entry))
+        Ok(Ok(add(tx, &draft, "", &self.by, self.at).await?))
     }
 }
 
@@ -141,7 +137,7 @@ impl Verb for Update {
         if let Some(existing) = entry_rows::like(&mut tx.connection, &self.draft, Some(before.number)).await? {
             return Ok(Err(EntryRefusal::Similar { existing }));
         }
-        Ok(Ok(rewrite(tx, &before, self.draft.clone(), &self.by, self.at).await?))
+        Ok(Ok(replace(tx, &before, self.draft.clone(), &before.owner, &self.by, self.at).await?))
     }
 }
 
@@ -164,17 +160,41 @@ impl Verb for Delete {
     }
 }
 
+/// Writes a new entry, which nothing speaks against.
+pub(super) async fn add(
+    tx: &mut Tx,
+    draft: &EntryDraft,
+    owner: &str,
+    by: &Actor,
+    at: UnixTime,
+) -> Result<Entry, StoreFault> {
+    let mut entry = entry_rows::insert(&mut tx.connection, draft, at).await?;
+    if !owner.is_empty() {
+        entry.owner = owner.to_owned();
+        entry_rows::own(&mut tx.connection, &entry).await?;
+    }
+    *tx.entries() += 1;
+    tx.append(&leaf("entry.create", &entry, by, at));
+    changed(tx, None, Some(&entry)).await?;
+    Ok(entry)
+}
+
 /// Puts `draft` in place of what an entry says. Nothing speaks against it.
-pub(super) async fn rewrite(
+pub(super) async fn replace(
     tx: &mut Tx,
     before: &Entry,
     draft: EntryDraft,
+    owner: &str,
     by: &Actor,
     at: UnixTime,
 ) -> Result<Entry, StoreFault> {
     let mut after = Entry { revision_number: before.revision_number + 1, ..before.clone() };
     after.draft = EntryDraft { id: before.draft.id.clone(), ..draft };
     entry_rows::update(&mut tx.connection, before, &after).await?;
+    if owner != before.owner {
+        after.owner = owner.to_owned();
+        entry_rows::own(&mut tx.connection, &after).await?;
+    }
     tx.append(&leaf("entry.update", &after, by, at));
     changed(tx, Some(before), Some(&after)).await?;
     if revocations::takes_back(before, &after) {
@@ -229,8 +249,8 @@ fn leaf(action: &'static str, entry: &Entry, by: &Actor, at: UnixTime) -> Leaf {
         "detail": {
             "number": entry.number.0, "revision": entry.revision_number, "spiffe_id": draft.spiffe_id.to_string(),
             "parent": parent, "selectors": draft.selectors.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "x509_svid_ttl": draft.x509_svid_ttl, "jwt_svid_ttl": draft.jwt_svid_ttl, "dns_names": draft.dns_names, "hint": draft.hint,
-            "expires_at": draft.expires_at.map(UnixTime::seconds),
+            "x509_svid_ttl": draft.x509_svid_ttl, "jwt_svid_ttl": draft.jwt_svid_ttl, "dns_names": draft.dns_names,
+            "hint": draft.hint, "expires_at": draft.expires_at.map(UnixTime::seconds), "owner": entry.owner,
             "federates_with": draft.federates_with.iter().map(TrustDomain::as_str).collect::<Vec<_>>(),
         },
     }))

@@ -24,6 +24,7 @@ pub(super) struct EntryRow {
     revision_number: i64,
     created_at: i64,
     federates_with: String,
+    owner: String,
 }
 
 impl EntryRow {
@@ -33,6 +34,7 @@ impl EntryRow {
             number: EntryNumber(self.number.cast_unsigned()),
             revision_number: self.revision_number.cast_unsigned(),
             created_at: UnixTime(self.created_at),
+            owner: self.owner,
             draft: EntryDraft {
                 id: self.id,
                 spiffe_id: self.spiffe_id.parse().map_err(|_| corrupt("entry's SPIFFE ID"))?,
@@ -137,7 +139,7 @@ pub(super) async fn insert(
     .await
     .map_err(fault("write an entry"))?;
     let number = EntryNumber(number.cast_unsigned());
-    let entry = Entry { number, draft: draft.clone(), revision_number: 0, created_at: at };
+    let entry = Entry { number, draft: draft.clone(), revision_number: 0, created_at: at, owner: String::new() };
     add_side_rows(connection, &entry).await?;
     Ok(entry)
 }
@@ -165,6 +167,39 @@ pub(super) async fn update(connection: &mut SqliteConnection, before: &Entry, af
     .await
     .map_err(fault("update an entry"))?;
     add_side_rows(connection, after).await
+}
+
+/// Writes whose an entry is.
+pub(super) async fn own(connection: &mut SqliteConnection, entry: &Entry) -> Result<(), StoreFault> {
+    sqlx::query("UPDATE entries SET owner = $2 WHERE number = $1")
+        .bind(entry.number.0.cast_signed())
+        .bind(entry.owner.clone())
+        .execute(connection)
+        .await
+        .map_err(fault("write an entry's owner"))?;
+    Ok(())
+}
+
+/// The entries of an owner, in order of creation.
+pub(super) async fn of_owner(connection: &mut SqliteConnection, owner: &str) -> Result<Vec<Entry>, StoreFault> {
+    let rows: Vec<EntryRow> = sqlx::query_as("SELECT * FROM entries WHERE owner = $1 AND owner <> '' ORDER BY number")
+        .bind(owner.to_owned())
+        .fetch_all(connection)
+        .await
+        .map_err(fault("read an owner's entries"))?;
+    rows.into_iter().map(EntryRow::entry).collect()
+}
+
+/// Takes away what makes an entry unlike others, until it is written anew: so that two may change places.
+pub(super) async fn forget_likeness(connection: &mut SqliteConnection, entry: &Entry) -> Result<(), StoreFault> {
+    // Shorter than any digest, so it is no other entry's.
+    sqlx::query("UPDATE entries SET likeness = $2 WHERE number = $1")
+        .bind(entry.number.0.cast_signed())
+        .bind(entry.number.0.to_be_bytes().to_vec())
+        .execute(connection)
+        .await
+        .map_err(fault("update an entry"))?;
+    Ok(())
 }
 
 /// Removes an entry.

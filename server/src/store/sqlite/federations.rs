@@ -149,7 +149,7 @@ impl Delete {
     async fn dissociate(&self, tx: &mut Tx, entry: &Entry) -> Result<(), StoreFault> {
         let mut draft: EntryDraft = entry.draft.clone();
         draft.federates_with.remove(&self.trust_domain);
-        entries::rewrite(tx, entry, draft, &self.by, self.at).await.map(drop)
+        entries::replace(tx, entry, draft, &entry.owner, &self.by, self.at).await.map(drop)
     }
 }
 

@@ -13,6 +13,8 @@ mod entry_reads;
 mod entry_rows;
 mod federation_rows;
 mod federations;
+mod entry_sets;
+mod exchanges;
 mod growth;
 #[cfg(test)]
 mod halves;
