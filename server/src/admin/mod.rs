@@ -10,8 +10,8 @@ mod entries;
 mod entry_match;
 mod entry_sets;
 mod events;
-mod federations;
 mod exchanges;
+mod federations;
 #[cfg(test)]
 mod fleet_tests;
 mod fleets;
@@ -59,17 +59,16 @@ use tonic::transport::Server;
 use crate::admin_stubs::{
     attempts_server::AttemptsServer, bundles_server::BundlesServer, endorsements_server::EndorsementsServer,
     entries_server::EntriesServer, events_server::EventsServer, exchanges_server::ExchangesServer,
-    federations_server::FederationsServer,
-    fleets_server::FleetsServer, jwt_authorities_server::JwtAuthoritiesServer, nodes_server::NodesServer,
-    policies_server::PoliciesServer, proofs_server::ProofsServer, record_server::RecordServer,
-    results_server::ResultsServer, server_server::ServerServer,
+    federations_server::FederationsServer, fleets_server::FleetsServer, jwt_authorities_server::JwtAuthoritiesServer,
+    nodes_server::NodesServer, policies_server::PoliciesServer, proofs_server::ProofsServer,
+    record_server::RecordServer, results_server::ResultsServer, server_server::ServerServer,
 };
 use crate::authority::TokenAuthority;
 use crate::config::Simulated;
 use crate::ear::EarIssuer;
 use crate::endorse::Endorser;
-use crate::federation::Federator;
 use crate::exchange::Exchange;
+use crate::federation::Federator;
 use crate::outbox::Outbox;
 use crate::record::{ReadLog, RecordFault, Signer};
 use crate::rollout::RolloutSettings;

@@ -11,9 +11,9 @@ pub(crate) mod conformance;
 pub mod endorsements;
 pub mod entries;
 pub mod entry_rules;
-pub mod federations;
 pub mod entry_sets;
 pub mod exchanges;
+pub mod federations;
 pub mod issuances;
 pub mod jwt_authorities;
 pub mod ledger;
@@ -42,12 +42,12 @@ pub use endorsements::{
 pub use entries::{
     Entries, Entry, EntryChanges, EntryDraft, EntryFilter, EntryNumber, EntryRefusal, Parent, SelectorMatch,
 };
+pub use entry_sets::{Applied, Doing, EntrySet, EntrySets, Foreign, Others, SetProblem, Step};
+pub use exchanges::{ExchangeIssuance, Exchanges, NotExchanged, RecordedExchange};
 pub use federations::{
     BundleDocument, Endpoint, EndpointProfile, Federation, FederationDraft, FederationRefusal, Federations,
     FetchFailure, Kept, Named,
 };
-pub use entry_sets::{Applied, Doing, EntrySet, EntrySets, Foreign, Others, SetProblem, Step};
-pub use exchanges::{ExchangeIssuance, Exchanges, NotExchanged, RecordedExchange};
 pub use issuances::{Issuance, Issuances, NotRecorded, Origin, Recorded};
 pub use jwt_authorities::{JwtAuthorities, JwtAuthority, RecordedToken, TokenIssuance};
 pub use ledger::{Actor, KeptCheckpoint, Ledger, LedgerEntry, LedgerHead, Operation, StrangerLine};

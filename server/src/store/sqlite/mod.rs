@@ -11,10 +11,10 @@ mod endorsements;
 mod entries;
 mod entry_reads;
 mod entry_rows;
-mod federation_rows;
-mod federations;
 mod entry_sets;
 mod exchanges;
+mod federation_rows;
+mod federations;
 mod growth;
 #[cfg(test)]
 mod halves;
