@@ -1,5 +1,6 @@
 //! The SVIDs that the node's workloads may have, in memory, and who is waiting for them.
 
+mod change;
 mod jwt;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -11,6 +12,7 @@ use holdfast_svid::audience::Audience;
 use holdfast_svid::jwt::JwtKeys;
 use tokio::sync::{Notify, watch};
 
+use self::change::{same, still_stands};
 use super::key::KeyType;
 use super::lists::Lists;
 use super::pool::KeyPool;
@@ -380,25 +382,6 @@ fn by_age<'a>(entries: impl Iterator<Item = &'a Arc<Entry>>) -> Vec<&'a Arc<Entr
     let mut entries: Vec<_> = entries.collect();
     entries.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
     entries
-}
-
-/// Whether everything in an earlier update is still held: nothing of it was taken back.
-fn still_stands(update: &WorkloadUpdate, held: &[Arc<X509Svid>]) -> bool {
-    update.svids.iter().all(|svid| held.iter().any(|held| held.spiffe_id == svid.spiffe_id))
-}
-
-fn same(before: &SvidState, now: &SvidState) -> bool {
-    match (before, now) {
-        (SvidState::Starting, SvidState::Starting) | (SvidState::Denied, SvidState::Denied) => true,
-        (SvidState::Ready(before), SvidState::Ready(now)) => {
-            before.svids.len() == now.svids.len()
-                && before.svids.iter().zip(&now.svids).all(|(before, now)| Arc::ptr_eq(before, now))
-                && before.bundles == now.bundles
-                && before.jwt_bundles == now.jwt_bundles
-                && before.crls == now.crls
-        }
-        _ => false,
-    }
 }
 
 #[cfg(test)]
