@@ -4,7 +4,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use holdfast_identity::TrustDomain;
 use serde_json::{Value, json};
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::oid_registry::OID_SIG_ED25519;
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use x509_parser::public_key::PublicKey;
 
 /// Seconds between two looks of a reader at a bundle; SPIRE's servers say the same.
 const REFRESH_HINT_SECONDS: i64 = 300;
@@ -86,8 +88,8 @@ impl Bundle {
     /// and all but the first certificate of an `x5c` are passed over, as the standard demands.
     ///
     /// # Errors
-    /// [`InvalidBundle`] where it is no JSON object with `keys`, a certificate does not parse or does not carry
-    /// exactly `spiffe://trust_domain`, there is none at all, or there are more than 16.
+    /// [`InvalidBundle`] where it is no JSON object with `keys`, a certificate does not parse or names
+    /// another than exactly `spiffe://trust_domain`, there is none at all, or there are more than 16.
     pub fn from_json(trust_domain: TrustDomain, text: &str) -> Result<Self, InvalidBundle> {
         let document: Value =
             serde_json::from_str(text).map_err(|error| InvalidBundle(format!("bundle is not JSON: {error}")))?;
@@ -97,8 +99,9 @@ impl Bundle {
         for key in keys.iter().filter(|key| key.get("use").and_then(Value::as_str) == Some("x509-svid")) {
             let Some(first) = key.pointer("/x5c/0").and_then(Value::as_str) else { continue };
             let der = STANDARD.decode(first).map_err(|_| InvalidBundle("x5c is not base64".to_owned()))?;
-            let found = signer_trust_domain(&der)?;
-            if found != trust_domain {
+            if let Some(found) = root_trust_domain(&der)?
+                && found != trust_domain
+            {
                 return Err(InvalidBundle(format!("root belongs to {found}, expected {trust_domain}")));
             }
             authorities.push(der);
@@ -130,6 +133,27 @@ pub(super) fn signer_trust_domain(der: &[u8]) -> Result<TrustDomain, InvalidBund
     }
 }
 
+/// The trust domain of a root: as of a signer, but a root that an organisation shares may name nobody.
+fn root_trust_domain(der: &[u8]) -> Result<Option<TrustDomain>, InvalidBundle> {
+    let (rest, certificate) = X509Certificate::from_der(der)
+        .map_err(|error| InvalidBundle(format!("certificate does not parse: {error}")))?;
+    let is_uri = |name: &GeneralName<'_>| matches!(name, GeneralName::URI(_));
+    let names = certificate.subject_alternative_name();
+    let names = names.map_err(|_| InvalidBundle("certificate's alternative names do not parse".to_owned()))?;
+    let named = names.is_some_and(|names| names.value.general_names.iter().any(is_uri));
+    if !named && rest.is_empty() && certificate.is_ca() {
+        return Ok(None);
+    }
+    signer_trust_domain(der).map(Some)
+}
+
+/// Whether a certificate is its own issuer, and has signed itself.
+pub(super) fn is_self_signed(der: &[u8]) -> bool {
+    X509Certificate::from_der(der).is_ok_and(|(_, own)| {
+        own.subject().as_raw() == own.issuer().as_raw() && own.verify_signature(Some(own.public_key())).is_ok()
+    })
+}
+
 /// PEM text of one object.
 pub(super) fn pem(label: &str, der: &[u8]) -> String {
     let body = STANDARD.encode(der);
@@ -145,19 +169,34 @@ pub(super) fn pem(label: &str, der: &[u8]) -> String {
     text
 }
 
-/// A root as JWK. `None` for a key that is not on P-256 or P-384: we make none.
+/// A root as JWK. `None` for a key of a kind that no consumer verifies with.
 fn jwk(der: &[u8]) -> Option<Value> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
-    let point = certificate.public_key().subject_public_key.as_ref();
-    let (curve, size) = match point.len() {
-        65 => ("P-256", 32),
-        97 => ("P-384", 48),
+    let key = certificate.public_key();
+    let mut jwk = match key.parsed().ok()? {
+        PublicKey::EC(point) => {
+            let (curve, size) = match point.data().len() {
+                65 => ("P-256", 32),
+                97 => ("P-384", 48),
+                _ => return None,
+            };
+            let (x, y) = point.data().strip_prefix(&[4])?.split_at_checked(size)?;
+            json!({ "kty": "EC", "crv": curve, "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y) })
+        }
+        PublicKey::RSA(rsa) => {
+            let digits = |number: &[u8]| {
+                let from = number.iter().position(|byte| *byte != 0).unwrap_or(number.len());
+                URL_SAFE_NO_PAD.encode(number.get(from..).unwrap_or_default())
+            };
+            json!({ "kty": "RSA", "n": digits(rsa.modulus), "e": digits(rsa.exponent) })
+        }
+        _ if key.algorithm.algorithm == OID_SIG_ED25519 => {
+            json!({ "kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode(&key.subject_public_key.data) })
+        }
         _ => return None,
     };
-    let (x, y) = point.strip_prefix(&[4])?.split_at_checked(size)?;
-    Some(json!({
-        "use": "x509-svid", "kty": "EC", "crv": curve,
-        "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y),
-        "x5c": [STANDARD.encode(der)],
-    }))
+    let members = jwk.as_object_mut()?;
+    members.insert("use".to_owned(), json!("x509-svid"));
+    members.insert("x5c".to_owned(), json!([STANDARD.encode(der)]));
+    Some(jwk)
 }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::chain::ChainFault;
+
 /// A fault of the signing authority.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorityFault {
@@ -91,6 +93,26 @@ pub enum AuthorityFault {
     /// The store did not record what was to be signed.
     #[error("the store did not record the SVID")]
     NotRecorded,
+    /// The intermediate, or what it leads to, may not stand where it stands.
+    #[error("{}: {source}", path.display())]
+    Chain {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: ChainFault,
+    },
+    /// The upstream authority has a root that agents have not heard of.
+    #[error(
+        "the upstream authority signs under root {found}, which is not in the bundle of {trust_domain}: start the server, \
+         it publishes the root before it signs anything under it"
+    )]
+    UnpublishedRoot {
+        /// The trust domain.
+        trust_domain: String,
+        /// The root's key identifier.
+        found: String,
+    },
     /// The cryptographic library refused to generate or to sign.
     #[error("the cryptographic library failed to {action}")]
     Crypto {
@@ -116,6 +138,8 @@ impl AuthorityFault {
             Self::DnsName { .. } => "authority.dns_name",
             Self::OtherRecord => "authority.other_record",
             Self::NotRecorded => "authority.not_recorded",
+            Self::Chain { source, .. } => source.code(),
+            Self::UnpublishedRoot { .. } => "authority.unpublished_root",
             Self::Crypto { .. } => "authority.crypto",
         }
     }

@@ -1,6 +1,5 @@
 //! Drafts SVIDs and signs what was recorded, with the intermediate's key kept ready.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use holdfast_appraisal::AppraisedNode;
@@ -10,6 +9,7 @@ use rcgen::KeyPair;
 use ring::rand::SystemRandom;
 use rustls_pki_types::CertificateDer;
 
+use super::chain::{self, Path};
 use super::init::{KeyAndCertificate, read_bundle};
 use super::profile::{CertifiedKey, draw_serial, leaf};
 use super::{AuthorityFault, AuthorityFiles, Bundle, Draft, Lifetime};
@@ -24,6 +24,9 @@ pub struct Issuer {
     trust_domain: TrustDomain,
     bundle: Arc<Bundle>,
     intermediate: CertificateDer<'static>,
+    /// Those above it, without the root.
+    above: Vec<CertificateDer<'static>>,
+    path: Path,
     not_after: UnixTime,
     /// The issuer's name and key identifier are parsed once, here.
     prepared: rcgen::Issuer<'static, KeyPair>,
@@ -35,7 +38,7 @@ pub struct Issuer {
 pub struct IssuedSvid {
     /// The ID in it.
     pub spiffe_id: SpiffeId,
-    /// DER, leaf first, then the intermediate.
+    /// DER, leaf first, then the intermediate and those above it, without the root.
     pub chain: Vec<Vec<u8>>,
     /// End of validity.
     pub not_after: UnixTime,
@@ -62,14 +65,18 @@ impl Issuer {
         if not_after <= now {
             return Err(AuthorityFault::IntermediateExpired { not_after: not_after.seconds() });
         }
-        check_signed_by_bundle(&pair.certificate, &bundle, &path)?;
+        let chain: Vec<_> = std::iter::once(&pair.certificate).chain(&pair.above).collect();
+        let checked = chain::check(trust_domain, &chain, bundle.authorities(), now)
+            .map_err(|source| AuthorityFault::Chain { path, source })?;
         let prepared = rcgen::Issuer::from_ca_cert_der(&pair.certificate, pair.key)
             .map_err(|_| AuthorityFault::Crypto { action: "read the intermediate certificate" })?;
         Ok(Self {
             trust_domain: trust_domain.clone(),
             bundle: Arc::new(bundle),
             intermediate: pair.certificate,
-            not_after,
+            above: pair.above,
+            not_after: checked.not_after,
+            path: checked,
             prepared,
             rng: SystemRandom::new(),
         })
@@ -93,7 +100,13 @@ impl Issuer {
         &self.intermediate
     }
 
-    /// End of the intermediate: nothing it signs lives longer.
+    /// The path from the intermediate to its root.
+    #[must_use]
+    pub const fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// End of the intermediate and of all above it: nothing it signs lives longer.
     #[must_use]
     pub const fn not_after(&self) -> UnixTime {
         self.not_after
@@ -185,36 +198,22 @@ impl Issuer {
             params.signed_by(&key, &self.prepared).map_err(|_| AuthorityFault::Crypto { action: "sign an SVID" })?;
         Ok(IssuedSvid {
             spiffe_id: draft.spiffe_id.clone(),
-            chain: vec![certificate.der().to_vec(), self.intermediate.to_vec()],
+            chain: [certificate.der(), &self.intermediate]
+                .into_iter()
+                .chain(&self.above)
+                .map(|der| der.to_vec())
+                .collect(),
             not_after: draft.lifetime.not_after,
         })
     }
 }
 
 /// End of a certificate's validity.
-pub(super) fn not_after(certificate: &CertificateDer<'_>, path: &Path) -> Result<UnixTime, AuthorityFault> {
+pub(super) fn not_after(certificate: &CertificateDer<'_>, path: &std::path::Path) -> Result<UnixTime, AuthorityFault> {
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate).map_err(|error| AuthorityFault::Content {
         path: path.to_owned(),
         expected: "a certificate",
         found: error.to_string(),
     })?;
     Ok(UnixTime(parsed.validity().not_after.timestamp()))
-}
-
-fn check_signed_by_bundle(
-    intermediate: &CertificateDer<'_>,
-    bundle: &Bundle,
-    path: &Path,
-) -> Result<(), AuthorityFault> {
-    let content = |found: String| AuthorityFault::Content {
-        path: path.to_owned(),
-        expected: "an intermediate of this trust domain's root",
-        found,
-    };
-    let (_, child) = x509_parser::parse_x509_certificate(intermediate).map_err(|error| content(error.to_string()))?;
-    let signed = bundle.authorities().iter().any(|root| {
-        x509_parser::parse_x509_certificate(root)
-            .is_ok_and(|(_, root)| child.verify_signature(Some(root.public_key())).is_ok())
-    });
-    if signed { Ok(()) } else { Err(content("no root of the bundle has signed it".to_owned())) }
 }

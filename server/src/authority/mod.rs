@@ -4,18 +4,23 @@
 //! only the store makes, and compares it with the draft.
 
 mod bundle;
+pub mod chain;
 mod current;
 mod draft;
 mod error;
 mod files;
 mod init;
+mod init_upstream;
 mod issuer;
+mod key_id;
 mod own;
 mod profile;
+mod request;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+pub mod upstream;
 
 pub use bundle::{Bundle, InvalidBundle};
 pub use current::{Authority, CurrentBundle, OpeningFault};
@@ -23,5 +28,8 @@ pub use draft::{Draft, Lifetime};
 pub use error::AuthorityFault;
 pub use files::{AuthorityFiles, read_secret, replace_public, write_new_secret};
 pub use init::{InitOptions, InitReport, init};
+pub use init_upstream::{UpstreamInit, UpstreamInitFault, UpstreamReport, init_upstream};
 pub use issuer::{IssuedSvid, Issuer, SERVER_PATH};
+pub use key_id::KeyId;
 pub use own::{OWN_CERTIFICATE_TTL_SECONDS, OwnCertificate, OwnKey};
+pub use upstream::{Upstream, UpstreamFault, UpstreamSettings};

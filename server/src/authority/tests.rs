@@ -186,7 +186,7 @@ fn a_server_does_not_start_with_files_that_do_not_belong_together() {
     let other = Place::new();
     init(&other.options).unwrap();
     fs::copy(other.files().intermediate(), place.files().intermediate()).unwrap();
-    assert_eq!(load(&place, NOW).unwrap_err().code(), "authority.content");
+    assert_eq!(load(&place, NOW).unwrap_err().code(), "authority.chain.root");
     fs::remove_file(place.files().intermediate()).unwrap();
     assert_eq!(load(&place, NOW).unwrap_err().code(), "authority.not_initialised");
 }

@@ -190,7 +190,7 @@ fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
 }
 
 /// Runs an operator's command to its end.
-fn asked(command: impl Future<Output = anyhow::Result<Outcome>>) -> anyhow::Result<Outcome> {
+fn asked<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(command)
 }
 

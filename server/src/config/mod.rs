@@ -9,6 +9,7 @@ mod operators;
 mod reader;
 #[cfg(test)]
 mod tests;
+mod upstream;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use std::time::Duration;
 use holdfast_identity::TrustDomain;
 
 use crate::admin::Roles;
+use crate::authority::UpstreamSettings;
 use crate::budget::Rate;
 use crate::endorse::{EndorseSettings, UpdateChannel};
 use crate::listen::ListenLimits;
@@ -65,6 +67,8 @@ pub struct Config {
     pub sinks: Vec<SinkSettings>,
     /// The key that signs attestation results; made if it is not there.
     pub ear_key: PathBuf,
+    /// Who signs this server's intermediates; `None`: an operator, with `init` and the root key.
+    pub upstream: Option<UpstreamSettings>,
     /// How long things live where no policy or entry says otherwise.
     pub lifetimes: Lifetimes,
     /// How much strangers and friends get.
@@ -110,6 +114,8 @@ pub struct Lifetimes {
     pub node_svid: i64,
     /// Of a workload X.509-SVID whose entry names none.
     pub x509_svid: i64,
+    /// Of an intermediate that the upstream authority is asked for.
+    pub intermediate: i64,
 }
 
 /// Limits beyond those of single messages, which are in the protocol.
@@ -233,6 +239,8 @@ impl Config {
         let challenge = reader.seconds("lifetimes.challenge", 10..=600);
         let node_svid = reader.seconds("lifetimes.node_svid", 60..=86_400);
         let x509_svid = reader.seconds("lifetimes.x509_svid", 60..=86_400);
+        let intermediate = reader.seconds("lifetimes.intermediate", 20..=3650 * DAY);
+        let upstream = upstream::upstream(&mut reader);
         let connections = reader.number("limits.connections", 1..=1_000_000);
         let anonymous = reader.number("limits.anonymous_connections", 1..=1_000_000);
         let handshakes = reader.number("limits.handshakes", 1..=100_000);
@@ -269,7 +277,13 @@ impl Config {
                 data_dir,
                 endorse: endorse?,
                 sinks,
-                lifetimes: Lifetimes { challenge: challenge?, node_svid: node_svid?, x509_svid: x509_svid? },
+                upstream,
+                lifetimes: Lifetimes {
+                    challenge: challenge?,
+                    node_svid: node_svid?,
+                    x509_svid: x509_svid?,
+                    intermediate: intermediate?,
+                },
                 limits: Limits {
                     listen: ListenLimits {
                         connections_max: usize::try_from(connections?).ok()?,
