@@ -2,17 +2,14 @@
 
 use std::str::FromStr;
 
+use holdfast_evidence::crypto::rsa_key;
 use rcgen::{CertificateParams, DistinguishedName, PublicKeyData, SignatureAlgorithm, SigningKey};
-use ring::rand::{SecureRandom, SystemRandom};
+use ring::rand::SystemRandom;
 use ring::signature::{
     ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm, KeyPair,
     RSA_PKCS1_SHA256, RsaKeyPair,
 };
-use rsa::pkcs8::EncodePrivateKey;
 use zeroize::Zeroizing;
-
-/// Bits of an RSA key.
-const RSA_BITS: usize = 2048;
 
 /// What kind of keys workloads get, in SPIRE's words.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -59,10 +56,7 @@ impl WorkloadKey {
             KeyType::EcP256 => ecdsa(&ECDSA_P256_SHA256_ASN1_SIGNING, &rng)?,
             KeyType::EcP384 => ecdsa(&ECDSA_P384_SHA384_ASN1_SIGNING, &rng)?,
             KeyType::Rsa2048 => {
-                // Both forms wipe themselves when they are dropped.
-                let key = rsa::RsaPrivateKey::new(&mut System(&rng), RSA_BITS).map_err(|_| NoKey)?;
-                let document = key.to_pkcs8_der().map_err(|_| NoKey)?;
-                let pkcs8 = Zeroizing::new(document.as_bytes().to_vec());
+                let pkcs8 = rsa_key(&rng).map_err(|_| NoKey)?;
                 let pair = RsaKeyPair::from_pkcs8(&pkcs8).map_err(|_| NoKey)?;
                 (pkcs8, Pair::Rsa(pair))
             }
@@ -141,30 +135,6 @@ impl SigningKey for Signer {
         }
     }
 }
-
-/// The system's random numbers, as the RSA crate wants them.
-struct System<'a>(&'a SystemRandom);
-
-impl rsa::rand_core::RngCore for System<'_> {
-    fn next_u32(&mut self) -> u32 {
-        rsa::rand_core::impls::next_u32_via_fill(self)
-    }
-
-    fn next_u64(&mut self) -> u64 {
-        rsa::rand_core::impls::next_u64_via_fill(self)
-    }
-
-    #[expect(clippy::expect_used, reason = "the trait has no other way to say that the system has no random numbers")]
-    fn fill_bytes(&mut self, to: &mut [u8]) {
-        self.try_fill_bytes(to).expect("random numbers");
-    }
-
-    fn try_fill_bytes(&mut self, to: &mut [u8]) -> Result<(), rsa::rand_core::Error> {
-        self.0.fill(to).map_err(|_| rsa::rand_core::Error::new(NoKey))
-    }
-}
-
-impl rsa::rand_core::CryptoRng for System<'_> {}
 
 #[cfg(test)]
 mod tests {

@@ -13,6 +13,7 @@ mod init;
 mod init_upstream;
 mod issuer;
 mod key_id;
+pub mod life;
 mod own;
 mod profile;
 mod request;

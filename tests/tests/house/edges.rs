@@ -10,6 +10,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("crates/appraisal", &["holdfast-identity", "holdfast-evidence"]),
     ("crates/record", &["holdfast-identity", "holdfast-evidence"]),
     ("crates/proof", &["holdfast-identity", "holdfast-evidence", "holdfast-appraisal", "holdfast-record"]),
+    ("crates/svid", &["holdfast-identity", "holdfast-evidence"]),
     ("crates/protocol", &[]),
     (
         "server",
@@ -19,10 +20,11 @@ const EDGES: &[(&str, &[&str])] = &[
             "holdfast-appraisal",
             "holdfast-record",
             "holdfast-proof",
+            "holdfast-svid",
             "holdfast-protocol",
         ],
     ),
-    ("node-agent", &["holdfast-identity", "holdfast-evidence", "holdfast-protocol"]),
+    ("node-agent", &["holdfast-identity", "holdfast-evidence", "holdfast-svid", "holdfast-protocol"]),
     ("tpm-sim", &["holdfast-identity"]),
     (
         "policies",
@@ -43,8 +45,8 @@ const CONFINED: &[(&str, &[&str], &str)] = &[
     ("sqlx", &["server"], "only the server keeps state in a database"),
     (
         "rsa",
-        &["crates/evidence", "node-agent", "tpm-sim"],
-        "one module, evidence::crypto, touches primitives; the agent makes workloads' RSA keys, the simulator its own",
+        &["crates/evidence", "tpm-sim"],
+        "one module, evidence::crypto, touches primitives; the simulator makes keys of its own",
     ),
     ("aes", &["crates/evidence"], "one module, evidence::crypto, touches primitives"),
     ("tokio", &["server", "node-agent", "tpm-sim", "tests"], "libraries and the offline tool hold no I/O"),

@@ -23,6 +23,7 @@ const MEMBERS: &[&str] = &[
     "crates/appraisal",
     "crates/record",
     "crates/proof",
+    "crates/svid",
     "crates/protocol",
     "server",
     "node-agent",

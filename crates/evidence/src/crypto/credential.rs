@@ -12,8 +12,8 @@ pub enum CryptoFault {
     /// No random bytes came.
     #[error("random source failed")]
     Random,
-    /// The public key is no key (a point off its curve, an even modulus).
-    #[error("public key is not valid")]
+    /// The key is no key (a point off its curve, an even modulus, a private key that cannot be read).
+    #[error("key is not valid")]
     Key,
 }
 

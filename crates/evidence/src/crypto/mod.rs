@@ -7,6 +7,8 @@ mod ed25519;
 mod hash;
 mod key;
 mod prehash;
+mod private_key;
+mod rsa_key;
 pub mod seal;
 mod signature;
 
@@ -16,9 +18,11 @@ pub use ed25519::{Ed25519Key, verify_ed25519};
 pub use hash::{Digest, HashAlg, Hasher};
 pub use key::{Curve, PublicKey, RSA_EXPONENT};
 pub use prehash::PrehashKey;
+pub use private_key::{KeyKind, PrivateKey};
 pub use ring::rand::SecureRandom;
+pub use rsa_key::{RSA_KEY_BITS, rsa_key};
 pub use seal::SealKey;
-pub use signature::{BadSignature, SignatureAlg, SignatureValue, verify, verify_pss_sha384};
+pub use signature::{BadSignature, SignatureAlg, SignatureValue, verify, verify_pss, verify_pss_sha384};
 pub use zeroize::Zeroizing;
 
 use subtle::ConstantTimeEq as _;

@@ -108,9 +108,22 @@ fn verify_rsa(
 /// # Errors
 /// [`BadSignature`], whatever the reason.
 pub fn verify_pss_sha384(key: &PublicKey, message: &[u8], bytes: &[u8]) -> Result<(), BadSignature> {
+    verify_pss(key, HashAlg::Sha384, message, bytes)
+}
+
+/// Verifies RSASSA-PSS with a salt of exactly the hash's length, as tokens that say so must be signed (RFC 7518, 3.5).
+///
+/// # Errors
+/// [`BadSignature`], whatever the reason.
+pub fn verify_pss(key: &PublicKey, hash: HashAlg, message: &[u8], bytes: &[u8]) -> Result<(), BadSignature> {
     let PublicKey::Rsa { modulus } = key else { return Err(BadSignature) };
+    let parameters = match hash {
+        HashAlg::Sha256 => &signature::RSA_PSS_2048_8192_SHA256,
+        HashAlg::Sha384 => &signature::RSA_PSS_2048_8192_SHA384,
+        HashAlg::Sha512 => &signature::RSA_PSS_2048_8192_SHA512,
+    };
     let key = RsaPublicKeyComponents { n: modulus.as_slice(), e: &[1u8, 0, 1][..] };
-    key.verify(&signature::RSA_PSS_2048_8192_SHA384, message, bytes).map_err(|_| BadSignature)
+    key.verify(parameters, message, bytes).map_err(|_| BadSignature)
 }
 
 /// Older TPMs sign PSS with the longest salt that fits; ring takes only a salt as long as the hash.
