@@ -6,6 +6,7 @@ mod cache;
 mod key;
 mod maker;
 mod pool;
+mod tainted;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -15,10 +16,12 @@ use holdfast_identity::{Selector, SpiffeId, UnixTime};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
+pub(crate) use cache::soon;
 pub use cache::{Known, PREFETCH_MAX, SvidCache};
 pub use key::KeyType;
 pub use maker::make;
 pub use pool::KeyPool;
+pub use tainted::Tainted;
 
 /// One identity of one workload, with its private key. Never written to disk by the agent.
 pub struct X509Svid {

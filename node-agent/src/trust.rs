@@ -271,6 +271,7 @@ mod tests {
             x509_authorities: authorities.iter().map(|der| der.to_vec()).collect(),
             sequence,
             refresh_hint: 0,
+            ..Bundle::default()
         }
     }
 

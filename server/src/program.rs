@@ -50,6 +50,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         store: store.clone(),
         endorser: server.endorser().clone(),
         trust_domain: config.trust_domain.clone(),
+        authority: server.authority().clone(),
         simulated: config.simulated,
         reads: ReadLog::start(store.clone()),
         signer: signer.clone(),

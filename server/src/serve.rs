@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::api::{self, AttestationService, NodeService};
-use crate::authority::{Authority, AuthorityFault, AuthorityFiles, OpeningFault};
+use crate::authority::{Authority, AuthorityFault, AuthorityFiles, OpeningFault, Rotation, UpstreamSettings};
 use crate::budget::Gate;
 use crate::clock;
 use crate::config::{Config, Simulated};
@@ -33,7 +33,7 @@ const RENEW_EVERY: Duration = Duration::from_secs(60);
 const SIGNINGS_MAX: u32 = 256;
 
 /// What the agent port is told by configuration.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ServeOptions {
     /// The trust domain.
     pub trust_domain: TrustDomain,
@@ -49,6 +49,8 @@ pub struct ServeOptions {
     pub endorse: EndorseSettings,
     /// Seconds that a workload SVID lives whose entry names no time.
     pub x509_svid_ttl: i64,
+    /// How intermediates are replaced.
+    pub rotation: Rotation,
     /// Of the port.
     pub listen_limits: ListenLimits,
     /// Of attestation.
@@ -67,6 +69,11 @@ impl From<&Config> for ServeOptions {
             allow_simulated: config.simulated == Simulated::Allowed,
             endorse: config.endorse.clone(),
             x509_svid_ttl: config.lifetimes.x509_svid,
+            rotation: Rotation {
+                upstream: config.upstream.as_ref().map(UpstreamSettings::authority),
+                lifetime: config.lifetimes.intermediate,
+                lead: config.lifetimes.x509_svid,
+            },
             listen_limits: config.limits.listen.clone(),
             desk: DeskSettings {
                 challenge_lifetime: config.lifetimes.challenge,
@@ -137,7 +144,7 @@ impl Server {
         let changes = store.changes();
         let files = AuthorityFiles::below(&options.data_dir);
         let authority = Authority::open(options.trust_domain, files, store.as_ref(), clock::now()).await?;
-        let authority = Arc::new(authority);
+        let authority = Arc::new(authority.rotating(options.rotation));
         let seals = seal_ring(&options.challenge_key)?;
         let rules = Arc::new(CurrentRules::read(store.as_ref(), options.allow_simulated).await?);
         let endorser = Endorser::new(store.clone(), rules.clone(), options.endorse);
@@ -204,8 +211,10 @@ impl Server {
     pub async fn serve(self, stop: CancellationToken) {
         info!(address = %self.listener.address(), "agent port is up");
         let dispatching = tokio::spawn(self.dispatch.run(self.changes));
+        let rotating = tokio::spawn(self.authority.clone().keep(self.store.clone()));
         let keeping = tokio::spawn(keep(self.store, self.authority, self.desk, self.live));
         self.listener.serve(self.router, stop).await;
+        rotating.abort();
         keeping.abort();
         dispatching.abort();
     }

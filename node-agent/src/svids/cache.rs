@@ -8,13 +8,15 @@ use tokio::sync::{Notify, watch};
 
 use super::key::KeyType;
 use super::pool::KeyPool;
-use super::{SvidSource, SvidState, WorkloadUpdate, X509Svid};
+use super::{SvidSource, SvidState, Tainted, WorkloadUpdate, X509Svid};
 use crate::clock::ServerClock;
 use crate::sync::Entry;
 
 /// Entries whose SVIDs are made before anyone asks, the oldest first: a workload that starts while the server is away
 /// still gets its own. Beyond that number SVIDs are made when a workload asks.
 pub const PREFETCH_MAX: usize = 1_000;
+/// Seconds within which SVIDs below a tainted authority are replaced, so that the agents of a fleet do not come at once.
+const TAINTED_WITHIN_SECONDS: i64 = 60;
 /// Seconds before something that the server did not sign is asked for again.
 const RETRY_SECONDS: i64 = 30;
 
@@ -25,6 +27,7 @@ pub struct SvidCache {
     clock: Arc<ServerClock>,
     inner: Mutex<Inner>,
     bundles: watch::Sender<Bundles>,
+    tainted: watch::Sender<Tainted>,
     work: Notify,
     keys: KeyPool,
 }
@@ -74,7 +77,8 @@ impl SvidCache {
     #[must_use]
     pub fn new(clock: Arc<ServerClock>) -> Self {
         let keys = KeyPool::new(KeyType::default());
-        Self { clock, inner: Mutex::default(), bundles: watch::Sender::default(), work: Notify::new(), keys }
+        let (bundles, tainted) = (watch::Sender::default(), watch::Sender::default());
+        Self { clock, inner: Mutex::default(), bundles, tainted, work: Notify::new(), keys }
     }
 
     /// With these keys for workloads.
@@ -131,6 +135,27 @@ impl SvidCache {
         }
     }
 
+    /// Below these authorities everything is to be replaced: each SVID at a moment of its own, soon. What there is serves
+    /// until then.
+    pub fn taint(&self, tainted: Tainted) {
+        if *self.tainted.borrow() == tainted {
+            return;
+        }
+        let mut inner = self.lock();
+        let now = self.clock.now();
+        for held in inner.held.values_mut().filter(|held| tainted.covers(&held.svid.chain)) {
+            held.rotate_at = held.rotate_at.min(soon(now, held.svid.not_after));
+        }
+        self.tainted.send_replace(tainted);
+        drop(inner);
+        self.work.notify_one();
+    }
+
+    /// Below which authorities everything is to be replaced, now and after every change.
+    pub fn tainted(&self) -> watch::Receiver<Tainted> {
+        self.tainted.subscribe()
+    }
+
     /// At most `limit` entries whose SVID has to be made now: those that someone waits for first, then the oldest.
     pub(super) fn due(&self, limit: usize) -> Vec<Arc<Entry>> {
         let inner = self.lock();
@@ -180,6 +205,9 @@ impl SvidCache {
                 continue;
             }
             inner.unsigned.remove(&entry.id);
+            // Signed before the server knew better, and still on the way when it said so.
+            let late = self.tainted.borrow().covers(&svid.chain);
+            let rotate_at = if late { rotate_at.min(soon(self.clock.now(), svid.not_after)) } else { rotate_at };
             let held = Held { svid: Arc::new(svid), revision_number: entry.revision_number, rotate_at };
             if inner.held.insert(entry.id.clone(), held).is_some() {
                 metrics::counter!("holdfast_agent_svid_rotations_total").increment(1);
@@ -304,6 +332,13 @@ impl SvidSource for SvidCache {
     fn bundles(&self) -> watch::Receiver<Bundles> {
         self.bundles.subscribe()
     }
+}
+
+/// When something below a tainted authority is replaced: within a minute or a quarter of what is left of it, not at the
+/// moment at which a thousand other agents come, and never twice within a second.
+pub(crate) fn soon(now: UnixTime, not_after: UnixTime) -> UnixTime {
+    let window = (not_after.since(now) / 4).clamp(1, TAINTED_WITHIN_SECONDS);
+    now.plus(crate::backoff::fraction(window, (0.0, 1.0)).max(1))
 }
 
 /// The oldest first; the ID decides between twins, so that the order never changes.

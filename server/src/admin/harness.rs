@@ -11,6 +11,8 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 
 use super::{Admin, AdminSocket, Roles, WHAT_IFS_MAX};
+use crate::authority::{Authority, AuthorityFiles, InitOptions, init};
+use crate::clock;
 use crate::config::Simulated;
 use crate::desk::CurrentRules;
 use crate::ear::{EarIssuer, EarKey};
@@ -53,6 +55,19 @@ pub(super) async fn operated_with(simulated: Simulated, rollout: RolloutSettings
     let signer = Ok(Arc::new(signer(&store, directory.path()).await));
     let (outbox, _) = Outbox::open(&[], store.clone(), trust_domain.clone(), SendingPace::default()).await.unwrap();
     let outbox = Arc::new(outbox);
+    let place = InitOptions::new(
+        trust_domain.clone(),
+        directory.path().join("data"),
+        directory.path().join("root"),
+        clock::now(),
+    );
+    init(&place).unwrap();
+    let files = AuthorityFiles::below(&place.data_dir);
+    // In a store of its own: what it records is not what these tests count.
+    let apart = directory.path().join("authority.sqlite");
+    let apart = SqliteStore::open(&apart, trust_domain.clone(), limits).await.unwrap();
+    let authority = Authority::open(trust_domain.clone(), files, &apart, clock::now()).await.unwrap();
+    let authority = Arc::new(authority);
     let key = EarKey::open(&directory.path().join("ear.key")).unwrap();
     let ear = Arc::new(EarIssuer::new(store.clone(), trust_domain.clone(), key));
     let reads = ReadLog::start(store.clone());
@@ -62,6 +77,7 @@ pub(super) async fn operated_with(simulated: Simulated, rollout: RolloutSettings
         store: store.clone(),
         endorser,
         trust_domain,
+        authority,
         simulated,
         reads,
         signer,

@@ -38,6 +38,7 @@ mod socket;
 #[cfg(test)]
 mod tests;
 mod what_ifs;
+mod x509_authorities;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,8 +52,9 @@ use crate::admin_stubs::{
     attempts_server::AttemptsServer, bundles_server::BundlesServer, endorsements_server::EndorsementsServer,
     entries_server::EntriesServer, events_server::EventsServer, fleets_server::FleetsServer, nodes_server::NodesServer,
     policies_server::PoliciesServer, proofs_server::ProofsServer, record_server::RecordServer,
-    results_server::ResultsServer, server_server::ServerServer,
+    results_server::ResultsServer, server_server::ServerServer, x509_authorities_server::X509AuthoritiesServer,
 };
+use crate::authority::Authority;
 use crate::config::Simulated;
 use crate::ear::EarIssuer;
 use crate::endorse::Endorser;
@@ -87,6 +89,8 @@ pub struct Admin {
     pub trust_domain: TrustDomain,
     /// Whether roots of class `simulated` may be imported.
     pub simulated: Simulated,
+    /// What signs.
+    pub authority: Arc<Authority>,
     /// Who reads evidence.
     pub reads: ReadLog,
     /// Who signs checkpoints; the reason where nobody may.
@@ -136,6 +140,7 @@ impl Admin {
             .add_service(service!(FleetsServer))
             .add_service(service!(EventsServer))
             .add_service(service!(ResultsServer))
+            .add_service(service!(X509AuthoritiesServer))
             .serve_with_incoming_shutdown(socket.incoming(), stop.cancelled_owned())
             .await
     }

@@ -6,6 +6,8 @@ use holdfast_identity::{InvalidId, InvalidSelector};
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
+use crate::authority::RotationFault;
+use crate::authority::life::LifeRefusal;
 use crate::ear::EarRefused;
 use crate::endorse::EndorseFault;
 use crate::endorse::bundle::BadBundle;
@@ -62,6 +64,8 @@ pub(super) enum Refusal {
     #[error(transparent)]
     NotSigned(#[from] NotSigned),
     #[error(transparent)]
+    Authority(#[from] RotationFault),
+    #[error(transparent)]
     Scope(#[from] NotFixed),
     #[error(
         "{lost} of {admitted} admitted nodes would be refused, wait, or be unknown: {}, limit {}; \
@@ -104,6 +108,7 @@ impl Refusal {
             Self::Role { .. } => "admin.role",
             Self::Rollout(refusal) => refusal.code(),
             Self::NotSigned(refusal) => refusal.code(),
+            Self::Authority(fault) => fault.code(),
             Self::Scope(_) => "rollout.selector",
             Self::TooMany { .. } => "rollout.too_many_refused",
             Self::MoreThanAccepted { .. } => "rollout.more_than_accepted",
@@ -121,6 +126,17 @@ impl Refusal {
             | Self::Endorse(_)
             | Self::Record(RecordFault::Store(_))
             | Self::Sink(OrderRefused::Ended | OrderRefused::Store(_)) => Code::Unavailable,
+            Self::Authority(fault) => match fault {
+                RotationFault::Store(_) | RotationFault::Upstream(_) | RotationFault::Authority(_) => Code::Unavailable,
+                RotationFault::UnknownRoot { .. } | RotationFault::Life(LifeRefusal::Unknown { .. }) => Code::NotFound,
+                RotationFault::Moved => Code::Aborted,
+                RotationFault::NoUpstream
+                | RotationFault::Life(_)
+                | RotationFault::TooEarly { .. }
+                | RotationFault::MarkedRoot { .. }
+                | RotationFault::RootInUse { .. }
+                | RotationFault::RootStage { .. } => Code::FailedPrecondition,
+            },
             Self::Record(RecordFault::NoEntry { .. }) => Code::NotFound,
             Self::Record(_) | Self::Unsigned(_) => Code::FailedPrecondition,
             Self::Ear(EarRefused::Store(_)) => Code::Unavailable,

@@ -109,6 +109,8 @@ const NEEDED: &[(&str, &[Role])] = &[
     ("Attempts/Get", ANY),
     ("Attempts/ListStrangers", ANY),
     ("Bundles/Show", ANY),
+    ("X509Authorities/Show", ANY),
+    ("X509Authorities/Act", OPERATOR),
     ("Endorsements/Import", OPERATOR),
     ("Endorsements/List", ANY),
     ("Endorsements/Withdraw", OPERATOR),

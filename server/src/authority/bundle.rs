@@ -8,6 +8,8 @@ use x509_parser::oid_registry::OID_SIG_ED25519;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 use x509_parser::public_key::PublicKey;
 
+use super::KeyId;
+
 /// Seconds between two looks of a reader at a bundle; SPIRE's servers say the same.
 const REFRESH_HINT_SECONDS: i64 = 300;
 /// Roots in one bundle: old, current and next, with room for accidents.
@@ -19,6 +21,10 @@ pub struct Bundle {
     trust_domain: TrustDomain,
     authorities: Vec<Vec<u8>>,
     sequence: u64,
+    /// Authorities below which everything is to be replaced.
+    tainted: Vec<KeyId>,
+    /// Intermediates that count no more.
+    revoked: Vec<KeyId>,
 }
 
 /// Why a text is no bundle of ours. The words are for the operator.
@@ -30,7 +36,20 @@ impl Bundle {
     /// The roots as they are, DER, and their sequence.
     #[must_use]
     pub const fn new(trust_domain: TrustDomain, authorities: Vec<Vec<u8>>, sequence: u64) -> Self {
-        Self { trust_domain, authorities, sequence }
+        Self { trust_domain, authorities, sequence, tainted: Vec::new(), revoked: Vec::new() }
+    }
+
+    /// With authorities below which everything is to be replaced, and intermediates that count no more. Neither is part of
+    /// the bundle's document: the first is for our agents, the second for our own listener.
+    #[must_use]
+    pub fn with_marks(self, tainted: Vec<KeyId>, revoked: Vec<KeyId>) -> Self {
+        Self { tainted, revoked, ..self }
+    }
+
+    /// Intermediates that count no more.
+    #[must_use]
+    pub fn revoked(&self) -> &[KeyId] {
+        &self.revoked
     }
 
     /// The trust domain whose roots these are.
@@ -65,6 +84,7 @@ impl Bundle {
             x509_authorities: self.authorities.clone(),
             sequence: self.sequence,
             refresh_hint: REFRESH_HINT_SECONDS,
+            tainted_key_ids: self.tainted.iter().map(|key_id| key_id.as_bytes().to_vec()).collect(),
         }
     }
 
@@ -113,7 +133,7 @@ impl Bundle {
             )));
         }
         let sequence = document.get("spiffe_sequence").and_then(Value::as_u64).unwrap_or(0);
-        Ok(Self { trust_domain, authorities, sequence })
+        Ok(Self::new(trust_domain, authorities, sequence))
     }
 }
 

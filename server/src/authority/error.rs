@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::KeyId;
 use super::chain::ChainFault;
 
 /// A fault of the signing authority.
@@ -102,6 +103,19 @@ pub enum AuthorityFault {
         #[source]
         source: ChainFault,
     },
+    /// The intermediate in the file is not the one that this server signs with.
+    #[error(
+        "{}: intermediate {key_id} is {found}, and signs no more; run \"holdfast-server init\" for another",
+        path.display()
+    )]
+    NotActive {
+        /// The file.
+        path: PathBuf,
+        /// Its name.
+        key_id: KeyId,
+        /// What it is.
+        found: &'static str,
+    },
     /// The upstream authority has a root that agents have not heard of.
     #[error(
         "the upstream authority signs under root {found}, which is not in the bundle of {trust_domain}: start the server, \
@@ -139,6 +153,7 @@ impl AuthorityFault {
             Self::OtherRecord => "authority.other_record",
             Self::NotRecorded => "authority.not_recorded",
             Self::Chain { source, .. } => source.code(),
+            Self::NotActive { .. } => "authority.not_active",
             Self::UnpublishedRoot { .. } => "authority.unpublished_root",
             Self::Crypto { .. } => "authority.crypto",
         }

@@ -1,6 +1,7 @@
 //! Drafts SVIDs and signs what was recorded, with the intermediate's key kept ready.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use holdfast_appraisal::AppraisedNode;
 use holdfast_evidence::key::ProvenKey;
@@ -31,6 +32,8 @@ pub struct Issuer {
     /// The issuer's name and key identifier are parsed once, here.
     prepared: rcgen::Issuer<'static, KeyPair>,
     rng: SystemRandom,
+    /// The latest end of an SVID that was drafted.
+    used_until: AtomicI64,
 }
 
 /// A signed SVID.
@@ -55,7 +58,17 @@ impl Issuer {
         if !super::files::exists(&path)? {
             return Err(AuthorityFault::NotInitialised { path });
         }
-        let bundle = read_bundle(trust_domain, files)?;
+        Self::load_at(trust_domain, &path, &read_bundle(trust_domain, files)?, now)
+    }
+
+    /// The same from one file, below the roots of `bundle`.
+    pub(super) fn load_at(
+        trust_domain: &TrustDomain,
+        path: &std::path::Path,
+        bundle: &Bundle,
+        now: UnixTime,
+    ) -> Result<Self, AuthorityFault> {
+        let (bundle, path) = (bundle.clone(), path.to_owned());
         let pair = KeyAndCertificate::read(&path)?;
         let found = pair.trust_domain(&path)?;
         if found != *trust_domain {
@@ -79,6 +92,7 @@ impl Issuer {
             path: checked,
             prepared,
             rng: SystemRandom::new(),
+            used_until: AtomicI64::new(now.seconds()),
         })
     }
 
@@ -98,6 +112,16 @@ impl Issuer {
     #[must_use]
     pub fn intermediate(&self) -> &[u8] {
         &self.intermediate
+    }
+
+    /// The latest end of what it has signed for others, as far as it is known.
+    pub(super) fn used_until(&self) -> UnixTime {
+        UnixTime(self.used_until.load(Ordering::Relaxed)).min(self.not_after)
+    }
+
+    /// What it signed before it was loaded may live until then.
+    pub(super) fn was_used_until(&self, end: UnixTime) {
+        self.used_until.fetch_max(end.seconds(), Ordering::Relaxed);
     }
 
     /// The path from the intermediate to its root.
@@ -179,6 +203,10 @@ impl Issuer {
         // An unusable key is found before anything is recorded about it.
         CertifiedKey::from_spki(spki)?;
         let serial = draw_serial(&self.rng)?;
+        // The server's own is replaced whenever the intermediate is.
+        if !matches!(origin, Origin::Server) {
+            self.was_used_until(lifetime.not_after);
+        }
         Ok(Draft { origin, spiffe_id, spki: spki.to_vec(), dns_names, serial, lifetime })
     }
 
@@ -216,4 +244,10 @@ pub(super) fn not_after(certificate: &CertificateDer<'_>, path: &std::path::Path
         found: error.to_string(),
     })?;
     Ok(UnixTime(parsed.validity().not_after.timestamp()))
+}
+
+/// The same, where it parses.
+pub(crate) fn end_of(der: &[u8]) -> Option<UnixTime> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(der).ok()?;
+    Some(UnixTime(parsed.validity().not_after.timestamp()))
 }

@@ -14,9 +14,15 @@ mod init_upstream;
 mod issuer;
 mod key_id;
 pub mod life;
+mod opening;
 mod own;
 mod profile;
 mod request;
+mod rotation;
+mod rotation_fault;
+#[cfg(test)]
+mod rotation_tests;
+mod taint;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -30,7 +36,10 @@ pub use error::AuthorityFault;
 pub use files::{AuthorityFiles, read_secret, replace_public, write_new_secret};
 pub use init::{InitOptions, InitReport, init};
 pub use init_upstream::{UpstreamInit, UpstreamInitFault, UpstreamReport, init_upstream};
+pub(crate) use issuer::end_of;
 pub use issuer::{IssuedSvid, Issuer, SERVER_PATH};
 pub use key_id::KeyId;
 pub use own::{OWN_CERTIFICATE_TTL_SECONDS, OwnCertificate, OwnKey};
+pub use rotation::Rotation;
+pub use rotation_fault::RotationFault;
 pub use upstream::{Upstream, UpstreamFault, UpstreamSettings};

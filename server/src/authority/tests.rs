@@ -283,6 +283,6 @@ async fn a_running_server_takes_up_a_renewed_intermediate() {
 async fn the_servers_own_certificate_is_in_the_record_before_it_is_shown() {
     let (place, _) = founded();
     let (_authority, store) = running(&place).await;
-    // The root's publication, then the issuance.
-    assert_eq!(store.head().await.unwrap().size, 2);
+    // The root's publication, the intermediate, then the issuance.
+    assert_eq!(store.head().await.unwrap().size, 3);
 }

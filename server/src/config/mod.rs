@@ -238,7 +238,7 @@ impl Config {
         let ear_key = reader.optional("ear.key_file", str::parse::<PathBuf>);
         let challenge = reader.seconds("lifetimes.challenge", 10..=600);
         let node_svid = reader.seconds("lifetimes.node_svid", 60..=86_400);
-        let x509_svid = reader.seconds("lifetimes.x509_svid", 60..=86_400);
+        let x509_svid = reader.seconds("lifetimes.x509_svid", 5..=86_400);
         let intermediate = reader.seconds("lifetimes.intermediate", 20..=3650 * DAY);
         let upstream = upstream::upstream(&mut reader);
         let connections = reader.number("limits.connections", 1..=1_000_000);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use holdfast_evidence::EvidenceKind;
 use holdfast_identity::{SpiffeId, UnixTime};
 use holdfast_protocol::agent as wire;
-use holdfast_server::authority::{InitOptions, init};
+use holdfast_server::authority::{InitOptions, Rotation, init};
 use holdfast_server::budget::Rate;
 use holdfast_server::clock;
 use holdfast_server::desk::DeskSettings;
@@ -92,6 +92,7 @@ impl House {
             allow_simulated: false,
             endorse: EndorseSettings::default(),
             x509_svid_ttl: 3600,
+            rotation: Rotation::by_hand(),
             listen_limits,
             desk,
             space: space.clone(),

@@ -166,6 +166,9 @@ pub struct Bundle {
     /// Seconds.
     #[prost(int64, tag = "4")]
     pub refresh_hint: i64,
+    /// Subject key identifiers of authorities below which every SVID is to be replaced now.
+    #[prost(bytes = "vec", repeated, tag = "8")]
+    pub tainted_key_ids: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
 }
 /// A point in the server's history. An agent with an unknown epoch or a future n gets the full state.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

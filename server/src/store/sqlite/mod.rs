@@ -36,6 +36,7 @@ mod rollouts;
 mod sinks;
 mod tiles;
 mod writer;
+mod x509_authorities;
 
 use super::bodies::Retention;
 use super::changes::{Changes, Notice, Revision, Subscription};
