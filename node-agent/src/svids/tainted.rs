@@ -62,7 +62,7 @@ pub(super) mod tests {
     #[test]
     fn an_svid_below_a_tainted_intermediate_or_root_is_recognised() {
         let (chain, [root, intermediate]) = chain();
-        assert!(Tainted::new(&[root.clone()]).covers(&chain));
+        assert!(Tainted::new(std::slice::from_ref(&root)).covers(&chain));
         assert!(Tainted::new(&[vec![1; 20], intermediate]).covers(&chain));
         assert!(!Tainted::new(&[vec![1; 20]]).covers(&chain));
         assert!(!Tainted::default().covers(&chain));

@@ -40,6 +40,8 @@ pub struct Authority {
     pub(super) server: ServerId,
     pub(super) rotation: Rotation,
     issuer: RwLock<Arc<Issuer>>,
+    /// The one that signs next, once it is prepared.
+    prepared: RwLock<Option<Arc<Issuer>>>,
     /// Intermediates that signed before, while what they signed lives.
     former: RwLock<Vec<Arc<Issuer>>>,
     bundle: CurrentBundle,
@@ -82,6 +84,7 @@ impl Authority {
             server: opened.server,
             rotation: Rotation::by_hand(),
             issuer: RwLock::new(Arc::new(opened.issuer)),
+            prepared: RwLock::new(opened.prepared.map(Arc::new)),
             former: RwLock::new(opened.former.into_iter().map(Arc::new).collect()),
             bundle,
             own: Arc::new(OwnCertificate::new()),
@@ -124,10 +127,19 @@ impl Authority {
         self.former.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The one that signs next.
+    pub(super) fn prepared(&self) -> Option<Arc<Issuer>> {
+        self.prepared.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_prepared(&self, issuer: Option<Arc<Issuer>>) {
+        *self.prepared.write().unwrap_or_else(PoisonError::into_inner) = issuer;
+    }
+
     /// Signs with another from now on; the one before is a former one.
-    pub(super) fn sign_with(&self, issuer: Issuer) {
+    pub(super) fn sign_with(&self, issuer: Arc<Issuer>) {
         let mut current = self.issuer.write().unwrap_or_else(PoisonError::into_inner);
-        let before = std::mem::replace(&mut *current, Arc::new(issuer));
+        let before = std::mem::replace(&mut *current, issuer);
         self.former.write().unwrap_or_else(PoisonError::into_inner).push(before);
     }
 
@@ -206,7 +218,7 @@ impl Authority {
                 match super::opening::adopt(&issuer, (self.server, Some(&former)), &self.files, store, now).await {
                     Ok(()) => {
                         info!(not_after = issuer.not_after().seconds(), "intermediate taken up");
-                        self.sign_with(issuer);
+                        self.sign_with(Arc::new(issuer));
                         self.read_bundle(store).await?;
                         renewed = true;
                     }

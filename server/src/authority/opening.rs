@@ -20,6 +20,7 @@ use crate::store::{ServerId, Store, X509Authority, X509Change, X509State};
 pub(super) struct Opened {
     pub(super) server: ServerId,
     pub(super) issuer: Issuer,
+    pub(super) prepared: Option<Issuer>,
     pub(super) former: Vec<Issuer>,
 }
 
@@ -34,8 +35,10 @@ pub(super) async fn open(
     finish_change_over(files, &state)?;
     let issuer = Issuer::load(trust_domain, files, now)?;
     let server = server_id(files)?;
-    // What it signed before this start is not known.
-    issuer.was_used_until(now.plus(X509_SVID_TTL_MAX));
+    // What it signed before this start is not known, if it was there: one that nothing was recorded of has signed nothing.
+    if state.find(&issuer.path().key_id).is_some() {
+        issuer.was_used_until(now.plus(X509_SVID_TTL_MAX));
+    }
     let held = store.bundle().await?;
     if held.authorities.is_empty() {
         for root in issuer.bundle().authorities() {
@@ -43,6 +46,16 @@ pub(super) async fn open(
         }
     }
     adopt(&issuer, (server, None), files, store, now).await?;
+    let mut ours = state.authorities.iter().filter(|one| one.server == server);
+    let prepared = match ours.find(|one| one.life.stage == Stage::Prepared) {
+        Some(next) if exists(&files.prepared())? => {
+            Issuer::load_at(trust_domain, &files.prepared(), issuer.bundle(), now)
+                .inspect_err(|fault| warn!(code = fault.code(), %fault, "the prepared intermediate cannot be read"))
+                .ok()
+                .filter(|issuer| issuer.path().key_id == next.key_id)
+        }
+        _ => None,
+    };
     let mut former = Vec::new();
     for old in state.authorities.iter().filter(|one| one.server == server) {
         if matches!(old.life.stage, Stage::Old | Stage::Tainted) && exists(&files.former(&old.key_id))? {
@@ -52,7 +65,7 @@ pub(super) async fn open(
             }
         }
     }
-    Ok(Opened { server, issuer, former })
+    Ok(Opened { server, issuer, prepared, former })
 }
 
 /// Where the store says that the prepared one signs, and the server died before its file was in place.

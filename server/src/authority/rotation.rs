@@ -18,7 +18,7 @@ use super::life::{self, Command, LifeRefusal, Living as _, Schedule, Stage, Step
 use super::request::NewKey;
 use super::rotation_fault::RotationFault;
 use super::upstream::{Request, Upstream, mint};
-use super::{Issuer, KeyId};
+use super::{Bundle, Issuer, KeyId};
 use crate::store::{Actor, Operation, Store, X509Authority, X509Change, X509State};
 
 /// How often the lives are looked at: an intermediate of a test lives for seconds.
@@ -168,6 +168,9 @@ impl Authority {
         }
         let chain: Vec<CertificateDer<'_>> = minted.chain.iter().map(|der| der.as_slice().into()).collect();
         replace(&self.files.prepared(), &key.with_chain(&chain), 0o600)?;
+        // Read back as it will be used: what cannot be is known now, not when it is needed.
+        let below = Bundle::new(self.trust_domain().clone(), minted.roots.clone(), 0);
+        let issuer = Issuer::load_at(self.trust_domain(), &self.files.prepared(), &below, now)?;
         let life = life::Life { ends: minted.path.not_after, ..self.rotation.schedule().prepared(now) };
         let id = minted.path.key_id.to_string();
         let next = X509Authority {
@@ -188,6 +191,7 @@ impl Authority {
             ..X509Change::default()
         };
         done(store.change_x509(change, by, now).await?)?;
+        self.set_prepared(Some(Arc::new(issuer)));
         self.read_bundle(store).await?;
         info!(authority = id, root = %next.root, ends = life.ends.seconds(), "intermediate prepared");
         Ok(next)
@@ -197,10 +201,10 @@ impl Authority {
     async fn take_up(&self, store: &dyn Store, id: &str, by: Actor, now: UnixTime) -> Result<(), RotationFault> {
         let state = store.x509_authorities().await?;
         let next = find(&state, id)?;
-        let bundle = self.bundle().get();
-        let issuer = Issuer::load_at(self.trust_domain(), &self.files.prepared(), &bundle, now)?;
-        if issuer.path().key_id != next.key_id {
-            return Err(LifeRefusal::Elsewhere { id: id.to_owned() }.into());
+        let issuer = self.prepared().filter(|issuer| issuer.path().key_id == next.key_id);
+        let issuer = issuer.ok_or_else(|| LifeRefusal::Elsewhere { id: id.to_owned() })?;
+        if issuer.not_after() <= now {
+            return Err(LifeRefusal::Ended { id: id.to_owned() }.into());
         }
         let former = self.issuer();
         let mut active = next.clone();
@@ -220,6 +224,7 @@ impl Authority {
             error!(code = fault.code(), %fault, "intermediate is not in its place yet");
         }
         info!(authority = id, "intermediate activated");
+        self.set_prepared(None);
         self.sign_with(issuer);
         match self.renew_own(store, now).await {
             Ok(()) => Ok(()),
@@ -265,6 +270,9 @@ impl Authority {
         };
         done(store.change_x509(change, Actor::Server, now).await?)?;
         info!(authority = one.id, stage = one.life.stage.as_str(), "intermediate retired");
+        if one.life.stage == Stage::Prepared && one.server == self.server {
+            self.set_prepared(None);
+        }
         self.let_go(&one.key_id);
         Ok(self.read_bundle(store).await?)
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
 use holdfast_tests::{Agent, Machines, Process, Programs, Server, WorkDir, free_port, until};
 use serde_json::Value;
@@ -88,6 +89,8 @@ impl World {
     }
 
     fn show(&self) -> Value {
+        // Whoever waits for something asks again and again.
+        std::thread::sleep(Duration::from_millis(250));
         self.server.json(&["authority", "x509", "show"]).unwrap()
     }
 

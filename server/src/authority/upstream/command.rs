@@ -84,14 +84,14 @@ impl Command {
                 let _ = stdin.write_all(csr.as_bytes()).await;
             }
         };
-        let (_, answer, said) = tokio::join!(write, read(stdout, ANSWER_BYTES_MAX), read(stderr, STDERR_BYTES_MAX));
+        let (_, answer, said) = tokio::join!(write, read(stdout, ANSWER_BYTES_MAX), beginning(stderr));
         let answer = answer.map_err(|error| self.not_run(&error))?;
         if answer.len() as u64 > ANSWER_BYTES_MAX {
             return Err(UpstreamFault::Answer { found: format!("more than {ANSWER_BYTES_MAX} bytes") });
         }
         let status = child.wait().await.map_err(|error| self.not_run(&error))?;
         if !status.success() {
-            let stderr = String::from_utf8_lossy(&said.unwrap_or_default()).trim().escape_debug().to_string();
+            let stderr = String::from_utf8_lossy(&said).trim().escape_debug().to_string();
             return Err(UpstreamFault::Refused { program: self.program(), status: status.to_string(), stderr });
         }
         let found = certificates(&answer).filter(|found| !found.is_empty());
@@ -106,7 +106,19 @@ impl Command {
     }
 }
 
-/// Reads to the end, at most `limit` bytes and one; what comes after stays in the pipe, and its writer waits for nobody.
+/// The beginning of what it says, to whose end it may talk on.
+async fn beginning(from: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if let Some(mut from) = from {
+        let read = (&mut from).take(STDERR_BYTES_MAX).read_to_end(&mut bytes).await;
+        if read.is_ok() {
+            let _ = tokio::io::copy(&mut from, &mut tokio::io::sink()).await;
+        }
+    }
+    bytes
+}
+
+/// Reads to the end, at most `limit` bytes and one.
 async fn read(from: Option<impl AsyncRead + Unpin>, limit: u64) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     if let Some(from) = from {

@@ -46,7 +46,7 @@ async fn a_program_gets_the_request_and_prints_the_chain_with_its_root() {
 
 #[tokio::test]
 async fn a_program_that_says_no_is_quoted_without_control_characters() {
-    let program = program("printf 'no \\033[31mquota' >&2; exit 3");
+    let program = program("printf 'no \\033[31mquota' >&2; head -c 200000 /dev/zero >&2; exit 3");
     let fault = ask(&program.settings).await.unwrap_err();
     assert_eq!(fault.code(), "authority.upstream.refused");
     assert!(fault.to_string().contains("no \\u{1b}[31mquota"), "{fault}");
