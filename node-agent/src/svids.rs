@@ -1,27 +1,36 @@
-//! What workloads get: their X.509-SVIDs and the bundles to check others with, and every change of either.
+//! What workloads get: their X.509-SVIDs, their JWT-SVIDs and the bundles to check others with, and every change of either.
 //!
 //! The meeting point of those who make SVIDs (below this module) and those who hand them out (`workload_api`).
 
 mod cache;
+mod jwt_bundle;
 mod key;
+mod lists;
 mod maker;
 mod pool;
 mod tainted;
+mod token_maker;
+mod tokens;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use holdfast_identity::{Selector, SpiffeId, UnixTime};
+use holdfast_svid::audience::Audience;
+use holdfast_svid::jwt::JwtKeys;
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 pub(crate) use cache::soon;
 pub use cache::{Known, PREFETCH_MAX, SvidCache};
+pub use jwt_bundle::JwtBundle;
 pub use key::KeyType;
 pub use maker::make;
 pub use pool::KeyPool;
 pub use tainted::Tainted;
+pub use tokens::{JwtToken, NoToken};
 
 /// One identity of one workload, with its private key. Never written to disk by the agent.
 pub struct X509Svid {
@@ -56,9 +65,11 @@ pub struct WorkloadUpdate {
     pub svids: Vec<Arc<X509Svid>>,
     /// X.509 authorities (DER, one certificate each) by trust-domain name, the own one among them.
     pub bundles: BTreeMap<String, Vec<Vec<u8>>>,
+    /// The keys that verify JWT-SVIDs by trust-domain name, the own ones among them.
+    pub jwt_bundles: BTreeMap<String, JwtKeys>,
     /// Revocation lists (DER) by trust-domain name: of every authority that signs in that domain, roots too, or of none.
     /// Whoever checks by lists refuses what an authority without one has signed.
-    pub crls: BTreeMap<String, Vec<Vec<u8>>>,
+    pub crls: Arc<BTreeMap<String, Vec<Vec<u8>>>>,
 }
 
 /// What a set of selectors is entitled to at this moment.
@@ -80,6 +91,12 @@ pub trait SvidSource: Send + Sync {
 
     /// X.509 authorities by trust-domain name, the own one among them; empty until the first is known.
     fn bundles(&self) -> watch::Receiver<Arc<BTreeMap<String, Vec<Vec<u8>>>>>;
+
+    /// A JWT-SVID for the identity of `svid`, which an update named just now, and for this audience.
+    fn token<'a>(&'a self, svid: &'a X509Svid, audience: Audience) -> BoxFuture<'a, Result<Arc<JwtToken>, NoToken>>;
+
+    /// The time by which others' JWT-SVIDs are judged.
+    fn now(&self) -> UnixTime;
 }
 
 /// Seconds as a gauge shows them.

@@ -14,6 +14,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::config::Bootstrap;
 use crate::state::{StateDir, StateFault};
+use crate::svids::JwtBundle;
 
 /// The file in the state directory.
 const FILE: &str = "bundle.json";
@@ -48,6 +49,8 @@ pub struct Trust {
 struct Known {
     authorities: Vec<CertificateDer<'static>>,
     sequence: u64,
+    /// The keys for JWT-SVIDs, which are not remembered: nothing is signed for workloads before the server is there.
+    jwt: Option<JwtBundle>,
 }
 
 /// Why the server's authorities are not known.
@@ -106,7 +109,7 @@ impl Trust {
             Bootstrap::Insecure => ("insecure".to_owned(), Known::default()),
             Bootstrap::Bundle(path) => {
                 let (origin, authorities) = read(path)?;
-                (origin, Known { authorities, sequence: 0 })
+                (origin, Known { authorities, ..Known::default() })
             }
         };
         if let Some(learned) = state.read::<Learned>(FILE)?
@@ -114,7 +117,8 @@ impl Trust {
             && learned.trust_domain == trust_domain.as_str()
         {
             let authorities = learned.authorities.iter().map(|text| hex::decode(text).unwrap_or_default());
-            known = Known { authorities: checked("bundle.json", authorities)?, sequence: learned.sequence };
+            known.authorities = checked("bundle.json", authorities)?;
+            known.sequence = learned.sequence;
         }
         Ok(Self { trust_domain, origin, state, known: Mutex::new(known) })
     }
@@ -129,6 +133,12 @@ impl Trust {
     #[must_use]
     pub fn authorities(&self) -> Vec<CertificateDer<'static>> {
         self.lock().authorities.clone()
+    }
+
+    /// The keys that verify JWT-SVIDs; none before the server told.
+    #[must_use]
+    pub fn jwt_bundle(&self) -> Option<JwtBundle> {
+        self.lock().jwt.clone()
     }
 
     /// Whether a chain (DER, leaf first) leads to one of the authorities, whatever the time.
@@ -191,11 +201,15 @@ impl Trust {
             });
         }
         let authorities = checked("server's answer", bundle.x509_authorities.iter().cloned())?;
+        let jwt = JwtBundle::of(&self.trust_domain, bundle);
         let mut known = self.lock();
+        let is_new = known.jwt != jwt;
+        known.jwt = jwt;
         if known.authorities == authorities && known.sequence == bundle.sequence {
-            return Ok(false);
+            return Ok(is_new);
         }
-        *known = Known { authorities, sequence: bundle.sequence };
+        known.authorities = authorities;
+        known.sequence = bundle.sequence;
         self.write(&known, false)?;
         Ok(true)
     }

@@ -37,8 +37,13 @@ impl Bus {
     }
 
     async fn start_in(folder: Arc<tempfile::TempDir>) -> Self {
+        Self::start_by(&["dbus-daemon"], folder).await
+    }
+
+    async fn start_by(command: &[&str], folder: Arc<tempfile::TempDir>) -> Self {
         let address = format!("--address=unix:path={}", folder.path().join("bus").display());
-        let daemon = Command::new("dbus-daemon")
+        let daemon = Command::new(command[0])
+            .args(&command[1..])
             .args(["--session", "--nofork", "--nopidfile", &address])
             .stderr(Stdio::null())
             .spawn()
@@ -166,6 +171,39 @@ async fn half_an_answer_is_a_fault() {
             .await;
         assert_eq!(bus.attest().await.unwrap_err().code(), "attest.systemd.call");
     }
+}
+
+#[tokio::test]
+async fn systemd_that_counts_processes_otherwise_is_not_asked() {
+    // Others than root may not make a PID namespace and be known to a bus in it.
+    if std::fs::metadata("/proc/self").map(|own| std::os::unix::fs::MetadataExt::uid(&own)).unwrap() != 0 {
+        return;
+    }
+    let elsewhere = ["unshare", "--pid", "--fork", "--kill-child", "dbus-daemon"];
+    let bus = Bus::start_by(&elsewhere, Arc::new(tempfile::tempdir().unwrap())).await;
+    let _systemd = bus.serve(|_, _| panic!("asked about a number that means another process")).await;
+    assert_eq!(bus.attest().await.unwrap_err().code(), "attest.systemd.namespace");
+}
+
+#[tokio::test]
+async fn a_bus_that_accepts_nobody_holds_up_no_thread() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bus");
+    let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    // All that may wait to be accepted; the last one waits for a place to wait.
+    let mut waiting = Vec::new();
+    while let Ok(Ok(stream)) =
+        tokio::time::timeout(Duration::from_millis(200), tokio::net::UnixStream::connect(&path)).await
+    {
+        waiting.push(stream);
+    }
+    let (told, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        told.send(runtime.block_on(attest(&Systemd::at(path))).unwrap_err().code())
+    });
+    let code = ended.recv_timeout(Duration::from_secs(30)).expect("the thread is held up");
+    assert!(["attest.systemd.bus", "attest.systemd.timed_out"].contains(&code), "{code}");
 }
 
 #[tokio::test]

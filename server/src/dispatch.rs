@@ -10,6 +10,7 @@ use crate::clock;
 use crate::desk::CurrentRules;
 use crate::listen::TlsSettings;
 use crate::live::{Ending, LiveNodes};
+use crate::revocation::CurrentLists;
 use crate::store::{NodeNumber, NodeTarget, Notice, Store, Subscription};
 use crate::sync::Subscribers;
 
@@ -22,6 +23,8 @@ pub struct Dispatch {
     pub rules: Arc<CurrentRules>,
     /// Issuer and bundle.
     pub authority: Arc<Authority>,
+    /// Revocation lists.
+    pub lists: CurrentLists,
     /// The listener's configuration.
     pub tls: TlsSettings,
     /// Who stands.
@@ -58,6 +61,12 @@ impl Dispatch {
             Notice::Policy { .. } | Notice::Endorsements { .. } => self.change_rules().await,
             Notice::Bundle { .. } => {
                 self.change_bundle().await;
+                self.subscribers.tell(notice);
+            }
+            // The keeper of lists hears of it by itself.
+            Notice::Revoked { .. } => {}
+            Notice::RevocationLists { .. } => {
+                self.change_lists().await;
                 self.subscribers.tell(notice);
             }
         }
@@ -97,8 +106,15 @@ impl Dispatch {
         }
     }
 
+    async fn change_lists(&self) {
+        if let Err(fault) = self.lists.read(self.store.as_ref()).await {
+            error!(code = fault.code(), %fault, "revocation lists cannot be read");
+        }
+    }
+
     async fn act_on_everything(&self) {
         self.change_bundle().await;
+        self.change_lists().await;
         self.change_rules().await;
         self.subscribers.resync_all();
     }

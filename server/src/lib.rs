@@ -23,6 +23,7 @@ pub mod outbox;
 pub mod program;
 pub mod proving;
 pub mod record;
+pub mod revocation;
 pub mod rollout;
 pub mod serve;
 pub mod space;

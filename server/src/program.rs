@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::ear::{EarIssuer, EarKey};
 use crate::outbox::{Outbox, Pace};
 use crate::record::{ReadLog, RecordFault, Shown, Signer, SignerOptions, open_key};
+use crate::revocation::ListListener;
 use crate::serve::{ServeOptions, Server};
 use crate::space::{FileSystem, Space, SpaceKeeper, SpaceSettings};
 use crate::store::Store;
@@ -49,6 +50,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let admin = Admin {
         store: store.clone(),
         endorser: server.endorser().clone(),
+        tokens: server.tokens().clone(),
         trust_domain: config.trust_domain.clone(),
         authority: server.authority().clone(),
         simulated: config.simulated,
@@ -60,6 +62,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         rollout: config.rollout.clone(),
         what_ifs: Arc::new(Semaphore::new(WHAT_IFS_MAX)),
     };
+    if let Some(address) = config.lists.listen {
+        ListListener::new(server.lists().clone()).bind(address, stop.clone()).await?;
+    }
     let fetching = tokio::spawn(server.endorser().clone().keep(stop.clone()));
     let serving = tokio::spawn(server.serve(stop.clone()));
     let operating = tokio::spawn(admin.serve(socket, stop.clone()));

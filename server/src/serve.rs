@@ -12,15 +12,19 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::api::{self, AttestationService, NodeService};
-use crate::authority::{Authority, AuthorityFault, AuthorityFiles, OpeningFault, Rotation, UpstreamSettings};
+use crate::authority::{
+    ActFault, Authority, AuthorityFault, AuthorityFiles, OpeningFault, Rotation, TokenAuthority, TokenSettings,
+    UpstreamSettings,
+};
 use crate::budget::Gate;
 use crate::clock;
 use crate::config::{Config, Simulated};
-use crate::desk::{CurrentRules, Desk, DeskParts, DeskSettings, WorkloadSigner, seal_ring};
+use crate::desk::{CurrentRules, Desk, DeskParts, DeskSettings, TokenSigner, WorkloadSigner, seal_ring};
 use crate::dispatch::Dispatch;
 use crate::endorse::{EndorseSettings, Endorser};
 use crate::listen::{ListenFault, ListenLimits, Listener, TlsSettings};
 use crate::live::LiveNodes;
+use crate::revocation::{CurrentLists, ListKeeper, ListSettings};
 use crate::space::Space;
 use crate::store::{Store, StoreFault, Subscription};
 use crate::sync::Subscribers;
@@ -49,12 +53,16 @@ pub struct ServeOptions {
     pub endorse: EndorseSettings,
     /// Seconds that a workload SVID lives whose entry names no time.
     pub x509_svid_ttl: i64,
+    /// How JWT-SVIDs are signed.
+    pub tokens: TokenSettings,
     /// How intermediates are replaced.
     pub rotation: Rotation,
     /// Of the port.
     pub listen_limits: ListenLimits,
     /// Of attestation.
     pub desk: DeskSettings,
+    /// How revocation lists are made and shown.
+    pub lists: ListSettings,
     /// Whether there is room on the disk.
     pub space: Space,
 }
@@ -69,6 +77,7 @@ impl From<&Config> for ServeOptions {
             allow_simulated: config.simulated == Simulated::Allowed,
             endorse: config.endorse.clone(),
             x509_svid_ttl: config.lifetimes.x509_svid,
+            tokens: config.tokens.clone(),
             rotation: Rotation {
                 upstream: config.upstream.as_ref().map(UpstreamSettings::authority),
                 lifetime: config.lifetimes.intermediate,
@@ -81,6 +90,7 @@ impl From<&Config> for ServeOptions {
                 per_source: config.limits.begin_per_source,
                 verifications_max: config.limits.verifications_max,
             },
+            lists: config.lists.clone(),
             space: Space::default(),
         }
     }
@@ -95,6 +105,9 @@ pub enum ServeFault {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreFault),
+    /// The JWT authority.
+    #[error(transparent)]
+    Tokens(#[from] ActFault),
     /// The listener.
     #[error(transparent)]
     Listen(#[from] ListenFault),
@@ -116,6 +129,7 @@ impl ServeFault {
         match self {
             Self::Authority(fault) => fault.code(),
             Self::Store(fault) => fault.code(),
+            Self::Tokens(fault) => fault.code(),
             Self::Listen(fault) => fault.code(),
         }
     }
@@ -125,9 +139,11 @@ impl ServeFault {
 pub struct Server {
     store: Arc<dyn Store>,
     authority: Arc<Authority>,
+    tokens: Arc<TokenAuthority>,
     desk: Arc<Desk>,
     endorser: Endorser,
     live: Arc<LiveNodes>,
+    keeper: ListKeeper,
     listener: Listener,
     router: Router,
     dispatch: Dispatch,
@@ -142,9 +158,13 @@ impl Server {
     pub async fn build(options: ServeOptions, store: Arc<dyn Store>) -> Result<Self, ServeFault> {
         // First of all: no change between a reading and the first notice may be lost.
         let changes = store.changes();
-        let files = AuthorityFiles::below(&options.data_dir);
+        let files = AuthorityFiles::below(&options.data_dir).with_list_url(options.lists.url.clone());
         let authority = Authority::open(options.trust_domain, files, store.as_ref(), clock::now()).await?;
         let authority = Arc::new(authority.rotating(options.rotation));
+        let files = AuthorityFiles::below(&options.data_dir);
+        let tokens = Arc::new(TokenAuthority::open(files, options.tokens, store.as_ref(), clock::now()).await?);
+        authority.read_bundle(store.as_ref()).await?;
+        let keeper = ListKeeper::open(store.clone(), authority.clone(), options.lists).await?;
         let seals = seal_ring(&options.challenge_key)?;
         let rules = Arc::new(CurrentRules::read(store.as_ref(), options.allow_simulated).await?);
         let endorser = Endorser::new(store.clone(), rules.clone(), options.endorse);
@@ -168,7 +188,9 @@ impl Server {
             store: store.clone(),
             subscribers: subscribers.clone(),
             bundle: authority.bundle().clone(),
+            lists: keeper.lists().clone(),
             signer: WorkloadSigner::new(store.clone(), authority.clone(), options.x509_svid_ttl),
+            tokens: TokenSigner::new(store.clone(), tokens.clone()),
             gate: Gate::new(SIGNINGS_MAX, 4_096, Duration::from_secs(10)),
         };
         let router = api::router(AttestationService { desk: desk.clone() }, node);
@@ -176,11 +198,12 @@ impl Server {
             store: store.clone(),
             rules,
             authority: authority.clone(),
+            lists: keeper.lists().clone(),
             tls,
             live: live.clone(),
             subscribers,
         };
-        Ok(Self { store, authority, desk, endorser, live, listener, router, dispatch, changes })
+        Ok(Self { store, authority, tokens, desk, endorser, live, keeper, listener, router, dispatch, changes })
     }
 
     /// The address of the agent port.
@@ -193,6 +216,18 @@ impl Server {
     #[must_use]
     pub const fn authority(&self) -> &Arc<Authority> {
         &self.authority
+    }
+
+    /// What signs JWT-SVIDs, for those who show and command it.
+    #[must_use]
+    pub const fn tokens(&self) -> &Arc<TokenAuthority> {
+        &self.tokens
+    }
+
+    /// The revocation lists, for those who show them.
+    #[must_use]
+    pub const fn lists(&self) -> &CurrentLists {
+        self.keeper.lists()
     }
 
     /// Who finds endorsements, for those who refresh them.
@@ -212,16 +247,24 @@ impl Server {
         info!(address = %self.listener.address(), "agent port is up");
         let dispatching = tokio::spawn(self.dispatch.run(self.changes));
         let rotating = tokio::spawn(self.authority.clone().keep(self.store.clone()));
-        let keeping = tokio::spawn(keep(self.store, self.authority, self.desk, self.live));
+        let listing = tokio::spawn(self.keeper.keep(stop.clone()));
+        let keeping = tokio::spawn(keep(self.store, self.authority, self.tokens, self.desk, self.live));
         self.listener.serve(self.router, stop).await;
         rotating.abort();
         keeping.abort();
+        listing.abort();
         dispatching.abort();
     }
 }
 
 /// What must be done from time to time.
-async fn keep(store: Arc<dyn Store>, authority: Arc<Authority>, desk: Arc<Desk>, live: Arc<LiveNodes>) {
+async fn keep(
+    store: Arc<dyn Store>,
+    authority: Arc<Authority>,
+    tokens: Arc<TokenAuthority>,
+    desk: Arc<Desk>,
+    live: Arc<LiveNodes>,
+) {
     let mut ticks = interval(SWEEP_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut renewed = Instant::now();
@@ -236,6 +279,9 @@ async fn keep(store: Arc<dyn Store>, authority: Arc<Authority>, desk: Arc<Desk>,
         renewed = Instant::now();
         if let Err(fault) = authority.renew(store.as_ref(), now).await {
             error!(%fault, "the authority could not renew itself, it will try again in a minute");
+        }
+        if let Err(fault) = tokens.tend(store.as_ref(), now).await {
+            error!(code = fault.code(), %fault, "the JWT authority could not do what is due, it will try again in a minute");
         }
         let minute = holdfast_identity::UnixTime(now.seconds() - now.seconds().rem_euclid(60) - 60);
         let lines = desk.strangers().take(minute);

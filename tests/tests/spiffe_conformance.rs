@@ -16,6 +16,8 @@ mod workload;
 
 #[path = "spiffe_conformance/endpoint.rs"]
 mod endpoint;
+#[path = "spiffe_conformance/jwt_profile.rs"]
+mod jwt_profile;
 #[path = "spiffe_conformance/reflection.rs"]
 mod reflection;
 #[path = "spiffe_conformance/x509_profile.rs"]

@@ -1,7 +1,7 @@
 //! The file that proves one decision: the entry and its place in the record, the manifest, every body, the policies and
 //! the decision. One JSON document that needs nothing beside it but the log's key.
 
-use holdfast_appraisal::policy::Bundle;
+use holdfast_appraisal::policy::{Bundle, at_most};
 use holdfast_record::{InclusionProof, SignedCheckpoint};
 use serde::{Deserialize, Serialize};
 
@@ -38,8 +38,10 @@ pub struct ProofBundle {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub manifest: Option<Blob>,
     /// The policies that the manifest names.
+    #[serde(deserialize_with = "at_most::<_, _, { POLICIES_MAX }>")]
     pub policies: Vec<Bundle>,
     /// Every body that the manifest and its trust documents name, as far as they are kept.
+    #[serde(deserialize_with = "at_most::<_, _, { PROOF_BODIES_MAX }>")]
     pub bodies: Vec<ProofBody>,
 }
 
@@ -88,9 +90,6 @@ impl ProofBundle {
         let bundle: Self = serde_json::from_slice(bytes).map_err(|error| malformed(error.to_string()))?;
         if bundle.media_type != PROOF_MEDIA_TYPE {
             return Err(malformed(format!("media type {:?}, this reads {PROOF_MEDIA_TYPE}", bundle.media_type)));
-        }
-        if bundle.bodies.len() > PROOF_BODIES_MAX || bundle.policies.len() > POLICIES_MAX {
-            return Err(malformed("more bodies or policies than any proof has".to_owned()));
         }
         if let Some(body) = bundle.bodies.iter().find(|body| body.content.0.len() > BODY_BYTES_MAX) {
             let length = body.content.0.len();

@@ -2,7 +2,6 @@
 
 use holdfast_record::Leaf;
 use serde::Deserialize;
-use serde_json::Value;
 
 use crate::bytes::Digest;
 use crate::plain_json;
@@ -30,6 +29,9 @@ pub struct AttemptEntry {
     pub policy: Option<Digest>,
     /// SHA-256 of the decision's JSON.
     pub decision: Digest,
+    /// Until when the evidence counts, of an admission; absent where the decision's own text says it, as all did once.
+    #[serde(default)]
+    pub evidence_expires: Option<i64>,
     /// SHA-256 of the manifest; absent in entries of before manifests were kept.
     #[serde(default)]
     pub manifest: Option<Digest>,
@@ -50,27 +52,20 @@ impl AttemptEntry {
             return Err("it is none that a server writes: blanks, or letters spelled as numbers".to_owned());
         }
         match leaf {
-            Ok(Leaf::Attempt(value)) => Self::deserialize(&value).map_err(|error: serde_json::Error| error.to_string()),
+            Ok(Leaf::Attempt(value)) => {
+                let entry = Self::deserialize(&value).map_err(|error: serde_json::Error| error.to_string())?;
+                match entry.evidence_expires {
+                    Some(_) if entry.verdict != "admitted" => {
+                        Err("it is none that a server writes: evidence that counts for a machine that is not admitted"
+                            .to_owned())
+                    }
+                    _ => Ok(entry),
+                }
+            }
             Ok(Leaf::Issuance { .. }) => Err("it is the entry of an issuance".to_owned()),
+            Ok(Leaf::Token { .. }) => Err("it is the entry of a token".to_owned()),
             Ok(Leaf::Act(_)) => Err("it is the entry of an act".to_owned()),
             Err(malformed) => Err(malformed.to_string()),
         }
-    }
-}
-
-/// The parts of a decision's JSON that explain it, beside those that are the decision.
-pub(crate) const NOTES: [&str; 5] = ["machine", "firmware_log", "observed", "explanation", "results"];
-
-/// The decision without its notes.
-pub(crate) fn without_notes(decision: &Value) -> Value {
-    match decision {
-        Value::Object(fields) => Value::Object(
-            fields
-                .iter()
-                .filter(|(name, _)| !NOTES.contains(&name.as_str()))
-                .map(|(name, value)| (name.clone(), value.clone()))
-                .collect(),
-        ),
-        other => other.clone(),
     }
 }

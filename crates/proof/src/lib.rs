@@ -13,6 +13,7 @@ mod body;
 mod bundle;
 mod bytes;
 mod check;
+mod compare;
 mod enrolment;
 mod entry;
 mod manifest;

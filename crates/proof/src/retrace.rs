@@ -9,13 +9,14 @@ use holdfast_evidence::tpm::TpmExpectation;
 use holdfast_evidence::tpm::ownership::Ownership;
 use holdfast_evidence::{EvidenceKind, TrustClass};
 use holdfast_identity::UnixTime;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::body::Bodies;
 use crate::bytes::Digest;
 use crate::check::Policies;
+use crate::compare::{Again, end_of_evidence};
 use crate::enrolment::{Endorsed, endorsed};
-use crate::entry::{AttemptEntry, without_notes};
+use crate::entry::AttemptEntry;
 use crate::manifest::Manifest;
 use crate::measured_files;
 use crate::pieces::Unjoined;
@@ -68,7 +69,7 @@ pub(crate) fn retrace(given: &Retraced<'_>, recorded: Option<&str>, steps: &mut 
         }
     };
     match &replayed.items {
-        Err(refused) => refused_again(given, refused, recorded.as_ref(), steps),
+        Err(refused) => refused_again(given, (refused, &facts.kinds), recorded.as_ref(), steps),
         Ok(items) => {
             let kinds: Vec<&str> = items.iter().map(|item| item.item().kind().as_str()).collect();
             let detail = format!("the evidence ({}) verifies again, at the moment of then", kinds.join(", "));
@@ -152,14 +153,14 @@ fn maker_in_words(maker: &Ownership) -> String {
 /// The evidence is refused again: for the same reasons?
 fn refused_again(
     given: &Retraced<'_>,
-    refused: &RefusedEvidence,
+    (refused, kinds): (&RefusedEvidence, &[EvidenceKind]),
     recorded: Option<&Value>,
     steps: &mut Steps,
 ) -> String {
-    let again = json!({ "verdict": "refused", "code": refused.code, "errors": refused.errors });
+    let again = Again::of_refused(refused, kinds, UnixTime(given.manifest.judged_at));
     let words = refused.errors.join(": ");
     match recorded {
-        Some(recorded) if without_notes(recorded) == again && given.entry.verdict == "refused" => {
+        Some(recorded) if again.differing(recorded).is_empty() && given.entry.verdict == "refused" => {
             steps.holds("evidence", format!("the evidence is refused again, by {}: {words}", refused.code));
             the_same_code(given, refused.code, steps);
         }
@@ -216,19 +217,26 @@ fn appraise_again(
     let appraise = |policy: &Policy| {
         let ownership = given.manifest.ownership.ownership();
         let then = UnixTime(given.manifest.judged_at);
-        let seen = list.as_ref().and_then(|list| list.seen(policy));
-        Appraiser::new(facts.trust_domain.clone()).retrace(policy, &items, seen.as_ref(), &ownership, then).0
+        let (seen, appraiser) =
+            (list.as_ref().and_then(|list| list.seen(policy)), Appraiser::new(facts.trust_domain.clone()));
+        let (decision, explanation) = appraiser.retrace(policy, &items, seen.as_ref(), &ownership, then);
+        let results = appraiser.retraced_results(policy, &items, seen.as_ref(), &ownership, &decision);
+        let again = Again::of(&decision, &explanation, &results);
+        (decision, again)
     };
-    let decision = appraise(policy);
+    let (decision, again) = appraise(policy);
     if let Some(recorded) = recorded {
-        let again = serde_json::to_value(&decision).unwrap_or_default();
-        if without_notes(recorded) == again {
+        let differing = again.differing(recorded);
+        if differing.is_empty() {
             steps.holds("appraisal", "the policy decides the same again, in every field");
         } else {
-            let detail = format!("the policy decides otherwise: {}", differing(recorded, &again));
-            steps.fails("appraisal", Flaw::Decision, detail);
+            let named = differing.into_iter().take(5).collect::<Vec<_>>().join(", ");
+            steps.fails("appraisal", Flaw::Decision, format!("the policy decides otherwise: {named}"));
         }
-        observed_again(given, recorded, &appraise, steps);
+        observed_again(given, recorded, &|policy| appraise(policy).1, steps);
+    }
+    if let Some(detail) = end_of_evidence(entry, recorded, &decision) {
+        steps.fails("verdict", Flaw::Verdict, detail);
     }
     the_same_verdict(entry, &decision, steps);
     words(&decision)
@@ -248,19 +256,12 @@ fn list_in_words(list: &measured_files::List<'_>, policy: &Policy, steps: &mut S
 }
 
 /// The observed policy's decision stands beside the enforced one's.
-fn observed_again(
-    given: &Retraced<'_>,
-    recorded: &Value,
-    appraise: &dyn Fn(&Policy) -> RetracedDecision,
-    steps: &mut Steps,
-) {
+fn observed_again(given: &Retraced<'_>, recorded: &Value, appraise: &dyn Fn(&Policy) -> Again, steps: &mut Steps) {
     let Policies { enforced, observed } = given.policies;
     let observed = observed.as_ref().or(enforced.as_ref().filter(|_| given.manifest.observed.is_some()));
     match (recorded.get("observed"), observed) {
         (None, None) => {}
-        (Some(was), Some(policy))
-            if without_notes(was) == serde_json::to_value(appraise(policy)).unwrap_or_default() =>
-        {
+        (Some(was), Some(policy)) if appraise(policy).differing(was).is_empty() => {
             steps.holds("observed policy", "it decides the same again");
         }
         (None, Some(_)) if given.manifest.observed.is_none() => {}
@@ -317,17 +318,6 @@ fn of_the_server(entry: &AttemptEntry, than: Harsher, steps: &mut Steps) {
         }
         _ => steps.fails("verdict", Flaw::Verdict, "the record has another verdict than evidence and policy give"),
     }
-}
-
-/// The fields in which two decisions differ.
-fn differing(recorded: &Value, again: &Value) -> String {
-    let names = |value: &Value| -> BTreeSet<String> {
-        value.as_object().map(|fields| fields.keys().cloned().collect()).unwrap_or_default()
-    };
-    let mut all = names(&without_notes(recorded));
-    all.extend(names(again));
-    let differ = all.into_iter().filter(|name| recorded.get(name) != again.get(name));
-    differ.take(5).collect::<Vec<_>>().join(", ")
 }
 
 fn words(decision: &RetracedDecision) -> String {

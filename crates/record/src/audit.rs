@@ -5,6 +5,7 @@
 //! of one that is down, published tiles), so that an auditor need believe none of them.
 
 mod report;
+mod tokens;
 
 use std::collections::HashMap;
 
@@ -18,6 +19,7 @@ use crate::tile::{Resource, Tile, Tiler};
 
 use report::Breach;
 pub use report::{AuditReport, Finding};
+use tokens::TokenKeys;
 
 /// Findings that are listed; more are only counted.
 const FINDINGS_MAX: usize = 100;
@@ -32,6 +34,8 @@ pub struct Audit {
     held: HashMap<[u8; 16], FoundCertificate>,
     certificates: u64,
     issuances: HashMap<[u8; 16], u64>,
+    token_keys: TokenKeys,
+    tokens: u64,
     admitted: Option<String>,
     attempts: u64,
     acts: u64,
@@ -206,7 +210,16 @@ impl Audit {
                 let id = attempt.get("attempt").and_then(Value::as_str);
                 self.admitted = id.filter(|_| admitted).map(str::to_owned);
             }
-            Ok(Leaf::Act(_)) => self.acts += 1,
+            Ok(Leaf::Act(act)) => {
+                self.acts += 1;
+                self.token_keys.hear(&act);
+            }
+            Ok(Leaf::Token { key_id_sha256, expires, .. }) => {
+                self.tokens += 1;
+                if let Some((breach, detail)) = self.token_keys.judge(&key_id_sha256, expires) {
+                    self.finding(breach, Some(index), detail);
+                }
+            }
             Err(malformed) => self.finding(Breach::Form, Some(index), malformed.to_string()),
         }
     }
@@ -237,6 +250,7 @@ impl Audit {
         AuditReport {
             entries: size,
             issuances: self.issuances.len() as u64,
+            tokens: self.tokens,
             attempts: self.attempts,
             acts: self.acts,
             root: self.tiler.frontier().root(),

@@ -10,6 +10,8 @@ const ISSUANCE: u8 = 1;
 const ATTEMPT: u8 = 2;
 /// First byte of an act of an operator or of the server.
 const ACT: u8 = 3;
+/// First byte of a token.
+const TOKEN: u8 = 4;
 
 /// Bytes of an issuance entry at most; the largest is [`Leaf::encode`]'s workload form.
 pub const ISSUANCE_BYTES_MAX: usize = 200;
@@ -36,6 +38,25 @@ pub enum Leaf {
         not_after: UnixTime,
         /// On what grounds.
         origin: Origin,
+    },
+    /// A JWT-SVID that may be signed from now on. What is long in it stands as SHA-256.
+    Token {
+        /// When.
+        at: UnixTime,
+        /// SHA-256 over the SPIFFE ID's text.
+        spiffe_id_sha256: [u8; 32],
+        /// SHA-256 over the audiences in order, each behind its length (4 bytes, big-endian).
+        audience_sha256: [u8; 32],
+        /// SHA-256 over the text of the signing key's id.
+        key_id_sha256: [u8; 32],
+        /// Its end.
+        expires: UnixTime,
+        /// Number of the node that asked.
+        node: u64,
+        /// Number of the entry.
+        entry: u64,
+        /// The entry's revision that was judged.
+        revision: u64,
     },
     /// An attempt and its verdict.
     Attempt(Value),
@@ -96,6 +117,15 @@ impl Leaf {
                 }
                 out
             }
+            Self::Token { at, spiffe_id_sha256, audience_sha256, key_id_sha256, expires, node, entry, revision } => {
+                let mut out = Vec::with_capacity(137);
+                out.push(TOKEN);
+                out.extend_from_slice(&at.seconds().to_be_bytes());
+                [spiffe_id_sha256, audience_sha256, key_id_sha256].into_iter().for_each(|of| out.extend_from_slice(of));
+                out.extend_from_slice(&expires.seconds().to_be_bytes());
+                [node, entry, revision].into_iter().for_each(|of| out.extend_from_slice(&of.to_be_bytes()));
+                out
+            }
             Self::Attempt(value) => json(ATTEMPT, value),
             Self::Act(value) => json(ACT, value),
         }
@@ -113,6 +143,7 @@ impl Leaf {
         };
         match *kind {
             ISSUANCE => parse_issuance(rest).ok_or(MalformedLeaf),
+            TOKEN => parse_token(rest).ok_or(MalformedLeaf),
             ATTEMPT => Ok(Self::Attempt(value()?)),
             ACT => Ok(Self::Act(value()?)),
             _ => Err(MalformedLeaf),
@@ -161,6 +192,21 @@ fn parse_issuance(mut rest: &[u8]) -> Option<Leaf> {
     })
 }
 
+fn parse_token(mut rest: &[u8]) -> Option<Leaf> {
+    let rest = &mut rest;
+    let leaf = Leaf::Token {
+        at: UnixTime(i64::from_be_bytes(take(rest)?)),
+        spiffe_id_sha256: take(rest)?,
+        audience_sha256: take(rest)?,
+        key_id_sha256: take(rest)?,
+        expires: UnixTime(i64::from_be_bytes(take(rest)?)),
+        node: u64::from_be_bytes(take(rest)?),
+        entry: u64::from_be_bytes(take(rest)?),
+        revision: u64::from_be_bytes(take(rest)?),
+    };
+    rest.is_empty().then_some(leaf)
+}
+
 fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
     let (first, after) = rest.split_first_chunk()?;
     *rest = after;
@@ -196,6 +242,28 @@ mod tests {
             }
             assert_eq!(Leaf::parse(&[bytes, vec![0]].concat()), Err(MalformedLeaf));
         }
+    }
+
+    #[test]
+    fn every_token_reads_back_and_is_at_most_200_bytes() {
+        let leaf = Leaf::Token {
+            at: UnixTime(100),
+            spiffe_id_sha256: [7; 32],
+            audience_sha256: [8; 32],
+            key_id_sha256: [9; 32],
+            expires: UnixTime(400),
+            node: u64::MAX,
+            entry: 2,
+            revision: 3,
+        };
+        let bytes = leaf.encode();
+        // With its hash and index beside it.
+        assert!(bytes.len() + 32 + 8 <= ISSUANCE_BYTES_MAX, "{}", bytes.len());
+        assert_eq!(Leaf::parse(&bytes), Ok(leaf));
+        for cut in 0..bytes.len() {
+            assert_eq!(Leaf::parse(&bytes[..cut]), Err(MalformedLeaf));
+        }
+        assert_eq!(Leaf::parse(&[bytes, vec![0]].concat()), Err(MalformedLeaf));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //!                       └─▶ foreign::Unverified ──(the issuer's keys)─────────▶ foreign::Claims
 //! ```
 #![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests draw keys"))]
 
 pub mod audience;
 pub mod foreign;

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -12,8 +13,10 @@ use tokio::sync::Semaphore;
 
 use super::cgroup::Cgroups;
 use super::container::{Container, ContainerFault};
+use super::gate::Gate;
 use super::http::{Address, HttpFault, Question};
 use super::process::Process;
+use super::recent::Recent;
 use super::selection::Selection;
 use super::settings::EngineSettings;
 use super::{AttestFault, Attestor, Peer};
@@ -26,8 +29,9 @@ const LIBPOD: &str = "libpod";
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 /// How long an engine may take for one answer.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// Questions at once.
+/// Questions at once, and for one user: whoever may make control groups can name containers without end.
 const QUESTIONS_MAX: usize = 8;
+const QUESTIONS_PER_USER_MAX: usize = 4;
 /// How often an engine is asked, and how long after the first, second and third answer that does not help: a container's
 /// first process may be faster than the engine's own account of it.
 const PAUSES: [Duration; 3] = [Duration::from_millis(100), Duration::from_millis(200), Duration::from_millis(400)];
@@ -39,6 +43,9 @@ pub struct Docker {
     address: Address,
     cgroup_root: Vec<String>,
     places: Semaphore,
+    users: Gate<u32>,
+    /// Of the containers asked about a moment ago.
+    accounts: Recent<Option<Arc<Account>>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,12 +97,14 @@ impl Docker {
 
     fn with(engine: Engine, settings: EngineSettings) -> Self {
         let EngineSettings { socket, cgroup_root } = settings;
-        Self { engine, address: Address::Unix(socket), cgroup_root, places: Semaphore::new(QUESTIONS_MAX) }
+        let (places, users) = (Semaphore::new(QUESTIONS_MAX), Gate::new(QUESTIONS_PER_USER_MAX));
+        Self { engine, address: Address::Unix(socket), cgroup_root, places, users, accounts: Recent::new() }
     }
 
-    /// The selectors of a process with these groups; `groups_of` reads those of another process.
+    /// The selectors of a process of user `uid` with these groups; `groups_of` reads those of another process.
     async fn identify(
         &self,
+        uid: u32,
         cgroups: &Cgroups,
         groups_of: impl Fn(i32) -> io::Result<String> + Send,
     ) -> Result<BTreeSet<Selector>, AttestFault> {
@@ -106,7 +115,8 @@ impl Docker {
         if engine != self.engine {
             return Ok(BTreeSet::new());
         }
-        let Some(account) = self.account(&container.id).await? else {
+        let account = self.accounts.get(&container.id, self.account(uid, &container.id)).await?;
+        let Some(account) = account else {
             // Some other runtime's.
             return Ok(BTreeSet::new());
         };
@@ -121,23 +131,24 @@ impl Docker {
     }
 
     /// The engine's account of a running container; `None` if it has no such container.
-    async fn account(&self, id: &str) -> Result<Option<Account>, HttpFault> {
+    async fn account(&self, uid: u32, id: &str) -> Result<Option<Arc<Account>>, HttpFault> {
         let mut pauses = PAUSES.iter();
         loop {
-            let account = self.ask(id).await;
+            let account = self.ask(uid, id).await;
             let is_final = match &account {
                 Ok(None) => true,
                 Ok(Some(account)) => account.state.running && account.state.pid > 0,
                 Err(_) => false,
             };
             match (is_final, pauses.next()) {
-                (true, _) | (false, None) => return account,
+                (true, _) | (false, None) => return account.map(|account| account.map(Arc::new)),
                 (false, Some(pause)) => tokio::time::sleep(*pause).await,
             }
         }
     }
 
-    async fn ask(&self, id: &str) -> Result<Option<Account>, HttpFault> {
+    async fn ask(&self, uid: u32, id: &str) -> Result<Option<Account>, HttpFault> {
+        let _own = self.users.pass(uid).await;
         let _place = self.places.acquire().await;
         let path = format!("/containers/{id}/json");
         let question = Question {
@@ -191,7 +202,7 @@ impl Attestor for Docker {
 
     fn attest<'a>(&'a self, peer: &'a Peer) -> BoxFuture<'a, Result<BTreeSet<Selector>, AttestFault>> {
         let groups_of = |pid| Process::numbered(pid).and_then(|process| process.cgroup());
-        Box::pin(async move { self.identify(&Cgroups::of(peer)?, groups_of).await })
+        Box::pin(async move { self.identify(peer.uid(), &Cgroups::of(peer)?, groups_of).await })
     }
 }
 

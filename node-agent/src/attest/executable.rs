@@ -51,6 +51,17 @@ impl State {
     }
 }
 
+/// What is known of a file.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// It has no digest: it is no regular file, or too large.
+    Nothing,
+    /// It was read before, and has not changed.
+    Digest([u8; 32]),
+    /// It would have to be read.
+    New,
+}
+
 /// Digests of executables.
 #[derive(Debug, Default)]
 pub(super) struct Digests {
@@ -58,19 +69,27 @@ pub(super) struct Digests {
 }
 
 impl Digests {
+    /// What is known of `file` without reading it.
+    pub(super) fn known(&self, file: &File) -> io::Result<Found> {
+        let metadata = file.metadata()?;
+        if !metadata.is_file() || metadata.size() > EXECUTABLE_BYTES_MAX {
+            return Ok(Found::Nothing);
+        }
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(known.get(&State::of(&metadata)).map_or(Found::New, |digest| Found::Digest(*digest)))
+    }
+
     /// The SHA-256 of `file`; `None` for what is no regular file or too large. Blocks while it reads.
     ///
     /// # Errors
     /// Where the file cannot be read, changes meanwhile, or takes longer than eight seconds.
     pub(super) fn digest(&self, file: &mut File) -> io::Result<Option<[u8; 32]>> {
-        let metadata = file.metadata()?;
-        if !metadata.is_file() || metadata.size() > EXECUTABLE_BYTES_MAX {
-            return Ok(None);
+        match self.known(file)? {
+            Found::Digest(digest) => return Ok(Some(digest)),
+            Found::Nothing => return Ok(None),
+            Found::New => {}
         }
-        let state = State::of(&metadata);
-        if let Some(digest) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&state) {
-            return Ok(Some(*digest));
-        }
+        let state = State::of(&file.metadata()?);
         let digest = hash(file)?;
         if State::of(&file.metadata()?) != state {
             return Err(io::Error::other("the executable changed while it was read"));

@@ -1,30 +1,44 @@
 //! One place in line for each user: who makes the agent wait, waits himself.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Lets each user do a thing so many times at once.
+/// Lets each user (or process) do a thing so many times at once.
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(super) struct Gate<K> {
     each: usize,
-    users: Mutex<HashMap<u32, Arc<Semaphore>>>,
+    owners: Mutex<Owners<K>>,
 }
 
-impl Gate {
-    /// Each user may pass `each` times at once.
+#[derive(Debug)]
+struct Owners<K> {
+    places: HashMap<K, Arc<Semaphore>>,
+    /// How many there may be before those who left are looked for.
+    sweep_at: usize,
+}
+
+/// Owners beside whom nobody is looked for.
+const FEW: usize = 64;
+
+impl<K: Copy + Eq + Hash> Gate<K> {
+    /// Each may pass `each` times at once.
     pub(super) fn new(each: usize) -> Self {
-        Self { each, users: Mutex::default() }
+        Self { each, owners: Mutex::new(Owners { places: HashMap::new(), sweep_at: FEW }) }
     }
 
-    /// Waits for a place of `uid`. It is given back when the permit is dropped.
-    pub(super) async fn pass(&self, uid: u32) -> Option<OwnedSemaphorePermit> {
+    /// Waits for a place of `owner`. It is given back when the permit is dropped.
+    pub(super) async fn pass(&self, owner: K) -> Option<OwnedSemaphorePermit> {
         let place = {
-            let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
-            // Whoever holds a permit or waits for one holds its semaphore too.
-            users.retain(|user, place| *user == uid || Arc::strong_count(place) > 1);
-            Arc::clone(users.entry(uid).or_insert_with(|| Arc::new(Semaphore::new(self.each))))
+            let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+            if owners.places.len() >= owners.sweep_at {
+                // Whoever holds a permit or waits for one holds its semaphore too.
+                owners.places.retain(|_, place| Arc::strong_count(place) > 1);
+                owners.sweep_at = (owners.places.len() * 2).max(FEW);
+            }
+            Arc::clone(owners.places.entry(owner).or_insert_with(|| Arc::new(Semaphore::new(self.each))))
         };
         place.acquire_owned().await.ok()
     }
@@ -48,9 +62,9 @@ mod tests {
     #[tokio::test]
     async fn users_who_left_are_forgotten() {
         let gate = Gate::new(1);
-        for uid in 0..100 {
+        for uid in 0..1000 {
             drop(gate.pass(uid).await);
         }
-        assert!(gate.users.lock().unwrap().len() <= 1);
+        assert!(gate.owners.lock().unwrap().places.len() <= FEW);
     }
 }

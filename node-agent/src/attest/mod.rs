@@ -14,6 +14,7 @@ mod kubernetes;
 mod names;
 mod peer;
 mod process;
+mod recent;
 mod selection;
 #[cfg(test)]
 mod service;
@@ -40,6 +41,9 @@ pub use unix::Unix;
 
 /// Longest time that all attestors together may take for one workload, after which it is asked to come again.
 const ATTEST_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// How selectors of a container's environment begin.
+const ENVIRONMENT: &str = "docker:env:";
 
 /// One way to learn a workload's properties.
 pub trait Attestor: Send + Sync {
@@ -190,9 +194,31 @@ async fn attest_in_time(attestor: &dyn Attestor, peer: &Peer) -> Result<BTreeSet
         .unwrap_or(Err(AttestFault::TimedOut { kind: attestor.kind(), limit: ATTEST_TIME_MAX }))
 }
 
+/// `selectors` as a log may have them: a container's environment holds passwords, so it is named without its values.
+#[must_use]
+pub fn for_log(selectors: &BTreeSet<Selector>) -> Vec<String> {
+    let shown = |text: String| match text.strip_prefix(ENVIRONMENT).and_then(|variable| variable.split_once('=')) {
+        Some((name, _)) => format!("{ENVIRONMENT}{name}=…"),
+        None => text,
+    };
+    selectors.iter().map(|selector| shown(selector.to_string())).collect()
+}
+
 impl Default for Attestors {
     /// The Unix attestor.
     fn default() -> Self {
         Self::new(vec![Box::new(Unix::default())])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_has_no_containers_passwords() {
+        let selectors = ["docker:env:PASSWORD=a=b", "docker:env:BARE", "docker:label:a:b=c", "unix:uid:1"];
+        let shown = for_log(&selectors.iter().map(|text| text.parse().unwrap()).collect());
+        assert_eq!(shown, ["docker:env:BARE", "docker:env:PASSWORD=…", "docker:label:a:b=c", "unix:uid:1"]);
     }
 }

@@ -4,15 +4,16 @@
 //! Control groups below a unit may belong to others; systemd answers with the unit, whatever they are called.
 
 use std::collections::BTreeSet;
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use holdfast_identity::Selector;
+use tokio::net::UnixStream;
 use tokio::sync::Mutex;
 use zbus::{Connection, OwnedObjectPath, OwnedVariant};
 
+use super::gate::Gate;
 use super::selection::Selection;
 use super::{AttestFault, Attestor, Peer};
 
@@ -22,6 +23,11 @@ const MANAGER_PATH: &str = "/org/freedesktop/systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const UNIT: &str = "org.freedesktop.systemd1.Unit";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+/// The bus itself.
+const BUS: &str = "org.freedesktop.DBus";
+const BUS_PATH: &str = "/org/freedesktop/DBus";
+/// Processes of one user that systemd is asked about at once: who asks without end waits for himself alone.
+const QUESTIONS_PER_USER_MAX: usize = 8;
 /// systemd's name for "this process is in no unit".
 const NO_UNIT: &str = "org.freedesktop.systemd1.NoUnitForPID";
 /// How long the bus or systemd may take for one answer.
@@ -56,6 +62,16 @@ pub enum SystemdFault {
         #[source]
         source: Box<zbus::Error>,
     },
+    /// The bus is not in the agent's PID namespace: process numbers mean others to systemd.
+    #[error(
+        "system bus knows the agent as process {found}, which is {own} here: run the agent in the host's PID namespace"
+    )]
+    Namespace {
+        /// The agent, as the bus sees it.
+        found: String,
+        /// The agent, as it sees itself.
+        own: u32,
+    },
     /// It took too long.
     #[error("systemd took longer than {} s", limit.as_secs())]
     TimedOut {
@@ -65,12 +81,18 @@ pub enum SystemdFault {
 }
 
 impl SystemdFault {
+    /// Whether the bus and systemd are well, and said no.
+    fn is_an_answer(&self) -> bool {
+        matches!(self, Self::Call { source, .. } if matches!(**source, zbus::Error::MethodError(..)))
+    }
+
     /// Stable code for operators and programs.
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Bus { .. } => "attest.systemd.bus",
             Self::Call { .. } => "attest.systemd.call",
+            Self::Namespace { .. } => "attest.systemd.namespace",
             Self::TimedOut { .. } => "attest.systemd.timed_out",
         }
     }
@@ -81,6 +103,7 @@ impl SystemdFault {
 pub struct Systemd {
     bus: PathBuf,
     connection: Mutex<Option<Connection>>,
+    gate: Gate<u32>,
 }
 
 /// What systemd says of a unit.
@@ -94,13 +117,14 @@ impl Systemd {
     /// Asks over the bus at this socket.
     #[must_use]
     pub fn at(bus: PathBuf) -> Self {
-        Self { bus, connection: Mutex::default() }
+        Self { bus, connection: Mutex::default(), gate: Gate::new(QUESTIONS_PER_USER_MAX) }
     }
 
     async fn gather(&self, peer: &Peer) -> Result<BTreeSet<Selector>, AttestFault> {
+        let _place = self.gate.pass(peer.uid()).await;
         let unit = tokio::time::timeout(PATIENCE, self.unit(peer.pid().unsigned_abs()));
         let unit = unit.await.unwrap_or(Err(SystemdFault::TimedOut { limit: PATIENCE }));
-        if unit.is_err() {
+        if unit.as_ref().is_err_and(|fault| !fault.is_an_answer()) {
             // A bus that was restarted is another one.
             *self.connection.lock().await = None;
         }
@@ -144,12 +168,31 @@ impl Systemd {
             return Ok(open.clone());
         }
         let fault = |source| SystemdFault::Bus { bus: self.bus.clone(), source: Box::new(source) };
-        // The socket is named by its path: the library's own look-up would ask the environment.
-        let stream = UnixStream::connect(&self.bus).map_err(|error| fault(error.into()))?;
+        // The socket is named by its path: the library's own look-up would ask the environment. A bus that accepts
+        // nobody must hold up no thread.
+        let stream = UnixStream::connect(&self.bus).await.and_then(UnixStream::into_std);
+        let stream = stream.map_err(|error| fault(error.into()))?;
         let connection = zbus::connection::Builder::unix_stream(stream).build().await.map_err(fault)?;
+        in_our_namespace(&connection).await?;
         *held = Some(connection.clone());
         Ok(connection)
     }
+}
+
+/// A process's number is asked about by number, so the other side must count as we do. The bus says how it counts by the
+/// number that it has for the agent.
+async fn in_our_namespace(connection: &Connection) -> Result<(), SystemdFault> {
+    let method = "GetConnectionUnixProcessID";
+    let (name, own) = (connection.unique_name().map(ToString::to_string).unwrap_or_default(), std::process::id());
+    let found = match connection.call_method(Some(BUS), BUS_PATH, Some(BUS), method, &(name,)).await {
+        Ok(reply) => reply.body().deserialize::<u32>().map_err(fault(method))?,
+        // It does not see the agent at all.
+        Err(zbus::Error::MethodError(..)) => {
+            return Err(SystemdFault::Namespace { found: "unknown".to_owned(), own });
+        }
+        Err(error) => return Err(fault(method)(error)),
+    };
+    if found == own { Ok(()) } else { Err(SystemdFault::Namespace { found: found.to_string(), own }) }
 }
 
 async fn property(

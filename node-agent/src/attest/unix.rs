@@ -1,13 +1,14 @@
 //! The `unix` attestor: user, groups, path and digest of a process, with selectors spelled as SPIRE spells them.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use holdfast_identity::Selector;
 
-use super::executable::Digests;
+use super::executable::{Digests, Found};
 use super::gate::Gate;
 use super::names::Names;
 use super::process::{Process, Status};
@@ -15,8 +16,12 @@ use super::selection::Selection;
 use super::{AttestFault, Attestor, Peer};
 
 const KIND: &str = "unix";
-/// Processes of one user that are read at once: a file that hangs (on a network, say) holds up its own user alone.
-const READS_PER_USER_MAX: usize = 2;
+/// Processes of one user that are looked at at once: a file that hangs (on a network, say) holds up its own user alone.
+const READS_PER_USER_MAX: usize = 8;
+/// Executables of one user that are hashed at once, and of one process. All containers may run as root: so a process whose
+/// executable is known, which most are, waits for no other's to be read.
+const HASHES_PER_USER_MAX: usize = 2;
+const HASHES_PER_PROCESS_MAX: usize = 1;
 
 /// Gives `unix:uid`, `user`, `gid`, `group`, `supplementary_gid`, `supplementary_group`, and, where the agent may read
 /// the executable, `path` and `sha256`.
@@ -27,13 +32,26 @@ pub struct Unix(Arc<Shared>);
 struct Shared {
     names: Names,
     digests: Digests,
-    gate: Gate,
+    reads: Gate<u32>,
+    hashes: Gate<u32>,
+    hashes_of_process: Gate<i32>,
+}
+
+/// What was learned of a process, but for an executable that is to be hashed.
+struct Looked {
+    selectors: Selection,
+    to_hash: Option<File>,
 }
 
 impl Default for Unix {
     fn default() -> Self {
-        let gate = Gate::new(READS_PER_USER_MAX);
-        Self(Arc::new(Shared { names: Names::default(), digests: Digests::default(), gate }))
+        Self(Arc::new(Shared {
+            names: Names::default(),
+            digests: Digests::default(),
+            reads: Gate::new(READS_PER_USER_MAX),
+            hashes: Gate::new(HASHES_PER_USER_MAX),
+            hashes_of_process: Gate::new(HASHES_PER_PROCESS_MAX),
+        }))
     }
 }
 
@@ -44,7 +62,7 @@ impl Attestor for Unix {
 
     fn attest<'a>(&'a self, peer: &'a Peer) -> BoxFuture<'a, Result<BTreeSet<Selector>, AttestFault>> {
         Box::pin(async move {
-            let place = self.0.gate.pass(peer.uid()).await;
+            let place = self.0.reads.pass(peer.uid()).await;
             let unreadable = |what| move |source| fault(peer, what, source);
             let (process, credentials) = match Process::open(peer) {
                 Ok(process) => {
@@ -67,35 +85,56 @@ impl Attestor for Unix {
                 });
             }
             let shared = Arc::clone(&self.0);
-            // User databases and executables may block. The place in line stays taken until they let go.
-            let read = tokio::task::spawn_blocking(move || {
-                let _place = place;
-                shared.selectors(process.as_ref(), &credentials)
-            });
-            let read = read.await.map_err(io::Error::other).and_then(|read| read);
-            read.map_err(unreadable("executable"))?.finish()
+            let looked = blocking(place, move || shared.look(process.as_ref(), &credentials)).await;
+            let Looked { mut selectors, to_hash } = looked.map_err(unreadable("executable"))?;
+            if let Some(mut file) = to_hash {
+                // In its own line first: there it is nobody else who waits.
+                let own = self.0.hashes_of_process.pass(peer.pid()).await;
+                let places = (own, self.0.hashes.pass(peer.uid()).await);
+                let shared = Arc::clone(&self.0);
+                let digest = blocking(places, move || shared.digests.digest(&mut file)).await;
+                selectors.add_some("sha256", digest.map_err(unreadable("executable"))?.map(hex::encode));
+            }
+            selectors.finish()
         })
     }
 }
 
+/// User databases and executables may block. The places in line stay taken until they let go, whoever still waits.
+async fn blocking<T: Send + 'static>(
+    places: impl Send + 'static,
+    read: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let read = tokio::task::spawn_blocking(move || {
+        let _places = places;
+        read()
+    });
+    read.await.map_err(io::Error::other).and_then(|read| read)
+}
+
 impl Shared {
-    fn selectors(&self, process: Option<&Process>, status: &Status) -> io::Result<Selection> {
+    fn look(&self, process: Option<&Process>, status: &Status) -> io::Result<Looked> {
         let mut selectors = Selection::of(KIND);
         selectors.add("uid", status.uid);
-        selectors.add_some("user", self.names.user(status.uid));
+        selectors.add_some("user", self.names.user(status.uid)?);
         selectors.add("gid", status.gid);
-        selectors.add_some("group", self.names.group(status.gid));
+        selectors.add_some("group", self.names.group(status.gid)?);
         for group in &status.groups {
             selectors.add("supplementary_gid", group);
-            selectors.add_some("supplementary_group", self.names.group(*group));
+            selectors.add_some("supplementary_group", self.names.group(*group)?);
         }
+        let mut to_hash = None;
         if let Some(process) = process {
             selectors.add_some("path", permitted(process.path())?.flatten());
-            if let Some(mut file) = permitted(process.executable())? {
-                selectors.add_some("sha256", self.digests.digest(&mut file)?.map(hex::encode));
+            if let Some(file) = permitted(process.executable())? {
+                match self.digests.known(&file)? {
+                    Found::Nothing => {}
+                    Found::Digest(digest) => selectors.add("sha256", hex::encode(digest)),
+                    Found::New => to_hash = Some(file),
+                }
             }
         }
-        Ok(selectors)
+        Ok(Looked { selectors, to_hash })
     }
 }
 
@@ -150,11 +189,40 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn a_known_executable_waits_for_no_other_to_be_hashed() {
+        let unix = Unix::default();
+        let (near, _far) = tokio::net::UnixStream::pair().unwrap();
+        let peer = Peer::of(&near).unwrap();
+        // A file built a moment ago is read each time, for four seconds.
+        let own = File::open("/proc/self/exe").unwrap();
+        while unix.0.digests.known(&own).unwrap() == Found::New {
+            unix.attest(&peer).await.unwrap();
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        let mut busy = Vec::new();
+        for _ in 0..HASHES_PER_USER_MAX {
+            busy.push(unix.0.hashes.pass(peer.uid()).await);
+        }
+        let attested = tokio::time::timeout(std::time::Duration::from_secs(30), unix.attest(&peer)).await;
+        let digest = attested.expect("waits").unwrap();
+        assert!(digest.iter().any(|selector| selector.to_string().starts_with("unix:sha256:")));
+        let stranger = Unix(Arc::new(Shared {
+            names: Names::default(),
+            digests: Digests::default(),
+            reads: Gate::new(1),
+            hashes: Gate::new(0),
+            hashes_of_process: Gate::new(1),
+        }));
+        let waits = tokio::time::timeout(std::time::Duration::from_millis(200), stranger.attest(&peer)).await;
+        assert!(waits.is_err(), "one that is not known waits in line");
+    }
+
     #[test]
     fn supplementary_groups_have_selectors_of_their_own() {
         let shared = Unix::default().0;
         let status = Status { uid: 4_000_000_001, gid: 4_000_000_002, groups: vec![0, 4_000_000_003] };
-        let selectors = shared.selectors(None, &status).unwrap().finish().unwrap();
+        let selectors = shared.look(None, &status).unwrap().selectors.finish().unwrap();
         let selectors: Vec<_> = selectors.iter().map(ToString::to_string).collect();
         assert_eq!(
             selectors,

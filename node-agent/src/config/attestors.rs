@@ -108,7 +108,8 @@ fn kubelet(text: &str) -> Result<Address, String> {
         return absolute(path).map(Address::Unix).map_err(|_| form());
     }
     let uri: hyper::Uri = text.parse().map_err(|_| form())?;
-    let is_base = uri.path_and_query().is_none_or(|path| path.as_str() == "/");
+    let is_base = uri.path_and_query().is_none_or(|path| path.as_str() == "/")
+        && uri.authority().is_none_or(|authority| !authority.as_str().contains('@'));
     let host = uri.host().filter(|_| is_base).map(|host| host.trim_matches(['[', ']']).to_owned());
     match (uri.scheme_str(), host, uri.port_u16()) {
         (Some("https"), Some(host), Some(port)) => Ok(Address::Tls(host, port)),
@@ -208,7 +209,7 @@ mod tests {
     fn a_kubelet_is_reached_in_three_ways() {
         assert_eq!(kubelet("http://[::1]:10255"), Ok(Address::Plain("::1".to_owned(), 10255)));
         assert_eq!(kubelet("unix:/k.sock"), Ok(Address::Unix("/k.sock".into())));
-        for wrong in ["unix:k.sock", "https://h:1/pods", "ftp://h:1", ""] {
+        for wrong in ["unix:k.sock", "https://h:1/pods", "https://user:word@h:1", "ftp://h:1", ""] {
             assert!(kubelet(wrong).is_err(), "{wrong}");
         }
     }

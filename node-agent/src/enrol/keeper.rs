@@ -259,6 +259,9 @@ impl Keeper {
             let name = self.parts.trust.trust_domain().to_string();
             self.parts.cache.learn_bundles([(name, authorities)].into());
         }
+        if let Some(bundle) = self.parts.trust.jwt_bundle() {
+            self.parts.cache.learn_jwt_bundle(&bundle);
+        }
     }
 
     pub(super) fn report(&self, change: impl FnOnce(&mut Status)) {

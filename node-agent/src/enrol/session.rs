@@ -73,10 +73,12 @@ impl Keeper {
                 None => self.parts.clock.is_due(renew_at),
                 Some(Ok(Ended::Svids(status))) => {
                     tasks.svids = None;
+                    self.withdraw(&status);
                     says_no(&status)
                 }
                 Some(Ok(Ended::Sync(SyncEnd::Status(status)))) if says_no(&status) => {
                     tasks.sync = None;
+                    self.withdraw(&status);
                     true
                 }
                 Some(Ok(Ended::Sync(_)) | Err(_)) => {
@@ -104,6 +106,7 @@ impl Keeper {
                         if broken >= BROKEN_MAX {
                             break Next::Later(Setback::Again);
                         }
+                        self.parts.cache.admit();
                         renew_at = self.renewal(&renewed);
                         admitted_at = Instant::now();
                         pauses.reset();
@@ -129,6 +132,18 @@ impl Keeper {
         end
     }
 
+    /// Takes the workloads' identities back at once where the server refuses the node, as after a ban: a quote takes a
+    /// while, and says the same or lets them be made anew.
+    fn withdraw(&mut self, status: &Status) {
+        if !matches!(Setback::from(status), Setback::Refused(_)) {
+            return;
+        }
+        tracing::warn!("server refuses this node; its workloads' identities end");
+        self.parts.cache.deny();
+        // Whatever comes after this comes whole.
+        self.book = Arc::default();
+    }
+
     /// Starts what is not running.
     fn start(&self, tasks: &mut Tasks, connection: &Arc<Connection>) {
         if tasks.sync.is_none() {
@@ -143,12 +158,21 @@ impl Keeper {
                     if let Some(bundle) = &change.bundle {
                         cache.taint(Tainted::new(&bundle.tainted_key_ids));
                         match trust.learn(bundle) {
-                            Ok(_) => cache
-                                .learn_bundles([(bundle.trust_domain.clone(), bundle.x509_authorities.clone())].into()),
+                            Ok(_) => {
+                                cache.learn_bundles(
+                                    [(bundle.trust_domain.clone(), bundle.x509_authorities.clone())].into(),
+                                );
+                                if let Some(bundle) = trust.jwt_bundle() {
+                                    cache.learn_jwt_bundle(&bundle);
+                                }
+                            }
                             Err(fault) => {
                                 tracing::warn!(code = fault.code(), error = %fault, "pushed bundle passed over");
                             }
                         }
+                    }
+                    if change.lists {
+                        cache.learn_lists(trust.trust_domain().as_str(), book.lists());
                     }
                     if change.entries {
                         tracing::debug!(entries = book.entries().len(), "entries changed");

@@ -270,5 +270,32 @@ pub mod node_client {
                 .insert(GrpcMethod::new("holdfast.agent.v1.Node", "SignX509Svids"));
             self.inner.unary(req, path, codec).await
         }
+        /// Signs workload JWT-SVIDs. Each request is judged by the entries of this moment.
+        pub async fn sign_jwt_svids(
+            &mut self,
+            request: impl tonic::IntoRequest<
+                ::holdfast_protocol::agent::SignJwtSvidsRequest,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<::holdfast_protocol::agent::SignJwtSvidsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/holdfast.agent.v1.Node/SignJwtSvids",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("holdfast.agent.v1.Node", "SignJwtSvids"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }

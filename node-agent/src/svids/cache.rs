@@ -1,22 +1,29 @@
 //! The SVIDs that the node's workloads may have, in memory, and who is waiting for them.
 
+mod taint;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures_util::future::BoxFuture;
 use holdfast_identity::{Selector, UnixTime};
+use holdfast_svid::audience::Audience;
+use holdfast_svid::jwt::JwtKeys;
 use tokio::sync::{Notify, watch};
 
+pub(crate) use taint::soon;
+
 use super::key::KeyType;
+use super::lists::Lists;
 use super::pool::KeyPool;
-use super::{SvidSource, SvidState, Tainted, WorkloadUpdate, X509Svid};
+use super::tokens::{JwtToken, NoToken, Tokens, Wanted};
+use super::{JwtBundle, SvidSource, SvidState, Tainted, WorkloadUpdate, X509Svid};
 use crate::clock::ServerClock;
 use crate::sync::Entry;
 
 /// Entries whose SVIDs are made before anyone asks, the oldest first: a workload that starts while the server is away
 /// still gets its own. Beyond that number SVIDs are made when a workload asks.
 pub const PREFETCH_MAX: usize = 1_000;
-/// Seconds within which SVIDs below a tainted authority are replaced, so that the agents of a fleet do not come at once.
-const TAINTED_WITHIN_SECONDS: i64 = 60;
 /// Seconds before something that the server did not sign is asked for again.
 const RETRY_SECONDS: i64 = 30;
 
@@ -30,6 +37,7 @@ pub struct SvidCache {
     tainted: watch::Sender<Tainted>,
     work: Notify,
     keys: KeyPool,
+    tokens: Tokens,
 }
 
 #[derive(Default)]
@@ -42,6 +50,8 @@ struct Inner {
     /// What the server did not sign, by entry, until when it is left alone.
     unsigned: HashMap<String, Unsigned>,
     sets: HashMap<BTreeSet<Selector>, watch::Sender<SvidState>>,
+    jwt_bundles: BTreeMap<String, JwtKeys>,
+    lists: Lists,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -57,7 +67,7 @@ enum Standing {
 pub struct Known {
     /// The node is admitted, and its entries have come.
     pub is_ready: bool,
-    /// The entries, the oldest first, and whether an SVID for each is there.
+    /// The entries that have not expired, the oldest first, and whether an SVID for each is there.
     pub entries: Vec<(Arc<Entry>, bool)>,
 }
 
@@ -78,7 +88,8 @@ impl SvidCache {
     pub fn new(clock: Arc<ServerClock>) -> Self {
         let keys = KeyPool::new(KeyType::default());
         let (bundles, tainted) = (watch::Sender::default(), watch::Sender::default());
-        Self { clock, inner: Mutex::default(), bundles, tainted, work: Notify::new(), keys }
+        let tokens = Tokens::new(Arc::clone(&clock));
+        Self { clock, inner: Mutex::default(), bundles, tainted, work: Notify::new(), keys, tokens }
     }
 
     /// With these keys for workloads.
@@ -90,6 +101,22 @@ impl SvidCache {
     /// Keys for SVIDs to come.
     pub(super) const fn keys(&self) -> &KeyPool {
         &self.keys
+    }
+
+    /// JWT-SVIDs, and who waits for them.
+    pub(super) const fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    /// What the server answered to whoever waits for a JWT-SVID: it counts if the entry is still there.
+    pub(super) fn take_token(&self, wanted: &Wanted, answer: Result<(JwtToken, UnixTime), NoToken>) {
+        let inner = self.lock();
+        let is_whose = |token: &JwtToken| inner.entries.get(&wanted.0).is_some_and(|e| e.spiffe_id == token.spiffe_id);
+        let answer = match answer {
+            Ok((token, _)) if inner.standing != Standing::Admitted || !is_whose(&token) => Err(NoToken::Gone),
+            answer => answer,
+        };
+        self.tokens.answer(wanted, answer);
     }
 
     /// The node is admitted: SVIDs may be made.
@@ -109,16 +136,26 @@ impl SvidCache {
         inner.entries.clear();
         inner.held.clear();
         inner.unsigned.clear();
+        self.tokens.deny();
         self.publish_locked(&mut inner);
     }
 
     /// The entries are these now.
     pub fn entries(&self, entries: &BTreeMap<String, Arc<Entry>>) {
         let mut inner = self.lock();
-        inner.entries.clone_from(entries);
+        let revision = |of: &BTreeMap<String, Arc<Entry>>, id: &str| of.get(id).map(|entry| entry.revision_number);
+        self.tokens
+            .retain(|id| revision(entries, id).is_some() && revision(entries, id) == revision(&inner.entries, id));
+        let before = std::mem::replace(&mut inner.entries, entries.clone());
         inner.synced = true;
         let Inner { entries, held, unsigned, .. } = &mut *inner;
-        held.retain(|id, held| entries.get(id).is_some_and(|entry| entry.spiffe_id == held.svid.spiffe_id));
+        // Who does not match any more keeps the key that it was given: who matches from now on gets another.
+        let asks_more = |id: &str, entry: &Entry| {
+            before.get(id).is_some_and(|before| !entry.selectors.is_subset(&before.selectors))
+        };
+        held.retain(|id, held| {
+            entries.get(id).is_some_and(|entry| entry.spiffe_id == held.svid.spiffe_id && !asks_more(id, entry))
+        });
         unsigned.retain(|id, unsigned| {
             entries.get(id).is_some_and(|entry| entry.revision_number == unsigned.revision_number)
         });
@@ -130,30 +167,32 @@ impl SvidCache {
     pub fn learn_bundles(&self, bundles: BTreeMap<String, Vec<Vec<u8>>>) {
         let mut inner = self.lock();
         if **self.bundles.borrow() != bundles {
+            inner.lists.believe(&bundles);
             self.bundles.send_replace(Arc::new(bundles));
             self.publish_locked(&mut inner);
         }
     }
 
-    /// Below these authorities everything is to be replaced: each SVID at a moment of its own, soon. What there is serves
-    /// until then.
-    pub fn taint(&self, tainted: Tainted) {
-        if *self.tainted.borrow() == tainted {
-            return;
-        }
+    /// The keys that verify JWT-SVIDs of this trust domain are these now. Tokens of tainted ones are let go of.
+    pub fn learn_jwt_bundle(&self, bundle: &JwtBundle) {
         let mut inner = self.lock();
-        let now = self.clock.now();
-        for held in inner.held.values_mut().filter(|held| tainted.covers(&held.svid.chain)) {
-            held.rotate_at = held.rotate_at.min(soon(now, held.svid.not_after));
+        self.tokens.learn_authorities(&bundle.good(), bundle.tainted());
+        let keys = bundle.keys();
+        if inner.jwt_bundles.insert(keys.trust_domain().to_string(), keys.clone()).as_ref() != Some(keys) {
+            self.publish_locked(&mut inner);
         }
-        self.tainted.send_replace(tainted);
-        drop(inner);
-        self.work.notify_one();
     }
 
-    /// Below which authorities everything is to be replaced, now and after every change.
-    pub fn tainted(&self) -> watch::Receiver<Tainted> {
-        self.tainted.subscribe()
+    /// The revocation lists of `trust_domain`, which is the own one, are these now. What is on them is taken back.
+    pub fn learn_lists<'a>(&self, trust_domain: &str, lists: impl Iterator<Item = &'a [u8]>) {
+        let mut inner = self.lock();
+        inner.lists = Lists::read(trust_domain, lists);
+        let bundles = self.bundles.borrow().clone();
+        inner.lists.believe(&bundles);
+        let Inner { lists, held, .. } = &mut *inner;
+        held.retain(|_, held| !lists.has(&held.svid.chain));
+        self.publish_locked(&mut inner);
+        self.work.notify_one();
     }
 
     /// At most `limit` entries whose SVID has to be made now: those that someone waits for first, then the oldest.
@@ -201,7 +240,9 @@ impl SvidCache {
         let mut inner = self.lock();
         for (entry, svid, rotate_at) in signed {
             // The entry may have changed or gone while its SVID was on the way.
-            if inner.entries.get(&entry.id).is_none_or(|now| now.spiffe_id != svid.spiffe_id) {
+            if inner.entries.get(&entry.id).is_none_or(|now| now.spiffe_id != svid.spiffe_id)
+                || inner.lists.has(&svid.chain)
+            {
                 continue;
             }
             inner.unsigned.remove(&entry.id);
@@ -248,7 +289,8 @@ impl SvidCache {
     #[must_use]
     pub fn known(&self) -> Known {
         let inner = self.lock();
-        let entries = by_age(inner.entries.values()).into_iter();
+        let is_there = |entry: &&Arc<Entry>| !entry.expires_at.is_some_and(|end| self.clock.is_over(end));
+        let entries = by_age(inner.entries.values().filter(is_there)).into_iter();
         let is_held =
             |entry: &Entry| inner.held.get(&entry.id).is_some_and(|held| !self.clock.is_over(held.svid.not_after));
         Known {
@@ -304,8 +346,9 @@ impl SvidCache {
             (false, true, _) => SvidState::Starting,
             (false, false, _) if svids.is_empty() => SvidState::Denied,
             (false, false, _) => {
-                let bundles = bundles.as_ref().clone();
-                SvidState::Ready(Arc::new(WorkloadUpdate { svids, bundles, ..WorkloadUpdate::default() }))
+                let (bundles, jwt_bundles) = (bundles.as_ref().clone(), inner.jwt_bundles.clone());
+                let crls = inner.lists.shown();
+                SvidState::Ready(Arc::new(WorkloadUpdate { svids, bundles, jwt_bundles, crls }))
             }
         }
     }
@@ -332,13 +375,17 @@ impl SvidSource for SvidCache {
     fn bundles(&self) -> watch::Receiver<Bundles> {
         self.bundles.subscribe()
     }
-}
 
-/// When something below a tainted authority is replaced: within a minute or a quarter of what is left of it, not at the
-/// moment at which a thousand other agents come, and never twice within a second.
-pub(crate) fn soon(now: UnixTime, not_after: UnixTime) -> UnixTime {
-    let window = (not_after.since(now) / 4).clamp(1, TAINTED_WITHIN_SECONDS);
-    now.plus(crate::backoff::fraction(window, (0.0, 1.0)).max(1))
+    fn token<'a>(&'a self, svid: &'a X509Svid, audience: Audience) -> BoxFuture<'a, Result<Arc<JwtToken>, NoToken>> {
+        Box::pin(async move {
+            let token = self.tokens.fetch(&svid.entry_id, audience).await?;
+            if token.spiffe_id == svid.spiffe_id { Ok(token) } else { Err(NoToken::Gone) }
+        })
+    }
+
+    fn now(&self) -> UnixTime {
+        self.clock.now()
+    }
 }
 
 /// The oldest first; the ID decides between twins, so that the order never changes.
@@ -360,6 +407,7 @@ fn same(before: &SvidState, now: &SvidState) -> bool {
             before.svids.len() == now.svids.len()
                 && before.svids.iter().zip(&now.svids).all(|(before, now)| Arc::ptr_eq(before, now))
                 && before.bundles == now.bundles
+                && before.jwt_bundles == now.jwt_bundles
                 && before.crls == now.crls
         }
         _ => false,

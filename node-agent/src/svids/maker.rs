@@ -11,9 +11,9 @@ use tonic::{Code, Status};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::X509Svid;
 use super::cache::SvidCache;
 use super::key::WorkloadKey;
+use super::{X509Svid, token_maker};
 use crate::backoff::{Backoff, fraction, retry_after};
 use crate::clock::{CHECK_EVERY, ServerClock};
 use crate::connection::Connection;
@@ -25,9 +25,20 @@ const SIGN: Duration = Duration::from_secs(30);
 /// deployment do not come at once.
 const ROTATE_AT: (f64, f64) = (0.4, 0.5);
 
+/// Seconds that an SVID is kept at least. Those that are made shortly before the evidence ends all end with it: half of
+/// what is left, and half of that, would be a request without a pause at last.
+const ROTATE_AFTER_MIN: i64 = 1;
+
 /// Keeps the cache's SVIDs fresh over `connection` until the server says no: then returns what it said. A fault is
 /// waited out; the connection's own end is for the caller to see.
 pub async fn make(connection: &Connection, cache: &SvidCache, clock: &ServerClock) -> Box<Status> {
+    tokio::select! {
+        status = make_certificates(connection, cache, clock) => status,
+        status = token_maker::make(connection, cache, clock) => status,
+    }
+}
+
+async fn make_certificates(connection: &Connection, cache: &SvidCache, clock: &ServerClock) -> Box<Status> {
     let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(30));
     cache.keys().start();
     loop {
@@ -131,7 +142,7 @@ fn accepted(
 
 /// When an SVID that lives from now until `not_after` is to be replaced.
 fn rotation(now: UnixTime, not_after: UnixTime) -> UnixTime {
-    now.plus(fraction(not_after.since(now).max(0), ROTATE_AT))
+    now.plus(fraction(not_after.since(now).max(0), ROTATE_AT).max(ROTATE_AFTER_MIN))
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -149,6 +160,8 @@ mod tests {
             let at = rotation(now, now.plus(3_600)).since(now);
             assert!((1_440..=1_800).contains(&at), "{at}");
         }
-        assert_eq!(rotation(now, now.plus(-5)), now);
+        for left in [-5, 0, 1, 2] {
+            assert_eq!(rotation(now, now.plus(left)), now.plus(1), "{left}");
+        }
     }
 }

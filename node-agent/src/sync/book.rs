@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use holdfast_identity::{Selector, SpiffeId, UnixTime};
 use holdfast_protocol::agent as wire;
+use holdfast_protocol::limits::{REVOCATION_LIST_BYTES_MAX, REVOCATION_LISTS_MAX};
 
 /// Entries in one book. A node with more has been given somebody else's.
 const ENTRIES_MAX: usize = 100_000;
@@ -35,13 +36,19 @@ pub struct Change {
     pub bundle: Option<wire::Bundle>,
     /// Whether the entries changed (or came for the first time).
     pub entries: bool,
+    /// Whether there are other revocation lists (or they came for the first time).
+    pub lists: bool,
 }
+
+/// The revocation lists by issuer, DER with the number of each.
+type Lists = BTreeMap<Vec<u8>, (u64, Vec<u8>)>;
 
 /// The entries and what is under way to them.
 #[derive(Debug, Default)]
 pub struct Book {
     entries: BTreeMap<String, Arc<Entry>>,
     revision: Option<wire::Revision>,
+    lists: Lists,
     /// Messages of a change whose last one has not come yet.
     pending: Option<Pending>,
 }
@@ -50,6 +57,7 @@ pub struct Book {
 struct Pending {
     entries: BTreeMap<String, Arc<Entry>>,
     bundle: Option<wire::Bundle>,
+    lists: Lists,
 }
 
 impl Book {
@@ -65,6 +73,22 @@ impl Book {
         self.revision.clone()
     }
 
+    /// The revocation lists of the trust domain, DER, in a stable order.
+    pub fn lists(&self) -> impl Iterator<Item = &[u8]> {
+        self.lists.values().map(|(_, der)| der.as_slice())
+    }
+
+    /// What to tell the server of them.
+    #[must_use]
+    pub fn list_numbers(&self) -> Vec<wire::RevocationList> {
+        let number = |(issuer, (number, _)): (&Vec<u8>, &(u64, Vec<u8>))| wire::RevocationList {
+            issuer: issuer.clone(),
+            number: *number,
+            der: Vec::new(),
+        };
+        self.lists.iter().map(number).collect()
+    }
+
     /// Forgets messages of a change that will not be completed: its stream has ended.
     pub fn abandon(&mut self) {
         self.pending = None;
@@ -72,8 +96,11 @@ impl Book {
 
     /// Takes one message; answers with the change once it is complete.
     pub fn apply(&mut self, message: wire::SyncResponse) -> Option<Change> {
-        let mut pending =
-            self.pending.take().unwrap_or_else(|| Pending { entries: self.entries.clone(), bundle: None });
+        let mut pending = self.pending.take().unwrap_or_else(|| Pending {
+            entries: self.entries.clone(),
+            bundle: None,
+            lists: self.lists.clone(),
+        });
         if message.full {
             pending.entries.clear();
         }
@@ -93,6 +120,17 @@ impl Book {
                 }
             }
         }
+        for issuer in &message.removed_revocation_lists {
+            pending.lists.remove(issuer);
+        }
+        for list in message.revocation_lists {
+            // One that is passed over is not said to be held, and comes again with the next stream.
+            if list.der.len() <= REVOCATION_LIST_BYTES_MAX && pending.lists.len() < REVOCATION_LISTS_MAX {
+                pending.lists.insert(list.issuer, (list.number, list.der));
+            } else {
+                tracing::warn!(bytes = list.der.len(), "revocation list passed over: too long, or too many");
+            }
+        }
         pending.bundle = message.bundle.or(pending.bundle);
         if message.more {
             self.pending = Some(pending);
@@ -100,9 +138,11 @@ impl Book {
         }
         let first = self.revision.is_none();
         let entries = first || pending.entries != self.entries;
+        let lists = first || pending.lists != self.lists;
         self.entries = pending.entries;
+        self.lists = pending.lists;
         self.revision = message.revision;
-        Some(Change { bundle: pending.bundle, entries })
+        Some(Change { bundle: pending.bundle, entries, lists })
     }
 }
 
@@ -169,6 +209,29 @@ mod tests {
         book.abandon();
         assert!(!book.apply(message(1, false, false, &[])).unwrap().entries);
         assert_eq!(ids(&book), ["a"]);
+    }
+
+    #[test]
+    fn revocation_lists_are_replaced_one_by_one_and_named_to_the_next_server() {
+        let list =
+            |issuer: u8, number, bytes| wire::RevocationList { issuer: vec![issuer], number, der: vec![issuer; bytes] };
+        let with = |lists: &[wire::RevocationList], more| wire::SyncResponse {
+            revocation_lists: lists.to_vec(),
+            ..message(1, false, more, &[])
+        };
+        let mut book = Book::default();
+        assert!(book.apply(with(&[list(1, 1, 3), list(2, 1, 3)], true)).is_none());
+        assert_eq!(book.lists().count(), 0, "a change counts as a whole");
+        assert!(book.apply(with(&[], false)).unwrap().lists);
+        assert!(!book.apply(with(&[list(1, 1, 3)], false)).unwrap().lists);
+        assert!(book.apply(with(&[list(1, 2, 4)], false)).unwrap().lists);
+        assert!(!book.apply(with(&[list(3, 1, REVOCATION_LIST_BYTES_MAX + 1)], false)).unwrap().lists);
+        let numbers: Vec<_> = book.list_numbers().into_iter().map(|list| (list.issuer[0], list.number)).collect();
+        assert_eq!(numbers, [(1, 2), (2, 1)]);
+        let mut gone = with(&[], false);
+        gone.removed_revocation_lists = vec![vec![1]];
+        assert!(book.apply(gone).unwrap().lists);
+        assert_eq!(book.lists().collect::<Vec<_>>(), [[2, 2, 2]]);
     }
 
     #[test]

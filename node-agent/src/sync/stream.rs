@@ -21,12 +21,12 @@ pub async fn follow(
     book: &tokio::sync::Mutex<Book>,
     mut changed: impl FnMut(&Book, Change),
 ) -> SyncEnd {
-    let holds = {
+    let (holds, holds_lists) = {
         let mut book = book.lock().await;
         book.abandon();
-        book.revision()
+        (book.revision(), book.list_numbers())
     };
-    let mut messages = match connection.node().sync(SyncRequest { holds }).await {
+    let mut messages = match connection.node().sync(SyncRequest { holds, holds_lists }).await {
         Ok(answer) => answer.into_inner(),
         Err(status) => return SyncEnd::Status(Box::new(status)),
     };

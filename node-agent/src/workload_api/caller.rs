@@ -4,7 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
@@ -13,6 +13,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
 use super::allowance::Place;
+use super::notes::Notes;
 use crate::attest::Peer;
 use crate::transport::Transport;
 
@@ -28,6 +29,15 @@ pub(super) struct Caller {
     pub(super) place: Arc<Place>,
     /// Ends the connection.
     pub(super) hang_up: CancellationToken,
+    /// What may still be logged of its user.
+    pub(super) notes: Arc<Notes>,
+}
+
+impl Caller {
+    /// Whether one more line about this caller may be logged, and how many were not since the last.
+    pub(super) fn may_note(&self) -> Option<u64> {
+        self.notes.may(self.peer.uid(), Instant::now())
+    }
 }
 
 /// The connection itself.

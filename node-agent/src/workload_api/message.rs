@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use holdfast_protocol::workload::{X509BundlesResponse, X509svid, X509svidResponse};
+use holdfast_protocol::workload::{JwtBundlesResponse, X509BundlesResponse, X509svid, X509svidResponse};
 
 use super::refusal::Refusal;
 use crate::svids::{WorkloadUpdate, X509Svid};
@@ -38,13 +38,27 @@ pub(super) fn x509_bundles(update: &WorkloadUpdate) -> Result<X509BundlesRespons
     Ok(X509BundlesResponse { crl: crls(update), bundles })
 }
 
+/// The answer of `FetchJWTBundles`: plain sets of keys.
+///
+/// # Errors
+/// As for [`x509_bundles`].
+pub(super) fn jwt_bundles(update: &WorkloadUpdate) -> Result<JwtBundlesResponse, Refusal> {
+    let Some(first) = update.svids.first() else { return Err(Refusal::NoIdentity) };
+    let own = update.jwt_bundles.get(first.spiffe_id.trust_domain_name());
+    if own.is_none_or(|keys| keys.keys().len() == 0) {
+        return Err(Refusal::Starting);
+    }
+    let bundles = update.jwt_bundles.iter().map(|(name, keys)| (format!("spiffe://{name}"), keys.to_jwks()));
+    Ok(JwtBundlesResponse { bundles: bundles.collect() })
+}
+
 /// Each list by itself, in the order of the domains' names.
 fn crls(update: &WorkloadUpdate) -> Vec<Vec<u8>> {
     update.crls.values().flatten().cloned().collect()
 }
 
 /// The SVIDs in their order; of those with the same hint the first, which is of the oldest entry.
-fn unique_hints(update: &WorkloadUpdate) -> Vec<&X509Svid> {
+pub(super) fn unique_hints(update: &WorkloadUpdate) -> Vec<&X509Svid> {
     let mut hints = HashSet::new();
     let unique = |svid: &&X509Svid| svid.hint.is_empty() || hints.insert(svid.hint.clone());
     update.svids.iter().map(AsRef::as_ref).filter(unique).collect()
@@ -124,7 +138,7 @@ mod tests {
     #[test]
     fn revocation_lists_of_every_domain_are_in_both_answers() {
         let crls = [("td", vec![vec![8], vec![9]]), ("other", vec![vec![7]])];
-        let crls = crls.map(|(name, lists)| (name.to_owned(), lists)).into();
+        let crls = Arc::new(crls.map(|(name, lists)| (name.to_owned(), lists)).into());
         let update = WorkloadUpdate { crls, ..update(vec![svid("spiffe://td/a", "", "1")]) };
         let lists = [[7].to_vec(), vec![8], vec![9]];
         assert_eq!(x509_svids(&update).unwrap().crl, lists);

@@ -4,23 +4,27 @@
 //! Makes no SVID and decides nothing about entries: see [`crate::svids`]. Serves no TCP: only a Unix socket says by
 //! the kernel's word who calls.
 
+mod admission;
 mod allowance;
 mod caller;
 mod codec;
 mod descriptors;
 mod message;
+mod notes;
 mod refusal;
 mod sds;
 mod security_header;
 mod service;
 mod socket;
 mod subscription;
+mod tokens;
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::{Stream, stream};
+use holdfast_svid::jws::TOKEN_BYTES_MAX;
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::interceptor::InterceptedService;
@@ -33,8 +37,10 @@ use crate::config;
 use crate::sds_server_stubs::secret_discovery_service_server::SecretDiscoveryServiceServer;
 use crate::svids::SvidSource;
 use crate::workload_server_stubs::spiffe_workload_api_server::{SERVICE_NAME, SpiffeWorkloadApiServer};
+use admission::Admission;
 use allowance::Ledger;
 use caller::{Caller, Connection};
+use notes::Notes;
 use service::Service;
 use socket::Socket;
 use subscription::Sources;
@@ -46,10 +52,13 @@ pub use socket::SocketFault;
 
 /// The standard's service, for reflection.
 const DESCRIPTORS: &[u8] = include_bytes!("../generated/workload.fds");
-/// Bytes of one request: the largest carries a JWT-SVID to be validated.
-const REQUEST_BYTES_MAX: usize = 64 << 10;
+/// Bytes of one request: the largest carries a JWT-SVID to be validated, and its audience.
+const REQUEST_BYTES_MAX: usize = TOKEN_BYTES_MAX + (4 << 10);
 /// Bytes of all headers of one request; the standard's one and a gRPC client's own are some 400.
 const HEADERS_BYTES_MAX: u32 = 16 << 10;
+/// Bytes of requests that may wait unread on one connection, and on one stream of it: HTTP/2's own first windows, in which
+/// an Envoy's request fits. What a client sends beyond that waits at its end.
+const WINDOW_BYTES: u32 = 65_535;
 /// How long open streams have to end with a status after `stop`; then their connections are closed.
 const STOP_TIME_MAX: Duration = Duration::from_secs(2);
 /// How long nobody is let in after the system had no descriptor left.
@@ -125,7 +134,8 @@ impl Endpoint {
         tracing::info!(socket = %path.display(), "workload api listening");
         let hang_up = CancellationToken::new();
         let limits = Limits { connections: descriptors::allow(self.limits.connections), ..self.limits };
-        let callers = Callers { ledger: Arc::new(Ledger::new(limits)), hang_up: hang_up.clone() };
+        let callers =
+            Callers { ledger: Arc::new(Ledger::new(limits)), hang_up: hang_up.clone(), notes: Arc::default() };
         let (health, health_service) = tonic_health::server::health_reporter();
         let bundles = self.source.bundles();
         let Self { source: svids, attestors, look_again, .. } = self;
@@ -135,7 +145,10 @@ impl Endpoint {
         let api = SpiffeWorkloadApiServer::new(Service(sources)).max_decoding_message_size(REQUEST_BYTES_MAX);
         let served = Server::builder()
             .http2_max_header_list_size(HEADERS_BYTES_MAX)
+            .initial_stream_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(WINDOW_BYTES)
             .max_concurrent_streams(u32::try_from(self.limits.process.streams)?)
+            .layer(Admission)
             .add_service(InterceptedService::new(api, security_header::check))
             .add_service(secrets)
             .add_service(health_service)
@@ -183,6 +196,7 @@ async fn report_health(health: &HealthReporter, mut bundles: Bundles) {
 struct Callers {
     ledger: Arc<Ledger>,
     hang_up: CancellationToken,
+    notes: Arc<Notes>,
 }
 
 impl Callers {
@@ -215,16 +229,24 @@ impl Callers {
         };
         match self.ledger.connect(peer.pid(), peer.uid(), Instant::now()) {
             Ok(place) => {
-                let caller = Caller { peer, place: Arc::new(place), hang_up: self.hang_up.child_token() };
+                let caller = Caller {
+                    peer,
+                    place: Arc::new(place),
+                    hang_up: self.hang_up.child_token(),
+                    notes: Arc::clone(&self.notes),
+                };
                 Some(Connection::new(stream, Arc::new(caller)))
             }
             Err(refusal) => {
-                tracing::warn!(
-                    pid = peer.pid(),
-                    uid = peer.uid(),
-                    code = refusal.code(),
-                    "workload connection dropped"
-                );
+                if let Some(unlogged) = self.notes.may(peer.uid(), Instant::now()) {
+                    tracing::warn!(
+                        pid = peer.pid(),
+                        uid = peer.uid(),
+                        code = refusal.code(),
+                        unlogged,
+                        "workload connection dropped"
+                    );
+                }
                 None
             }
         }

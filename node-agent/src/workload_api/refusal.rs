@@ -1,5 +1,6 @@
 //! Why a workload gets no answer, and the one place that says what it learns of it.
 
+use holdfast_svid::audience::BadAudience;
 use tonic::Status;
 
 /// What ends a call or an open stream. The operator's words are in the log; these go to the workload.
@@ -23,6 +24,18 @@ pub(super) enum Refusal {
     /// The process or its user holds all it may.
     #[error("too many open streams or requests of this process or user")]
     Overloaded,
+    /// The server did not sign a JWT-SVID in time.
+    #[error("no JWT-SVID could be signed now")]
+    Unsigned,
+    /// What was asked for has no audience, or too many or too long ones.
+    #[error("audience: {0}")]
+    Audience(BadAudience),
+    /// What was asked for is no SPIFFE ID.
+    #[error("spiffe_id is no SPIFFE ID")]
+    Id,
+    /// A token was to be validated, and there is none.
+    #[error("svid must be set")]
+    NoToken,
     /// This profile is not served.
     #[error("this profile of the Workload API is not served")]
     NotServed,
@@ -38,6 +51,10 @@ impl Refusal {
             Self::Stopping => "workload_api.stopping",
             Self::Unattested => "workload_api.unattested",
             Self::Overloaded => "workload_api.overloaded",
+            Self::Unsigned => "workload_api.unsigned",
+            Self::Audience(bad) => bad.code(),
+            Self::Id => "workload_api.spiffe_id",
+            Self::NoToken => "workload_api.no_token",
             Self::NotServed => "workload_api.not_served",
         }
     }
@@ -49,9 +66,11 @@ impl From<Refusal> for Status {
     fn from(refusal: Refusal) -> Self {
         let text = refusal.to_string();
         match refusal {
-            Refusal::NoSecurityHeader => Self::invalid_argument(text),
+            Refusal::NoSecurityHeader | Refusal::Audience(_) | Refusal::Id | Refusal::NoToken => {
+                Self::invalid_argument(text)
+            }
             Refusal::NoIdentity => Self::permission_denied(text),
-            Refusal::Starting | Refusal::Stopping | Refusal::Unattested | Refusal::Overloaded => {
+            Refusal::Starting | Refusal::Stopping | Refusal::Unattested | Refusal::Overloaded | Refusal::Unsigned => {
                 Self::unavailable(text)
             }
             Refusal::NotServed => Self::unimplemented(text),

@@ -18,6 +18,7 @@ use super::caller::Caller;
 use super::message;
 use super::refusal::Refusal;
 use super::subscription::{Sources, Subscription};
+use super::tokens;
 use crate::svids::WorkloadUpdate;
 use crate::workload_server_stubs::spiffe_workload_api_server::SpiffeWorkloadApi;
 
@@ -63,7 +64,7 @@ impl Service {
     {
         let opened = async {
             // Every connection comes with its caller; one without is nobody's.
-            let caller = request.extensions().get::<Arc<Caller>>().cloned().ok_or(Refusal::Unattested)?;
+            let caller = caller(&request).ok_or(Refusal::Unattested)?;
             let (subscription, update) = Subscription::open(Arc::clone(&self.0), caller).await?;
             Ok((subscription, build(&update)?))
         };
@@ -105,6 +106,10 @@ fn fingerprint(message: &impl Message) -> digest::Digest {
     digest::digest(&digest::SHA256, &Zeroizing::new(message.encode_to_vec()))
 }
 
+fn caller<R>(request: &Request<R>) -> Option<Arc<Caller>> {
+    request.extensions().get::<Arc<Caller>>().cloned()
+}
+
 fn refused(method: &'static str, refusal: Refusal) -> Status {
     tracing::debug!(method, code = refusal.code(), "workload refused");
     count(method, refusal.code());
@@ -131,19 +136,33 @@ impl SpiffeWorkloadApi for Service {
         self.follow("FetchX509Bundles", request, message::x509_bundles).await
     }
 
-    async fn fetch_jwtsvid(&self, _: Request<JwtsvidRequest>) -> Result<Response<JwtsvidResponse>, Status> {
-        Err(refused("FetchJWTSVID", Refusal::NotServed))
+    async fn fetch_jwtsvid(&self, request: Request<JwtsvidRequest>) -> Result<Response<JwtsvidResponse>, Status> {
+        let fetched = tokens::fetch(&self.0, caller(&request), request.get_ref()).await;
+        let answer = fetched.map_err(|refusal| refused("FetchJWTSVID", refusal))?;
+        count("FetchJWTSVID", "ok");
+        Ok(Response::new(answer))
     }
 
-    async fn fetch_jwt_bundles(&self, _: Request<JwtBundlesRequest>) -> Answer<JwtBundlesResponse> {
-        Err(refused("FetchJWTBundles", Refusal::NotServed))
+    async fn fetch_jwt_bundles(&self, request: Request<JwtBundlesRequest>) -> Answer<JwtBundlesResponse> {
+        self.follow("FetchJWTBundles", request, message::jwt_bundles).await
     }
 
     async fn validate_jwtsvid(
         &self,
-        _: Request<ValidateJwtsvidRequest>,
+        request: Request<ValidateJwtsvidRequest>,
     ) -> Result<Response<ValidateJwtsvidResponse>, Status> {
-        Err(refused("ValidateJWTSVID", Refusal::NotServed))
+        match tokens::validate(&self.0, caller(&request), request.get_ref()).await {
+            Ok(Ok(answer)) => {
+                count("ValidateJWTSVID", "ok");
+                Ok(Response::new(answer))
+            }
+            Ok(Err(bad)) => {
+                tracing::debug!(code = bad.code(), "JWT-SVID refused");
+                count("ValidateJWTSVID", bad.code());
+                Err(Status::invalid_argument(bad.to_string()))
+            }
+            Err(refusal) => Err(refused("ValidateJWTSVID", refusal)),
+        }
     }
 
     async fn fetch_witsvid(&self, _: Request<WitsvidRequest>) -> Answer<WitsvidResponse> {

@@ -9,10 +9,9 @@ use holdfast_identity::Selector;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::allowance::StreamPlace;
 use super::caller::Caller;
 use super::refusal::Refusal;
-use crate::attest::Attestors;
+use crate::attest::{Attestors, for_log};
 use crate::svids::{SvidSource, SvidState, WorkloadUpdate};
 
 /// How long a first answer is waited for while SVIDs are being signed, before the caller is asked to come again.
@@ -46,7 +45,6 @@ pub(super) struct Subscription {
     owed: bool,
     /// Looks that failed since the last one that did not.
     faults: u32,
-    _place: StreamPlace,
 }
 
 impl Subscription {
@@ -58,13 +56,13 @@ impl Subscription {
         sources: Arc<Sources>,
         caller: Arc<Caller>,
     ) -> Result<(Self, Arc<WorkloadUpdate>), Refusal> {
-        caller.place.request(Instant::now())?;
-        let place = caller.place.stream()?;
         let selectors = match sources.attestors.attest(&caller.peer).await {
             Ok(selectors) => selectors,
             Err(fault) => {
-                tracing::warn!(pid = caller.peer.pid(), uid = caller.peer.uid(), code = fault.code(), error = %fault,
-                    "workload not attested");
+                if let Some(unlogged) = caller.may_note() {
+                    tracing::warn!(pid = caller.peer.pid(), uid = caller.peer.uid(), code = fault.code(),
+                        error = %fault, unlogged, "workload not attested");
+                }
                 if fault.ends_connection() {
                     caller.hang_up.cancel();
                 }
@@ -73,7 +71,7 @@ impl Subscription {
         };
         let state = sources.svids.subscribe(selectors.clone());
         let look = tokio::time::Instant::now() + sources.look_again;
-        let mut opened = Self { sources, caller, selectors, state, look, owed: false, faults: 0, _place: place };
+        let mut opened = Self { sources, caller, selectors, state, look, owed: false, faults: 0 };
         let first = opened.settle().await?;
         Ok((opened, first))
     }
@@ -98,24 +96,39 @@ impl Subscription {
             known = tokio::time::timeout(STARTING_TIME_MAX, known) => known.unwrap_or(Err(Refusal::Starting)),
         };
         self.owed = false;
-        if matches!(settled, Err(Refusal::NoIdentity)) {
-            let selectors = self.selectors.iter().map(ToString::to_string).collect::<Vec<_>>();
+        if matches!(settled, Err(Refusal::NoIdentity))
+            && let Some(unlogged) = self.caller.may_note()
+        {
+            let selectors = for_log(&self.selectors);
             tracing::info!(
                 pid = self.caller.peer.pid(),
                 uid = self.caller.peer.uid(),
                 ?selectors,
+                unlogged,
                 "workload has no identity"
             );
         }
         settled
     }
 
+    /// Counts one more request of the caller, who says something on an open stream.
+    ///
+    /// # Errors
+    /// The [`Refusal`] that ends the stream: they were too many.
+    pub(super) fn asked(&self) -> Result<(), Refusal> {
+        self.caller.place.request(Instant::now())
+    }
+
+    /// As [`Caller::may_note`].
+    pub(super) fn may_note(&self) -> Option<u64> {
+        self.caller.may_note()
+    }
+
     /// The state of now, for a caller who asks again on an open stream.
     ///
     /// # Errors
-    /// The [`Refusal`] that ends the stream: too many requests, or it could not be seen who asks.
+    /// The [`Refusal`] that ends the stream: it could not be seen who asks.
     pub(super) async fn again(&mut self) -> Result<Arc<WorkloadUpdate>, Refusal> {
-        self.caller.place.request(Instant::now())?;
         match self.look().await? {
             Look::Same | Look::Other => self.settle().await,
             Look::Failed => Err(Refusal::Unattested),
@@ -174,8 +187,10 @@ impl Subscription {
                 Ok(Look::Other)
             }
             Err(fault) => {
-                tracing::warn!(pid = self.caller.peer.pid(), uid = self.caller.peer.uid(), code = fault.code(),
-                    error = %fault, "workload not attested again");
+                if let Some(unlogged) = self.caller.may_note() {
+                    tracing::warn!(pid = self.caller.peer.pid(), uid = self.caller.peer.uid(), code = fault.code(),
+                        error = %fault, unlogged, "workload not attested again");
+                }
                 if fault.ends_connection() {
                     self.caller.hang_up.cancel();
                     return Err(Refusal::Unattested);

@@ -35,6 +35,7 @@ impl Show {
                 &object!({
                     "attempt": entry.attempt, "at": entry.at, "way": entry.way, "kinds": entry.kinds,
                     "spiffe_id": entry.spiffe_id, "verdict": entry.verdict, "code": entry.code,
+                    "evidence_expires": entry.evidence_expires,
                     "index": bundle.inclusion.index, "log": claimed.origin, "size": claimed.size,
                     "policies": bundle.policies.iter().map(|one| &one.policy.name).collect::<Vec<_>>(),
                     "bodies": bundle.bodies.len(), "bytes": bytes, "manifest": manifest, "decision": decision,
@@ -47,6 +48,9 @@ impl Show {
         writeln!(out, "way      {}, evidence {}", escaped(&entry.way), escaped(&entry.kinds))?;
         writeln!(out, "node     {}", escaped(entry.spiffe_id.as_deref().unwrap_or("none")))?;
         writeln!(out, "verdict  {} {}", escaped(&entry.verdict), escaped(&entry.code))?;
+        if let Some(ends) = entry.evidence_expires {
+            writeln!(out, "counts   until {}", super::moment(ends))?;
+        }
         writeln!(
             out,
             "entry    {} of log {}, {} entries",

@@ -74,7 +74,10 @@ impl Admin {
         let id = self.named(id).await?;
         let mut attempt = self.store.attempt(id).await?.ok_or_else(|| self.no_attempt(id))?;
         match found {
-            Found::Shown => self.reads.record(by, "attempt", id.to_string()).await?,
+            Found::Shown => {
+                self.reads.record(by, "attempt", id.to_string()).await?;
+                attempt.decision = attempt.decision_in_full();
+            }
             Found::Withheld => attempt.decision = told(&attempt.decision),
         }
         Ok(message(attempt))

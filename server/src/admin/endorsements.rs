@@ -179,6 +179,7 @@ impl Bundles for Admin {
         Ok(Response::new(admin::ShowBundleResponse {
             trust_domain: self.trust_domain.to_string(),
             x509_authorities: bundle.authorities.into_iter().map(|authority| authority.der).collect(),
+            jwt_authorities: bundle.jwt_authorities.iter().map(|authority| self.jwt_authority(authority)).collect(),
             sequence: bundle.sequence,
         }))
     }

@@ -47,6 +47,34 @@ async fn one_person_brings_back_what_was_just_before_and_nothing_else() {
         assert!(proposed.rollout.is_none(), "{proposed:?}");
         assert_eq!(proposed.proposal.unwrap().state, "open");
     }
+    // Each says in the record what is proposed.
+    let maker = "tpm:manufacturer:id:MAKER";
+    let (first, second) =
+        (compiled("first", MILD).digest().to_string(), compiled("second", STRICT).digest().to_string());
+    let mut proposed = Vec::new();
+    for entry in operated.store.ledger_entries(0, 1_000).await.unwrap() {
+        if let Ok(Leaf::Act(act)) = Leaf::parse(&entry.leaf)
+            && act["action"] == "policy.propose"
+        {
+            proposed.push(act["detail"].clone());
+        }
+    }
+    for (detail, (policy, name, selectors, restored)) in proposed.iter().zip([
+        (&second, "second", vec![maker], 2),
+        (&first, "first", vec![], 1),
+        (&second, "second", vec![], 2),
+    ]) {
+        let expected = serde_json::json!({ "policy": policy, "name": name, "mode": "enforce", "selectors": selectors });
+        for (field, value) in expected.as_object().unwrap() {
+            assert_eq!(&detail[field], value, "{detail}");
+        }
+        assert_eq!(detail["restored"], restored, "{detail}");
+    }
+    assert_eq!(proposed.len(), 3);
+    for (to, refused) in [(99, "rollout.state.unknown"), (u64::MAX, "rollout.state.unknown"), (3, "rollout.state.same")]
+    {
+        assert_eq!(code(policies.rollback(back(to, &[])).await), refused);
+    }
     let done = policies.rollback(back(0, &[])).await.unwrap().into_inner().rollout.unwrap();
     assert_eq!((done.action.as_str(), done.scopes.len(), done.restored), ("policy.rollback", 0, 2));
     let further = policies.rollback(back(0, &[])).await.unwrap().into_inner();

@@ -11,7 +11,7 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 
 use super::{Admin, AdminSocket, Roles, WHAT_IFS_MAX};
-use crate::authority::{Authority, AuthorityFiles, InitOptions, init};
+use crate::authority::{Authority, AuthorityFiles, InitOptions, TokenAuthority, init};
 use crate::clock;
 use crate::config::Simulated;
 use crate::desk::CurrentRules;
@@ -70,12 +70,14 @@ pub(super) async fn operated_with(simulated: Simulated, rollout: RolloutSettings
     let authority = Arc::new(authority);
     let key = EarKey::open(&directory.path().join("ear.key")).unwrap();
     let ear = Arc::new(EarIssuer::new(store.clone(), trust_domain.clone(), key));
+    let tokens = Arc::new(TokenAuthority::at_rest(AuthorityFiles::below(directory.path())));
     let reads = ReadLog::start(store.clone());
     let roles = Roles::everybody();
     let what_ifs = Arc::new(Semaphore::new(WHAT_IFS_MAX));
     let admin = Admin {
         store: store.clone(),
         endorser,
+        tokens,
         trust_domain,
         authority,
         simulated,

@@ -19,7 +19,7 @@ use super::rollout_tests::expires;
 use crate::admin_clients::policies_client::PoliciesClient;
 use crate::rollout::RolloutSettings;
 use crate::store::conformance::enrolment_of;
-use crate::store::{Allowed, Attempt, FactBody, KeptFacts, Outcome, Sha256, Store};
+use crate::store::{Allowed, Attempt, FactBody, JudgedFiles, KeptFacts, Outcome, Sha256, Store};
 
 const FILES: &str = "api_version = \"holdfast/1\"\nkind = \"policy\"\nname = \"files\"\n[issue]\n\
     node_id = \"/holdfast/node/tpm/{tpm.machine}\"\n[[rule]]\nname = \"rack\"\nownership = \"inventory\"\n\
@@ -80,7 +80,11 @@ async fn node(store: &Arc<dyn Store>, n: u8, state: Option<ImaState>) {
     let mut attempt = Attempt {
         policy: Some(enforced),
         facts: Some(KeptFacts { own: FactBody::new(held.own_body().unwrap()), log: None }),
-        measured_files: state.map(|state| serde_json::json!([state.encode()]).to_string()),
+        measured_files: state.map(|state| JudgedFiles {
+            states: serde_json::json!([state.encode()]).to_string(),
+            offset: 0,
+            length: 0,
+        }),
         ..enrolment_of(key, "tpm:manufacturer:id:MAKER")
     };
     expires(&mut attempt, crate::clock::now().plus(3600));

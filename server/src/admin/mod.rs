@@ -18,6 +18,9 @@ mod gate_tests;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod judged_again_tests;
+mod jwt_authorities;
+#[cfg(test)]
 mod measured_tests;
 mod nodes;
 mod plan;
@@ -50,11 +53,12 @@ use tonic::transport::Server;
 
 use crate::admin_stubs::{
     attempts_server::AttemptsServer, bundles_server::BundlesServer, endorsements_server::EndorsementsServer,
-    entries_server::EntriesServer, events_server::EventsServer, fleets_server::FleetsServer, nodes_server::NodesServer,
-    policies_server::PoliciesServer, proofs_server::ProofsServer, record_server::RecordServer,
-    results_server::ResultsServer, server_server::ServerServer, x509_authorities_server::X509AuthoritiesServer,
+    entries_server::EntriesServer, events_server::EventsServer, fleets_server::FleetsServer,
+    jwt_authorities_server::JwtAuthoritiesServer, nodes_server::NodesServer, policies_server::PoliciesServer,
+    proofs_server::ProofsServer, record_server::RecordServer, results_server::ResultsServer,
+    server_server::ServerServer, x509_authorities_server::X509AuthoritiesServer,
 };
-use crate::authority::Authority;
+use crate::authority::{Authority, TokenAuthority};
 use crate::config::Simulated;
 use crate::ear::EarIssuer;
 use crate::endorse::Endorser;
@@ -85,6 +89,8 @@ pub struct Admin {
     pub store: Arc<dyn Store>,
     /// Who finds endorsements.
     pub endorser: Endorser,
+    /// What signs JWT-SVIDs.
+    pub tokens: Arc<TokenAuthority>,
     /// The one trust domain.
     pub trust_domain: TrustDomain,
     /// Whether roots of class `simulated` may be imported.
@@ -140,6 +146,7 @@ impl Admin {
             .add_service(service!(FleetsServer))
             .add_service(service!(EventsServer))
             .add_service(service!(ResultsServer))
+            .add_service(service!(JwtAuthoritiesServer))
             .add_service(service!(X509AuthoritiesServer))
             .serve_with_incoming_shutdown(socket.incoming(), stop.cancelled_owned())
             .await

@@ -16,8 +16,8 @@ use crate::config::Simulated;
 use crate::fleet::scope_selector;
 use crate::rollout::Approval;
 use crate::store::{
-    Actor, Document, Mode, NewVersion, NextRollout, PolicyDraft, PolicyVersion, ProposalDraft, Rollout, RolloutRefusal,
-    RolloutState, Sha256,
+    Actor, Document, Mode, NewVersion, NextRollout, PolicyDraft, PolicyVersion, ProposalDraft, Proposed, Rollout,
+    RolloutRefusal, RolloutState, Sha256,
 };
 
 /// How often a change is thought out anew because the rollout moved under it.
@@ -79,7 +79,8 @@ impl Admin {
                     message: wanted.message.clone(),
                     expires_at: now.plus(self.rollout.proposal_lifetime),
                 };
-                let proposal = self.store.propose(draft, by, now).await?;
+                let about = self.proposed(wanted, &planned).await?;
+                let proposal = self.store.propose(draft, about, by, now).await?;
                 return Ok(Done::Proposal(proposal.number, planned.notes));
             }
             match self.store.roll_out(planned.next, by.clone(), clock::now()).await? {
@@ -106,7 +107,7 @@ impl Admin {
                 };
                 let signature = hex::decode(signature).map_err(|error| argument("signature", error.to_string()))?;
                 let mut version = self.rollout.check_signature(draft, &signature)?;
-                version.waivers = compiled(&version.draft.documents)?.announced_waivers().collect();
+                version.waivers = compiled(&version.draft.documents)?.exemptions().map(Into::into).collect();
                 self.planned_version(&now, version, &wanted.message)?
             }
             Change::Promote { version, selectors } => {
@@ -128,6 +129,26 @@ impl Admin {
         };
         self.pass(&now, &mut planned, wanted.accept_refusals).await?;
         Ok(planned)
+    }
+
+    /// What the record says of a proposal.
+    async fn proposed(&self, wanted: &Wanted, planned: &Planned) -> Result<Proposed, Refusal> {
+        let NextRollout { state, versions, restored, .. } = &planned.next;
+        let (mode, selectors) = match &wanted.change {
+            Change::Apply { enforce: true, .. } => (Mode::Enforce, BTreeSet::new()),
+            Change::Apply { enforce: false, .. } => (Mode::Observe, BTreeSet::new()),
+            Change::Promote { selectors, .. } | Change::Restore { selectors, .. } => (Mode::Enforce, exact(selectors)?),
+        };
+        let missing = Refusal::NotFound { what: "policy version" };
+        let (policy, name) = match versions.last() {
+            Some(version) => (version.draft.digest(), version.draft.name.clone()),
+            None => {
+                let decides = state.version_for(Some(&selectors)).ok_or(missing)?;
+                let kept = self.store.policy(decides).await?;
+                (decides, kept.map(|version| version.name).unwrap_or_default())
+            }
+        };
+        Ok(Proposed { policy, name, mode, selectors, restored: *restored })
     }
 
     fn planned_version(&self, now: &RolloutState, version: NewVersion, message: &str) -> Result<Planned, Refusal> {
@@ -171,7 +192,7 @@ impl Admin {
             mode: Mode::Enforce,
             message: "shipped, enforced with the first rollout".to_owned(),
         };
-        Ok(NewVersion { draft, signature: None, waivers: policy.announced_waivers().collect() })
+        Ok(NewVersion { draft, signature: None, waivers: policy.exemptions().map(Into::into).collect() })
     }
 
     /// The version of that name: a digest or its first digits, a number, or `enforce` or `observe`.

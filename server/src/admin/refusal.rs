@@ -6,8 +6,8 @@ use holdfast_identity::{InvalidId, InvalidSelector};
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
-use crate::authority::RotationFault;
 use crate::authority::life::LifeRefusal;
+use crate::authority::{ActFault, RotationFault};
 use crate::ear::EarRefused;
 use crate::endorse::EndorseFault;
 use crate::endorse::bundle::BadBundle;
@@ -48,6 +48,8 @@ pub(super) enum Refusal {
     Sink(#[from] OrderRefused),
     #[error(transparent)]
     Ear(#[from] EarRefused),
+    #[error(transparent)]
+    Authority(#[from] ActFault),
     #[error("{field}: {reason}")]
     Argument { field: &'static str, reason: String },
     #[error("no such {what}")]
@@ -64,7 +66,7 @@ pub(super) enum Refusal {
     #[error(transparent)]
     NotSigned(#[from] NotSigned),
     #[error(transparent)]
-    Authority(#[from] RotationFault),
+    X509(#[from] RotationFault),
     #[error(transparent)]
     Scope(#[from] NotFixed),
     #[error(
@@ -102,13 +104,14 @@ impl Refusal {
             Self::Endorse(fault) => fault.code(),
             Self::Sink(refused) => refused.code(),
             Self::Ear(refused) => refused.code(),
+            Self::Authority(fault) => fault.code(),
             Self::Argument { .. } => "admin.argument",
             Self::NotFound { .. } => "admin.not_found",
             Self::AttemptGone { .. } => "attempt.gone",
             Self::Role { .. } => "admin.role",
             Self::Rollout(refusal) => refusal.code(),
             Self::NotSigned(refusal) => refusal.code(),
-            Self::Authority(fault) => fault.code(),
+            Self::X509(fault) => fault.code(),
             Self::Scope(_) => "rollout.selector",
             Self::TooMany { .. } => "rollout.too_many_refused",
             Self::MoreThanAccepted { .. } => "rollout.more_than_accepted",
@@ -126,7 +129,7 @@ impl Refusal {
             | Self::Endorse(_)
             | Self::Record(RecordFault::Store(_))
             | Self::Sink(OrderRefused::Ended | OrderRefused::Store(_)) => Code::Unavailable,
-            Self::Authority(fault) => match fault {
+            Self::X509(fault) => match fault {
                 RotationFault::Store(_) | RotationFault::Upstream(_) | RotationFault::Authority(_) => Code::Unavailable,
                 RotationFault::UnknownRoot { .. } | RotationFault::Life(LifeRefusal::Unknown { .. }) => Code::NotFound,
                 RotationFault::Moved => Code::Aborted,
@@ -139,7 +142,10 @@ impl Refusal {
             },
             Self::Record(RecordFault::NoEntry { .. }) => Code::NotFound,
             Self::Record(_) | Self::Unsigned(_) => Code::FailedPrecondition,
-            Self::Ear(EarRefused::Store(_)) => Code::Unavailable,
+            Self::Ear(EarRefused::Store(_)) | Self::Authority(ActFault::Store(_)) => Code::Unavailable,
+            Self::Authority(ActFault::Authority(_)) => Code::Internal,
+            Self::Authority(ActFault::Refused(LifeRefusal::Unknown { .. })) => Code::NotFound,
+            Self::Authority(ActFault::Refused(_)) => Code::FailedPrecondition,
             Self::Ear(EarRefused::Signing) => Code::Internal,
             Self::Ear(EarRefused::Nonce { .. }) => Code::InvalidArgument,
             Self::Ear(EarRefused::NothingToTell | EarRefused::Ended { .. } | EarRefused::NoAttempt) => {
@@ -157,7 +163,7 @@ impl Refusal {
             Self::Entry(EntryRefusal::Changed { .. }) => Code::Aborted,
             Self::Entry(EntryRefusal::Full { .. }) | Self::Busy { .. } => Code::ResourceExhausted,
             Self::Role { .. } => Code::PermissionDenied,
-            Self::Rollout(RolloutRefusal::UnknownProposal) => Code::NotFound,
+            Self::Rollout(RolloutRefusal::UnknownProposal | RolloutRefusal::UnknownState { .. }) => Code::NotFound,
             Self::Rollout(RolloutRefusal::Moved) => Code::Aborted,
             Self::Node(NodeRefusal::Banned | NodeRefusal::NotBanned | NodeRefusal::Ambiguous)
             | Self::Rollout(_)

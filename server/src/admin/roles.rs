@@ -109,6 +109,8 @@ const NEEDED: &[(&str, &[Role])] = &[
     ("Attempts/Get", ANY),
     ("Attempts/ListStrangers", ANY),
     ("Bundles/Show", ANY),
+    ("JwtAuthorities/Show", ANY),
+    ("JwtAuthorities/Act", OPERATOR),
     ("X509Authorities/Show", ANY),
     ("X509Authorities/Act", OPERATOR),
     ("Endorsements/Import", OPERATOR),

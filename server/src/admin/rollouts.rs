@@ -51,15 +51,42 @@ impl Admin {
         to: u64,
         selectors: &BTreeSet<Selector>,
     ) -> Result<Rollout, Refusal> {
+        if to != 0 {
+            return self.state_before(present, to, selectors).await;
+        }
         let past = self.store.rollouts(present.state.number, LOOKED_AT_MAX).await?;
         // After a rollback the next one goes further back, not forth again.
         let before = self.made(present).await?.restored.unwrap_or(present.state.number);
         let found = past.into_iter().find(|former| {
-            let is_asked = if to == 0 { former.state.number < before } else { former.state.number == to };
             let restored = present.state.restore(&former.state, selectors);
-            is_asked && former.state.enforced.is_some() && !restored.enforces_as(&present.state)
+            former.state.number < before && former.state.enforced.is_some() && !restored.enforces_as(&present.state)
         });
         found.ok_or_else(|| RolloutRefusal::NothingBefore.into())
+    }
+
+    /// The state of that number, if bringing it back changes anything.
+    async fn state_before(
+        &self,
+        present: &Rollout,
+        number: u64,
+        selectors: &BTreeSet<Selector>,
+    ) -> Result<Rollout, Refusal> {
+        let same = |what| Refusal::from(RolloutRefusal::SameState { number, what });
+        if number == present.state.number {
+            return Err(same("what is enforced now: it is the present one"));
+        }
+        let found = match number.checked_add(1).filter(|_| number < present.state.number) {
+            Some(next) => self.store.rollouts(next, 1).await?.into_iter().find(|former| former.state.number == number),
+            None => None,
+        };
+        let former = found.ok_or(RolloutRefusal::UnknownState { number })?;
+        if former.state.enforced.is_none() {
+            return Err(same("nothing"));
+        }
+        if present.state.restore(&former.state, selectors).enforces_as(&present.state) {
+            return Err(same("what is enforced now"));
+        }
+        Ok(former)
     }
 
     /// The state since which the same versions decide about the same nodes as now: what is observed changes none of that.

@@ -24,6 +24,7 @@ fn entry(spiffe_id: &str) -> admin::Entry {
         parent_id: "spiffe://td/holdfast/node/tpm/1".to_owned(),
         selectors: vec!["unix:uid:1".to_owned(), "unix:gid:2".to_owned()],
         x509_svid_ttl: 300,
+        jwt_svid_ttl: 0,
         dns_names: vec!["a.example.org".to_owned()],
         hint: "internal".to_owned(),
         ..admin::Entry::default()

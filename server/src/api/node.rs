@@ -17,9 +17,10 @@ use crate::agent_stubs::node_server::Node;
 use crate::authority::CurrentBundle;
 use crate::budget::Gate;
 use crate::clock;
-use crate::desk::{SigningEnds, SvidRequest, WorkloadSigner};
+use crate::desk::{SigningEnds, SvidRequest, TokenRequest, TokenSigner, WorkloadSigner};
 use crate::listen::Connection;
 use crate::live::{LiveNodes, StandingNode};
+use crate::revocation::CurrentLists;
 use crate::store::Store;
 use crate::sync::{self, Subscribers};
 
@@ -36,9 +37,13 @@ pub struct NodeService {
     pub subscribers: Arc<Subscribers>,
     /// The bundle of the moment.
     pub bundle: CurrentBundle,
+    /// The revocation lists of the moment.
+    pub lists: CurrentLists,
     /// Signs workload SVIDs.
     pub signer: WorkloadSigner,
-    /// Before signing: one unit per CSR.
+    /// Signs workloads' JWT-SVIDs.
+    pub tokens: TokenSigner,
+    /// Before signing: one unit per CSR or token.
     pub gate: Gate,
 }
 
@@ -54,8 +59,8 @@ impl Node for NodeService {
 
     async fn sync(&self, request: Request<wire::SyncRequest>) -> Result<Response<Self::SyncStream>, Status> {
         let node = self.standing(&*connection_of(&request)?)?;
-        let holds = request.into_inner().holds;
-        let stream = sync::follow(self.store.clone(), &self.subscribers, self.bundle.clone(), node, holds.as_ref());
+        let shown = (self.bundle.clone(), self.lists.clone());
+        let stream = sync::follow(self.store.clone(), &self.subscribers, shown, node, &request.into_inner());
         Ok(Response::new(Box::pin(stream)))
     }
 
@@ -75,24 +80,64 @@ impl Node for NodeService {
         let node = self.standing(&connection)?;
         let requests =
             requests.into_iter().map(|request| SvidRequest { entry_id: request.entry_id, csr: request.csr }).collect();
-        let signed = timeout(SIGNING_TIMEOUT, self.signer.sign(&node, requests)).await;
-        match signed {
-            Ok(Ok(answers)) => {
-                let results = answers.into_iter().map(result).collect();
-                Ok(Response::new(wire::SignX509SvidsResponse { results }))
-            }
-            Ok(Err(SigningEnds::NotStanding)) => Err(refused(Word::Refused, None)),
-            Ok(Err(SigningEnds::Store(fault))) => {
-                warn!(node = %node.spiffe_id(), code = fault.code(), %fault, "nothing signed");
-                Err(unavailable(None))
-            }
-            Ok(Err(SigningEnds::Authority(fault))) => {
-                error!(node = %node.spiffe_id(), code = fault.code(), %fault, "nothing signed");
-                Err(unavailable(None))
-            }
-            Err(_) => Err(unavailable(None)),
-        }
+        let answers = signed(&node, self.signer.sign(&node, requests)).await?;
+        Ok(Response::new(wire::SignX509SvidsResponse { results: answers.into_iter().map(result).collect() }))
     }
+
+    async fn sign_jwt_svids(
+        &self,
+        request: Request<wire::SignJwtSvidsRequest>,
+    ) -> Result<Response<wire::SignJwtSvidsResponse>, Status> {
+        let connection = connection_of(&request)?;
+        self.standing(&connection)?;
+        let requests = request.into_inner().requests;
+        if requests.is_empty() || requests.len() > SVID_REQUESTS_MAX {
+            return Err(refused(Word::Malformed, None));
+        }
+        let units = u32::try_from(requests.len()).unwrap_or(u32::MAX);
+        let _place = self.gate.enter(units).await.map_err(over_budget)?;
+        // What ended while it waited at the gate has ended.
+        let node = self.standing(&connection)?;
+        let requests = requests
+            .into_iter()
+            .map(|request| TokenRequest { entry_id: request.entry_id, audience: request.audience })
+            .collect();
+        let answers = signed(&node, self.tokens.sign(&node, requests)).await?;
+        Ok(Response::new(wire::SignJwtSvidsResponse { results: answers.into_iter().map(token_result).collect() }))
+    }
+}
+
+/// What a signer answers, or what the agent is told in place of it.
+async fn signed<T>(node: &StandingNode, signing: impl Future<Output = Result<T, SigningEnds>>) -> Result<T, Status> {
+    match timeout(SIGNING_TIMEOUT, signing).await {
+        Ok(Ok(answers)) => Ok(answers),
+        Ok(Err(SigningEnds::NotStanding)) => Err(refused(Word::Refused, None)),
+        Ok(Err(SigningEnds::Store(fault))) => {
+            warn!(node = %node.spiffe_id(), code = fault.code(), %fault, "nothing signed");
+            Err(unavailable(None))
+        }
+        Ok(Err(SigningEnds::Authority(fault))) => {
+            error!(node = %node.spiffe_id(), code = fault.code(), %fault, "nothing signed");
+            Err(unavailable(None))
+        }
+        Err(_) => Err(unavailable(None)),
+    }
+}
+
+fn token_result(answer: Result<crate::desk::WorkloadToken, crate::desk::SvidRefused>) -> wire::JwtSvidResult {
+    use wire::jwt_svid_result::Outcome;
+    let outcome = match answer {
+        Ok(signed) => Outcome::Svid(wire::JwtSvid {
+            entry_id: signed.entry_id,
+            spiffe_id: signed.token.spiffe_id.to_string(),
+            token: signed.token.token,
+            issued_at: signed.token.issued.seconds(),
+            expires_at: signed.token.expires.seconds(),
+            authority_id: signed.token.authority_id,
+        }),
+        Err(refused) => Outcome::Refused(refused.as_str().to_owned()),
+    };
+    wire::JwtSvidResult { outcome: Some(outcome) }
 }
 
 fn result(answer: Result<crate::desk::WorkloadSvid, crate::desk::SvidRefused>) -> wire::SvidResult {

@@ -3,12 +3,16 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use holdfast_identity::TrustDomain;
+use holdfast_svid::jwk::Jwk;
+use holdfast_svid::jwt::USAGE;
 use serde_json::{Value, json};
 use x509_parser::oid_registry::OID_SIG_ED25519;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 use x509_parser::public_key::PublicKey;
 
 use super::KeyId;
+use super::life::Stage;
+use crate::store::JwtAuthority;
 
 /// Seconds between two looks of a reader at a bundle; SPIRE's servers say the same.
 const REFRESH_HINT_SECONDS: i64 = 300;
@@ -20,6 +24,7 @@ const AUTHORITIES_MAX: usize = 16;
 pub struct Bundle {
     trust_domain: TrustDomain,
     authorities: Vec<Vec<u8>>,
+    jwt_authorities: Vec<JwtAuthority>,
     sequence: u64,
     /// Authorities below which everything is to be replaced.
     tainted: Vec<KeyId>,
@@ -36,7 +41,26 @@ impl Bundle {
     /// The roots as they are, DER, and their sequence.
     #[must_use]
     pub const fn new(trust_domain: TrustDomain, authorities: Vec<Vec<u8>>, sequence: u64) -> Self {
-        Self { trust_domain, authorities, sequence, tainted: Vec::new(), revoked: Vec::new() }
+        Self {
+            trust_domain,
+            authorities,
+            jwt_authorities: Vec::new(),
+            sequence,
+            tainted: Vec::new(),
+            revoked: Vec::new(),
+        }
+    }
+
+    /// With these keys for JWT-SVIDs.
+    #[must_use]
+    pub fn with_jwt_authorities(self, jwt_authorities: Vec<JwtAuthority>) -> Self {
+        Self { jwt_authorities, ..self }
+    }
+
+    /// The keys that verify JWT-SVIDs.
+    #[must_use]
+    pub fn jwt_authorities(&self) -> &[JwtAuthority] {
+        &self.jwt_authorities
     }
 
     /// With authorities below which everything is to be replaced, and intermediates that count no more. Neither is part of
@@ -84,6 +108,7 @@ impl Bundle {
             x509_authorities: self.authorities.clone(),
             sequence: self.sequence,
             refresh_hint: REFRESH_HINT_SECONDS,
+            jwt_authorities: self.jwt_authorities.iter().map(jwt_message).collect(),
             tainted_key_ids: self.tainted.iter().map(|key_id| key_id.as_bytes().to_vec()).collect(),
         }
     }
@@ -95,10 +120,11 @@ impl Bundle {
     }
 
     /// The document of the SPIFFE Trust Domain and Bundle standard: a JWK set whose keys have `use`, no `kid`, and
-    /// `x5c` with exactly one certificate.
+    /// `x5c` with exactly one certificate, or are for JWT-SVIDs and have a `kid`.
     #[must_use]
     pub fn to_json(&self) -> String {
-        let keys: Vec<Value> = self.authorities.iter().filter_map(|der| jwk(der)).collect();
+        let mut keys: Vec<Value> = self.authorities.iter().filter_map(|der| jwk(der)).collect();
+        keys.extend(self.jwt_authorities.iter().map(jwt_jwk));
         let document =
             json!({ "keys": keys, "spiffe_sequence": self.sequence, "spiffe_refresh_hint": REFRESH_HINT_SECONDS });
         serde_json::to_string_pretty(&document).unwrap_or_default()
@@ -187,6 +213,25 @@ pub(super) fn pem(label: &str, der: &[u8]) -> String {
     }
     text.push_str(&format!("-----END {label}-----\n"));
     text
+}
+
+fn jwt_message(authority: &JwtAuthority) -> holdfast_protocol::agent::JwtAuthority {
+    holdfast_protocol::agent::JwtAuthority {
+        authority_id: authority.authority_id.clone(),
+        spki: authority.key.spki(),
+        tainted: authority.life.stage == Stage::Tainted,
+    }
+}
+
+/// A key for JWT-SVIDs as JWK.
+fn jwt_jwk(authority: &JwtAuthority) -> Value {
+    let jwk = Jwk {
+        key: authority.key.clone(),
+        key_id: Some(authority.authority_id.clone()),
+        usage: Some(USAGE.to_owned()),
+        algorithm: None,
+    };
+    Value::Object(jwk.to_members())
 }
 
 /// A root as JWK. `None` for a key of a kind that no consumer verifies with.

@@ -13,6 +13,9 @@ use super::{
 };
 use crate::store::{Actor, ServerId, Store, StoreFault};
 
+/// Seconds that the first list of an intermediate is valid: until the keeper of lists comes round.
+pub(super) const LIST_LIFETIME_FIRST: i64 = 3600;
+
 /// The trust bundle as it is now; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct CurrentBundle(Arc<RwLock<Arc<Bundle>>>);
@@ -151,6 +154,20 @@ impl Authority {
         }
     }
 
+    /// Everybody who signs revocation lists: the issuer of this moment first, then its predecessors and its successor that
+    /// have not ended. A successor's is there before anything that it signs.
+    #[must_use]
+    pub fn list_signers(&self, now: UnixTime) -> Vec<Arc<Issuer>> {
+        let others = self.former().into_iter().chain(self.prepared()).filter(|issuer| issuer.not_after() > now);
+        std::iter::once(self.issuer()).chain(others).collect()
+    }
+
+    /// The files, for those who import the lists among them.
+    #[must_use]
+    pub const fn files(&self) -> &AuthorityFiles {
+        &self.files
+    }
+
     /// The bundle, kept current.
     #[must_use]
     pub const fn bundle(&self) -> &CurrentBundle {
@@ -182,7 +199,9 @@ impl Authority {
         if let Some(last) = x509.marks.iter().map(|mark| mark.at.seconds()).max() {
             self.tainted_at.store(last, std::sync::atomic::Ordering::Relaxed);
         }
-        let bundle = Bundle::new(self.trust_domain.clone(), authorities, state.sequence).with_marks(tainted, revoked);
+        let bundle = Bundle::new(self.trust_domain.clone(), authorities, state.sequence)
+            .with_jwt_authorities(state.jwt_authorities)
+            .with_marks(tainted, revoked);
         let is_news = self.bundle.get().authorities() != bundle.authorities();
         self.bundle.set(bundle);
         if is_news {
@@ -218,6 +237,8 @@ impl Authority {
                 match super::opening::adopt(&issuer, (self.server, Some(&former)), &self.files, store, now).await {
                     Ok(()) => {
                         info!(not_after = issuer.not_after().seconds(), "intermediate taken up");
+                        // Its list is there before anything that it signs.
+                        super::publish(&issuer, store, LIST_LIFETIME_FIRST, now).await?;
                         self.sign_with(Arc::new(issuer));
                         self.read_bundle(store).await?;
                         renewed = true;

@@ -4,11 +4,12 @@
 use holdfast_identity::{SpiffeId, UnixTime};
 
 use super::profile::{BACKDATE_SECONDS, SERIAL_BYTES};
-use crate::store::{Issuance, Origin, Sha256};
+use crate::store::{Issuance, IssuerKeyId, Origin, Sha256};
 
 /// An SVID in all its parts but the signature. Only [`super::Issuer`] makes one.
 #[derive(Debug)]
 pub struct Draft {
+    pub(super) issuer: IssuerKeyId,
     pub(super) origin: Origin,
     pub(super) spiffe_id: SpiffeId,
     pub(super) spki: Vec<u8>,
@@ -22,6 +23,7 @@ impl Draft {
     #[must_use]
     pub fn issuance(&self) -> Issuance {
         Issuance {
+            issuer: self.issuer,
             serial: self.serial,
             spiffe_id: self.spiffe_id.clone(),
             spki_sha256: Sha256::of(&self.spki),

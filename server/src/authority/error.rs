@@ -94,6 +94,9 @@ pub enum AuthorityFault {
     /// The store did not record what was to be signed.
     #[error("the store did not record the SVID")]
     NotRecorded,
+    /// No key signs JWT-SVIDs at this moment.
+    #[error("no key signs JWT-SVIDs at this moment")]
+    NoTokenKey,
     /// The intermediate, or what it leads to, may not stand where it stands.
     #[error("{}: {source}", path.display())]
     Chain {
@@ -152,6 +155,7 @@ impl AuthorityFault {
             Self::DnsName { .. } => "authority.dns_name",
             Self::OtherRecord => "authority.other_record",
             Self::NotRecorded => "authority.not_recorded",
+            Self::NoTokenKey => "authority.no_token_key",
             Self::Chain { source, .. } => source.code(),
             Self::NotActive { .. } => "authority.not_active",
             Self::UnpublishedRoot { .. } => "authority.unpublished_root",

@@ -13,18 +13,33 @@ use super::{AuthorityFault, KeyId};
 
 /// Bytes of the largest file that the authority reads: a key with a chain is below 4 KiB, a bundle of ten roots below 20.
 const FILE_BYTES_MAX: u64 = 256 << 10;
+/// Bytes of the largest revocation list that is read from a file: what agents take, and they take no more.
+const LIST_BYTES_MAX: u64 = holdfast_protocol::limits::REVOCATION_LIST_BYTES_MAX as u64;
 
 /// Where a server keeps its part of the authority, below its data directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthorityFiles {
     directory: PathBuf,
+    list_url: Option<String>,
 }
 
 impl AuthorityFiles {
     /// The files below `data_dir`; nothing is touched.
     #[must_use]
     pub fn below(data_dir: &Path) -> Self {
-        Self { directory: data_dir.join("authority") }
+        Self { directory: data_dir.join("authority"), list_url: None }
+    }
+
+    /// With the URL below which revocation lists are served: certificates say so from then on.
+    #[must_use]
+    pub fn with_list_url(self, list_url: Option<String>) -> Self {
+        Self { list_url, ..self }
+    }
+
+    /// The URL below which revocation lists are served, without a slash at its end.
+    #[must_use]
+    pub fn list_url(&self) -> Option<&str> {
+        self.list_url.as_deref()
     }
 
     /// The directory itself, 0700.
@@ -67,6 +82,12 @@ impl AuthorityFiles {
     #[must_use]
     pub fn bundle_pem(&self) -> PathBuf {
         self.directory.join("bundle.pem")
+    }
+
+    /// The root's list of revoked intermediates, DER, 0644.
+    #[must_use]
+    pub fn root_list(&self) -> PathBuf {
+        self.directory.join("root.crl")
     }
 
     /// The key that seals challenges, 32 raw bytes in hex, 0600.
@@ -131,6 +152,18 @@ pub(super) fn read_public(path: &Path) -> Result<String, AuthorityFault> {
     read_text(path, File::open(path).map_err(|source| fault("open", path, source))?)
 }
 
+/// Reads a public file of at most 2 MiB that is no text.
+pub(super) fn read_bytes(path: &Path) -> Result<Vec<u8>, AuthorityFault> {
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(|source| fault("open", path, source))?;
+    let read = file.take(LIST_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|source| fault("read", path, source))?;
+    if read as u64 > LIST_BYTES_MAX {
+        let (expected, found) = ("a revocation list", format!("more than {LIST_BYTES_MAX} bytes"));
+        return Err(AuthorityFault::Content { path: path.to_owned(), expected, found });
+    }
+    Ok(bytes)
+}
+
 fn read_text(path: &Path, file: File) -> Result<String, AuthorityFault> {
     let mut text = String::new();
     let read = file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(|source| fault("read", path, source))?;
@@ -157,8 +190,8 @@ pub fn write_new_secret(path: &Path, text: &str) -> Result<(), AuthorityFault> {
 }
 
 /// Writes a file whole or not at all, in place of one that may be there.
-pub(super) fn replace(path: &Path, text: &str, mode: u32) -> Result<(), AuthorityFault> {
-    let draft = write_beside(path, text.as_bytes(), mode)?;
+pub(super) fn replace(path: &Path, text: impl AsRef<[u8]>, mode: u32) -> Result<(), AuthorityFault> {
+    let draft = write_beside(path, text.as_ref(), mode)?;
     fs::rename(&draft, path).map_err(|source| {
         let _ = fs::remove_file(&draft);
         fault("replace", path, source)

@@ -32,6 +32,8 @@ pub struct InitOptions {
     pub root_days: u32,
     /// Days that the new intermediate lives, cut to the root's end.
     pub intermediate_days: u32,
+    /// Serial numbers of intermediates that stand on the root's list from now on.
+    pub revoke_intermediates: Vec<Vec<u8>>,
     /// The present.
     pub now: UnixTime,
 }
@@ -40,7 +42,15 @@ impl InitOptions {
     /// Ten years of root, one of intermediate.
     #[must_use]
     pub fn new(trust_domain: TrustDomain, data_dir: PathBuf, root_key: PathBuf, now: UnixTime) -> Self {
-        Self { trust_domain, data_dir, root_key, root_days: 3650, intermediate_days: 365, now }
+        Self {
+            trust_domain,
+            data_dir,
+            root_key,
+            root_days: 3650,
+            intermediate_days: 365,
+            revoke_intermediates: Vec::new(),
+            now,
+        }
     }
 }
 
@@ -83,9 +93,10 @@ pub fn init(options: &InitOptions) -> Result<InitReport, AuthorityFault> {
     let (intermediate, not_after) = root.issue_intermediate(options)?;
     let intermediate_renewed = exists(&files.intermediate())?;
     let bundle = known.unwrap_or_else(|| Bundle::new(options.trust_domain.clone(), vec![root.certificate.to_vec()], 1));
-    replace(&files.bundle_pem(), &bundle.to_pem(), 0o644)?;
-    replace(&files.bundle(), &bundle.to_json(), 0o644)?;
-    replace(&files.intermediate(), &intermediate, 0o600)?;
+    replace(&files.bundle_pem(), bundle.to_pem(), 0o644)?;
+    replace(&files.bundle(), bundle.to_json(), 0o644)?;
+    root.write_list(options, &files)?;
+    replace(&files.intermediate(), &*intermediate, 0o600)?;
     Ok(InitReport {
         root_created,
         intermediate_renewed,
@@ -199,6 +210,43 @@ impl Root {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Writes the list of intermediates that are revoked below the data directory, where the server finds it. It is
+    /// remembered beside the root key, and good as long as the root: nothing renews it but this.
+    fn write_list(&self, options: &InitOptions, files: &AuthorityFiles) -> Result<(), AuthorityFault> {
+        let beside = options.root_key.with_extension("crl");
+        let content = |found: String| {
+            let expected = "the root's revocation list";
+            AuthorityFault::Content { path: beside.clone(), expected, found }
+        };
+        let (_, root) =
+            x509_parser::parse_x509_certificate(&self.certificate).map_err(|error| content(error.to_string()))?;
+        let former = if exists(&beside)? {
+            let der = super::files::read_bytes(&beside)?;
+            let read = super::read_list(&der).map_err(|error| content(error.to_string()))?;
+            // Left over from another root of that name: it says nothing of ours.
+            (read.issuer == root.subject().as_raw()).then_some((der, read))
+        } else {
+            None
+        };
+        let der = match former {
+            Some((der, _)) if options.revoke_intermediates.is_empty() => der,
+            former => {
+                let signer = rcgen::Issuer::from_ca_cert_der(&self.certificate, &self.key)
+                    .map_err(|_| AuthorityFault::Crypto { action: "sign the root's revocation list" })?;
+                let (signer, former) = ((&signer, &*self.certificate), former.map(|(_, read)| read));
+                let ends = (options.now, self.not_after);
+                let der = super::revocation_list::sign_root_list(signer, former, &options.revoke_intermediates, ends)?;
+                let kept = replace(&beside, &der, 0o644);
+                // An empty list is made again from nothing; whoever keeps the root key write-protected may go on.
+                if !options.revoke_intermediates.is_empty() {
+                    kept?;
+                }
+                der
+            }
+        };
+        replace(&files.root_list(), &der, 0o644)
     }
 
     /// PEM of a new intermediate key and its certificate, and its end.

@@ -15,7 +15,7 @@ use super::init::{KeyAndCertificate, read_bundle};
 use super::profile::{CertifiedKey, draw_serial, leaf};
 use super::{AuthorityFault, AuthorityFiles, Bundle, Draft, Lifetime};
 use crate::live::StandingNode;
-use crate::store::{AttemptId, Entry, Origin, Recorded};
+use crate::store::{AttemptId, Entry, IssuerKeyId, Origin, Recorded};
 
 /// The path of the server's own ID.
 pub const SERVER_PATH: &str = "/holdfast/server";
@@ -29,8 +29,11 @@ pub struct Issuer {
     above: Vec<CertificateDer<'static>>,
     path: Path,
     not_after: UnixTime,
+    key_id: IssuerKeyId,
+    /// Where relying parties find its revocation lists: stands in the leaves.
+    list_url: Option<String>,
     /// The issuer's name and key identifier are parsed once, here.
-    prepared: rcgen::Issuer<'static, KeyPair>,
+    pub(super) prepared: rcgen::Issuer<'static, KeyPair>,
     rng: SystemRandom,
     /// The latest end of an SVID that was drafted.
     used_until: AtomicI64,
@@ -58,13 +61,13 @@ impl Issuer {
         if !super::files::exists(&path)? {
             return Err(AuthorityFault::NotInitialised { path });
         }
-        Self::load_at(trust_domain, &path, &read_bundle(trust_domain, files)?, now)
+        Self::load_at(trust_domain, (files, &path), &read_bundle(trust_domain, files)?, now)
     }
 
     /// The same from one file, below the roots of `bundle`.
     pub(super) fn load_at(
         trust_domain: &TrustDomain,
-        path: &std::path::Path,
+        (files, path): (&AuthorityFiles, &std::path::Path),
         bundle: &Bundle,
         now: UnixTime,
     ) -> Result<Self, AuthorityFault> {
@@ -80,7 +83,9 @@ impl Issuer {
         }
         let chain: Vec<_> = std::iter::once(&pair.certificate).chain(&pair.above).collect();
         let checked = chain::check(trust_domain, &chain, bundle.authorities(), now)
-            .map_err(|source| AuthorityFault::Chain { path, source })?;
+            .map_err(|source| AuthorityFault::Chain { path: path.clone(), source })?;
+        let key_id = super::revocation_list::key_id(&pair.certificate, &path)?;
+        let list_url = files.list_url().map(|base| format!("{base}/{key_id}.crl"));
         let prepared = rcgen::Issuer::from_ca_cert_der(&pair.certificate, pair.key)
             .map_err(|_| AuthorityFault::Crypto { action: "read the intermediate certificate" })?;
         Ok(Self {
@@ -90,6 +95,8 @@ impl Issuer {
             above: pair.above,
             not_after: checked.not_after,
             path: checked,
+            key_id,
+            list_url,
             prepared,
             rng: SystemRandom::new(),
             used_until: AtomicI64::new(now.seconds()),
@@ -112,6 +119,12 @@ impl Issuer {
     #[must_use]
     pub fn intermediate(&self) -> &[u8] {
         &self.intermediate
+    }
+
+    /// By what certificates and lists of this intermediate are told from others'.
+    #[must_use]
+    pub const fn key_id(&self) -> IssuerKeyId {
+        self.key_id
     }
 
     /// The latest end of what it has signed for others, as far as it is known.
@@ -207,7 +220,7 @@ impl Issuer {
         if !matches!(origin, Origin::Server) {
             self.was_used_until(lifetime.not_after);
         }
-        Ok(Draft { origin, spiffe_id, spki: spki.to_vec(), dns_names, serial, lifetime })
+        Ok(Draft { issuer: self.key_id, origin, spiffe_id, spki: spki.to_vec(), dns_names, serial, lifetime })
     }
 
     /// Signs what was recorded: one P-256 signature and a few microseconds of encoding.
@@ -216,12 +229,16 @@ impl Issuer {
     /// [`AuthorityFault::OtherRecord`] if `recorded` is the store's answer to something else. The other faults are
     /// ours too: the draft was checked when it was made.
     pub fn sign(&self, draft: &Draft, recorded: Recorded) -> Result<IssuedSvid, AuthorityFault> {
-        if recorded.redeem() != draft.issuance() {
+        if recorded.redeem() != draft.issuance() || draft.issuer != self.key_id {
             return Err(AuthorityFault::OtherRecord);
         }
         let key = CertifiedKey::from_spki(&draft.spki)?;
         let validity = (draft.lifetime.not_before, draft.lifetime.not_after);
-        let params = leaf(&draft.spiffe_id, &draft.dns_names, draft.serial, validity)?;
+        let mut params = leaf(&draft.spiffe_id, &draft.dns_names, draft.serial, validity)?;
+        // The server's own certificate stands on no list.
+        if let (Some(url), Origin::Node { .. } | Origin::Workload { .. }) = (&self.list_url, draft.origin) {
+            params.crl_distribution_points = vec![rcgen::CrlDistributionPoint { uris: vec![url.clone()] }];
+        }
         let certificate =
             params.signed_by(&key, &self.prepared).map_err(|_| AuthorityFault::Crypto { action: "sign an SVID" })?;
         Ok(IssuedSvid {

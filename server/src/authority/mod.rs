@@ -18,6 +18,7 @@ mod opening;
 mod own;
 mod profile;
 mod request;
+mod revocation_list;
 mod rotation;
 mod rotation_fault;
 #[cfg(test)]
@@ -27,6 +28,10 @@ mod taint;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod token_key;
+mod tokens;
+#[cfg(test)]
+mod tokens_tests;
 pub mod upstream;
 
 pub use bundle::{Bundle, InvalidBundle};
@@ -40,6 +45,9 @@ pub(crate) use issuer::end_of;
 pub use issuer::{IssuedSvid, Issuer, SERVER_PATH};
 pub use key_id::KeyId;
 pub use own::{OWN_CERTIFICATE_TTL_SECONDS, OwnCertificate, OwnKey};
+pub use revocation_list::{InvalidList, publish, read_list};
 pub use rotation::Rotation;
 pub use rotation_fault::RotationFault;
+pub use token_key::{IssuedToken, TokenDraft, TokenKey};
+pub use tokens::{ActFault, TokenAuthority, TokenSettings};
 pub use upstream::{Upstream, UpstreamFault, UpstreamSettings};

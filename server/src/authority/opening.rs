@@ -49,7 +49,7 @@ pub(super) async fn open(
     let mut ours = state.authorities.iter().filter(|one| one.server == server);
     let prepared = match ours.find(|one| one.life.stage == Stage::Prepared) {
         Some(next) if exists(&files.prepared())? => {
-            Issuer::load_at(trust_domain, &files.prepared(), issuer.bundle(), now)
+            Issuer::load_at(trust_domain, (files, &files.prepared()), issuer.bundle(), now)
                 .inspect_err(|fault| warn!(code = fault.code(), %fault, "the prepared intermediate cannot be read"))
                 .ok()
                 .filter(|issuer| issuer.path().key_id == next.key_id)
@@ -59,7 +59,7 @@ pub(super) async fn open(
     let mut former = Vec::new();
     for old in state.authorities.iter().filter(|one| one.server == server) {
         if matches!(old.life.stage, Stage::Old | Stage::Tainted) && exists(&files.former(&old.key_id))? {
-            match Issuer::load_at(trust_domain, &files.former(&old.key_id), issuer.bundle(), now) {
+            match Issuer::load_at(trust_domain, (files, &files.former(&old.key_id)), issuer.bundle(), now) {
                 Ok(one) => former.push(one),
                 Err(fault) => warn!(code = fault.code(), %fault, "a former intermediate cannot be read"),
             }

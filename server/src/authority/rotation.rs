@@ -12,7 +12,7 @@ use serde_json::json;
 use tokio::time::MissedTickBehavior;
 use tracing::{error, info, warn};
 
-use super::current::{Authority, OpeningFault};
+use super::current::{Authority, LIST_LIFETIME_FIRST, OpeningFault};
 use super::files::replace;
 use super::life::{self, Command, LifeRefusal, Living as _, Schedule, Stage, Step};
 use super::request::NewKey;
@@ -170,7 +170,7 @@ impl Authority {
         replace(&self.files.prepared(), &key.with_chain(&chain), 0o600)?;
         // Read back as it will be used: what cannot be is known now, not when it is needed.
         let below = Bundle::new(self.trust_domain().clone(), minted.roots.clone(), 0);
-        let issuer = Issuer::load_at(self.trust_domain(), &self.files.prepared(), &below, now)?;
+        let issuer = Issuer::load_at(self.trust_domain(), (&self.files, &self.files.prepared()), &below, now)?;
         let life = life::Life { ends: minted.path.not_after, ..self.rotation.schedule().prepared(now) };
         let id = minted.path.key_id.to_string();
         let next = X509Authority {
@@ -191,6 +191,10 @@ impl Authority {
             ..X509Change::default()
         };
         done(store.change_x509(change, by, now).await?)?;
+        // Its revocation list is there before anything that it signs.
+        if let Err(fault) = super::publish(&issuer, store, LIST_LIFETIME_FIRST, now).await {
+            warn!(authority = id, %fault, "no revocation list of the prepared intermediate yet, it will be made later");
+        }
         self.set_prepared(Some(Arc::new(issuer)));
         self.read_bundle(store).await?;
         info!(authority = id, root = %next.root, ends = life.ends.seconds(), "intermediate prepared");

@@ -6,7 +6,7 @@ use rcgen::{CertificateParams, KeyPair};
 use super::init::KeyAndCertificate;
 use super::profile::{draw_serial, leaf};
 use super::*;
-use crate::store::{Origin, Recorded};
+use crate::store::{EntryNumber, NodeNumber, Origin, Recorded, Store};
 
 pub(crate) const NOW: UnixTime = UnixTime(1_800_000_000);
 
@@ -69,4 +69,18 @@ pub(crate) fn svid_for(issuer: &Issuer, id: &SpiffeId, spki: &[u8], (now, ttl): 
 pub(crate) fn leaf_params(id: &SpiffeId, now: UnixTime) -> CertificateParams {
     let serial = draw_serial(&ring::rand::SystemRandom::new()).unwrap();
     leaf(id, &[], serial, (now.plus(-60), now.plus(3600))).unwrap()
+}
+
+/// A workload's SVID as it is in the store: of an entry of that number on node 1.
+pub(crate) async fn recorded_svid(store: &dyn Store, issuer: &Issuer, entry: u64, now: UnixTime) -> IssuedSvid {
+    let origin = Origin::Workload { node: NodeNumber(1), entry: EntryNumber(entry), revision: 0 };
+    let id = issuer.trust_domain().with_path("/web").unwrap();
+    let draft = issuer.draft(origin, id, &OwnKey::generate().unwrap().spki(), Vec::new(), (now, 3600, &[])).unwrap();
+    let answers = store.record_issuances(vec![draft.issuance()], store.revision().n, now).await.unwrap();
+    issuer.sign(&draft, answers.into_iter().next().unwrap().unwrap()).unwrap()
+}
+
+/// PEM of one object.
+pub(crate) fn pem_text(label: &str, der: &[u8]) -> String {
+    bundle::pem(label, der)
 }

@@ -110,10 +110,11 @@ pub(super) async fn run(command: Command, context: &Context) -> anyhow::Result<O
 
 fn text(report: &AuditReport, own_key: bool) -> String {
     let mut text = format!(
-        "{} entries: {} attempts, {} issuances, {} acts of operators\nroot {}\n{} checkpoints compared{}\n",
+        "{} entries: {} attempts, {} issuances, {} JWT-SVIDs, {} acts of operators\nroot {}\n{} checkpoints compared{}\n",
         report.entries,
         report.attempts,
         report.issuances,
+        report.tokens,
         report.acts,
         report.root.to_base64(),
         report.checkpoints,

@@ -24,13 +24,6 @@ Example, replacing a root, once the upstream authority has another:
   holdfast-server upstreamauthority taint --subject-key-id OLD-ROOT
   holdfast-server upstreamauthority revoke --subject-key-id OLD-ROOT";
 
-/// What signs, and its life from preparation to revocation
-#[derive(Debug, Subcommand)]
-pub(super) enum AuthorityCommand {
-    #[command(subcommand)]
-    X509(X509),
-}
-
 /// The intermediates that sign X.509-SVIDs
 #[derive(Debug, Subcommand)]
 #[command(after_help = EXAMPLES)]
@@ -106,9 +99,8 @@ struct ShownRoot {
     expires_at: i64,
 }
 
-/// Runs `authority`.
-pub(super) async fn authority(command: AuthorityCommand, context: &Context) -> anyhow::Result<Outcome> {
-    let AuthorityCommand::X509(command) = command;
+/// Runs `authority x509`.
+pub(super) async fn authority(command: X509, context: &Context) -> anyhow::Result<Outcome> {
     let act = match command {
         X509::Show => {
             let mut client = X509AuthoritiesClient::new(connect(context).await?);

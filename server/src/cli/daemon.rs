@@ -21,6 +21,8 @@ Examples:
       Again, with the same file: renews the intermediate. A running server takes it up within a minute.
   holdfast-server init --config second.toml --root-key /media/safe/root.key
       Joins a second server to the same trust domain.
+  holdfast-server init --root-key /media/safe/root.key --revoke-intermediate 4f3a…
+      Makes a new intermediate, and revokes the one whose key was lost.
   holdfast-server init
       With an [upstream_authority] in the configuration: asks it for this server's intermediate.";
 
@@ -38,6 +40,20 @@ pub(super) struct Init {
     /// Days that the intermediate lives, cut to the root's end
     #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=3_650))]
     intermediate_days: u32,
+    /// Serial number of an intermediate that is not to be believed any more, in hex; it stands on the root's revocation
+    /// list from then on, which is remembered beside the root key
+    #[arg(long = "revoke-intermediate", value_name = "SERIAL", value_parser = serial)]
+    revoke_intermediates: Vec<Serial>,
+}
+
+/// A serial number, as many bytes as there are.
+#[derive(Debug, Clone)]
+struct Serial(Vec<u8>);
+
+fn serial(text: &str) -> Result<Serial, String> {
+    let digits = text.replace(':', "");
+    let bytes = hex::decode(&digits).ok().filter(|bytes| (1..=20).contains(&bytes.len()));
+    bytes.map(Serial).ok_or_else(|| format!("expected 1 to 20 bytes in hex, found {text:?}"))
 }
 
 #[derive(Serialize)]
@@ -61,12 +77,16 @@ impl Init {
                 bail!("an upstream authority is configured and signs: --root-key has no place beside it")
             }
             (None, None) => bail!("--root-key FILE is needed, or an [upstream_authority] in the configuration"),
+            (None, Some(_)) if !self.revoke_intermediates.is_empty() => {
+                bail!("the root's revocation list is the upstream authority's: have it revoke the intermediate")
+            }
             (None, Some(upstream)) => return from_upstream(&config, upstream, context),
             (Some(root_key), None) => root_key,
         };
         let options = InitOptions {
             root_days: self.root_days,
             intermediate_days: self.intermediate_days,
+            revoke_intermediates: self.revoke_intermediates.into_iter().map(|serial| serial.0).collect(),
             ..InitOptions::new(config.trust_domain.clone(), config.data_dir, root_key, clock::now())
         };
         let report = authority::init(&options)?;

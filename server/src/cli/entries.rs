@@ -89,6 +89,9 @@ pub(super) struct Content {
     /// Lifetime of its X.509-SVIDs, such as 30m; the server's default if absent
     #[arg(long, default_value = "0", value_name = "DURATION", value_parser = show::read_seconds)]
     x509_svid_ttl: i64,
+    /// Lifetime of its JWT-SVIDs, such as 2m; the server's default if absent
+    #[arg(long, default_value = "0", value_name = "DURATION", value_parser = show::read_seconds)]
+    jwt_svid_ttl: i64,
     /// A DNS name for its certificates; the first one stands in the CN
     #[arg(long = "dns", value_name = "NAME")]
     dns: Vec<String>,
@@ -109,6 +112,7 @@ impl Content {
             node_selectors: self.node_selectors,
             selectors: self.selectors,
             x509_svid_ttl: self.x509_svid_ttl,
+            jwt_svid_ttl: self.jwt_svid_ttl,
             dns_names: self.dns,
             hint: self.hint,
             expires_at: self.expires_at,
@@ -154,6 +158,7 @@ struct Entry {
     node_selectors: Vec<String>,
     selectors: Vec<String>,
     x509_svid_ttl: i64,
+    jwt_svid_ttl: i64,
     dns_names: Vec<String>,
     hint: String,
     expires_at: i64,
@@ -170,6 +175,7 @@ impl From<admin::Entry> for Entry {
             node_selectors: entry.node_selectors,
             selectors: entry.selectors,
             x509_svid_ttl: entry.x509_svid_ttl,
+            jwt_svid_ttl: entry.jwt_svid_ttl,
             dns_names: entry.dns_names,
             hint: entry.hint,
             expires_at: entry.expires_at,
@@ -181,7 +187,7 @@ impl From<admin::Entry> for Entry {
 
 impl Entry {
     fn text(&self) -> String {
-        let ttl = if self.x509_svid_ttl == 0 { "default".to_owned() } else { format!("{} s", self.x509_svid_ttl) };
+        let ttl = |seconds: i64| if seconds == 0 { "default".to_owned() } else { format!("{seconds} s") };
         let expires = if self.expires_at == 0 { String::new() } else { show::moment(self.expires_at) };
         show::fields(&[
             ("Entry ID", self.id.clone()),
@@ -189,7 +195,8 @@ impl Entry {
             ("Parent ID", self.parent_id.clone()),
             ("Node selectors", self.node_selectors.join(", ")),
             ("Revision", self.revision_number.to_string()),
-            ("X509-SVID TTL", ttl),
+            ("X509-SVID TTL", ttl(self.x509_svid_ttl)),
+            ("JWT-SVID TTL", ttl(self.jwt_svid_ttl)),
             ("Expires", expires),
             ("Selectors", self.selectors.join(", ")),
             ("DNS names", self.dns_names.join(", ")),

@@ -3,6 +3,7 @@
 
 mod attempts;
 mod audit;
+mod authority;
 mod authority_x509;
 mod client;
 mod daemon;
@@ -92,7 +93,7 @@ enum Command {
     #[command(subcommand)]
     Bundle(trust::BundleCommand),
     #[command(subcommand)]
-    Authority(authority_x509::AuthorityCommand),
+    Authority(authority::Command),
     #[command(subcommand, name = "upstreamauthority")]
     UpstreamAuthority(authority_x509::UpstreamCommand),
     #[command(subcommand)]
@@ -174,7 +175,7 @@ fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
         Command::Policy(command) => asked(policies::run(command, context)),
         Command::Attempt(command) => asked(attempts::run(command, context)),
         Command::Bundle(command) => asked(trust::bundle(command, context)),
-        Command::Authority(command) => asked(authority_x509::authority(command, context)),
+        Command::Authority(command) => asked(authority::run(command, context)),
         Command::UpstreamAuthority(command) => asked(authority_x509::upstream(command, context)),
         Command::Endorsements(command) => asked(endorsements::run(command, context)),
         Command::Fleet(command) => asked(fleet::run(command, context)),

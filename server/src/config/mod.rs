@@ -7,8 +7,10 @@ mod events;
 mod keys;
 mod operators;
 mod reader;
+mod revocation;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod upstream;
 
 use std::net::SocketAddr;
@@ -18,12 +20,13 @@ use std::time::Duration;
 use holdfast_identity::TrustDomain;
 
 use crate::admin::Roles;
-use crate::authority::UpstreamSettings;
+use crate::authority::{TokenSettings, UpstreamSettings};
 use crate::budget::Rate;
 use crate::endorse::{EndorseSettings, UpdateChannel};
 use crate::listen::ListenLimits;
 use crate::outbox::SinkSettings;
 use crate::record::Pace;
+use crate::revocation::ListSettings;
 use crate::rollout::RolloutSettings;
 use crate::store::Retention;
 
@@ -67,10 +70,14 @@ pub struct Config {
     pub sinks: Vec<SinkSettings>,
     /// The key that signs attestation results; made if it is not there.
     pub ear_key: PathBuf,
+    /// How revocation lists are made and shown.
+    pub lists: ListSettings,
     /// Who signs this server's intermediates; `None`: an operator, with `init` and the root key.
     pub upstream: Option<UpstreamSettings>,
     /// How long things live where no policy or entry says otherwise.
     pub lifetimes: Lifetimes,
+    /// How JWT-SVIDs are signed.
+    pub tokens: TokenSettings,
     /// How much strangers and friends get.
     pub limits: Limits,
     /// How long the record keeps what attempts were judged by, and how much room it needs.
@@ -236,11 +243,14 @@ impl Config {
         let endorse = endorse(&mut reader);
         let sinks = events::sinks(&mut reader);
         let ear_key = reader.optional("ear.key_file", str::parse::<PathBuf>);
+        let lists = revocation::lists(&mut reader);
         let challenge = reader.seconds("lifetimes.challenge", 10..=600);
         let node_svid = reader.seconds("lifetimes.node_svid", 60..=86_400);
         let x509_svid = reader.seconds("lifetimes.x509_svid", 5..=86_400);
         let intermediate = reader.seconds("lifetimes.intermediate", 20..=3650 * DAY);
         let upstream = upstream::upstream(&mut reader);
+        let jwt_svid = reader.seconds("lifetimes.jwt_svid", 30..=86_400);
+        let tokens = tokens::tokens(&mut reader, jwt_svid);
         let connections = reader.number("limits.connections", 1..=1_000_000);
         let anonymous = reader.number("limits.anonymous_connections", 1..=1_000_000);
         let handshakes = reader.number("limits.handshakes", 1..=100_000);
@@ -277,6 +287,7 @@ impl Config {
                 data_dir,
                 endorse: endorse?,
                 sinks,
+                lists: lists?,
                 upstream,
                 lifetimes: Lifetimes {
                     challenge: challenge?,
@@ -284,6 +295,7 @@ impl Config {
                     x509_svid: x509_svid?,
                     intermediate: intermediate?,
                 },
+                tokens: tokens?,
                 limits: Limits {
                     listen: ListenLimits {
                         connections_max: usize::try_from(connections?).ok()?,

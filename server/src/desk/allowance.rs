@@ -15,7 +15,8 @@ const MACHINE_BYTES_MAX: u64 = 32 << 20;
 const STRANGE_BYTES_MAX: u64 = 256 << 20;
 /// Machines that are counted, ours and others apart; of more nothing is kept until tomorrow.
 const MACHINES_MAX: usize = 262_144;
-/// Attempts of one machine that nobody listed and that was not admitted, in a day: enough to see what is wrong with it.
+/// Attempts of one machine that nobody listed and that was not admitted, or that the store bars, in a day: enough to see what
+/// is wrong with it.
 const STRANGE_ATTEMPTS_MAX: u32 = 32;
 /// Such attempts of all machines, in a day: with some six kilobytes each, 25 MB.
 const ALL_STRANGE_ATTEMPTS_MAX: u32 = 4_096;
@@ -72,9 +73,13 @@ impl Allowance {
     }
 }
 
-/// Attempts of machines that nobody listed and that were not admitted, by the day.
-#[derive(Debug, Default)]
-pub(super) struct Unlisted(Mutex<Attempts>);
+/// Attempts of machines that nobody listed and that were not admitted, or that the store bars, by the day.
+#[derive(Debug)]
+pub(super) struct Unlisted {
+    /// Which of them, for the log.
+    machines: &'static str,
+    attempts: Mutex<Attempts>,
+}
 
 #[derive(Debug, Default)]
 struct Attempts {
@@ -87,15 +92,26 @@ struct Attempts {
 }
 
 impl Unlisted {
+    /// Of these machines.
+    pub(super) fn of(machines: &'static str) -> Self {
+        Self { machines, attempts: Mutex::default() }
+    }
+
+    /// Whether one more attempt of the machine would be written. Takes nothing: of those under way at once each may hear yes.
+    pub(super) fn has_room(&self, machine: Sha256, at: UnixTime) -> bool {
+        let held = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        held.day != at.seconds().div_euclid(86_400) || held.has_room(machine)
+    }
+
     /// Whether one more attempt of the machine may be written. What may not is counted, and said once a minute.
     pub(super) fn take(&self, machine: Sha256, at: UnixTime) -> bool {
         let today = at.seconds().div_euclid(86_400);
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
         if held.day != today {
             *held = Attempts { day: today, said_at: held.said_at, ..Attempts::default() };
         }
         let of_machine = held.machines.get(&machine).copied().unwrap_or(0);
-        if held.written < ALL_STRANGE_ATTEMPTS_MAX && of_machine < STRANGE_ATTEMPTS_MAX {
+        if held.has_room(machine) {
             held.written += 1;
             held.machines.insert(machine, of_machine + 1);
             return true;
@@ -106,9 +122,16 @@ impl Unlisted {
         if at.seconds() >= held.said_at.saturating_add(SAID_EVERY) {
             held.said_at = at.seconds();
             let (unwritten, written) = (held.unwritten, held.written);
-            warn!(unwritten, written, "attempts of machines that nobody listed are over today's bound, not written");
+            warn!(machines = self.machines, unwritten, written, "attempts are over today's bound, not written");
         }
         false
+    }
+}
+
+impl Attempts {
+    fn has_room(&self, machine: Sha256) -> bool {
+        let of_machine = self.machines.get(&machine).copied().unwrap_or(0);
+        self.written < ALL_STRANGE_ATTEMPTS_MAX && of_machine < STRANGE_ATTEMPTS_MAX
     }
 }
 
@@ -143,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_machine_that_nobody_listed_is_written_down_so_often_a_day() {
-        let unlisted = Unlisted::default();
+        let unlisted = Unlisted::of("nobody listed");
         let written = (0..1_000).filter(|_| unlisted.take(machine(1), NOW)).count();
         assert_eq!(written, STRANGE_ATTEMPTS_MAX as usize);
         assert!(unlisted.take(machine(2), NOW), "another one has its own");
@@ -152,9 +175,20 @@ mod tests {
 
     #[test]
     fn a_flood_of_genuine_machines_is_written_down_so_often_a_day() {
-        let unlisted = Unlisted::default();
+        let unlisted = Unlisted::of("nobody listed");
         let written = (0..20_000).filter(|n| unlisted.take(machine(*n), NOW)).count();
         assert_eq!(written, ALL_STRANGE_ATTEMPTS_MAX as usize);
         assert!(unlisted.take(machine(1), NOW.plus(86_400)));
+    }
+
+    #[test]
+    fn whoever_asks_whether_there_is_room_takes_none_of_it() {
+        let unlisted = Unlisted::of("barred");
+        for _ in 0..STRANGE_ATTEMPTS_MAX {
+            assert!((0..5).all(|_| unlisted.has_room(machine(1), NOW)));
+            assert!(unlisted.take(machine(1), NOW));
+        }
+        assert!(!unlisted.has_room(machine(1), NOW) && unlisted.has_room(machine(2), NOW));
+        assert!(unlisted.has_room(machine(1), NOW.plus(86_400)));
     }
 }

@@ -14,7 +14,7 @@ use super::evidence::{EvidenceRefused, Machine, Root};
 use super::freezing::freeze;
 use super::measured_files::MeasuredFiles;
 use super::rules::{CompiledPolicy, Rules};
-use super::whose::Owned;
+use super::whose::{Barring, Owned};
 use super::{Admitted, CallerRefused, Completed, Desk, Failure, explain};
 use crate::authority::{Draft, Issuer};
 use crate::clock;
@@ -23,6 +23,7 @@ use crate::listen::Connection;
 use crate::live::{Arrival, Ending, Quoted};
 use crate::store::{
     Admission, Attempt, Node, NodeTarget, Outcome, Ownership, Progress, Recorded, Sha256, Subject, Verdict, Way,
+    WhenBarred,
 };
 
 /// How often a verdict is reached anew because the policy moved under it.
@@ -78,10 +79,16 @@ impl Desk {
                 return Ok(Completed::NeedMore { all_pcr_values: false, firmware_log: false, measured_files: true });
             }
             let ready = self.judge(connection, &examined, subject.clone(), &owned, &rules, &files)?;
+            let barring = self.barring(&owned, &ready.attempt);
             match self.store.record_attempt(ready.attempt).await? {
                 Outcome::PolicyMoved => self.rules.refresh(self.store.as_ref()).await?,
                 Outcome::ChallengeTaken => return Err(Failure::ChallengeTaken),
+                Outcome::Unwritten { code } => {
+                    barring.iter().for_each(Barring::count);
+                    return Err(Failure::Unwritten { code });
+                }
                 Outcome::Refused { code } => {
+                    barring.iter().for_each(Barring::count);
                     info!(attempt = %examined.attempt, code, way = examined.way.as_str(), "node refused");
                     return Err(Failure::Decided { code });
                 }
@@ -115,6 +122,9 @@ impl Desk {
     ) -> Result<Ready, Failure> {
         let mut ready = self.reach(connection, examined, subject, &owned.held, rules, files)?;
         self.check_unlisted(owned, &ready.attempt)?;
+        if let Some(barring) = self.barring(owned, &ready.attempt) {
+            ready.attempt.when_barred = barring.when_barred();
+        }
         ready.attempt.evidence = Some(self.keep_evidence(examined, &ready.attempt, owned, rules, files));
         Ok(ready)
     }
@@ -143,6 +153,7 @@ impl Desk {
             clock: None,
             policy: None,
             verdict: Verdict::Refuse { code: String::new(), genuine: false },
+            when_barred: WhenBarred::Written,
             decision: String::new(),
             evidence: None,
             facts: None,

@@ -12,6 +12,10 @@ use serde_json::{Value, json};
 
 use super::evidence::{EvidenceRefused, Machine};
 
+/// What changes from attempt to attempt of one machine in one state. It stands in the attempt's entry alone, so that equal
+/// decisions have one text, which is kept once.
+const OF_THE_ATTEMPT: [&str; 2] = ["evidence_expires", "at"];
+
 /// A decision with its explanation.
 pub(super) type Explained = (Decision, Explanation);
 
@@ -37,9 +41,18 @@ pub(super) fn decision(
 fn explained((decision, explanation): &Explained) -> Value {
     let mut text = serde_json::to_value(decision).unwrap_or_else(|_| json!({}));
     if let Value::Object(fields) = &mut text {
-        fields.insert("explanation".to_owned(), serde_json::to_value(explanation).unwrap_or_default());
+        fields.insert("explanation".to_owned(), undated(explanation));
     }
-    text
+    undated(&text)
+}
+
+/// Without what the attempt's entry says.
+fn undated(value: &impl serde::Serialize) -> Value {
+    let mut value = serde_json::to_value(value).unwrap_or_default();
+    if let Value::Object(fields) = &mut value {
+        fields.retain(|name, _| !OF_THE_ATTEMPT.contains(&name.as_str()));
+    }
+    value
 }
 
 /// Evidence that did not verify: the chain of what is wrong.
@@ -54,7 +67,7 @@ pub(super) fn unverified(refused: &EvidenceRefused, kinds: impl Iterator<Item = 
     let kinds: Vec<EvidenceKind> = kinds.collect();
     let explanation = Explanation::of_unverified(&kinds, refused.code(), &chain, at);
     let results = crate::ear::refused(kinds.into_iter(), refused.is_genuine());
-    let (code, explanation) = (refused.code(), serde_json::to_value(&explanation).unwrap_or_default());
+    let (code, explanation) = (refused.code(), undated(&explanation));
     json!({ "verdict": "refused", "code": code, "errors": chain, "explanation": explanation, "results": results })
         .to_string()
 }

@@ -42,9 +42,9 @@ pub enum Failure {
         /// Stable code, `policy.…` or `node.…`.
         code: String,
     },
-    /// Decided like the one above or below; but nobody listed the machine, and its attempts, or those of all such machines, are
-    /// over the bound of the day: counted, and not in the record.
-    #[error("refused: {code}; not written: too many attempts today of machines that nobody listed")]
+    /// Decided like the one above or below; but nobody listed the machine, or it is barred, and its attempts, or those of all
+    /// such machines, are over the bound of the day: counted, and not in the record.
+    #[error("refused: {code}; not written: too many attempts today of machines that nobody listed, or that are barred")]
     Unwritten {
         /// Stable code of what was decided.
         code: String,

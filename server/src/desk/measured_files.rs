@@ -11,7 +11,7 @@ use holdfast_evidence::{ItemState, Purpose};
 use super::complete::Examined;
 use super::rules::{CompiledPolicy, Rules};
 use super::{Desk, Failure};
-use crate::store::{NodeNumber, NodeTarget, Way};
+use crate::store::{JudgedFiles, NodeNumber, NodeTarget, Way};
 
 /// A list above this is judged on a thread of its own: some thousand entries.
 const INLINE_BYTES_MAX: usize = 256 << 10;
@@ -28,7 +28,7 @@ pub(super) struct MeasuredFiles {
     /// Under the one that is observed.
     pub(super) observed: Option<ImaSeen>,
     /// What the record keeps.
-    pub(super) kept: Option<String>,
+    pub(super) kept: Option<JudgedFiles>,
     /// From what it went on: what the record had kept.
     pub(super) before: Vec<String>,
     /// Nothing can be said without the list from its first entry.
@@ -125,7 +125,9 @@ impl Desk {
                     }
                 }
             }
-            let kept = (!states.is_empty()).then(|| serde_json::json!(states).to_string());
+            let length = list.len() as u64;
+            let states = (!states.is_empty()).then(|| serde_json::json!(states).to_string());
+            let kept = states.map(|states| JudgedFiles { states, offset, length });
             Ok(MeasuredFiles { enforced, observed, kept, before, wants_the_whole_list })
         })
         .await

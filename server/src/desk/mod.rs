@@ -18,6 +18,7 @@ mod offers;
 mod rules;
 mod seal_key;
 mod strangers;
+mod tokens;
 mod whose;
 mod workload;
 
@@ -34,6 +35,7 @@ use offers::Offers;
 pub use rules::{CompiledPolicy, CurrentRules, Rules};
 pub use seal_key::seal_ring;
 pub use strangers::Strangers;
+pub use tokens::{TokenRequest, TokenSigner, WorkloadToken};
 pub use workload::{SigningEnds, SvidRefused, SvidRequest, WorkloadSigner, WorkloadSvid};
 
 use std::sync::Arc;
@@ -96,6 +98,7 @@ pub struct Desk {
     offers: Offers,
     allowance: Allowance,
     unlisted: Unlisted,
+    barred: Unlisted,
     trusts: KnownTrust,
     endorser: Endorser,
     strangers: Strangers,
@@ -151,7 +154,8 @@ impl Desk {
             chains: KeptChains::default(),
             offers: Offers::default(),
             allowance: Allowance::default(),
-            unlisted: Unlisted::default(),
+            unlisted: Unlisted::of("that nobody listed"),
+            barred: Unlisted::of("of ours, that are barred"),
             trusts: KnownTrust::default(),
             endorser: parts.endorser,
             strangers: Strangers::default(),

@@ -4,12 +4,13 @@
 use std::collections::BTreeSet;
 
 use holdfast_evidence::ItemState;
+use holdfast_identity::UnixTime;
 
-use super::allowance::Whose;
+use super::allowance::{Unlisted, Whose};
 use super::complete::Examined;
 use super::evidence::tpm;
 use super::{CallerRefused, Desk, Failure};
-use crate::store::{Attempt, Marks, NodeTarget, Ownership, Sha256, Standing, Subject, Verdict, Way};
+use crate::store::{Attempt, Marks, NodeTarget, Ownership, Sha256, Standing, Subject, Verdict, Way, WhenBarred};
 
 /// Whose machine it is.
 pub(super) struct Owned {
@@ -30,6 +31,11 @@ impl Owned {
         } else {
             Whose::Strange
         }
+    }
+
+    /// By which mark its attempts are counted.
+    fn counted_as(&self, attempt: &Attempt) -> Sha256 {
+        self.marks.proven.first().map_or_else(|| Sha256::of(attempt.source.as_bytes()), |mark| mark.digest)
     }
 
     fn is_barred(&self) -> bool {
@@ -80,7 +86,7 @@ impl Desk {
     /// Whoever owns a genuine chip can be refused without end: beyond a bound a day this is counted, and not written.
     pub(super) fn check_unlisted(&self, owned: &Owned, attempt: &Attempt) -> Result<(), Failure> {
         let code = match &attempt.verdict {
-            Verdict::Admit(_) if owned.is_barred() => "node.banned",
+            // Whether the store bars it, nobody knows yet: see `barring`.
             Verdict::Admit(_) => return Ok(()),
             Verdict::AwaitApproval(_) => Failure::AwaitsApproval.code(),
             Verdict::Refuse { code, .. } => code,
@@ -89,7 +95,39 @@ impl Desk {
         if owned.is_renewal || owned.whose() == Whose::Ours {
             return Ok(());
         }
-        let mark = owned.marks.proven.first().map_or_else(|| Sha256::of(attempt.source.as_bytes()), |mark| mark.digest);
+        let mark = owned.counted_as(attempt);
         if self.unlisted.take(mark, attempt.at) { Ok(()) } else { Err(Failure::Unwritten { code: code.to_owned() }) }
+    }
+
+    /// Where an attempt counts that the policy lets through, if the store bars it: whoever is frozen, or bears another's name,
+    /// can be barred without end, whoever listed it. `None` for one that counts already, or that the policy refuses.
+    pub(super) fn barring(&self, owned: &Owned, attempt: &Attempt) -> Option<Barring<'_>> {
+        let strange = owned.whose() == Whose::Strange;
+        let counts = match attempt.verdict {
+            Verdict::Admit(_) => true,
+            Verdict::AwaitApproval(_) => owned.is_renewal || !strange,
+            Verdict::Refuse { .. } => false,
+        };
+        let table = if strange { &self.unlisted } else { &self.barred };
+        counts.then(|| Barring { table, mark: owned.counted_as(attempt), at: attempt.at })
+    }
+}
+
+/// See [`Desk::barring`].
+pub(super) struct Barring<'d> {
+    table: &'d Unlisted,
+    mark: Sha256,
+    at: UnixTime,
+}
+
+impl Barring<'_> {
+    /// Whether the record has room for it today.
+    pub(super) fn when_barred(&self) -> WhenBarred {
+        if self.table.has_room(self.mark, self.at) { WhenBarred::Written } else { WhenBarred::Unwritten }
+    }
+
+    /// It was barred.
+    pub(super) fn count(&self) {
+        self.table.take(self.mark, self.at);
     }
 }

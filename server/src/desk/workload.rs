@@ -29,6 +29,8 @@ pub enum SvidRefused {
     EntryUnknown,
     /// The request does not prove a key that we certify.
     KeyRefused,
+    /// The audience of a token is none, or too much.
+    AudienceRefused,
     /// The entry or the node's evidence has expired.
     Expired,
 }
@@ -40,6 +42,7 @@ impl SvidRefused {
         match self {
             Self::EntryUnknown => "entry_unknown",
             Self::KeyRefused => "key_refused",
+            Self::AudienceRefused => "audience_refused",
             Self::Expired => "expired",
         }
     }
@@ -129,6 +132,7 @@ impl WorkloadSigner {
                     Err(NotRecorded::EntryGone) => Err(SvidRefused::EntryUnknown),
                     Err(NotRecorded::OutlivesEvidence) => Err(SvidRefused::Expired),
                     Err(NotRecorded::NodeNotStanding) => return Err(SigningEnds::NotStanding),
+                    Err(NotRecorded::AuthorityGone) => return Err(AuthorityFault::NotRecorded.into()),
                 },
             };
             answers.push(answer);

@@ -86,7 +86,8 @@ impl EarIssuer {
         };
         let decision: Value = serde_json::from_str(&attempt.decision).unwrap_or_default();
         let items = items(attempt, &decision, node.as_ref()).ok_or(EarRefused::NothingToTell)?;
-        let ends = decision.get("evidence_expires").and_then(Value::as_i64).map(UnixTime);
+        let in_its_text = || decision.get("evidence_expires").and_then(Value::as_i64).map(UnixTime);
+        let ends = attempt.evidence_expires.or_else(in_its_text);
         let expires = match (attempt.verdict.as_str(), ends) {
             ("admitted", Some(ends)) if ends <= now && !wanted.ended => return Err(EarRefused::Ended { ends }),
             ("admitted", Some(ends)) => ends,

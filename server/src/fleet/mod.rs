@@ -2,6 +2,7 @@
 //! period. Reads and compares; decides about nobody.
 
 mod floor;
+mod lists;
 mod question;
 mod scope;
 mod tcb;

@@ -186,6 +186,15 @@ impl Question {
         self.policies.values().any(|policy| policy.needs_ima())
     }
 
+    /// The versions that decide about a node, now and then.
+    #[must_use]
+    pub fn policies_for(&self, node: &Node) -> Vec<&Arc<Policy>> {
+        let recorded = Some(&node.fixed);
+        let (now, then) = (self.now.version_for(recorded), self.then.version_for(recorded));
+        let versions = [now, then.filter(|_| now != then)];
+        versions.into_iter().flatten().filter_map(|version| self.policies.get(&version)).collect()
+    }
+
     /// Whether the other rollout changes nothing for a node, whatever its evidence says.
     #[must_use]
     pub fn leaves(&self, node: &Node) -> bool {
@@ -234,8 +243,7 @@ impl Question {
                 ..Side::of(Word::Admitted, name)
             },
             Verdict::AwaitsApproval(rejection) => rejected(Word::AwaitsApproval, name, rejection),
-            // A list is judged as it comes, once by each policy that decides or is observed: what another would find in it
-            // nobody knows.
+            // No list of it is on record, or not the whole of it: what the policy would find in it nobody knows.
             Verdict::Refuse(rejection) if rejection.code == NOT_QUOTED || !list_is_known => {
                 rejected(Word::Unknown, name, rejection)
             }

@@ -12,6 +12,7 @@ use holdfast_appraisal::facts::{HeldFacts, LogFacts, owner_marks};
 use holdfast_appraisal::ima::ImaState;
 use tokio::sync::mpsc;
 
+use super::lists::Lists;
 use super::question::{Effect, Question, Side, Word, absent};
 use crate::store::{Node, NodeFacts, NodeFilter, NodeNumber, Sha256, Store, StoreFault};
 
@@ -64,6 +65,8 @@ pub struct WhatIf {
     pub groups: BTreeMap<(Effect, Side), Group>,
     /// Logs whose facts were read.
     pub logs: u64,
+    /// Lists of measured files that were judged again.
+    pub lists: u64,
     /// How long it took.
     pub milliseconds: u64,
 }
@@ -127,7 +130,7 @@ pub async fn what_if(
     let began = Instant::now();
     let mut fleet = WhatIf::default();
     let total = store.count_nodes(question.at).await?.states.iter().map(|(_, nodes)| *nodes).sum();
-    let mut logs = Logs::default();
+    let (mut logs, mut lists) = (Logs::default(), Lists::default());
     let (mut after, mut done) = (NodeNumber(0), 0_u64);
     loop {
         let filter = NodeFilter { state: None, after: Some(after), limit: PAGE };
@@ -137,7 +140,6 @@ pub async fn what_if(
         for held in store.facts_of_nodes(after, PAGE).await? {
             facts.insert(held.node, held);
         }
-        done += nodes.len() as u64;
         let mut asked = Vec::with_capacity(nodes.len());
         for node in nodes {
             let evidence = facts.remove(&node.number);
@@ -145,13 +147,30 @@ pub async fn what_if(
                 Some(digest) => logs.get(store, digest).await?,
                 None => Some(Arc::default()),
             };
-            let lists = match question.needs_ima() {
+            let states = match question.needs_ima() {
                 true => store.measured_files(node.number).await?,
                 false => None,
             };
-            asked.push((node, evidence.map(|evidence| (evidence, lists)), log));
+            asked.push((node, evidence.map(|evidence| (evidence, states)), log));
         }
-        for answer in ask(store, &question, asked).await? {
+        let of_page = asked.len() as u64;
+        let mut read = read(asked).await?;
+        for (n, Read { node, held, states, .. }) in (0..).zip(&mut read) {
+            let Some(held) = held.as_ref().filter(|_| question.needs_ima()) else { continue };
+            let judged = lists.judged;
+            let mut found = lists.judge(store, node.number, held, states, &question.policies_for(node)).await?;
+            // What was found just now is of the quote on record; what was kept may be of one before.
+            found.append(states);
+            *states = found;
+            if judged < lists.judged
+                && let Some(hear) = &hear
+                && hear.send(Heard::Progress(done + n, total)).await.is_err()
+            {
+                return Ok(fleet);
+            }
+        }
+        done += of_page;
+        for answer in ask(store, &question, read).await? {
             fleet.add(&answer);
             if let Some(hear) = &hear
                 && hear.send(Heard::Node(Box::new(answer))).await.is_err()
@@ -166,7 +185,7 @@ pub async fn what_if(
         }
         after = last;
     }
-    fleet.logs = logs.read;
+    (fleet.logs, fleet.lists) = (logs.read, lists.judged);
     fleet.milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(fleet)
 }
@@ -175,22 +194,35 @@ pub async fn what_if(
 /// could not be.
 type Asked = (Node, Option<(NodeFacts, Option<String>)>, Option<Arc<LogFacts>>);
 
-/// Asks a page of nodes: reads the facts on every core, looks up what the inventory lists, judges on every core.
-async fn ask(store: &dyn Store, question: &Arc<Question>, nodes: Vec<Asked>) -> Result<Vec<Answer>, StoreFault> {
-    let read = spread(nodes, |(node, evidence, log)| {
-        let (evidence, lists) = evidence.unzip();
-        let lists = lists.flatten().as_deref().map(ImaState::parse_all).unwrap_or_default();
+/// A node with the facts of its evidence, what was found in its list of measured files, and what the inventory may list.
+struct Read {
+    node: Node,
+    evidence: Option<NodeFacts>,
+    held: Option<HeldFacts>,
+    states: Vec<ImaState>,
+    marks: Vec<[u8; 32]>,
+}
+
+/// Reads the facts of a page of nodes, on every core.
+async fn read(nodes: Vec<Asked>) -> Result<Vec<Read>, StoreFault> {
+    spread(nodes, |(node, evidence, log)| {
+        let (evidence, states) = evidence.unzip();
+        let states = states.flatten().as_deref().map(ImaState::parse_all).unwrap_or_default();
         let held = evidence.as_ref().zip(log).map(|(evidence, log)| HeldFacts::read_back(&evidence.own, log));
         let held = held.and_then(Result::ok);
         let marks = held.iter().flat_map(|held| owner_marks(&held.facts));
-        let marks: Vec<[u8; 32]> = marks.flat_map(|mark| [mark.digest].into_iter().chain(mark.bare)).collect();
-        (node, evidence, (held, lists), marks)
+        let marks = marks.flat_map(|mark| [mark.digest].into_iter().chain(mark.bare)).collect();
+        Read { node, evidence, held, states, marks }
     })
-    .await?;
-    let digests: BTreeSet<Sha256> = read.iter().flat_map(|(.., marks)| marks).map(|mark| Sha256(*mark)).collect();
+    .await
+}
+
+/// Asks a page of nodes: looks up what the inventory lists, and judges on every core.
+async fn ask(store: &dyn Store, question: &Arc<Question>, read: Vec<Read>) -> Result<Vec<Answer>, StoreFault> {
+    let digests: BTreeSet<Sha256> = read.iter().flat_map(|read| &read.marks).map(|mark| Sha256(*mark)).collect();
     let listed = Arc::new(store.listed(digests.into_iter().collect()).await?);
     let question = question.clone();
-    spread(read, move |(node, evidence, (held, lists), marks)| {
+    spread(read, move |Read { node, evidence, held, states, marks }| {
         let Some(held) = held else {
             let side = || Side::of(Word::Unknown, "");
             let known = match (node.stands(question.at), question.leaves(&node)) {
@@ -207,7 +239,7 @@ async fn ask(store: &dyn Store, question: &Arc<Question>, nodes: Vec<Asked>) -> 
         };
         let inventory = marks.into_iter().filter_map(answer).collect();
         let ownership = Ownership { inventory, approval: Approval::NotGiven, machine: MachineRecord::New };
-        let (now, then, effect) = question.ask(&node, &held, &lists, ownership);
+        let (now, then, effect) = question.ask(&node, &held, &states, ownership);
         let evidence = evidence.map(|evidence| NodeFacts { own: Vec::new(), ..evidence });
         Answer { node, now, then, effect, evidence }
     })

@@ -282,6 +282,14 @@ pub mod node_server {
             tonic::Response<::holdfast_protocol::agent::SignX509SvidsResponse>,
             tonic::Status,
         >;
+        /// Signs workload JWT-SVIDs. Each request is judged by the entries of this moment.
+        async fn sign_jwt_svids(
+            &self,
+            request: tonic::Request<::holdfast_protocol::agent::SignJwtSvidsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::holdfast_protocol::agent::SignJwtSvidsResponse>,
+            tonic::Status,
+        >;
     }
     /// What a node may ask once the connection it speaks on has passed a quote. Every call is PERMISSION_DENIED before that.
     #[derive(Debug)]
@@ -442,6 +450,54 @@ pub mod node_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SignX509SvidsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/holdfast.agent.v1.Node/SignJwtSvids" => {
+                    #[allow(non_camel_case_types)]
+                    struct SignJwtSvidsSvc<T: Node>(pub Arc<T>);
+                    impl<
+                        T: Node,
+                    > tonic::server::UnaryService<
+                        ::holdfast_protocol::agent::SignJwtSvidsRequest,
+                    > for SignJwtSvidsSvc<T> {
+                        type Response = ::holdfast_protocol::agent::SignJwtSvidsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                ::holdfast_protocol::agent::SignJwtSvidsRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Node>::sign_jwt_svids(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SignJwtSvidsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -118,6 +118,31 @@ impl Event {
                 });
                 Self { place, kind: typed("issuance", whose), subject, at: Some(at), data: with("issuance", issuance) }
             }
+            Ok(Leaf::Token {
+                at,
+                spiffe_id_sha256,
+                audience_sha256,
+                key_id_sha256,
+                expires,
+                node,
+                entry,
+                revision,
+            }) => {
+                let issuance = json!({
+                    "at": at.seconds(), "of": "token",
+                    "grounds": { "node": node, "entry": entry, "entry_revision": revision },
+                    "spiffe_id_sha256": hex::encode(spiffe_id_sha256), "audience_sha256": hex::encode(audience_sha256),
+                    "key_id_sha256": hex::encode(key_id_sha256), "not_after": expires.seconds(),
+                });
+                let subject = Some(format!("node/{node}"));
+                Self {
+                    place,
+                    kind: typed("issuance", "token"),
+                    subject,
+                    at: Some(at),
+                    data: with("issuance", issuance),
+                }
+            }
             Err(_) => {
                 let bytes = json!({ "bytes": leaf.len() });
                 Self { place, kind: typed("unreadable", ""), subject: None, at: None, data: with("unreadable", bytes) }

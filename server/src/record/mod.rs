@@ -23,7 +23,7 @@ pub use signer::{Pace, Proven, RecordFault, Signer, SignerOptions};
 pub use source::{Claims, Kept, Source};
 pub use verify::{Held, verify};
 
-use crate::store::{Issuance, Origin};
+use crate::store::{Issuance, Origin, Sha256, TokenIssuance};
 use holdfast_identity::UnixTime;
 
 /// The leaf of an issuance.
@@ -32,7 +32,7 @@ pub fn issuance_leaf(issuance: &Issuance, at: UnixTime) -> Leaf {
     Leaf::Issuance {
         at,
         serial: issuance.serial,
-        spiffe_id_sha256: crate::store::Sha256::of(issuance.spiffe_id.as_str().as_bytes()).0,
+        spiffe_id_sha256: Sha256::of(issuance.spiffe_id.as_str().as_bytes()).0,
         spki_sha256: issuance.spki_sha256.0,
         not_before: issuance.not_before,
         not_after: issuance.not_after,
@@ -43,5 +43,20 @@ pub fn issuance_leaf(issuance: &Issuance, at: UnixTime) -> Leaf {
                 holdfast_record::Origin::Workload { node: node.0, entry: entry.0, revision }
             }
         },
+    }
+}
+
+/// The leaf of a JWT-SVID that the key with this id is to sign.
+#[must_use]
+pub fn token_leaf(authority_id: &str, issuance: &TokenIssuance, at: UnixTime) -> Leaf {
+    Leaf::Token {
+        at,
+        spiffe_id_sha256: Sha256::of(issuance.spiffe_id.as_str().as_bytes()).0,
+        audience_sha256: issuance.audience_sha256.0,
+        key_id_sha256: Sha256::of(authority_id.as_bytes()).0,
+        expires: issuance.expires,
+        node: issuance.node.0,
+        entry: issuance.entry.0,
+        revision: issuance.revision,
     }
 }

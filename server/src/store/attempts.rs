@@ -25,6 +25,8 @@ pub trait Attempts: Send + Sync {
     fn firmware_log(&self, digest: Sha256) -> Held<'_, Option<Vec<u8>>>;
     /// How far a node's list of measured files was judged at its last admission.
     fn measured_files(&self, node: NodeNumber) -> Held<'_, Option<String>>;
+    /// The manifests that name the parts of its list, from the first entry on; none where a part is not known.
+    fn list_parts(&self, node: NodeNumber) -> Held<'_, Vec<Sha256>>;
 }
 
 /// The name of one attempt: 48 bits of milliseconds, then 80 random bits. 32 hexadecimal digits in text.
@@ -178,14 +180,27 @@ pub struct Attempt {
     pub policy: Option<PolicyDigest>,
     /// The verdict.
     pub verdict: Verdict,
+    /// What becomes of it if the store bars what the policy let through.
+    pub when_barred: WhenBarred,
     /// The whole decision as JSON, for the operator: rule, alternatives, events that differ, chain of errors.
     pub decision: String,
     /// What it was judged by; `None` where the server has nothing to keep.
     pub evidence: Option<Evidence>,
     /// What the evidence says, if it was appraised: kept for the node in place of what it said before.
     pub facts: Option<KeptFacts>,
-    /// How far the machine's list of measured files is judged, kept for the next attempt if this one is admitted.
-    pub measured_files: Option<String>,
+    /// What came of the machine's list of measured files, kept for the next attempt if this one is admitted.
+    pub measured_files: Option<JudgedFiles>,
+}
+
+/// What came of a list of measured files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JudgedFiles {
+    /// How far it is judged, one state a policy; opaque here.
+    pub states: String,
+    /// The byte of the whole list that the part which came along begins at.
+    pub offset: u64,
+    /// Bytes of that part; the attempt's manifest names them.
+    pub length: u64,
 }
 
 /// Whose attempt it is.
@@ -195,6 +210,16 @@ pub enum Subject {
     Proven(Marks),
     /// A node of ours, by its attestation key on record or on its own connection.
     Known(NodeNumber),
+}
+
+/// What becomes of an attempt that the policy lets through and the store does not: a ban, a freeze, another's name or key. A
+/// machine could be barred without end, so of each so many are written in a day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenBarred {
+    /// It is written like any other.
+    Written,
+    /// It is refused all the same, and not written: [`Outcome::Unwritten`]. What ends a node's standing, or is an alarm, always is.
+    Unwritten,
 }
 
 /// What the desk found.
@@ -278,6 +303,11 @@ pub enum Outcome {
         /// `node.unknown`.
         code: String,
     },
+    /// Refused by what the store knows, and not recorded: see [`WhenBarred::Unwritten`].
+    Unwritten {
+        /// As of [`Self::Refused`].
+        code: String,
+    },
     /// The challenge was answered before. Nothing was recorded.
     ChallengeTaken,
     /// Another policy version is in force by now. Nothing was recorded, the challenge is still good: appraise again.
@@ -307,12 +337,39 @@ pub struct AttemptRecord {
     pub code: String,
     /// Policy version.
     pub policy: Option<PolicyDigest>,
-    /// The decision as JSON; empty in lists, and once its retention has passed.
+    /// The decision's text as it is kept and hashed: JSON; empty in lists, and once its retention has passed. Equal decisions
+    /// share one, so what differs from attempt to attempt is not in it: see [`Self::decision_in_full`].
     pub decision: String,
+    /// Until when the evidence of an admission counts; `None` where the decision's own text says it, as all did once.
+    pub evidence_expires: Option<UnixTime>,
     /// SHA-256 of its manifest; `None` for attempts of before manifests were kept.
     pub manifest: Option<Sha256>,
     /// Index of its entry in the record.
     pub index: u64,
+}
+
+impl AttemptRecord {
+    /// The decision with what its text leaves to the attempt: its moment, and the end of the evidence.
+    #[must_use]
+    pub fn decision_in_full(&self) -> String {
+        let Ok(serde_json::Value::Object(mut decision)) = serde_json::from_str(&self.decision) else {
+            return self.decision.clone();
+        };
+        if let Some(ends) = self.evidence_expires {
+            decision.entry("evidence_expires").or_insert_with(|| ends.seconds().into());
+        }
+        let dated = |explained: &mut serde_json::Map<String, serde_json::Value>| {
+            let explanation = explained.get_mut("explanation").and_then(serde_json::Value::as_object_mut);
+            if let Some(explanation) = explanation {
+                explanation.entry("at").or_insert_with(|| self.at.seconds().into());
+            }
+        };
+        dated(&mut decision);
+        if let Some(observed) = decision.get_mut("observed").and_then(serde_json::Value::as_object_mut) {
+            dated(observed);
+        }
+        serde_json::Value::Object(decision).to_string()
+    }
 }
 
 /// Which attempts.

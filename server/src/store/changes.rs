@@ -3,7 +3,9 @@
 use super::Held;
 use super::entries::{Parent, SharedEntry};
 use super::nodes::NodeNumber;
+use super::revocations::IssuerKeyId;
 use holdfast_identity::SpiffeId;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::{broadcast, watch};
 
@@ -86,6 +88,18 @@ pub enum Notice {
         /// The revision that it made.
         n: u64,
     },
+    /// Certificates were withdrawn that these have signed: their lists are to be made anew.
+    Revoked {
+        /// The revision in which that happened; it makes none.
+        n: u64,
+        /// Who signed them.
+        issuers: BTreeSet<IssuerKeyId>,
+    },
+    /// There are other revocation lists now. They have numbers of their own.
+    RevocationLists {
+        /// The revision in which that happened; it makes none.
+        n: u64,
+    },
 }
 
 impl Notice {
@@ -98,7 +112,9 @@ impl Notice {
             | Self::Policy { n }
             | Self::Inventory { n, .. }
             | Self::Endorsements { n }
-            | Self::Bundle { n } => *n,
+            | Self::Bundle { n }
+            | Self::Revoked { n, .. }
+            | Self::RevocationLists { n } => *n,
         }
     }
 }

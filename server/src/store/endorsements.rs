@@ -1,6 +1,7 @@
 //! Endorsements: what vendors say about hardware (roots, intermediates, CRLs, VEKs, collateral), imported by operators
 //! or fetched; and the authorities of our own trust bundle.
 
+use super::jwt_authorities::JwtAuthority;
 use super::ledger::Actor;
 use super::{Held, Sha256};
 use holdfast_evidence::EvidenceKind;
@@ -259,6 +260,8 @@ pub struct Authority {
 pub struct BundleState {
     /// In order of publication.
     pub authorities: Vec<Authority>,
+    /// The keys that verify JWT-SVIDs, in order of publication.
+    pub jwt_authorities: Vec<JwtAuthority>,
     /// Rises with every change of content.
     pub sequence: u64,
 }

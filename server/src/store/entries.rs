@@ -86,6 +86,8 @@ pub struct EntryDraft {
     pub selectors: BTreeSet<Selector>,
     /// Seconds; 0 means the server's default.
     pub x509_svid_ttl: i64,
+    /// Seconds of a JWT-SVID; 0 means the server's default.
+    pub jwt_svid_ttl: i64,
     /// DNS SANs; the first one also stands in the subject's CN.
     pub dns_names: Vec<String>,
     /// What the workload is told to tell its identities apart.

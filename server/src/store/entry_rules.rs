@@ -8,6 +8,9 @@ use holdfast_identity::{TrustDomain, UnixTime};
 /// Longest TTL that an entry may ask for: 7 days. Evidence ends an SVID long before that.
 pub const X509_SVID_TTL_MAX: i64 = 7 * 86_400;
 
+/// Longest TTL of a JWT-SVID that an entry may ask for: a day. Whoever holds a token is its subject, and nobody takes it back.
+pub const JWT_SVID_TTL_MAX: i64 = 86_400;
+
 /// Checks `draft` as it would be written now.
 ///
 /// # Errors
@@ -41,6 +44,10 @@ pub fn check(draft: &EntryDraft, trust_domain: &TrustDomain, now: UnixTime) -> R
     if !(0..=X509_SVID_TTL_MAX).contains(&draft.x509_svid_ttl) {
         let found = draft.x509_svid_ttl;
         return invalid("x509_svid_ttl", format!("is {found} s, expected 0 to {X509_SVID_TTL_MAX}"));
+    }
+    if !(0..=JWT_SVID_TTL_MAX).contains(&draft.jwt_svid_ttl) {
+        let found = draft.jwt_svid_ttl;
+        return invalid("jwt_svid_ttl", format!("is {found} s, expected 0 to {JWT_SVID_TTL_MAX}"));
     }
     if draft.dns_names.len() > ENTRY_DNS_NAMES_MAX {
         return invalid("dns_names", format!("{} names, limit {ENTRY_DNS_NAMES_MAX}", draft.dns_names.len()));
@@ -108,6 +115,7 @@ mod tests {
             parent: Parent::Id("spiffe://td/holdfast/node/tpm/00".parse().unwrap()),
             selectors: BTreeSet::from(["unix:uid:1".parse::<Selector>().unwrap()]),
             x509_svid_ttl: 0,
+            jwt_svid_ttl: 0,
             dns_names: vec!["a.example.org".to_owned(), "*.b".to_owned()],
             hint: String::new(),
             expires_at: None,
@@ -147,6 +155,8 @@ mod tests {
                 (0..65).map(|i| Selector::new("unix", &format!("uid:{i}")).unwrap()).collect()),
             "selectors"
         );
+        assert_eq!(refused(|draft| draft.jwt_svid_ttl = -1), "jwt_svid_ttl");
+        assert_eq!(refused(|draft| draft.jwt_svid_ttl = JWT_SVID_TTL_MAX + 1), "jwt_svid_ttl");
         assert_eq!(refused(|draft| draft.x509_svid_ttl = -1), "x509_svid_ttl");
         assert_eq!(refused(|draft| draft.x509_svid_ttl = X509_SVID_TTL_MAX + 1), "x509_svid_ttl");
         assert_eq!(refused(|draft| draft.dns_names = vec!["a_b".to_owned()]), "dns_names");

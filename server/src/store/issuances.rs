@@ -3,6 +3,7 @@
 use super::attempts::AttemptId;
 use super::entries::EntryNumber;
 use super::nodes::NodeNumber;
+use super::revocations::IssuerKeyId;
 use super::{Held, Sha256};
 use holdfast_identity::{SpiffeId, UnixTime};
 
@@ -22,6 +23,8 @@ pub trait Issuances: Send + Sync {
 /// A certificate as it will be signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Issuance {
+    /// Who will sign it.
+    pub issuer: IssuerKeyId,
     /// Serial number, 16 random bytes, the first bit clear.
     pub serial: [u8; 16],
     /// The one URI SAN.
@@ -108,6 +111,9 @@ pub enum NotRecorded {
     /// The SVID would outlive the node's evidence.
     #[error("SVID would outlive the node's evidence")]
     OutlivesEvidence,
+    /// The authority that was to sign signs no more, or ends before the SVID would.
+    #[error("authority does not sign any more")]
+    AuthorityGone,
 }
 
 impl NotRecorded {
@@ -118,6 +124,7 @@ impl NotRecorded {
             Self::EntryGone => "issuance.entry_gone",
             Self::NodeNotStanding => "issuance.node_not_standing",
             Self::OutlivesEvidence => "issuance.outlives_evidence",
+            Self::AuthorityGone => "issuance.authority_gone",
         }
     }
 }

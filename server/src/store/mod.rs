@@ -12,10 +12,13 @@ pub mod endorsements;
 pub mod entries;
 pub mod entry_rules;
 pub mod issuances;
+pub mod jwt_authorities;
 pub mod ledger;
 pub mod nodes;
 pub mod policies;
+pub mod proposals;
 pub mod reports;
+pub mod revocations;
 pub mod rollouts;
 pub mod sinks;
 pub mod sqlite;
@@ -25,8 +28,8 @@ use futures_util::future::BoxFuture;
 use std::fmt;
 
 pub use attempts::{
-    Admission, Attempt, AttemptFilter, AttemptId, AttemptRecord, Attempts, Candidate, ClockReading, Outcome, Progress,
-    Subject, Verdict, Way,
+    Admission, Attempt, AttemptFilter, AttemptId, AttemptRecord, Attempts, Candidate, ClockReading, JudgedFiles,
+    Outcome, Progress, Subject, Verdict, Way, WhenBarred,
 };
 pub use bodies::{BODIES_AT_ONCE, Bodies, Dropped, Evidence, KeptBody, KindUsage, Retention, Usage};
 pub use changes::{Changes, NodeEvent, Notice, Revision, Subscription};
@@ -38,16 +41,22 @@ pub use entries::{
     Entries, Entry, EntryChanges, EntryDraft, EntryFilter, EntryNumber, EntryRefusal, Parent, SelectorMatch,
 };
 pub use issuances::{Issuance, Issuances, NotRecorded, Origin, Recorded};
+pub use jwt_authorities::{JwtAuthorities, JwtAuthority, RecordedToken, TokenIssuance};
 pub use ledger::{Actor, KeptCheckpoint, Ledger, LedgerEntry, LedgerHead, Operation, StrangerLine};
 pub use nodes::{
     Allowed, Fleet, InventoryEntry, Mark, Marks, Node, NodeAction, NodeFilter, NodeNumber, NodeRefusal, NodeState,
     NodeTarget, Nodes, Ownership, Remark, Standing,
 };
 pub use policies::{Document, Mode, Policies, PolicyDigest, PolicyDraft, PolicyVersion};
+pub use proposals::{Proposal, ProposalDraft, ProposalState, Proposed};
 pub use reports::{Activity, Reports, WaiverInForce};
+pub use revocations::{
+    IssuerKeyId, LIST_SERIALS_MAX, ListDraft, ListValidity, LiveSvid, RevocationList, RevocationReason, Revocations,
+    Revoked,
+};
 pub use rollouts::{
-    FactBody, KeptFacts, KeptFactsOf, NewVersion, NextRollout, NodeFacts, PolicySignature, Proposal, ProposalDraft,
-    ProposalState, Rollout, RolloutRefusal, RolloutState, Rollouts, Scope,
+    AnnouncedWaiver, FactBody, KeptFacts, KeptFactsOf, NewVersion, NextRollout, NodeFacts, PolicySignature, Rollout,
+    RolloutRefusal, RolloutState, Rollouts, Scope,
 };
 pub use sinks::{Sink, SinkStart, Sinks};
 pub use x509_authorities::{AuthorityMark, ServerId, X509Authorities, X509Authority, X509Change, X509State};
@@ -63,11 +72,13 @@ pub trait Store:
     + Endorsements
     + Entries
     + Issuances
+    + JwtAuthorities
     + KeptFactsOf
     + Ledger
     + Nodes
     + Policies
     + Reports
+    + Revocations
     + Rollouts
     + Sinks
     + X509Authorities

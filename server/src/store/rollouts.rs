@@ -3,9 +3,10 @@
 
 use super::ledger::Actor;
 use super::policies::{Mode, PolicyDigest, PolicyDraft};
+use super::proposals::{Proposal, ProposalDraft, Proposed};
 use super::{Held, NodeNumber, Sha256};
 use crate::store::attempts::AttemptId;
-use holdfast_appraisal::policy::AnnouncedWaiver;
+use holdfast_appraisal::policy::Exemption;
 use holdfast_identity::{Selector, UnixTime};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,7 +23,7 @@ pub trait Rollouts: Send + Sync {
     /// Keeps the versions and makes the state; all of it or nothing.
     fn roll_out(&self, next: NextRollout, by: Actor, at: UnixTime) -> Held<'_, Result<Rollout, RolloutRefusal>>;
     /// Keeps what an operator wants until another approves it.
-    fn propose(&self, draft: ProposalDraft, by: Actor, at: UnixTime) -> Held<'_, Proposal>;
+    fn propose(&self, draft: ProposalDraft, about: Proposed, by: Actor, at: UnixTime) -> Held<'_, Proposal>;
     /// Proposals, newest first, at most 1000, without their contents: each may be as large as a policy.
     fn proposals(&self) -> Held<'_, Vec<Proposal>>;
     /// One proposal, whole.
@@ -175,6 +176,26 @@ pub struct NextRollout {
     pub proposal: Option<u64>,
 }
 
+/// A waiver or change window as the record announces it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnnouncedWaiver {
+    /// `waiver` or `change-window`.
+    pub kind: &'static str,
+    /// Its name.
+    pub name: String,
+    /// Who answers for it.
+    pub owner: String,
+    /// First second at which it does not count any more.
+    pub valid_until: UnixTime,
+}
+
+impl From<Exemption<'_>> for AnnouncedWaiver {
+    fn from(one: Exemption<'_>) -> Self {
+        let (name, owner) = (one.name().to_owned(), one.owner().to_owned());
+        Self { kind: one.kind(), name, owner, valid_until: one.valid_until() }
+    }
+}
+
 /// A version with its signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewVersion {
@@ -207,6 +228,20 @@ pub enum RolloutRefusal {
     /// There was no other state.
     #[error("no earlier state enforces anything else")]
     NothingBefore,
+    /// There was no such state before.
+    #[error("no state {number} before the present one: `policy history` lists them")]
+    UnknownState {
+        /// Its number.
+        number: u64,
+    },
+    /// It would change nothing.
+    #[error("state {number} enforces {what}: bring back another one, `policy history` lists them")]
+    SameState {
+        /// Its number.
+        number: u64,
+        /// What it enforces.
+        what: &'static str,
+    },
     /// No such proposal.
     #[error("no such proposal")]
     UnknownProposal,
@@ -238,84 +273,12 @@ impl RolloutRefusal {
             Self::Moved => "rollout.moved",
             Self::AlreadyEnforced => "rollout.already_enforced",
             Self::NothingBefore => "rollout.nothing_before",
+            Self::UnknownState { .. } => "rollout.state.unknown",
+            Self::SameState { .. } => "rollout.state.same",
             Self::UnknownProposal => "rollout.proposal.unknown",
             Self::Closed { .. } => "rollout.proposal.closed",
             Self::OwnProposal { .. } => "rollout.proposal.own",
             Self::Scopes { .. } => "rollout.scopes",
-        }
-    }
-}
-
-/// What somebody wants.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProposalDraft {
-    /// What is to be done, as JSON of the admin services; opaque here, at most a policy. Empty in lists.
-    pub content: String,
-    /// The same in words.
-    pub what: String,
-    /// Why.
-    pub message: String,
-    /// When it is void.
-    pub expires_at: UnixTime,
-}
-
-/// A proposal as it stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Proposal {
-    /// Counts from 1.
-    pub number: u64,
-    /// What and why.
-    pub draft: ProposalDraft,
-    /// When it was made.
-    pub made_at: UnixTime,
-    /// By whom.
-    pub author: String,
-    /// The author's user ID.
-    pub author_uid: u32,
-    /// What became of it; an open one may be past its end.
-    pub state: ProposalState,
-    /// When that was decided.
-    pub closed_at: Option<UnixTime>,
-    /// By whom; empty while open.
-    pub closed_by: String,
-}
-
-/// What became of a proposal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProposalState {
-    /// Nobody decided yet.
-    Open,
-    /// It was done.
-    Approved,
-    /// It will not be done.
-    Withdrawn,
-}
-
-impl ProposalState {
-    /// Every state.
-    pub const ALL: [Self; 3] = [Self::Open, Self::Approved, Self::Withdrawn];
-
-    /// As it is kept and printed.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Approved => "approved",
-            Self::Withdrawn => "withdrawn",
-        }
-    }
-}
-
-impl Proposal {
-    /// Whether it can still be decided, and what keeps it from that.
-    ///
-    /// # Errors
-    /// [`RolloutRefusal::Closed`].
-    pub fn check_open(&self, now: UnixTime) -> Result<(), RolloutRefusal> {
-        match self.state {
-            ProposalState::Open if self.draft.expires_at <= now => Err(RolloutRefusal::Closed { state: "expired" }),
-            ProposalState::Open => Ok(()),
-            closed => Err(RolloutRefusal::Closed { state: closed.as_str() }),
         }
     }
 }

@@ -55,6 +55,7 @@ pub(super) fn portions(
             removed_entry_ids: removed,
             bundle: bundle.take(),
             more,
+            ..wire::SyncResponse::default()
         });
         if !more {
             return messages;

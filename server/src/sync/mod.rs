@@ -2,6 +2,7 @@
 //!
 //! What is pushed allows nothing: each signing request is judged by the entries of that moment.
 
+mod lists;
 mod message;
 mod stream;
 mod subscribers;

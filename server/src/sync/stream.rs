@@ -11,12 +11,14 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 use tracing::{debug, warn};
 
+use super::lists::Told;
 use super::message::{entry, held, portions};
 use super::{Interest, Push, Subscriber, Subscribers};
 use crate::api::{Word, refused, unavailable};
 use crate::authority::CurrentBundle;
 use crate::clock;
 use crate::live::{Ending, StandingNode, State};
+use crate::revocation::CurrentLists;
 use crate::store::{NodeTarget, Revision, Store, StoreFault};
 
 /// Messages that wait for a slow agent.
@@ -31,15 +33,16 @@ pub type SyncStream = ReceiverStream<Result<wire::SyncResponse, Status>>;
 pub fn follow(
     store: Arc<dyn Store>,
     subscribers: &Arc<Subscribers>,
-    bundle: CurrentBundle,
+    (bundle, lists): (CurrentBundle, CurrentLists),
     node: StandingNode,
-    holds: Option<&wire::Revision>,
+    holds: &wire::SyncRequest,
 ) -> SyncStream {
     let (sender, receiver) = mpsc::channel(MESSAGES_MAX);
     let interest = Interest { node: node.number(), spiffe_id: node.spiffe_id().clone(), selectors: Arc::default() };
     // Joined before the state is read: whatever changes in between is pushed, and passed over by its revision.
     let subscriber = subscribers.join(interest);
-    let mut stream = Stream { store, bundle, node, subscriber, at: holds.and_then(held), out: sender };
+    let (at, told) = (holds.holds.as_ref().and_then(held), Told::new(&holds.holds_lists));
+    let mut stream = Stream { store, bundle, lists, told, node, subscriber, at, out: sender };
     tokio::spawn(async move {
         let gauge = metrics::gauge!("holdfast_sync_streams");
         gauge.increment(1.0);
@@ -55,6 +58,9 @@ pub fn follow(
 struct Stream {
     store: Arc<dyn Store>,
     bundle: CurrentBundle,
+    lists: CurrentLists,
+    /// Which of them the agent holds.
+    told: Told,
     node: StandingNode,
     subscriber: Subscriber,
     /// What the agent holds.
@@ -105,12 +111,14 @@ impl Stream {
 
     /// Sends one push and all that wait behind it as one change.
     async fn pushed(&mut self, first: Push) -> Result<(), End> {
-        let (mut entries, mut removed, mut bundle, mut latest) = (Vec::new(), Vec::new(), false, self.at);
+        let (mut entries, mut removed, mut latest) = (Vec::new(), Vec::new(), self.at);
+        let (mut bundle, mut lists) = (false, false);
         let mut next = Some(first);
         while let Some(push) = next {
             match push {
                 Push::Resync => return self.synchronise(bundle).await,
                 Push::Bundle => bundle = true,
+                Push::Lists => lists = true,
                 Push::Entry { n, entry: changed } if self.is_news(n) => {
                     let wire = entry(&changed);
                     removed.retain(|id| *id != wire.id);
@@ -127,12 +135,12 @@ impl Stream {
             }
             next = if entries.len() + removed.len() < SYNC_ENTRIES_MAX { self.subscriber.try_next() } else { None };
         }
-        if entries.is_empty() && removed.is_empty() && !bundle {
+        if entries.is_empty() && removed.is_empty() && !bundle && !(lists && self.told.is_behind(&self.lists.get())) {
             return Ok(());
         }
         let Some(at) = latest else { return self.synchronise(bundle).await };
         let bundle = bundle.then(|| self.bundle.get().to_message());
-        self.send(portions(at, false, entries, removed, bundle)).await?;
+        self.send(at, portions(at, false, entries, removed, bundle)).await?;
         self.at = Some(at);
         Ok(())
     }
@@ -157,18 +165,23 @@ impl Stream {
         let changes =
             self.store.entry_changes(number, self.at, clock::now()).await.map_err(|fault| self.fault(&fault))?;
         let entries: Vec<_> = changes.entries.iter().map(entry).collect();
-        let empty = entries.is_empty() && changes.removed.is_empty();
+        let lists = self.told.is_behind(&self.lists.get());
+        let empty = entries.is_empty() && changes.removed.is_empty() && !lists;
         if empty && !changes.full && !bundle && self.at == Some(changes.revision) {
             return Ok(());
         }
         let bundle = bundle.then(|| self.bundle.get().to_message());
-        self.send(portions(changes.revision, changes.full, entries, changes.removed, bundle)).await?;
+        let at = changes.revision;
+        self.send(at, portions(at, changes.full, entries, changes.removed, bundle)).await?;
         self.at = Some(changes.revision);
         Ok(())
     }
 
-    async fn send(&self, messages: Vec<wire::SyncResponse>) -> Result<(), End> {
-        for message in messages {
+    /// Sends a change, and before its last message the lists that the agent does not hold: what is withdrawn comes with
+    /// the change that withdraws it, or after it.
+    async fn send(&mut self, at: Revision, messages: Vec<wire::SyncResponse>) -> Result<(), End> {
+        let lists = self.told.news(&self.lists.get(), at);
+        for message in lists.into_iter().chain(messages) {
             self.out.send_timeout(Ok(message), SLOWNESS_MAX).await.map_err(|_| {
                 debug!(node = %self.node.spiffe_id(), "agent does not read its stream");
                 None

@@ -31,6 +31,8 @@ pub enum Push {
     },
     /// The trust bundle changed.
     Bundle,
+    /// Revocation lists changed.
+    Lists,
     /// Ask the store: the node has other selectors or another name now, or changes were missed.
     Resync,
 }
@@ -116,7 +118,9 @@ impl Subscribers {
                 table.streams.values().filter(|stream| stream.interest.node == *node).for_each(Stream::resync);
             }
             Notice::Bundle { .. } => self.lock().streams.values().for_each(|stream| stream.push(Push::Bundle)),
-            Notice::Policy { .. } | Notice::Inventory { .. } | Notice::Endorsements { .. } => {}
+            Notice::RevocationLists { .. } => self.lock().streams.values().for_each(|stream| stream.push(Push::Lists)),
+            Notice::Policy { .. } | Notice::Inventory { .. } | Notice::Endorsements { .. } | Notice::Revoked { .. } => {
+            }
         }
     }
 
@@ -248,6 +252,7 @@ mod tests {
             parent,
             selectors: BTreeSet::from(["unix:uid:1".parse().unwrap()]),
             x509_svid_ttl: 0,
+            jwt_svid_ttl: 0,
             dns_names: Vec::new(),
             hint: String::new(),
             expires_at: None,

@@ -14,6 +14,7 @@ use crate::authority::{Authority, init};
 use crate::clock;
 use crate::listen::{Connection, PeerSvid};
 use crate::live::{Ending, LiveNodes, Quoted};
+use crate::revocation::CurrentLists;
 use crate::store::sqlite::{SqliteStore, StoreLimits};
 use crate::store::{
     Admission, Attempt, AttemptId, Candidate, Mark, Node, Outcome, Sha256, Store, Subject, Verdict, Way,
@@ -73,6 +74,7 @@ async fn admit(store: &dyn Store, evidence_expires: UnixTime) -> Node {
         clock: None,
         policy: None,
         verdict: Verdict::Admit(Box::new(admission)),
+        when_barred: crate::store::WhenBarred::Written,
         decision: String::new(),
         facts: None,
         measured_files: None,
@@ -93,7 +95,13 @@ async fn stream(house: &House, expires: UnixTime) -> (SyncStream, Node) {
         house.live.quoted(&Quoted { node: &node, connection: &connection, drawn_at: now, drawn_here: true, at: now });
     let standing = house.live.standing(&connection, now).unwrap();
     let bundle = house.authority.bundle().clone();
-    let stream = follow(house.store.clone(), &house.subscribers, bundle, standing, None);
+    let stream = follow(
+        house.store.clone(),
+        &house.subscribers,
+        (bundle, CurrentLists::default()),
+        standing,
+        &Default::default(),
+    );
     // The listener's tasks hold the connection; here nobody else does.
     Box::leak(Box::new(connection));
     (stream, node)

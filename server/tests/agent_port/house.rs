@@ -7,12 +7,13 @@ use std::time::Duration;
 use holdfast_evidence::EvidenceKind;
 use holdfast_identity::{SpiffeId, UnixTime};
 use holdfast_protocol::agent as wire;
-use holdfast_server::authority::{InitOptions, Rotation, init};
+use holdfast_server::authority::{InitOptions, Rotation, TokenSettings, init};
 use holdfast_server::budget::Rate;
 use holdfast_server::clock;
 use holdfast_server::desk::DeskSettings;
 use holdfast_server::endorse::EndorseSettings;
 use holdfast_server::listen::ListenLimits;
+use holdfast_server::revocation::ListSettings;
 use holdfast_server::serve::{ServeOptions, Server};
 use holdfast_server::space::Space;
 use holdfast_server::store::sqlite::{SqliteStore, StoreLimits};
@@ -92,9 +93,11 @@ impl House {
             allow_simulated: false,
             endorse: EndorseSettings::default(),
             x509_svid_ttl: 3600,
+            tokens: TokenSettings::default(),
             rotation: Rotation::by_hand(),
             listen_limits,
             desk,
+            lists: ListSettings::default(),
             space: space.clone(),
         };
         let server = Server::build(options, store.clone()).await.unwrap();
@@ -178,6 +181,7 @@ impl House {
             parent,
             selectors: ["unix:uid:1000".parse().unwrap()].into(),
             x509_svid_ttl: 0,
+            jwt_svid_ttl: 0,
             dns_names: Vec::new(),
             hint: String::new(),
             expires_at: None,

@@ -20,6 +20,7 @@ mod proofs;
 mod proofs_by_policy;
 mod refusals;
 mod standing;
+mod tokens;
 mod two_machines;
 mod unlisted;
 mod vendor;

@@ -82,6 +82,37 @@ async fn an_enrolment_a_renewal_and_a_return_are_proven_from_what_is_kept() {
 }
 
 #[tokio::test]
+async fn renewals_of_a_machine_in_one_state_share_their_decisions_text_and_each_is_proven_with_its_own_end() {
+    let house = House::open().await;
+    let mut tpm = house.machine().await;
+    let admitted = house.enrol(&mut tpm).await;
+    let own = house.own(&tpm, &admitted).await;
+    let (mut texts, mut ends) = (BTreeSet::new(), BTreeSet::new());
+    for _ in 0..3 {
+        own.renew(&mut tpm, &house.boot).await.unwrap();
+        let attempt = latest(&house).await;
+        let report = checked(&proof_of(&house, &attempt).await);
+        assert_eq!(report.conclusion, Conclusion::Proven, "{report:#?}");
+        let kept = house.store.attempt(attempt.id).await.unwrap().unwrap();
+        assert_eq!(kept.evidence_expires, Some(house.node(&admitted.spiffe_id).await.evidence_expires));
+        let whole: serde_json::Value = serde_json::from_str(&kept.decision_in_full()).unwrap();
+        assert_eq!(whole["explanation"]["at"].as_i64(), Some(kept.at.seconds()));
+        assert_eq!(whole["evidence_expires"].as_i64(), kept.evidence_expires.map(|ends| ends.seconds()));
+        texts.insert(kept.decision);
+        ends.insert(kept.evidence_expires);
+        // Until the clock shows another second.
+        let began = clock::now();
+        while clock::now() == began {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
+    assert_eq!((texts.len(), ends.len()), (1, 3));
+    let usage = house.store.body_usage(clock::now()).await.unwrap();
+    let decisions = usage.kinds.iter().find(|kind| kind.kind == "decision").unwrap();
+    assert!(decisions.bodies <= 2, "one of the enrolment, one of all renewals: {decisions:?}");
+}
+
+#[tokio::test]
 async fn refusals_are_proven_with_their_reasons() {
     let house = House::open().await;
     // By the policy, by the evidence, by ownership, and by the record alone.

@@ -23,7 +23,7 @@ async fn silent(stream: &mut Streaming<wire::SyncResponse>) -> bool {
 }
 
 async fn sync(client: &Client, holds: Option<wire::Revision>) -> Streaming<wire::SyncResponse> {
-    client.node().sync(wire::SyncRequest { holds }).await.unwrap().into_inner()
+    client.node().sync(wire::SyncRequest { holds, holds_lists: Vec::new() }).await.unwrap().into_inner()
 }
 
 fn csr() -> (KeyPair, Vec<u8>) {

@@ -56,6 +56,42 @@ async fn a_machine_that_is_banned_is_nobodys_whoever_listed_it() {
 }
 
 #[tokio::test]
+async fn a_machine_of_ours_that_is_frozen_fills_the_record_so_far_and_comes_back_when_it_is_thawed() {
+    let house = House::open().await;
+    let mut tpm = VirtualTpm::that_comes_again(&house.vendor);
+    house.allow(&tpm).await;
+    let admitted = house.enrol(&mut tpm).await;
+    let before = house.attempts().await.len();
+    house.act(&admitted.spiffe_id, NodeAction::Freeze { reason: "two of them".to_owned() }).await;
+    for _ in 0..WRITTEN + 3 {
+        let refused = house.stranger().await.attest(&mut tpm, &house.boot).await.unwrap_err();
+        assert_eq!(word(&refused), "refused", "it learns no more than before");
+    }
+    let written = house.attempts().await;
+    assert_eq!((written.len(), written[0].code.as_str()), (before + WRITTEN, "node.frozen"));
+    // Neither strangers nor others of ours have lost anything by it.
+    house.stranger().await.attest(&mut VirtualTpm::new(&house.vendor), &house.boot).await.unwrap_err();
+    assert_eq!(house.attempts().await.len(), before + WRITTEN + 1);
+    house.act(&admitted.spiffe_id, NodeAction::Reset).await;
+    assert_eq!(house.enrol(&mut tpm).await.attempt_id, house.attempts().await[0].id.to_string());
+}
+
+#[tokio::test]
+async fn a_frozen_node_that_renews_on_its_own_connection_fills_the_record_no_further() {
+    let house = House::open().await;
+    let mut tpm = house.machine().await;
+    let (own, admitted) = house.stand(&mut tpm).await;
+    let before = house.attempts().await.len();
+    house.act(&admitted.spiffe_id, NodeAction::Freeze { reason: "two of them".to_owned() }).await;
+    let mut refused = 0;
+    for _ in 0..WRITTEN + 3 {
+        refused += usize::from(own.renew(&mut tpm, &house.boot).await.is_err());
+    }
+    assert_eq!(refused, WRITTEN + 3);
+    assert!(house.attempts().await.len() <= before + WRITTEN);
+}
+
+#[tokio::test]
 async fn a_root_that_is_imported_anew_with_a_lower_class_counts_for_no_more_at_the_next_quote() {
     let house = House::open().await;
     let mut tpm = house.machine().await;

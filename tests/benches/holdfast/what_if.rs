@@ -15,6 +15,7 @@ use holdfast_server::store::sqlite::{SqliteStore, StoreLimits};
 use holdfast_server::store::{
     Actor, Admission, Allowed, Attempt, AttemptId, Attempts as _, Candidate, FactBody, KeptFacts, Mark, Mode,
     Nodes as _, Policies as _, PolicyDigest, PolicyDraft, RolloutState, Sha256, Store as _, Subject, Verdict, Way,
+    WhenBarred,
 };
 
 use crate::report::{Row, median};
@@ -105,6 +106,7 @@ fn attempt(n: u32, log: &(Arc<LogFacts>, FactBody)) -> anyhow::Result<(Attempt, 
         clock: None,
         policy: None,
         verdict: Verdict::Admit(Box::new(admission)),
+        when_barred: WhenBarred::Written,
         decision: "{}".to_owned(),
         evidence: None,
         measured_files: None,

@@ -206,6 +206,7 @@ impl World {
             parent: Parent::Selectors(selectors("tpm:class:simulated")),
             selectors: selectors(selector),
             x509_svid_ttl: seconds,
+            jwt_svid_ttl: 0,
             dns_names: Vec::new(),
             hint: String::new(),
             expires_at: None,

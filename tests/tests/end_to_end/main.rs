@@ -15,6 +15,8 @@ mod misuse;
 mod operators;
 mod proofs;
 mod results;
+mod revocation;
 mod rollout;
 mod survival;
+mod tokens;
 mod world;

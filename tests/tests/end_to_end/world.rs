@@ -23,7 +23,12 @@ pub(crate) struct World {
 impl World {
     /// `count` machines, each on the inventory and enrolled.
     pub(crate) fn enrolled(count: usize) -> Self {
-        let mut world = Self::unknown(count);
+        Self::enrolled_with(count, "")
+    }
+
+    /// The same with more lines in the server's configuration.
+    pub(crate) fn enrolled_with(count: usize, more: &str) -> Self {
+        let mut world = Self::unknown_with(count, more);
         for index in 0..count {
             world.allow(index);
         }
@@ -38,9 +43,14 @@ impl World {
 
     /// `count` machines that are on no inventory, their agents not started.
     pub(crate) fn unknown(count: usize) -> Self {
+        Self::unknown_with(count, "")
+    }
+
+    fn unknown_with(count: usize, more: &str) -> Self {
         let (programs, work) = (Programs::beside_this_one().unwrap(), WorkDir::new().unwrap());
         let machines = Machines::start(&programs, &work, count, PROFILE, &work.path().join("tpm-sim.log")).unwrap();
-        let server = Server::init(&programs, &work, DOMAIN).unwrap().start(&work.path().join("server.log")).unwrap();
+        let server = Server::init_with(&programs, &work, DOMAIN, more).unwrap();
+        let server = server.start(&work.path().join("server.log")).unwrap();
         let root = machines.root().display().to_string();
         server.operator(&["endorsements", "import", "--class", "simulated", &root]).unwrap();
         let folder = work.sub("policy").unwrap();

@@ -14,6 +14,9 @@
 #[path = "../workload/mod.rs"]
 #[allow(dead_code, reason = "another test binary uses the rest")]
 mod workload;
+#[path = "../end_to_end/world.rs"]
+#[allow(dead_code, reason = "another test binary uses the rest")]
+mod world;
 
 mod mesh;
 mod mtls;

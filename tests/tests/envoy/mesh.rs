@@ -61,12 +61,17 @@ pub(crate) struct Mesh {
 impl Mesh {
     /// Starts an Envoy whose server side is `/web` by `agent`; `None` where there is no Envoy here.
     pub(crate) async fn start(agent: &Agent, ways: &[Way]) -> Option<Self> {
+        Self::start_at(&agent.socket(), agent.work.path(), ways).await
+    }
+
+    /// The same by the agent at `socket`, with its files below `work`.
+    pub(crate) async fn start_at(socket: &Path, work: &Path, ways: &[Way]) -> Option<Self> {
         let python = python::environment(ENVOY)?;
-        let folder = agent.work.path().join("mesh");
+        let folder = work.join("mesh");
         std::fs::create_dir(&folder).unwrap();
         echo(&folder.join("echo.sock"));
         let file = folder.join("envoy.json");
-        std::fs::write(&file, configuration(&folder, &agent.socket(), ways).to_string()).unwrap();
+        std::fs::write(&file, configuration(&folder, socket, ways).to_string()).unwrap();
         let log = std::fs::File::create(folder.join("envoy.log")).unwrap();
         // Two threads are enough, and an Envoy without base ID runs beside others.
         let envoy = Command::new(python.parent().unwrap().join("envoy"))

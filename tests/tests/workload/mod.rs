@@ -4,6 +4,7 @@ pub(crate) mod authority;
 pub(crate) mod python;
 pub(crate) mod registry;
 pub(crate) mod secrets;
+pub(crate) mod tokens;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -74,6 +75,7 @@ impl Agent {
     pub(crate) async fn started() -> Self {
         let agent = Self::starting().await;
         agent.registry.trust(DOMAIN, agent.authority.bundle());
+        agent.registry.trust_jwt(DOMAIN, Some(agent.registry.jwt.keys(DOMAIN)));
         agent.registry.start();
         agent
     }

@@ -3,9 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-use holdfast_agent::svids::{SvidSource, SvidState, WorkloadUpdate, X509Svid};
-use holdfast_identity::Selector;
+use futures_util::future::BoxFuture;
+use holdfast_agent::svids::{JwtToken, NoToken, SvidSource, SvidState, WorkloadUpdate, X509Svid};
+use holdfast_evidence::crypto::KeyKind;
+use holdfast_identity::{Selector, UnixTime};
+use holdfast_svid::audience::Audience;
+use holdfast_svid::jwt::JwtKeys;
 use tokio::sync::watch;
+
+use super::tokens::{JwtAuthority, now};
 
 type Bundles = BTreeMap<String, Vec<Vec<u8>>>;
 
@@ -13,6 +19,8 @@ type Bundles = BTreeMap<String, Vec<Vec<u8>>>;
 pub(crate) struct Registry {
     state: Mutex<State>,
     bundles: watch::Sender<Arc<Bundles>>,
+    /// Signs everybody's tokens.
+    pub(crate) jwt: JwtAuthority,
 }
 
 #[derive(Default)]
@@ -21,6 +29,7 @@ struct State {
     entries: Vec<(BTreeSet<Selector>, Arc<X509Svid>)>,
     bundles: Bundles,
     crls: Bundles,
+    jwt_bundles: BTreeMap<String, JwtKeys>,
     watchers: Vec<(BTreeSet<Selector>, watch::Sender<SvidState>)>,
 }
 
@@ -38,14 +47,20 @@ impl State {
         if svids.is_empty() {
             return SvidState::Denied;
         }
-        SvidState::Ready(Arc::new(WorkloadUpdate { svids, bundles: self.bundles.clone(), crls: self.crls.clone() }))
+        SvidState::Ready(Arc::new(WorkloadUpdate {
+            svids,
+            bundles: self.bundles.clone(),
+            jwt_bundles: self.jwt_bundles.clone(),
+            crls: Arc::new(self.crls.clone()),
+        }))
     }
 }
 
 impl Registry {
     /// Nothing is known yet.
     pub(crate) fn starting() -> Arc<Self> {
-        Arc::new(Self { state: Mutex::default(), bundles: watch::Sender::new(Arc::default()) })
+        let jwt = JwtAuthority::new(KeyKind::EcP256);
+        Arc::new(Self { state: Mutex::default(), bundles: watch::Sender::new(Arc::default()), jwt })
     }
 
     /// Makes a change, and tells all who watch.
@@ -83,6 +98,14 @@ impl Registry {
         self.change(|state| drop(state.crls.insert(domain.to_owned(), lists)));
     }
 
+    /// Sets the keys for JWT-SVIDs of one trust domain; none removes them.
+    pub(crate) fn trust_jwt(&self, domain: &str, keys: Option<JwtKeys>) {
+        self.change(|state| match keys {
+            None => drop(state.jwt_bundles.remove(domain)),
+            Some(keys) => drop(state.jwt_bundles.insert(domain.to_owned(), keys)),
+        });
+    }
+
     /// Sets the authorities of one trust domain; none removes it.
     pub(crate) fn trust(&self, domain: &str, bundle: Vec<Vec<u8>>) {
         self.change(|state| match bundle.is_empty() {
@@ -103,5 +126,13 @@ impl SvidSource for Registry {
 
     fn bundles(&self) -> watch::Receiver<Arc<Bundles>> {
         self.bundles.subscribe()
+    }
+
+    fn token<'a>(&'a self, svid: &'a X509Svid, audience: Audience) -> BoxFuture<'a, Result<Arc<JwtToken>, NoToken>> {
+        Box::pin(async move { Ok(Arc::new(self.jwt.issue(svid, &audience))) })
+    }
+
+    fn now(&self) -> UnixTime {
+        now()
     }
 }

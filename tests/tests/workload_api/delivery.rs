@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use holdfast_tests::Programs;
 use tokio::process::Command;
 
-use crate::workload::{Agent, authority::Authority, soon};
+use crate::workload::{Agent, authority::Authority, soon, tokens::parts};
 
 /// A folder for the files, and a configuration that says so.
 fn configured(agent: &Agent, more: &str) -> (PathBuf, PathBuf) {
@@ -71,6 +71,21 @@ async fn once_writes_what_belongs_together_and_no_umask_opens_a_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn tokens_and_the_keys_that_verify_them_are_files_too() {
+    let agent = Agent::with_me().await;
+    let more = "jwt_bundle_file_name = \"keys.json\"\n\
+        jwt_svids = [{ jwt_audience = \"db\", jwt_extra_audiences = [\"cache\"], jwt_svid_file_name = \"db.jwt\" }]";
+    let (folder, config) = configured(&agent, more);
+    assert_eq!(code(&config, &["--once"]).await, 0);
+    let token = std::fs::read_to_string(folder.join("db.jwt")).unwrap();
+    assert_eq!(parts(&token).1["aud"], serde_json::json!(["db", "cache"]));
+    let keys: serde_json::Value = serde_json::from_slice(&std::fs::read(folder.join("keys.json")).unwrap()).unwrap();
+    assert_eq!(keys["spiffe://example.org"]["keys"][0]["kid"], parts(&token).0["kid"]);
+    let mode = |name: &str| std::fs::metadata(folder.join(name)).unwrap().mode() & 0o7777;
+    assert_eq!((mode("db.jwt"), mode("keys.json")), (0o600, 0o644));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_exit_code_says_whether_the_files_are_there() {
     let agent = Agent::started().await;
     let (_, config) = configured(&agent, "");
@@ -115,6 +130,20 @@ async fn each_rotation_replaces_all_files_and_gives_notice_by_signal_and_command
     terminate(helper.id().unwrap());
     assert_eq!(soon(helper.wait()).await.unwrap().code(), Some(0));
     reader.kill().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stuck_command_does_not_hold_up_the_end() {
+    let agent = Agent::with_me().await;
+    let run = agent.work.path().join("run");
+    let more = format!("renew_command = [\"sh\", \"-c\", \"echo x >> $0; sleep 600\", {run:?}]");
+    let (_, config) = configured(&agent, &more);
+    let mut helper = helper(&config, &[]).spawn().unwrap();
+    until("the command", || run.exists()).await;
+    terminate(helper.id().unwrap());
+    // A command may take thirty seconds.
+    let ended = tokio::time::timeout(Duration::from_secs(20), helper.wait()).await;
+    assert_eq!(ended.expect("waits for the command").unwrap().code(), Some(0));
 }
 
 /// SIGTERM.

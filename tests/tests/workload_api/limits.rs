@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use holdfast_agent::workload_api::{Allowance, Limits};
+use holdfast_protocol::workload::{X509svidRequest, X509svidResponse};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tonic::Code;
@@ -43,6 +44,59 @@ async fn a_process_may_hold_so_many_streams_and_no_more() {
     let begun = Instant::now();
     while agent.fetch().await.is_err() {
         assert!(begun.elapsed() < Duration::from_secs(5));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_that_need_no_identity_are_counted_too() {
+    let process = Allowance { streams: 3, ..Limits::default().process };
+    let agent = with_me(limits(process)).await;
+    let watch = async || {
+        let mut health = tonic_health::pb::health_client::HealthClient::new(agent.channel().await);
+        let mut stream = health.watch(tonic_health::pb::HealthCheckRequest::default()).await?.into_inner();
+        stream.message().await.map(|_| stream)
+    };
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        held.push(watch().await.unwrap());
+    }
+    assert_eq!(watch().await.unwrap_err().code(), Code::Unavailable);
+    assert_eq!(agent.fetch().await.unwrap_err().code(), Code::Unavailable);
+    held.pop();
+    let begun = Instant::now();
+    while agent.fetch().await.is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_never_come_whole_are_counted_too() {
+    let process = Allowance { streams: 3, ..Limits::default().process };
+    let agent = with_me(limits(process)).await;
+    let mut client = tonic::client::Grpc::new(agent.channel().await);
+    client.ready().await.unwrap();
+    let held: Vec<_> = (0..3)
+        .map(|_| {
+            let (mut client, never) = (client.clone(), futures_util::stream::pending::<X509svidRequest>());
+            let path = "/SpiffeWorkloadAPI/FetchX509SVID".parse().unwrap();
+            tokio::spawn(async move {
+                let codec = tonic_prost::ProstCodec::<_, X509svidResponse>::default();
+                client.streaming(with_header(never), path, codec).await.map(drop)
+            })
+        })
+        .collect();
+    let begun = Instant::now();
+    while agent.fetch().await.is_ok() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "an endless number of requests is under way");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(held.iter().all(|request| !request.is_finished()));
+    held.iter().for_each(tokio::task::JoinHandle::abort);
+    let begun = Instant::now();
+    while agent.fetch().await.is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(20));
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -138,6 +138,23 @@ async fn streams_and_questions_count_against_the_same_limits_as_the_workload_api
     assert_eq!(ended.code(), Code::Unavailable);
 }
 
+// One thread: what is said here is said before any of it is heard.
+#[tokio::test]
+async fn what_needs_no_answer_is_counted_too() {
+    let few = Allowance { requests_per_second: 1, requests_at_once: 6, ..Limits::default().process };
+    let agent = Agent::of(|endpoint| endpoint.limited_to(Limits { process: few, ..Limits::default() })).await;
+    agent.registry.trust(agent.authority.name(), agent.authority.bundle());
+    agent.registry.start();
+    agent.enter("/me", "", "me");
+    let mut stream = Secrets::open(&agent).await.unwrap();
+    stream.say(ask(&["default"]));
+    let answer = stream.answer().await.unwrap();
+    for _ in 0..100 {
+        stream.say(taken(ask(&["default"]), &answer));
+    }
+    assert_eq!(stream.answer().await.unwrap_err().code(), Code::Unavailable);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_incremental_stream_sends_what_changed_and_names_what_is_gone() {
     let agent = Agent::with_me().await;

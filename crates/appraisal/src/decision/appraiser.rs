@@ -18,7 +18,7 @@ use super::retraced::RetracedDecision;
 use super::tree::{self, Asked};
 use super::waived;
 use super::{Decision, Verdict};
-use crate::ear::{self, ItemResult};
+use crate::ear::{self, ItemResult, Judged};
 use crate::facts::{FactId, Facts, HeldFacts};
 use crate::ima::{self, ImaSeen};
 use crate::policy::{Alternative, Policy, Rule, Segment};
@@ -119,6 +119,20 @@ impl Appraiser {
         (RetracedDecision::new(verdict, node_key_spki(&said)), explanation)
     }
 
+    /// What could be told relying parties of each item then: see [`Self::results`].
+    #[must_use]
+    pub fn retraced_results(
+        &self,
+        policy: &Policy,
+        items: &[ReplayedItem<'_>],
+        seen: Option<&ImaSeen>,
+        ownership: &Ownership,
+        decision: &RetracedDecision,
+    ) -> Vec<ItemResult> {
+        let said: Vec<Said<'_>> = items.iter().map(ReplayedItem::said).collect();
+        self.told(policy, &said, seen, ownership, decision.into())
+    }
+
     fn decide(
         &self,
         policy: &Policy,
@@ -190,10 +204,21 @@ impl Appraiser {
         decision: &Decision,
     ) -> Vec<ItemResult> {
         let said: Vec<Said<'_>> = items.iter().map(VerifiedItem::said).collect();
-        match self.shown(policy, &said, seen, ownership) {
-            Ok(facts) => ear::appraised(policy, &facts, decision.into()),
+        self.told(policy, &said, seen, ownership, decision.into())
+    }
+
+    fn told(
+        &self,
+        policy: &Policy,
+        said: &[Said<'_>],
+        seen: Option<&ImaSeen>,
+        ownership: &Ownership,
+        judged: Judged<'_>,
+    ) -> Vec<ItemResult> {
+        match self.shown(policy, said, seen, ownership) {
+            Ok(facts) => ear::appraised(policy, &facts, judged),
             // Nobody knows what items say of a machine that do not belong together.
-            Err(_) => items.iter().map(|item| ear::unverified(item.kind(), true)).collect(),
+            Err(_) => said.iter().map(|item| ear::unverified(item.kind(), true)).collect(),
         }
     }
 

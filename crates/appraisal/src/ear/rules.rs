@@ -7,7 +7,7 @@ use holdfast_evidence::{EvidenceKind, Provenance};
 
 use super::ItemResult;
 use super::vector::{Claim, SIMULATED, Tier};
-use crate::decision::{Decision, Grant, Rejection, Verdict, holds_now};
+use crate::decision::{Decision, Grant, Rejection, RetracedDecision, Verdict, holds_now};
 use crate::facts::{AzureFact, FactId, Facts, NitroFact, SnpFact, TdxFact};
 use crate::ima;
 use crate::policy::{Condition, Policy, Test};
@@ -30,6 +30,16 @@ impl<'a> From<&'a Decision> for Judged<'a> {
             Decision::Admitted(node) => Self::Admitted(node.grant()),
             Decision::AwaitsApproval(rejection) => Self::Awaits(rejection),
             Decision::Refused(rejection) => Self::Refused(rejection),
+        }
+    }
+}
+
+impl<'a> From<&'a RetracedDecision> for Judged<'a> {
+    fn from(decision: &'a RetracedDecision) -> Self {
+        match decision {
+            RetracedDecision::Admitted { grant, .. } => Self::Admitted(grant),
+            RetracedDecision::AwaitsApproval(rejection) => Self::Awaits(rejection),
+            RetracedDecision::Refused(rejection) => Self::Refused(rejection),
         }
     }
 }

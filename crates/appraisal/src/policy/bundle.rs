@@ -1,9 +1,12 @@
 //! A policy together with the files that it names: what is stored, carried and digested as one. Opens no files.
 
 use std::collections::BTreeSet;
+use std::fmt;
+use std::marker::PhantomData;
 
 use holdfast_evidence::crypto::sha256;
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::names::REFERENCE_FILES_MAX;
 use super::{Policy, signed};
@@ -20,8 +23,47 @@ const DIGEST_DOMAIN: &str = "holdfast/policy/1";
 pub struct Bundle {
     /// The policy itself.
     pub policy: BundleFile,
-    /// The files that it names, as [`referenced_files`] lists them.
+    /// The files that it names, as [`referenced_files`] lists them; of more than any policy names none is read.
+    #[serde(deserialize_with = "few")]
     pub references: Vec<BundleFile>,
+}
+
+fn few<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<BundleFile>, D::Error> {
+    at_most::<_, _, { REFERENCE_FILES_MAX }>(deserializer)
+}
+
+/// Reads a sequence, and stops before the item that is one too many.
+///
+/// # Errors
+/// The deserializer's, or that there are more than `N`.
+pub fn at_most<'de, T: Deserialize<'de>, D: Deserializer<'de>, const N: usize>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    struct Few<T, const N: usize>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>, const N: usize> Visitor<'de> for Few<T, N> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "at most {N} items")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+            let mut read = Vec::new();
+            while read.len() < N {
+                match items.next_element()? {
+                    Some(item) => read.push(item),
+                    None => return Ok(read),
+                }
+            }
+            match items.next_element::<IgnoredAny>()? {
+                Some(_) => Err(A::Error::custom(format!("more than {N} items"))),
+                None => Ok(read),
+            }
+        }
+    }
+
+    deserializer.deserialize_seq(Few::<T, N>(PhantomData))
 }
 
 /// One file of a bundle.

@@ -24,7 +24,7 @@ pub(crate) mod site;
 mod survey;
 mod waiver;
 
-pub use bundle::{Bundle, BundleFile, referenced_files};
+pub use bundle::{Bundle, BundleFile, at_most, referenced_files};
 pub(crate) use condition::{Condition, Test};
 pub use exemption::Exemption;
 use holdfast_evidence::EvidenceKind;
@@ -36,7 +36,6 @@ pub(crate) use rule::{Alternative, Deny, Factor, Rule};
 pub(crate) use set::Set;
 pub use signed::{SIGNATURE_SUFFIX, signed_policy_version, signed_reference_values};
 use std::collections::BTreeSet;
-pub use waiver::AnnouncedWaiver;
 pub(crate) use waiver::Waiver;
 
 use crate::decision::PolicyVersion;
@@ -129,16 +128,6 @@ impl Policy {
             )
         };
         self.ima_rules().next().is_some() || self.facts().iter().any(is_ima)
-    }
-
-    /// Its waivers and change windows, for those who must know of them.
-    pub fn announced_waivers(&self) -> impl Iterator<Item = AnnouncedWaiver> + '_ {
-        self.waivers.iter().map(|waiver| AnnouncedWaiver {
-            kind: waiver.kind.as_str(),
-            name: waiver.name.clone(),
-            owner: waiver.owner.clone(),
-            valid_until: waiver.valid_until,
-        })
     }
 
     /// Whether any rule has keys for measured files: then a list costs more than its hashes.

@@ -56,19 +56,6 @@ pub(crate) struct Waiver {
     pub(crate) instead: Vec<Condition>,
 }
 
-/// A waiver or change window as the record announces it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AnnouncedWaiver {
-    /// `waiver` or `change-window`.
-    pub kind: &'static str,
-    /// Its name.
-    pub name: String,
-    /// Who answers for it.
-    pub owner: String,
-    /// First second at which it does not count any more.
-    pub valid_until: UnixTime,
-}
-
 impl WaiverKind {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {

@@ -114,3 +114,26 @@ fn whatever_is_changed_in_a_file_is_found_and_nothing_panics() {
         }
     }
 }
+
+#[test]
+fn more_files_policies_or_bodies_than_any_proof_has_are_not_read() {
+    // Each of them would be some bytes of a file and some dozen in memory; what follows the one too many is not looked at.
+    let many = |one: &str, count: usize| vec![one; count].join(",");
+    let text = String::from_utf8(file("admitted")).unwrap();
+    let file = "{\"name\":\"\",\"text\":\"\"}";
+    let junk = ",\u{1}junk";
+    let policies = text.find("\"policies\":[").unwrap() + "\"policies\":[".len();
+    let bodies = text.find("\"bodies\":[").unwrap() + "\"bodies\":[".len();
+    let policy = |references: String| format!("{{\"policy\":{file},\"references\":[{references}");
+    let empty = format!("{}]}}", policy(String::new()));
+    let body = format!("{{\"sha256\":\"{}\",\"content\":\"\"}}", "0".repeat(64));
+    for (at, written, limit) in [
+        (policies, policy(many(file, 257)), 256),
+        (policies, many(&empty, 3), 2),
+        (bodies, many(&body, PROOF_BODIES_MAX + 1), PROOF_BODIES_MAX),
+    ] {
+        let bytes = format!("{}{written}{junk}", &text[..at]);
+        let reason = malformed(bytes.as_bytes()).reason;
+        assert!(reason.contains(&format!("more than {limit} items")), "{reason}");
+    }
+}

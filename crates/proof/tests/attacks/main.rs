@@ -15,6 +15,7 @@ mod bytes;
 mod exchanged;
 mod form;
 mod keeper;
+mod kept_once;
 mod large;
 mod manifest;
 mod plain;

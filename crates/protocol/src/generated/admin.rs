@@ -43,6 +43,9 @@ pub struct Entry {
     /// Seconds; 0 means the server's default.
     #[prost(int64, tag = "7")]
     pub x509_svid_ttl: i64,
+    /// Seconds; 0 means the server's default.
+    #[prost(int64, tag = "13")]
+    pub jwt_svid_ttl: i64,
     #[prost(string, repeated, tag = "8")]
     pub dns_names: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     #[prost(string, tag = "9")]
@@ -750,7 +753,7 @@ pub struct ListStrangersResponse {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ShowBundleRequest {}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ShowBundleResponse {
     #[prost(string, tag = "1")]
     pub trust_domain: ::prost::alloc::string::String,
@@ -759,7 +762,69 @@ pub struct ShowBundleResponse {
     pub x509_authorities: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
     #[prost(uint64, tag = "3")]
     pub sequence: u64,
+    /// The keys that verify JWT-SVIDs.
+    #[prost(message, repeated, tag = "8")]
+    pub jwt_authorities: ::prost::alloc::vec::Vec<JwtAuthority>,
 }
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ShowJwtAuthoritiesRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ShowJwtAuthoritiesResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub authorities: ::prost::alloc::vec::Vec<JwtAuthority>,
+}
+/// A key that signs JWT-SVIDs.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct JwtAuthority {
+    /// What tokens name as `kid`.
+    #[prost(string, tag = "1")]
+    pub authority_id: ::prost::alloc::string::String,
+    /// DER SubjectPublicKeyInfo; empty of one that is gone.
+    #[prost(bytes = "vec", tag = "2")]
+    pub spki: ::prost::alloc::vec::Vec<u8>,
+    /// "prepared", "active", "old", "tainted"; "revoked" for one that is gone.
+    #[prost(string, tag = "3")]
+    pub stage: ::prost::alloc::string::String,
+    #[prost(int64, tag = "4")]
+    pub prepared_at: i64,
+    /// 0: never.
+    #[prost(int64, tag = "5")]
+    pub activated_at: i64,
+    /// It signs nothing that ends later.
+    #[prost(int64, tag = "6")]
+    pub expires_at: i64,
+    /// The latest end of what it has signed.
+    #[prost(int64, tag = "7")]
+    pub used_until: i64,
+    /// Whether this server signs with it.
+    #[prost(bool, tag = "8")]
+    pub here: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ActOnJwtAuthorityRequest {
+    #[prost(oneof = "act_on_jwt_authority_request::Act", tags = "1, 2, 3, 4")]
+    pub act: ::core::option::Option<act_on_jwt_authority_request::Act>,
+}
+/// Nested message and enum types in `ActOnJwtAuthorityRequest`.
+pub mod act_on_jwt_authority_request {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Act {
+        /// Draws a key and publishes it.
+        #[prost(message, tag = "1")]
+        Prepare(super::PrepareJwtAuthority),
+        /// The ID of a prepared one, which signs from now on.
+        #[prost(string, tag = "2")]
+        Activate(::prost::alloc::string::String),
+        /// The ID of an old one: agents replace what it signed.
+        #[prost(string, tag = "3")]
+        Taint(::prost::alloc::string::String),
+        /// The ID of a tainted one, which leaves the bundle now.
+        #[prost(string, tag = "4")]
+        Revoke(::prost::alloc::string::String),
+    }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PrepareJwtAuthority {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ShowX509AuthoritiesRequest {}
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -103,14 +103,14 @@ pub struct ItemHeader {
     #[prost(uint32, tag = "2")]
     pub length: u32,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CompleteResponse {
     #[prost(oneof = "complete_response::Outcome", tags = "1, 2")]
     pub outcome: ::core::option::Option<complete_response::Outcome>,
 }
 /// Nested message and enum types in `CompleteResponse`.
 pub mod complete_response {
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Outcome {
         #[prost(message, tag = "1")]
         Admitted(super::Admitted),
@@ -119,7 +119,7 @@ pub mod complete_response {
         NeedMore(super::NeedMore),
     }
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Admitted {
     #[prost(string, tag = "1")]
     pub spiffe_id: ::prost::alloc::string::String,
@@ -152,7 +152,7 @@ pub struct NeedMore {
     pub measured_files: bool,
 }
 /// The trust bundle of one trust domain.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Bundle {
     /// Name without scheme.
     #[prost(string, tag = "1")]
@@ -166,9 +166,25 @@ pub struct Bundle {
     /// Seconds.
     #[prost(int64, tag = "4")]
     pub refresh_hint: i64,
+    /// The keys that verify JWT-SVIDs.
+    #[prost(message, repeated, tag = "5")]
+    pub jwt_authorities: ::prost::alloc::vec::Vec<JwtAuthority>,
     /// Subject key identifiers of authorities below which every SVID is to be replaced now.
     #[prost(bytes = "vec", repeated, tag = "8")]
     pub tainted_key_ids: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+}
+/// A key that verifies JWT-SVIDs.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct JwtAuthority {
+    /// What tokens name as `kid`.
+    #[prost(string, tag = "1")]
+    pub authority_id: ::prost::alloc::string::String,
+    /// DER SubjectPublicKeyInfo.
+    #[prost(bytes = "vec", tag = "2")]
+    pub spki: ::prost::alloc::vec::Vec<u8>,
+    /// What it signed is to be replaced now, though it still verifies.
+    #[prost(bool, tag = "3")]
+    pub tainted: bool,
 }
 /// A point in the server's history. An agent with an unknown epoch or a future n gets the full state.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -178,11 +194,14 @@ pub struct Revision {
     #[prost(uint64, tag = "2")]
     pub n: u64,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SyncRequest {
     /// What the agent holds; absent for nothing.
     #[prost(message, optional, tag = "1")]
     pub holds: ::core::option::Option<Revision>,
+    /// The revocation lists that it holds, by issuer and number.
+    #[prost(message, repeated, tag = "9")]
+    pub holds_lists: ::prost::alloc::vec::Vec<RevocationList>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SyncResponse {
@@ -202,6 +221,25 @@ pub struct SyncResponse {
     /// More messages of this same revision follow.
     #[prost(bool, tag = "6")]
     pub more: bool,
+    /// Revocation lists that the agent does not hold, or holds with another number.
+    #[prost(message, repeated, tag = "9")]
+    pub revocation_lists: ::prost::alloc::vec::Vec<RevocationList>,
+    /// Issuers whose list is gone.
+    #[prost(bytes = "vec", repeated, tag = "10")]
+    pub removed_revocation_lists: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+}
+/// What one signing certificate of the trust domain has signed and is valid no longer.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RevocationList {
+    /// The first 20 bytes of SHA-256 over the signing certificate's SubjectPublicKeyInfo.
+    #[prost(bytes = "vec", tag = "1")]
+    pub issuer: ::prost::alloc::vec::Vec<u8>,
+    /// Rises with each list of the issuer.
+    #[prost(uint64, tag = "2")]
+    pub number: u64,
+    /// DER of the CertificateList, at most 1.5 MiB. Empty where only the number matters.
+    #[prost(bytes = "vec", tag = "3")]
+    pub der: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Entry {
@@ -276,4 +314,58 @@ pub struct X509Svid {
     pub certificate_chain: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
     #[prost(int64, tag = "4")]
     pub not_after: i64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SignJwtSvidsRequest {
+    /// At most 64.
+    #[prost(message, repeated, tag = "1")]
+    pub requests: ::prost::alloc::vec::Vec<JwtSvidRequest>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct JwtSvidRequest {
+    #[prost(string, tag = "1")]
+    pub entry_id: ::prost::alloc::string::String,
+    /// At least one, at most 16, each of at most 1024 bytes.
+    #[prost(string, repeated, tag = "2")]
+    pub audience: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SignJwtSvidsResponse {
+    /// One per request, in the same order.
+    #[prost(message, repeated, tag = "1")]
+    pub results: ::prost::alloc::vec::Vec<JwtSvidResult>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct JwtSvidResult {
+    #[prost(oneof = "jwt_svid_result::Outcome", tags = "1, 2")]
+    pub outcome: ::core::option::Option<jwt_svid_result::Outcome>,
+}
+/// Nested message and enum types in `JwtSvidResult`.
+pub mod jwt_svid_result {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Outcome {
+        #[prost(message, tag = "1")]
+        Svid(super::JwtSvid),
+        /// One of a few words: "entry_unknown", "audience_refused", "expired".
+        #[prost(string, tag = "2")]
+        Refused(::prost::alloc::string::String),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct JwtSvid {
+    #[prost(string, tag = "1")]
+    pub entry_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub spiffe_id: ::prost::alloc::string::String,
+    /// The compact form.
+    #[prost(string, tag = "3")]
+    pub token: ::prost::alloc::string::String,
+    /// Seconds since the epoch: when it was made, and its end.
+    #[prost(int64, tag = "4")]
+    pub issued_at: i64,
+    #[prost(int64, tag = "5")]
+    pub expires_at: i64,
+    /// Of the key that signed it.
+    #[prost(string, tag = "6")]
+    pub authority_id: ::prost::alloc::string::String,
 }

@@ -20,8 +20,10 @@ pub struct Finding {
 pub struct AuditReport {
     /// Entries read.
     pub entries: u64,
-    /// Of these, issuances.
+    /// Of these, issuances of certificates.
     pub issuances: u64,
+    /// Of these, JWT-SVIDs.
+    pub tokens: u64,
     /// Of these, attempts.
     pub attempts: u64,
     /// Of these, acts of operators and of the server.
@@ -57,6 +59,8 @@ pub(super) enum Breach {
     NoAttempt,
     NoEntry,
     Differs,
+    TokenKey,
+    TokenOutlives,
 }
 
 impl Breach {
@@ -79,6 +83,8 @@ impl Breach {
             Self::NoAttempt => "audit.issuance_without_attempt",
             Self::NoEntry => "audit.issuance_without_entry",
             Self::Differs => "audit.issuance_differs",
+            Self::TokenKey => "audit.token_without_authority",
+            Self::TokenOutlives => "audit.token_outlives_authority",
         }
     }
 }

@@ -257,6 +257,48 @@ fn a_node_svid_without_an_admitted_attempt_before_it_is_a_breach() {
     }
 }
 
+fn authority_act(act: &str) -> Leaf {
+    Leaf::Act(json!({"action": format!("jwt_authority.{act}"), "subject": "key-1", "detail": {"ends": 1000}}))
+}
+
+fn token(expires: i64) -> Leaf {
+    Leaf::Token {
+        at: UnixTime(1),
+        spiffe_id_sha256: [1; 32],
+        audience_sha256: [2; 32],
+        key_id_sha256: holdfast_evidence::crypto::sha256(&[b"key-1"]),
+        expires: UnixTime(expires),
+        node: 1,
+        entry: 1,
+        revision: 0,
+    }
+}
+
+#[test]
+fn a_token_whose_key_did_not_sign_then_or_ends_before_it_is_a_breach() {
+    let (prepare, activate) = (authority_act("prepare"), authority_act("activate"));
+    let whole = kept(&[prepare.clone(), activate.clone(), token(1000), attempt(1, "refused")]);
+    let report = whole.audit();
+    assert_eq!((report.tokens, report.findings.len()), (1, 0), "{report:?}");
+    for (leaves, code) in [
+        (vec![token(1000), activate.clone()], "audit.token_without_authority"),
+        (vec![prepare.clone(), token(1000)], "audit.token_without_authority"),
+        (vec![prepare.clone(), activate.clone(), authority_act("taint"), token(1000)], "audit.token_without_authority"),
+        (
+            vec![prepare.clone(), activate.clone(), authority_act("revoke"), token(1000)],
+            "audit.token_without_authority",
+        ),
+        (
+            vec![prepare.clone(), activate.clone(), authority_act("retire"), token(1000)],
+            "audit.token_without_authority",
+        ),
+        (vec![prepare, activate, token(1001)], "audit.token_outlives_authority"),
+    ] {
+        let report = kept(&leaves).audit();
+        assert!(report.findings.iter().any(|finding| finding.code == code), "{code}: {report:?}");
+    }
+}
+
 #[test]
 fn a_serial_issued_twice_and_an_entry_of_no_known_form_are_breaches() {
     let twice = kept(&[issuance(1, WORKLOAD), issuance(1, WORKLOAD)]);

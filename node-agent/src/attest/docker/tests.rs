@@ -41,7 +41,7 @@ async fn identify(docker: &Docker, groups: &str, first: &str) -> Result<Vec<Stri
     let first = |pid: i32| -> io::Result<String> {
         if pid == FIRST { Ok(first.to_owned()) } else { Err(io::ErrorKind::NotFound.into()) }
     };
-    let selectors = docker.identify(&Cgroups::parse(groups).unwrap(), first).await?;
+    let selectors = docker.identify(1000, &Cgroups::parse(groups).unwrap(), first).await?;
     Ok(selectors.iter().map(ToString::to_string).collect())
 }
 
@@ -141,6 +141,44 @@ async fn a_container_that_is_not_said_to_run_yet_is_asked_for_again() {
     let docker = attestor(Engine::Docker, &service);
     assert!(!identify(&docker, &docker_groups(ID), &docker_groups(ID)).await.unwrap().is_empty());
     assert_eq!(service.asked(), 3);
+}
+
+#[tokio::test]
+async fn many_streams_of_one_container_at_one_moment_are_one_question() {
+    let service = Service::answering(|_, _| ("200 OK", account(ID, true, FIRST)));
+    let docker = attestor(Engine::Docker, &service);
+    let groups = docker_groups(ID);
+    futures_util::future::try_join_all((0..100).map(|_| identify(&docker, &groups, &groups))).await.unwrap();
+    // A slow machine may take longer than a second for the hundred.
+    assert!(service.asked() < 10, "{}", service.asked());
+}
+
+#[tokio::test]
+async fn who_names_containers_without_end_leaves_places_to_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("s");
+    // Takes questions, answers none.
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let docker = Arc::new(Docker::of_docker(EngineSettings { socket, cgroup_root: Vec::new() }));
+    let ask = |uid: u32, number: u32| {
+        let (docker, groups) = (Arc::clone(&docker), docker_groups(&format!("{number:064x}")));
+        let none = |_: i32| -> io::Result<String> { Err(io::ErrorKind::NotFound.into()) };
+        tokio::spawn(async move { docker.identify(uid, &Cgroups::parse(&groups).unwrap(), none).await.is_ok() })
+    };
+    let free = async |free: usize| {
+        for _ in 0..1000 {
+            if docker.places.available_permits() == free {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{free} of the places should be free");
+    };
+    let noisy: Vec<_> = (0..20).map(|number| ask(1, number)).collect();
+    free(QUESTIONS_MAX - QUESTIONS_PER_USER_MAX).await;
+    let quiet = ask(2, 100);
+    free(QUESTIONS_MAX - QUESTIONS_PER_USER_MAX - 1).await;
+    noisy.iter().chain([&quiet]).for_each(tokio::task::JoinHandle::abort);
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Asks for X.509-SVIDs as any workload does: by the standard's stubs, with its header.
+//! Asks as any workload does: by the standard's stubs, with its header.
 
 use anyhow::Context;
 use holdfast_protocol::workload::{X509svidRequest, X509svidResponse};
@@ -33,11 +33,16 @@ pub(in crate::cli) async fn connect(address: &Address) -> anyhow::Result<SpiffeW
     Ok(SpiffeWorkloadApiClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX))
 }
 
+/// `message` with the standard's header.
+pub(in crate::cli) fn dressed<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("workload.spiffe.io", tonic::metadata::MetadataValue::from_static("true"));
+    request
+}
+
 /// Opens a stream of X.509-SVIDs.
 pub(in crate::cli) async fn x509_svids(
     client: &mut SpiffeWorkloadApiClient<Channel>,
 ) -> Result<Streaming<X509svidResponse>, Status> {
-    let mut request = Request::new(X509svidRequest {});
-    request.metadata_mut().insert("workload.spiffe.io", tonic::metadata::MetadataValue::from_static("true"));
-    Ok(client.fetch_x509svid(request).await?.into_inner())
+    Ok(client.fetch_x509svid(dressed(X509svidRequest {})).await?.into_inner())
 }

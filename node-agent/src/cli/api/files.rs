@@ -71,6 +71,7 @@ mod tests {
         Identities {
             svids: vec![svid("spiffe://td/a"), svid("spiffe://td/b")],
             federated: BTreeMap::from([("spiffe://other".to_owned(), vec![vec![5]])]),
+            crls: Vec::new(),
         }
     }
 

@@ -13,6 +13,8 @@ pub(in crate::cli) struct Identities {
     pub(in crate::cli) svids: Vec<Identity>,
     /// DER certificates by the ID of a foreign trust domain.
     pub(in crate::cli) federated: BTreeMap<String, Vec<Vec<u8>>>,
+    /// DER revocation lists.
+    pub(in crate::cli) crls: Vec<Vec<u8>>,
 }
 
 /// One X.509-SVID.
@@ -44,7 +46,7 @@ impl TryFrom<X509svidResponse> for Identities {
         }
         let federated = answer.federated_bundles.into_iter();
         let federated = federated.map(|(name, bundle)| Ok((name, certificates(&bundle)?)));
-        Ok(Self { svids, federated: federated.collect::<anyhow::Result<_>>()? })
+        Ok(Self { svids, federated: federated.collect::<anyhow::Result<_>>()?, crls: answer.crl })
     }
 }
 

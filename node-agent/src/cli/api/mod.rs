@@ -5,6 +5,7 @@ pub(super) mod client;
 mod files;
 pub(super) mod identity;
 mod print;
+mod tokens;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -34,6 +35,9 @@ enum Command {
     /// Fetch this process's identities once
     #[command(subcommand)]
     Fetch(Profile),
+    /// Check an identity that somebody else showed
+    #[command(subcommand)]
+    Validate(Check),
     /// Print this process's X.509-SVIDs, and again at every change, until none is left
     #[command(after_help = "Example:\n  holdfast-agent api watch --output json | jq -r '.svids[0].not_after'\n\n\
         Ends with exit code 1 when the agent says that this process has no identity (any more).")]
@@ -53,6 +57,45 @@ enum Profile {
         /// Write svid.N.pem, svid.N.key (0600) and bundle.N.pem into this folder
         #[arg(long, value_name = "DIR")]
         write: Option<PathBuf>,
+        /// Seconds to wait for an answer
+        #[arg(long, default_value_t = 5, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
+        timeout: u64,
+    },
+    /// Fetch JWT-SVIDs
+    #[command(after_help = "Examples:\n  holdfast-agent api fetch jwt --audience https://db.example.org\n  \
+        holdfast-agent api fetch jwt --audience a,b --spiffe-id spiffe://example.org/web --output json\n\n\
+        Exit codes: 0 fetched, 1 no identity issued, 2 usage or I/O.")]
+    Jwt {
+        #[command(flatten)]
+        place: Place,
+        /// Whom the token is for; several with commas between them
+        #[arg(long, required = true, value_name = "AUDIENCE", value_delimiter = ',')]
+        audience: Vec<String>,
+        /// The one identity that is wanted; all of them if absent
+        #[arg(long, default_value = "", hide_default_value = true, value_name = "SPIFFE-ID")]
+        spiffe_id: String,
+        /// Seconds to wait for an answer
+        #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
+        timeout: u64,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Check {
+    /// Validate a JWT-SVID
+    #[command(
+        after_help = "Example:\n  holdfast-agent api validate jwt --audience https://db.example.org --svid \"$TOKEN\"\n\n\
+        Exit codes: 0 valid, 1 not valid or no identity issued, 2 usage or I/O."
+    )]
+    Jwt {
+        #[command(flatten)]
+        place: Place,
+        /// The audience that it must be for
+        #[arg(long, value_name = "AUDIENCE")]
+        audience: String,
+        /// The token
+        #[arg(long, value_name = "TOKEN")]
+        svid: String,
         /// Seconds to wait for an answer
         #[arg(long, default_value_t = 5, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
         timeout: u64,
@@ -84,15 +127,21 @@ pub fn run(arguments: Arguments) -> anyhow::Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match arguments.command {
-            Command::Fetch(Profile::X509 { place, write, timeout }) => {
-                let timeout = Duration::from_secs(timeout);
-                tokio::time::timeout(timeout, fetch(&place, write))
-                    .await
-                    .map_err(|_| anyhow!("no answer within {} s", timeout.as_secs()))?
+            Command::Fetch(Profile::X509 { place, write, timeout }) => within(timeout, fetch(&place, write)).await,
+            Command::Fetch(Profile::Jwt { place, audience, spiffe_id, timeout }) => {
+                within(timeout, tokens::fetch(&place, audience, spiffe_id)).await
+            }
+            Command::Validate(Check::Jwt { place, audience, svid, timeout }) => {
+                within(timeout, tokens::validate(&place, audience, svid)).await
             }
             Command::Watch(place) => watch(&place).await,
         }
     })
+}
+
+async fn within(seconds: u64, asked: impl Future<Output = anyhow::Result<Outcome>>) -> anyhow::Result<Outcome> {
+    let answer = tokio::time::timeout(Duration::from_secs(seconds), asked).await;
+    answer.map_err(|_| anyhow!("no answer within {seconds} s"))?
 }
 
 impl Place {

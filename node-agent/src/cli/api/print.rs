@@ -45,6 +45,7 @@ pub(super) fn json(identities: &Identities) -> anyhow::Result<Value> {
     Ok(json!({
         "svids": identities.svids.iter().map(svid).collect::<anyhow::Result<Vec<_>>>()?,
         "federated_bundles": federated,
+        "crl": encoded(&identities.crls),
     }))
 }
 

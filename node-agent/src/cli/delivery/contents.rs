@@ -104,6 +104,7 @@ mod tests {
         Identities {
             svids: vec![svid("spiffe://td/a", "", 1), svid("spiffe://td/b", "db", 2)],
             federated: BTreeMap::from([("spiffe://other".to_owned(), vec![vec![7]])]),
+            crls: Vec::new(),
         }
     }
 

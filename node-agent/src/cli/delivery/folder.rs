@@ -3,12 +3,14 @@
 //! With a directory to swap, as Kubernetes mounts secrets: `svid.pem` points to `..data/svid.pem`, `..data` to a
 //! directory of one rotation, and moving `..data` replaces all files in one step.
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown, lchown, symlink};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, fchown, lchown, symlink};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use rustix::fs::{CWD, Mode, OFlags, fchmod, fstat, fsync, openat};
 
 use super::contents::File;
 use super::settings::Settings;
@@ -53,7 +55,8 @@ impl Folder {
         let mut drafts = Vec::with_capacity(files.len());
         for file in files {
             let draft = self.path.join(format!("{}{DRAFT}", file.name));
-            self.create(&draft, file)?;
+            remove(&draft)?;
+            self.create(CWD, &draft, file)?;
             drafts.push((draft, self.path.join(&file.name)));
         }
         for (draft, place) in drafts {
@@ -71,13 +74,7 @@ impl Folder {
         let rotation = self.path.join(&name);
         remove_all(&rotation)?;
         DirBuilder::new().mode(0o700).create(&rotation)?;
-        for file in files {
-            self.create(&rotation.join(&file.name), file)?;
-        }
-        lchown(&rotation, self.owner.0, self.owner.1)?;
-        // Whoever may read a file in it has to come through.
-        fs::set_permissions(&rotation, fs::Permissions::from_mode(0o755))?;
-        sync(&rotation)?;
+        self.fill(&rotation, files)?;
         self.point(DATA, Path::new(&name))?;
         for file in files {
             let target = Path::new(DATA).join(&file.name);
@@ -87,6 +84,25 @@ impl Folder {
         }
         sync(&self.path)?;
         self.sweep(&name)
+    }
+
+    /// Puts `files` into the new directory `rotation`, and gives it its owner and mode.
+    ///
+    /// Whoever owns the folder can exchange what is called `rotation` at any moment, for a link to `/etc`, say. So it is
+    /// opened once, must be our own, and nothing is done by its name any more.
+    fn fill(&self, rotation: &Path, files: &[File]) -> io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let inside: OwnedFd = openat(CWD, rotation, flags, Mode::empty())?;
+        if fstat(&inside)?.st_uid != rustix::process::geteuid().as_raw() {
+            return Err(io::Error::other("directory of this rotation was exchanged for somebody else's"));
+        }
+        for file in files {
+            self.create(&inside, Path::new(&file.name), file)?;
+        }
+        // Whoever may read a file in it has to come through. Last its owner, who may do with it what he likes.
+        fchmod(&inside, Mode::from_raw_mode(0o755))?;
+        fchown(&inside, self.owner.0, self.owner.1)?;
+        Ok(fsync(&inside)?)
     }
 
     /// A name for the next rotation that no directory in use has.
@@ -116,10 +132,11 @@ impl Folder {
         Ok(())
     }
 
-    /// Nobody else can open the file before it has its owner and its mode, whatever the umask is.
-    fn create(&self, path: &Path, file: &File) -> io::Result<()> {
-        remove(path)?;
-        let mut open = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    /// Makes `file` at `path` in `folder`, where nothing is. Nobody else can open it before it has its owner and its mode,
+    /// whatever the umask is.
+    fn create(&self, folder: impl AsFd, path: &Path, file: &File) -> io::Result<()> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let mut open = fs::File::from(openat(folder, path, flags, Mode::from_raw_mode(0o600))?);
         fchown(&open, self.owner.0, self.owner.1)?;
         open.write_all(file.text.as_bytes())?;
         open.set_permissions(fs::Permissions::from_mode(file.mode))?;
@@ -220,6 +237,29 @@ mod tests {
         symlink(&target, inside.join("key..new")).unwrap();
         folder(&inside, false).write(&files("one")).unwrap();
         assert_eq!(fs::read_to_string(&target).unwrap(), "untouched");
+    }
+
+    #[test]
+    fn a_directory_exchanged_for_a_link_is_neither_written_to_nor_opened_up() {
+        let work = tempfile::tempdir().unwrap();
+        let elsewhere = work.path().join("elsewhere");
+        DirBuilder::new().mode(0o700).create(&elsewhere).unwrap();
+        let inside = work.path().join("in");
+        fs::create_dir(&inside).unwrap();
+        let rotation = inside.join("..holdfast-1");
+        symlink(&elsewhere, &rotation).unwrap();
+        let folder = folder(&inside, true);
+        assert!(folder.fill(&rotation, &files("one")).is_err());
+        assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);
+        assert_eq!(fs::metadata(&elsewhere).unwrap().mode() & 0o7777, 0o700);
+        // Root alone can make somebody else's directory, and alone has something to lose here.
+        if rustix::process::geteuid().is_root() {
+            remove(&rotation).unwrap();
+            DirBuilder::new().mode(0o700).create(&rotation).unwrap();
+            lchown(&rotation, Some(4_000_000), None).unwrap();
+            assert!(folder.fill(&rotation, &files("one")).is_err());
+            assert_eq!(fs::read_dir(&rotation).unwrap().count(), 0);
+        }
     }
 
     #[test]

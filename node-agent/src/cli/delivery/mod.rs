@@ -107,6 +107,10 @@ async fn keep(settings: &Settings, folder: &Folder) -> anyhow::Result<Outcome> {
         folder.write(&files)?;
         written = files;
         eprintln!("holdfast-agent: {} files written in {}", written.len(), settings.cert_dir.display());
-        notice::give(settings).await;
+        tokio::select! {
+            _ = terminate.recv() => return Ok(Outcome::Yes),
+            _ = interrupt.recv() => return Ok(Outcome::Yes),
+            () = notice::give(settings) => {}
+        }
     }
 }

@@ -6,7 +6,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use super::settings::Settings;
 
@@ -23,7 +24,7 @@ pub(super) async fn give(settings: &Settings) {
         eprintln!("holdfast-agent: {error:#}");
     }
     if let Some(argv) = &settings.command
-        && let Err(error) = run(argv).await
+        && let Err(error) = run(argv, COMMAND_TIME_MAX).await
     {
         eprintln!("holdfast-agent: renew_command: {error:#}");
     }
@@ -33,11 +34,13 @@ fn send(signal: Signal, file: &Path) -> anyhow::Result<()> {
     use std::io::Read as _;
     let named = || format!("pid_file_name {}", file.display());
     let mut text = String::new();
-    std::fs::File::open(file)
-        .with_context(named)?
-        .take(PID_FILE_BYTES_MAX)
-        .read_to_string(&mut text)
-        .with_context(named)?;
+    // Who owns the file may be less than we are: a pipe in its place must not hold us up.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let open = std::fs::File::from(openat(CWD, file, flags, Mode::empty()).with_context(named)?);
+    if !open.metadata().with_context(named)?.is_file() {
+        bail!("{} is no file", named());
+    }
+    open.take(PID_FILE_BYTES_MAX).read_to_string(&mut text).with_context(named)?;
     let pid = pid(&text).with_context(named)?;
     kill_process(pid, signal).with_context(|| format!("cannot signal process {}", pid.as_raw_nonzero()))
 }
@@ -50,18 +53,37 @@ fn pid(text: &str) -> anyhow::Result<Pid> {
     pid.with_context(|| format!("{number} is no process to signal"))
 }
 
-async fn run(argv: &[String]) -> anyhow::Result<()> {
+/// A command with all that it started, ended when dropped.
+struct Group(Option<Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+async fn run(argv: &[String], patience: Duration) -> anyhow::Result<()> {
     let (program, arguments) = argv.split_first().context("is empty")?;
     let mut child = tokio::process::Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
+        .process_group(0)
         .kill_on_drop(true)
         .spawn()
         .with_context(|| program.clone())?;
-    match tokio::time::timeout(COMMAND_TIME_MAX, child.wait()).await {
+    // Its number stays its own, and its group's, until it has been waited for.
+    let mut group = Group(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)));
+    let ended = tokio::time::timeout(patience, child.wait()).await;
+    if ended.is_ok() {
+        // What it left running it left on purpose.
+        group.0 = None;
+    }
+    match ended {
         Ok(ended) if ended.as_ref().is_ok_and(std::process::ExitStatus::success) => Ok(()),
         Ok(ended) => bail!("{program} failed: {}", ended?),
-        Err(_) => bail!("{program} took more than {} s and was ended", COMMAND_TIME_MAX.as_secs()),
+        Err(_) => bail!("{program} took more than {} s and was ended", patience.as_secs()),
     }
 }
 
@@ -83,9 +105,43 @@ mod tests {
         let work = tempfile::tempdir().unwrap();
         let file = work.path().join("a b; $HOME");
         let argv = ["touch".to_owned(), file.to_str().unwrap().to_owned()];
-        run(&argv).await.unwrap();
+        run(&argv, COMMAND_TIME_MAX).await.unwrap();
         assert!(file.exists());
-        assert!(run(&["false".to_owned()]).await.is_err());
-        assert!(run(&["/no/such/program".to_owned()]).await.is_err());
+        assert!(run(&["false".to_owned()], COMMAND_TIME_MAX).await.is_err());
+        assert!(run(&["/no/such/program".to_owned()], COMMAND_TIME_MAX).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_command_that_takes_too_long_is_ended_with_all_that_it_started() {
+        let work = tempfile::tempdir().unwrap();
+        let file = work.path().join("pid");
+        let script = format!("sleep 600 & echo $! > {0}.new; mv {0}.new {0}; wait", file.display());
+        let argv = ["sh", "-c", &script].map(str::to_owned);
+        let ended = tokio::spawn(async move { run(&argv, Duration::from_secs(2)).await });
+        while !file.exists() {
+            assert!(!ended.is_finished(), "ended before it began");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let child = std::fs::read_to_string(&file).unwrap().trim().to_owned();
+        assert!(ended.await.unwrap().unwrap_err().to_string().contains("was ended"));
+        // Gone, or waiting for process 1 to take notice.
+        let runs = || std::fs::read_to_string(format!("/proc/{child}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
+        for _ in 0..1000 {
+            if !runs() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("process {child} still runs");
+    }
+
+    #[test]
+    fn a_pipe_in_the_place_of_the_number_holds_nobody_up() {
+        let work = tempfile::tempdir().unwrap();
+        let pipe = work.path().join("pid");
+        rustix::fs::mknodat(CWD, &pipe, rustix::fs::FileType::Fifo, Mode::RWXU, 0).unwrap();
+        let (told, ended) = std::sync::mpsc::channel();
+        std::thread::spawn(move || told.send(send(Signal::CONT, &pipe).is_err()));
+        assert_eq!(ended.recv_timeout(Duration::from_secs(10)), Ok(true));
     }
 }

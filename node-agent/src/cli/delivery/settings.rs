@@ -174,7 +174,9 @@ impl Settings {
         names.extend(raw.jwt_bundle_file_name.as_ref().map(|name| ("jwt_bundle_file_name", name)));
         names.extend(raw.jwt_svids.iter().map(|token| ("jwt_svid_file_name", &token.jwt_svid_file_name)));
         for (place, (key, name)) in names.iter().enumerate() {
-            if name.is_empty() || name.starts_with("..") || name.contains('/') || *name == "." {
+            // What begins or ends with two dots and a word are names of our own.
+            let is_ours = name.starts_with("..") || name.ends_with("..new");
+            if name.is_empty() || is_ours || name.contains('/') || *name == "." {
                 note(key, format!("expected the name of a file in cert_dir, found {name:?}"));
             }
             if names.iter().take(place).any(|(_, other)| other == name) {

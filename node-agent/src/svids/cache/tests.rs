@@ -77,6 +77,21 @@ fn a_workload_waits_until_the_node_is_admitted_the_entries_are_there_and_its_svi
 }
 
 #[test]
+fn an_entry_that_has_expired_is_known_no_more_though_its_svid_still_lives() {
+    let cache = cache();
+    cache.admit();
+    let mut over = entry("over", 1, 1, "").as_ref().clone();
+    over.expires_at = Some(clock::wall().plus(-60));
+    let (over, stays) = (Arc::new(over), entry("stays", 1, 2, ""));
+    push(&cache, &[Arc::clone(&over), Arc::clone(&stays)]);
+    sign_for(&cache, &over, 3600);
+    sign_for(&cache, &stays, 3600);
+    let known: Vec<_> =
+        cache.known().entries.into_iter().map(|(entry, has_svid)| (entry.id.clone(), has_svid)).collect();
+    assert_eq!(known, [("stays".to_owned(), true)]);
+}
+
+#[test]
 fn selectors_without_an_entry_are_denied_and_an_entry_needs_all_of_its_selectors() {
     let cache = cache();
     cache.admit();

@@ -11,7 +11,7 @@ use super::fault::Fault;
 use super::names::Names;
 use super::node::Validator;
 use super::resource::{self, TYPE_URL};
-use super::service::{Dialogue, check_type, rejected};
+use super::service::{Complaint, Dialogue, check_type};
 use crate::svids::WorkloadUpdate;
 
 /// Names that one stream may be subscribed to, or say that it holds.
@@ -79,11 +79,12 @@ impl Dialogue for Delta {
         }
     }
 
+    fn complaint(request: &DeltaDiscoveryRequest) -> Option<(&Complaint, &[String])> {
+        Some((request.error_detail.as_ref()?, &request.resource_names_subscribe))
+    }
+
     fn hear(&mut self, request: DeltaDiscoveryRequest) -> Result<bool, Fault> {
         check_type(&request.type_url)?;
-        if let Some(detail) = request.error_detail {
-            rejected(&detail, &request.resource_names_subscribe);
-        }
         if let Some(node) = &request.node {
             self.validator = Validator::of(Some(node), &self.names);
         }

@@ -6,6 +6,7 @@ use futures_util::stream;
 use holdfast_protocol::sds::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
 };
+pub(super) use holdfast_protocol::sds::google::rpc::Status as Complaint;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::super::caller::Caller;
@@ -38,6 +39,9 @@ pub(super) trait Dialogue: Send + 'static {
 
     /// Nothing was said.
     fn new(names: Arc<Names>) -> Self;
+
+    /// What a request says against the last answer, and the names that it is about.
+    fn complaint(request: &Self::Request) -> Option<(&Complaint, &[String])>;
 
     /// Takes a request; whether it wants an answer.
     fn hear(&mut self, request: Self::Request) -> Result<bool, Fault>;
@@ -77,6 +81,13 @@ impl<D: Dialogue> Open<D> {
             let asked = match event {
                 Event::Asked(None) => return Ok(None),
                 Event::Asked(Some(request)) => {
+                    // Whether it is answered or not: it was read, and may be logged.
+                    self.subscription.asked()?;
+                    if let Some((complaint, names)) = D::complaint(&request)
+                        && let Some(unlogged) = self.subscription.may_note()
+                    {
+                        rejected(complaint, names, unlogged);
+                    }
                     if !self.dialogue.hear(request)? {
                         continue;
                     }
@@ -150,7 +161,7 @@ impl SecretDiscoveryService for Service {
     async fn fetch_secrets(&self, request: Request<DiscoveryRequest>) -> Result<Response<DiscoveryResponse>, Status> {
         let method = "FetchSecrets";
         let answered = async {
-            let (_place, update) = self.open(&request).await?;
+            let (_subscription, update) = self.open(&request).await?;
             StateOfTheWorld::once(Arc::clone(&self.names), request.into_inner(), &update)
         };
         let answer = answered.await.map_err(|fault| refused(method, fault))?;
@@ -165,12 +176,13 @@ pub(super) fn check_type(url: &str) -> Result<(), Fault> {
 }
 
 /// The client did not take the last answer. It keeps what it had, and gets the next one.
-pub(super) fn rejected(detail: &holdfast_protocol::sds::google::rpc::Status, names: &[String]) {
+fn rejected(detail: &Complaint, names: &[String], unlogged: u64) {
     let complaint: String = detail.message.chars().take(COMPLAINT_MAX).collect();
     tracing::warn!(
         code = "sds.rejected",
         name = %names.first().map_or("", String::as_str).escape_debug(),
         complaint = %complaint.escape_debug(),
+        unlogged,
         "secrets rejected by the client"
     );
 }

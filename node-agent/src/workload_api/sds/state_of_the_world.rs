@@ -11,11 +11,13 @@ use super::fault::Fault;
 use super::names::Names;
 use super::node::Validator;
 use super::resource::{self, TYPE_URL};
-use super::service::{Dialogue, check_type, rejected};
+use super::service::{Complaint, Dialogue, check_type};
 use crate::svids::WorkloadUpdate;
 
 /// Names in one subscription. An Envoy asks for each secret on a stream of its own.
 const NAMES_MAX: usize = 1024;
+/// The name that stands for all.
+const WILDCARD: &str = "*";
 
 /// What was asked for on a stream, and what was answered.
 pub(super) struct StateOfTheWorld {
@@ -29,8 +31,9 @@ pub(super) struct StateOfTheWorld {
 
 #[derive(PartialEq)]
 struct Wanted {
-    /// Empty for all.
     resources: BTreeSet<String>,
+    /// All that there is, besides.
+    wildcard: bool,
     validator: Validator,
 }
 
@@ -56,11 +59,12 @@ impl Dialogue for StateOfTheWorld {
         Self { names, wanted: None, answers: 0, version: String::new() }
     }
 
+    fn complaint(request: &DiscoveryRequest) -> Option<(&Complaint, &[String])> {
+        Some((request.error_detail.as_ref()?, &request.resource_names))
+    }
+
     fn hear(&mut self, request: DiscoveryRequest) -> Result<bool, Fault> {
         check_type(&request.type_url)?;
-        if let Some(detail) = request.error_detail {
-            rejected(&detail, &request.resource_names);
-        }
         // What speaks of an answer before the last was written before that one was read. What speaks of none is a
         // beginning, whatever version it still holds from an earlier agent: it is answered, lest both sides wait.
         let begins = request.response_nonce.is_empty() || self.answers == 0;
@@ -68,7 +72,10 @@ impl Dialogue for StateOfTheWorld {
             tracing::debug!(nonce = %request.response_nonce.escape_debug(), "request of an earlier answer passed over");
             return Ok(false);
         }
-        let resources: BTreeSet<_> = request.resource_names.into_iter().filter(|name| !name.is_empty()).collect();
+        let mut resources: BTreeSet<_> = request.resource_names.into_iter().filter(|name| !name.is_empty()).collect();
+        // No name is every name for a client that never gave one. Of one that did it takes back what it asked for.
+        let silent = self.wanted.as_ref().is_none_or(|wanted| wanted.wildcard && wanted.resources.is_empty());
+        let wildcard = resources.remove(WILDCARD) || (resources.is_empty() && silent);
         if resources.len() > NAMES_MAX {
             return Err(Fault::TooMany { limit: NAMES_MAX });
         }
@@ -77,15 +84,20 @@ impl Dialogue for StateOfTheWorld {
             (None, Some(wanted)) => wanted.validator,
             (node, _) => Validator::of(node.as_ref(), &self.names),
         };
-        let wanted = Some(Wanted { resources, validator });
-        let changed = wanted != self.wanted;
-        self.wanted = wanted;
-        Ok(begins || changed)
+        let wanted = Wanted { resources, wildcard, validator };
+        let nothing = wanted.resources.is_empty() && !wanted.wildcard;
+        let changed = self.wanted.as_ref() != Some(&wanted);
+        self.wanted = Some(wanted);
+        Ok((begins || changed) && !nothing)
     }
 
     fn answer(&mut self, update: &WorkloadUpdate, asked: bool) -> Result<Option<DiscoveryResponse>, Fault> {
         let Some(wanted) = &self.wanted else { return Ok(None) };
-        let all = if wanted.resources.is_empty() { resource::all(update) } else { Vec::new() };
+        let mut all = if wanted.wildcard { resource::all(update) } else { Vec::new() };
+        all.retain(|name| !wanted.resources.contains(name));
+        if wanted.resources.is_empty() && all.is_empty() {
+            return Ok(None);
+        }
         let (mut resources, mut unknown) = (Vec::new(), Vec::new());
         for name in wanted.resources.iter().chain(&all) {
             match resource::named(name, update, &self.names, wanted.validator)? {

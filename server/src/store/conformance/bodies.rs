@@ -1,6 +1,7 @@
 //! Bodies: what attempts were judged by.
 
 use super::*;
+use crate::record::Leaf;
 
 on_each_store! {
     a_body_is_kept_once_by_its_digest_however_many_attempts_name_it,
@@ -10,6 +11,7 @@ on_each_store! {
     bodies_go_a_few_at_a_time_and_the_account_stays_true,
     what_is_used_again_and_gone_harms_no_attempt,
     attempts_go_with_what_they_were_judged_by_and_the_record_stays_whole,
+    equal_decisions_share_one_text_that_is_accounted_for_until_it_goes,
 }
 
 const DAY: i64 = 86_400;
@@ -102,10 +104,51 @@ async fn bodies_go_a_few_at_a_time_and_the_account_stays_true(store: Arc<dyn Sto
     admit(&*store, with(1, many)).await;
     let step = store.drop_bodies(NOW.plus(500 * DAY)).await.unwrap();
     assert!(step.more && step.bodies < 451, "{step:?}");
-    let left: u64 = store.body_usage(NOW).await.unwrap().kinds.iter().map(|kind| kind.bodies).sum();
+    let account = async || {
+        let kinds = store.body_usage(NOW).await.unwrap().kinds;
+        kinds.into_iter().filter(|kind| kind.kind != "decision").collect::<Vec<_>>()
+    };
+    let left: u64 = account().await.iter().map(|kind| kind.bodies).sum();
     assert_eq!(left, 451 - step.bodies);
     assert_eq!(drop_all(&*store, NOW.plus(500 * DAY)).await, left);
-    assert!(store.body_usage(NOW).await.unwrap().kinds.is_empty());
+    assert!(account().await.is_empty());
+}
+
+async fn equal_decisions_share_one_text_that_is_accounted_for_until_it_goes(store: Arc<dyn Store>) {
+    let node = admit(&*store, enrolment(1)).await.number;
+    let mut ends = Vec::new();
+    for n in 1..=5 {
+        let mut renewal = Attempt { way: Way::Renew, subject: Subject::Known(node), ..enrolment(1) };
+        renewal.at = NOW.plus(n * 1_800);
+        admission(&mut renewal).evidence_expires = renewal.at.plus(7_200);
+        let (name, expires) = (renewal.id, renewal.at.plus(7_200));
+        admit(&*store, renewal).await;
+        let kept = store.attempt(name).await.unwrap().unwrap();
+        let entry = store.ledger_entries(kept.index, 1).await.unwrap().remove(0).leaf;
+        let Leaf::Attempt(entry) = Leaf::parse(&entry).unwrap() else { panic!("no attempt") };
+        assert_eq!(entry["evidence_expires"].as_i64(), Some(expires.seconds()));
+        let whole: serde_json::Value = serde_json::from_str(&kept.decision_in_full()).unwrap();
+        assert_eq!(whole["evidence_expires"].as_i64(), kept.evidence_expires.map(UnixTime::seconds));
+        ends.push(kept.evidence_expires.unwrap());
+    }
+    assert!(ends.is_sorted_by(|one, next| one < next), "each has an end of its own: {ends:?}");
+    let decisions = async |at| {
+        let kinds = store.body_usage(at).await.unwrap().kinds;
+        let of = kinds.into_iter().find(|kind| kind.kind == "decision");
+        of.map(|kind| (kind.bodies, kind.size, kind.stored, kind.stored_lately))
+    };
+    let bytes = enrolment(1).decision.len() as u64;
+    assert_eq!(decisions(NOW).await, Some((1, bytes, bytes, bytes)));
+    assert_eq!(decisions(NOW.plus(3 * DAY)).await, Some((1, bytes, bytes, 0)));
+    let verdict = Verdict::Refuse { code: "policy.no_rule_matched".to_owned(), genuine: true };
+    let mut refused = Attempt { verdict, ..enrolment(2) };
+    refused.decision = "{\"verdict\":\"refused\",\"errors\":[\"ä\"]}".to_owned();
+    let (name, more) = (refused.id, refused.decision.len() as u64);
+    store.record_attempt(refused).await.unwrap();
+    assert_eq!(store.attempt(name).await.unwrap().unwrap().evidence_expires, None);
+    assert_eq!(decisions(NOW).await, Some((2, bytes + more, bytes + more, bytes + more)), "bytes, not letters");
+    store.prune(NOW.plus(500 * DAY)).await.unwrap();
+    assert_eq!(decisions(NOW).await, None);
 }
 
 async fn what_is_used_again_and_gone_harms_no_attempt(store: Arc<dyn Store>) {

@@ -43,6 +43,7 @@ async fn an_entry_is_created_shown_updated_and_deleted(store: Arc<dyn Store>) {
     assert_eq!(store.entry(drawn.id().to_owned()).await.unwrap(), Some(drawn.clone()));
     let changed = EntryDraft {
         x509_svid_ttl: 600,
+        jwt_svid_ttl: 0,
         dns_names: vec!["web.example.org".to_owned()],
         hint: "internal".to_owned(),
         expires_at: Some(NOW.plus(50)),

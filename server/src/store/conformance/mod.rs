@@ -4,9 +4,11 @@ mod attempts;
 mod bodies;
 mod endorsements;
 mod entries;
+mod jwt_authorities;
 mod ledger;
 mod nodes;
 mod others;
+mod revocations;
 mod rollouts;
 
 use super::sqlite::{SqliteStore, StoreLimits};
@@ -31,6 +33,9 @@ macro_rules! on_each_store {
 pub(super) use on_each_store;
 
 pub(super) const NOW: UnixTime = UnixTime(1_700_000_000);
+
+/// Who signs whatever is issued here.
+pub(super) const ISSUER: IssuerKeyId = IssuerKeyId([7; 20]);
 
 const LIMITS: StoreLimits =
     StoreLimits { entries_max: 30, retention: Retention { evidence: 400 * 86_400, renewals: 90 * 86_400 } };
@@ -76,6 +81,7 @@ pub(super) fn digests(n: u8) -> Vec<Sha256> {
 
 pub(super) fn issuance(spiffe_id: &SpiffeId, origin: Origin) -> Issuance {
     Issuance {
+        issuer: ISSUER,
         serial: draw(),
         spiffe_id: spiffe_id.clone(),
         spki_sha256: Sha256([3; 32]),
@@ -122,6 +128,7 @@ pub(crate) fn enrolment(n: u8) -> Attempt {
             firmware_log: None,
             issuance: Some(issuance(&spiffe_id, Origin::Node { attempt })),
         })),
+        when_barred: WhenBarred::Written,
         decision: "{\"rule\":\"known-machines\"}".to_owned(),
         facts: None,
         measured_files: None,
@@ -171,6 +178,7 @@ pub(super) fn entry(name: &str, parent: Parent) -> EntryDraft {
         parent,
         selectors: selectors(&["unix:uid:1000", "unix:gid:1000"]),
         x509_svid_ttl: 0,
+        jwt_svid_ttl: 0,
         dns_names: Vec::new(),
         hint: String::new(),
         expires_at: None,

@@ -64,8 +64,9 @@ async fn every_act_is_in_the_record_with_its_actor_before_anyone_hears_of_it(sto
         let notices = heard(&mut subscription);
         assert!(matches!(&*notices[0], Notice::Node { event, .. } if *event == expected), "{name}");
         let head = store.head().await.unwrap();
-        let last = store.ledger_entries(head.size - 1, 1).await.unwrap().remove(0);
-        let text = String::from_utf8_lossy(&last.leaf).into_owned();
+        // What it withdraws is named behind it.
+        let last = store.ledger_entries(head.size - 2, 2).await.unwrap();
+        let text: String = last.iter().map(|entry| String::from_utf8_lossy(&entry.leaf)).collect();
         assert!(text.contains(name) && text.contains("ada (uid 1000)"), "{text}");
     }
     assert!(audit(&*store).await.findings.is_empty());

@@ -125,7 +125,14 @@ async fn a_proposal_is_done_once_by_another_user_in_its_time(store: Arc<dyn Stor
     let other = Actor::Operator { uid: 1001, name: "grace".to_owned() };
     let wanted =
         || ProposalDraft { content: "{}".into(), what: "that".into(), message: "so".into(), expires_at: NOW.plus(60) };
-    let proposal = store.propose(wanted(), author.clone(), NOW).await.unwrap();
+    let about = || Proposed {
+        policy: Sha256([5; 32]),
+        name: "rack".into(),
+        mode: Mode::Enforce,
+        selectors: BTreeSet::new(),
+        restored: None,
+    };
+    let proposal = store.propose(wanted(), about(), author.clone(), NOW).await.unwrap();
     let state = RolloutState::default().enforce(draft("a").digest(), BTreeSet::new());
     let with = |number| NextRollout { proposal: Some(number), ..next(state.clone(), &["a"]) };
     let refused =
@@ -145,7 +152,7 @@ async fn a_proposal_is_done_once_by_another_user_in_its_time(store: Arc<dyn Stor
     let again = NextRollout { state: store.rollout().await.unwrap().state, ..with(proposal.number) };
     let refused = store.roll_out(again, other.clone(), NOW).await.unwrap().unwrap_err();
     assert_eq!(refused, RolloutRefusal::Closed { state: "approved" });
-    let second = store.propose(wanted(), author, NOW).await.unwrap();
+    let second = store.propose(wanted(), about(), author, NOW).await.unwrap();
     store.withdraw_proposal(second.number, other.clone(), NOW).await.unwrap().unwrap();
     let withdrawn = store.withdraw_proposal(second.number, other, NOW).await.unwrap().unwrap_err();
     assert_eq!(withdrawn, RolloutRefusal::Closed { state: "withdrawn" });

@@ -28,35 +28,6 @@ pub(super) async fn take(tx: &mut Tx, id: &[u8; 16], expires: UnixTime) -> Resul
     Ok(taken.rows_affected() > 0)
 }
 
-/// Keeps how far a node's list of measured files is judged; `None` forgets it.
-pub(super) async fn keep_measured_files(tx: &mut Tx, node: NodeNumber, state: Option<&str>) -> Result<(), StoreFault> {
-    let number = i64::try_from(node.0).map_err(|_| StoreFault::Corrupt { what: "number of a node" })?;
-    let query = match state {
-        Some(state) => sqlx::query(
-            "INSERT INTO measured_files (node, state) VALUES ($1, $2) \
-             ON CONFLICT (node) DO UPDATE SET state = excluded.state WHERE measured_files.state <> excluded.state",
-        )
-        .bind(number)
-        .bind(state.to_owned()),
-        None => sqlx::query("DELETE FROM measured_files WHERE node = $1").bind(number),
-    };
-    query.execute(&mut tx.connection).await.map_err(fault("keep the state of a list of measured files"))?;
-    Ok(())
-}
-
-/// What was kept.
-pub(super) async fn measured_files(
-    connection: &mut SqliteConnection,
-    node: NodeNumber,
-) -> Result<Option<String>, StoreFault> {
-    let number = i64::try_from(node.0).map_err(|_| StoreFault::Corrupt { what: "number of a node" })?;
-    sqlx::query_scalar("SELECT state FROM measured_files WHERE node = $1")
-        .bind(number)
-        .fetch_optional(connection)
-        .await
-        .map_err(fault("read the state of a list of measured files"))
-}
-
 /// Writes the attempt into the record and its row beside it.
 pub(super) async fn insert(
     tx: &mut Tx,
@@ -87,17 +58,23 @@ pub(super) async fn insert(
         "decision": decision.to_string(),
         "manifest": attempt.evidence.as_ref().map(|evidence| evidence.manifest.to_string()),
     });
-    if let (Verdict::Admit(admission), Judged::Admit, Some(entry)) =
-        (&attempt.verdict, &judgement.judged, entry.as_object_mut())
-        && !admission.waivers.is_empty()
-    {
+    let admission = match (&attempt.verdict, &judgement.judged) {
+        (Verdict::Admit(admission), Judged::Admit) => Some(admission),
+        _ => None,
+    };
+    let expires = admission.map(|admission| admission.evidence_expires.seconds());
+    if let (Some(admission), Some(entry)) = (admission, entry.as_object_mut()) {
+        entry.insert("evidence_expires".to_owned(), json!(expires));
         let named = admission.waivers.iter().take(WAIVERS_MAX).map(|name| name.chars().take(64).collect::<String>());
-        entry.insert("waivers".to_owned(), json!(named.collect::<Vec<_>>()));
+        let named: Vec<String> = named.collect();
+        if !named.is_empty() {
+            entry.insert("waivers".to_owned(), json!(named));
+        }
     }
     let index = tx.append(&Leaf::Attempt(entry));
     // An unchanged decision (the rule at renewal after renewal) is kept once.
     sqlx::query(
-        "INSERT INTO decisions (digest, body, last_used) VALUES ($1, $2, $3) \
+        "INSERT INTO decisions (digest, body, last_used, day) VALUES ($1, $2, $3, $3 / 86400) \
          ON CONFLICT (digest) DO UPDATE SET last_used = excluded.last_used \
          WHERE decisions.last_used < excluded.last_used - 86400",
     )
@@ -109,7 +86,7 @@ pub(super) async fn insert(
     .map_err(fault("keep a decision"))?;
     sqlx::query(
         "INSERT INTO attempts (id, at, way, kinds, source, node, spiffe_id, verdict, code, policy, decision, \
-         idx, manifest) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+         idx, manifest, evidence_expires) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
     )
     .bind(attempt.id.0.to_vec())
     .bind(attempt.at.seconds())
@@ -124,6 +101,7 @@ pub(super) async fn insert(
     .bind(decision.0.to_vec())
     .bind(index.cast_signed())
     .bind(attempt.evidence.as_ref().map(|evidence| evidence.manifest.0.to_vec()))
+    .bind(expires)
     .execute(&mut tx.connection)
     .await
     .map_err(fault("write an attempt"))?;
@@ -144,6 +122,7 @@ struct AttemptRow {
     policy: Option<Vec<u8>>,
     idx: i64,
     manifest: Option<Vec<u8>>,
+    evidence_expires: Option<i64>,
     body: Option<String>,
 }
 
@@ -198,6 +177,7 @@ impl AttemptRow {
             code: self.code,
             policy: self.policy.map(Sha256::try_from).transpose()?,
             decision: self.body.unwrap_or_default(),
+            evidence_expires: self.evidence_expires.map(UnixTime),
             manifest: self.manifest.map(Sha256::try_from).transpose()?,
             index: self.idx.cast_unsigned(),
         })

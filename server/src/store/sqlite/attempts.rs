@@ -2,20 +2,23 @@
 
 use super::super::attempts::{
     Admission, Attempt, AttemptFilter, AttemptId, AttemptRecord, Attempts, Candidate, Outcome, Subject, Verdict, Way,
+    WhenBarred,
 };
 use super::super::bodies::Retention;
 use super::super::changes::{NodeEvent, Notice};
 use super::super::issuances::Recorded;
 use super::super::ledger::Actor;
-use super::super::nodes::{NodeNumber, NodeTarget, Remark, Standing};
+use super::super::nodes::{Node, NodeNumber, NodeTarget, Remark, Standing};
 use super::super::policies::PolicyDigest;
+use super::super::revocations::RevocationReason;
 use super::super::{Held, Sha256, StoreFault};
 use super::judge::{Judged, Judgement, judge};
 use super::node_rows::{self, Kept};
+use super::revocations::{self, Whose};
 use super::writer::{Tx, Verb};
-use super::{SqliteStore, attempt_rows, bodies, kept_facts, machines, mentions};
+use super::{SqliteStore, attempt_rows, bodies, kept_facts, list_rows, machines, mentions};
 use crate::record::{Leaf, issuance_leaf};
-use holdfast_identity::SpiffeId;
+use holdfast_identity::{SpiffeId, UnixTime};
 use serde_json::json;
 
 impl Attempts for SqliteStore {
@@ -36,7 +39,11 @@ impl Attempts for SqliteStore {
     }
 
     fn measured_files(&self, node: NodeNumber) -> Held<'_, Option<String>> {
-        Box::pin(async move { attempt_rows::measured_files(&mut *self.reader().await?, node).await })
+        Box::pin(async move { list_rows::states(&mut *self.reader().await?, node).await })
+    }
+
+    fn list_parts(&self, node: NodeNumber) -> Held<'_, Vec<Sha256>> {
+        Box::pin(async move { list_rows::parts(&mut *self.reader().await?, node).await })
     }
 }
 
@@ -79,6 +86,12 @@ impl Verb for RecordAttempt {
         {
             judgement.refuse(code);
         }
+        if let (Verdict::Admit(_) | Verdict::AwaitApproval(_), WhenBarred::Unwritten, None) =
+            (&attempt.verdict, attempt.when_barred, judgement.alarm)
+            && let Judged::Refuse { code, ends: false } = judgement.judged
+        {
+            return Ok(Outcome::Unwritten { code });
+        }
         let mut found = found.into_iter();
         let (mut kept, others) = (found.next(), found.collect::<Vec<_>>());
         match (&mut kept, &judgement.judged) {
@@ -88,7 +101,9 @@ impl Verb for RecordAttempt {
                     machines::merge(tx, kept, other, attempt.at).await?;
                 }
             }
-            (Some(_), Judged::AwaitApproval | Judged::Refuse { ends: true, .. }) => machines::end(tx, others).await?,
+            (Some(_), Judged::AwaitApproval | Judged::Refuse { ends: true, .. }) => {
+                machines::end(tx, others, attempt.at).await?
+            }
             (_, Judged::Refuse { .. }) => {}
             (None, Judged::Admit | Judged::AwaitApproval) => kept = Some(machines::new(tx, attempt.at).await?),
         }
@@ -161,6 +176,7 @@ async fn write(
             }
             (Subject::Proven(_), Judged::Refuse { .. }) | (Subject::Known(_), _) => {}
         }
+        let before = node.spiffe_id.clone();
         let event = match (&judgement.judged, &attempt.verdict) {
             (Judged::Admit, Verdict::Admit(admission)) => {
                 recorded = admission.issuance.clone().map(|issuance| {
@@ -170,8 +186,7 @@ async fn write(
                 match (&attempt.measured_files, attempt.way) {
                     // Who enrols begins anew: its TPM may have been cleared.
                     (Some(_), _) | (None, Way::Enrol) => {
-                        let state = attempt.measured_files.as_deref();
-                        attempt_rows::keep_measured_files(tx, kept.node.number, state).await?;
+                        list_rows::keep(tx, kept.node.number, attempt).await?;
                     }
                     (None, Way::Return | Way::Renew) => {}
                 }
@@ -193,6 +208,10 @@ async fn write(
             tx.notify(Notice::Node { n, node, spiffe_id, event });
         }
         node_rows::save(&mut tx.connection, kept).await?;
+        withdraw(tx, &kept.node, (before, event), attempt.at).await?;
+        if let Some(recorded) = &recorded {
+            revocations::remember(tx, &[(recorded.index(), kept.node.number, recorded.issuance())]).await?;
+        }
         kept_facts::keep(tx, attempt, kept.node.number).await?;
     }
     let unknown = || StoreFault::Corrupt { what: "admission without a node" };
@@ -203,6 +222,24 @@ async fn write(
         Judged::AwaitApproval => Outcome::AwaitsApproval { node: kept.ok_or_else(unknown)?.node.number },
         Judged::Refuse { code, .. } => Outcome::Refused { code },
     })
+}
+
+/// Withdraws what an event takes from a node: everything, or what came by a name and selectors that it has no longer.
+async fn withdraw(
+    tx: &mut Tx,
+    node: &Node,
+    (before, event): (Option<SpiffeId>, Option<NodeEvent>),
+    at: UnixTime,
+) -> Result<(), StoreFault> {
+    let Some(event) = event else { return Ok(()) };
+    if let Some(reason) = revocations::reason_of(event) {
+        return revocations::revoke(tx, Whose::Node(node.number), reason, &Actor::Server, at).await;
+    }
+    if before.is_some() && before != node.spiffe_id {
+        let whose = Whose::Own(node.number);
+        revocations::revoke(tx, whose, RevocationReason::Superseded, &Actor::Server, at).await?;
+    }
+    revocations::revoke_strays(tx, node, at).await
 }
 
 /// Under which name it stands in the record.
@@ -258,7 +295,7 @@ fn await_approval(kept: &mut Kept, candidate: &Candidate) -> Option<NodeEvent> {
     (before != Standing::Pending || kept.changed_n == 0).then_some(NodeEvent::AwaitsApproval)
 }
 
-fn describe(node: &mut super::super::nodes::Node, candidate: &Candidate) {
+fn describe(node: &mut Node, candidate: &Candidate) {
     node.trust_class.clone_from(&candidate.trust_class);
     node.copyable = candidate.copyable;
     node.ak_name.clone_from(&candidate.ak_name);
@@ -288,7 +325,7 @@ fn follow(kept: &mut Kept, attempt: &Attempt, judgement: &Judgement) {
 }
 
 /// Forgets what lets a node come back by a shorter way than enrolment.
-pub(super) fn forget_keys(node: &mut super::super::nodes::Node) {
+pub(super) fn forget_keys(node: &mut Node) {
     node.ak_name.clear();
     node.known.clear();
     node.node_key_spki.clear();

@@ -96,12 +96,13 @@ pub(super) async fn read(connection: &mut SqliteConnection) -> Result<BundleStat
         .map_err(fault("read the bundle"))?;
     let rows: Vec<(Vec<u8>, Vec<u8>, i64)> =
         sqlx::query_as("SELECT sha256, der, published_at FROM authorities ORDER BY place")
-            .fetch_all(connection)
+            .fetch_all(&mut *connection)
             .await
             .map_err(fault("read the bundle"))?;
     let authorities = rows
         .into_iter()
         .map(|(sha256, der, at)| Ok(Authority { sha256: sha256.try_into()?, der, published_at: UnixTime(at) }))
         .collect::<Result<_, StoreFault>>()?;
-    Ok(BundleState { authorities, sequence: sequence.cast_unsigned() })
+    let jwt_authorities = super::jwt_authorities::read(connection).await?;
+    Ok(BundleState { authorities, jwt_authorities, sequence: sequence.cast_unsigned() })
 }

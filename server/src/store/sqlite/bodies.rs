@@ -269,6 +269,30 @@ mod tests {
         assert_eq!(unpacked(digest, size(&bytes), DEFLATE, packed(&bytes)), Some(bytes));
     }
 
+    #[tokio::test]
+    async fn texts_of_decisions_of_before_stand_in_the_account_too_until_they_go() {
+        let directory = tempfile::tempdir().unwrap();
+        let texts = [
+            "INSERT INTO decisions (digest, body, last_used) VALUES (x'01', '{\"ä\":1}', 86400000)".to_owned(),
+            "INSERT INTO decisions (digest, body, last_used) VALUES (x'02', '{}', 86400000)".to_owned(),
+            "INSERT INTO attempts (id, at, way, kinds, source, node, verdict, code, decision, idx) VALUES \
+             (x'00000000000000000000000000000007', 86400000, 'enrol', 'tpm', '', 1, 'admitted', '', x'02', 0)"
+                .to_owned(),
+        ];
+        let database = super::super::of_before::with_a_node(directory.path(), 10, &[], &texts).await;
+        let limits = super::super::StoreLimits::default();
+        let store = SqliteStore::open(&database, "td".parse().unwrap(), limits).await.unwrap();
+        let kept =
+            |usage: Usage| usage.kinds.into_iter().map(|kind| (kind.kind, kind.bodies, kind.size)).collect::<Vec<_>>();
+        assert_eq!(kept(store.body_usage(UnixTime(86_400_000)).await.unwrap()), [("decision".to_owned(), 2, 10)]);
+        let mut id = [0; 16];
+        id[15] = 7;
+        let old = super::super::super::Attempts::attempt(&store, super::super::super::AttemptId(id)).await.unwrap();
+        let old = old.unwrap();
+        assert_eq!((old.evidence_expires, old.decision_in_full().as_str()), (None, "{}"));
+        super::super::super::Store::close(&store).await;
+    }
+
     #[test]
     fn a_body_that_inflates_without_end_is_cut_off_at_its_size() {
         let bomb = vec![0; 8 * BODY_BYTES_MAX];

@@ -3,7 +3,8 @@
 use super::{SqliteStore, StoreLimits};
 use crate::record::{Audit, Claim, Leaf};
 use crate::store::{
-    Actor, Entries, EntryDraft, Issuance, Issuances, Ledger, LedgerEntry, LedgerHead, Origin, Parent, Sha256, Store,
+    Actor, Entries, EntryDraft, Issuance, Issuances, IssuerKeyId, Ledger, LedgerEntry, LedgerHead, Origin, Parent,
+    Sha256, Store,
 };
 use holdfast_identity::{TrustDomain, UnixTime};
 use std::collections::BTreeSet;
@@ -23,6 +24,7 @@ async fn open(database: &Path) -> SqliteStore {
 
 fn issuance(serial: u128) -> Issuance {
     Issuance {
+        issuer: IssuerKeyId([0; 20]),
         serial: serial.to_be_bytes(),
         spiffe_id: "spiffe://td/holdfast/server".parse().unwrap(),
         spki_sha256: Sha256([1; 32]),
@@ -50,6 +52,7 @@ async fn writes_until_it_is_killed() {
                     parent: Parent::Id("spiffe://td/node".parse().unwrap()),
                     selectors: BTreeSet::from(["unix:uid:1".parse().unwrap()]),
                     x509_svid_ttl: 0,
+                    jwt_svid_ttl: 0,
                     dns_names: Vec::new(),
                     hint: String::new(),
                     expires_at: None,

@@ -5,7 +5,9 @@ use super::super::changes::{Notice, Revision};
 use super::super::entries::{Entries, Entry, EntryChanges, EntryDraft, EntryFilter, EntryRefusal, Parent};
 use super::super::ledger::Actor;
 use super::super::nodes::NodeNumber;
+use super::super::revocations::RevocationReason;
 use super::super::{Held, entry_rules};
+use super::revocations::{self, Whose};
 use super::writer::{Tx, Verb, fault};
 use super::{SqliteStore, entry_reads, entry_rows, prune};
 use crate::record::Leaf;
@@ -139,6 +141,10 @@ impl Verb for Update {
         entry_rows::update(&mut tx.connection, &before, &after).await?;
         tx.append(&leaf("entry.update", &after, &self.by, self.at));
         changed(tx, Some(&before), Some(&after)).await?;
+        if revocations::takes_back(&before, &after) {
+            let whose = Whose::Entry(before.number);
+            revocations::revoke(tx, whose, RevocationReason::Superseded, &self.by, self.at).await?;
+        }
         Ok(Ok(after))
     }
 }
@@ -173,7 +179,8 @@ pub(super) async fn remove(
     entry_rows::delete(&mut tx.connection, entry).await?;
     *tx.entries() = tx.entries().saturating_sub(1);
     tx.append(&leaf(action, entry, by, at));
-    changed(tx, Some(entry), None).await
+    changed(tx, Some(entry), None).await?;
+    revocations::revoke(tx, Whose::Entry(entry.number), RevocationReason::CessationOfOperation, by, at).await
 }
 
 /// Makes the revision, the rows that those who come later will ask for, and the notice for those who listen.
@@ -207,7 +214,7 @@ fn leaf(action: &'static str, entry: &Entry, by: &Actor, at: UnixTime) -> Leaf {
         "detail": {
             "number": entry.number.0, "revision": entry.revision_number, "spiffe_id": draft.spiffe_id.to_string(),
             "parent": parent, "selectors": draft.selectors.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "x509_svid_ttl": draft.x509_svid_ttl, "dns_names": draft.dns_names, "hint": draft.hint,
+            "x509_svid_ttl": draft.x509_svid_ttl, "jwt_svid_ttl": draft.jwt_svid_ttl, "dns_names": draft.dns_names, "hint": draft.hint,
             "expires_at": draft.expires_at.map(UnixTime::seconds),
         },
     }))

@@ -16,6 +16,7 @@ pub(super) struct EntryRow {
     parent: String,
     selectors: String,
     x509_svid_ttl: i64,
+    jwt_svid_ttl: i64,
     dns_names: String,
     hint: String,
     expires_at: Option<i64>,
@@ -36,6 +37,7 @@ impl EntryRow {
                 parent: parent(&self.parent)?,
                 selectors: selectors(&self.selectors)?,
                 x509_svid_ttl: self.x509_svid_ttl,
+                jwt_svid_ttl: self.jwt_svid_ttl,
                 dns_names: serde_json::from_str(&self.dns_names).map_err(|_| corrupt("entry's DNS names"))?,
                 hint: self.hint,
                 expires_at: self.expires_at.map(UnixTime),
@@ -114,7 +116,8 @@ pub(super) async fn insert(
 ) -> Result<Entry, StoreFault> {
     let number: i64 = sqlx::query_scalar(
         "INSERT INTO entries (id, spiffe_id, parent, selectors, x509_svid_ttl, dns_names, hint, expires_at, \
-         revision_number, created_at, likeness) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9, $10) RETURNING number",
+         revision_number, created_at, likeness, jwt_svid_ttl) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9, $10, $11) RETURNING number",
     )
     .bind(draft.id.clone())
     .bind(draft.spiffe_id.as_str().to_owned())
@@ -126,6 +129,7 @@ pub(super) async fn insert(
     .bind(draft.expires_at.map(UnixTime::seconds))
     .bind(at.seconds())
     .bind(likeness(draft))
+    .bind(draft.jwt_svid_ttl)
     .fetch_one(&mut *connection)
     .await
     .map_err(fault("write an entry"))?;
@@ -141,7 +145,7 @@ pub(super) async fn update(connection: &mut SqliteConnection, before: &Entry, af
     let draft = &after.draft;
     sqlx::query(
         "UPDATE entries SET spiffe_id = $2, parent = $3, selectors = $4, x509_svid_ttl = $5, dns_names = $6, \
-         hint = $7, expires_at = $8, revision_number = $9, likeness = $10 WHERE number = $1",
+         hint = $7, expires_at = $8, revision_number = $9, likeness = $10, jwt_svid_ttl = $11 WHERE number = $1",
     )
     .bind(after.number.0.cast_signed())
     .bind(draft.spiffe_id.as_str().to_owned())
@@ -153,6 +157,7 @@ pub(super) async fn update(connection: &mut SqliteConnection, before: &Entry, af
     .bind(draft.expires_at.map(UnixTime::seconds))
     .bind(after.revision_number.cast_signed())
     .bind(likeness(draft))
+    .bind(draft.jwt_svid_ttl)
     .execute(&mut *connection)
     .await
     .map_err(fault("update an entry"))?;

@@ -47,7 +47,22 @@ async fn a_half_applied_rollout_cannot_exist() {
     let store = open().await;
     let wanted =
         ProposalDraft { content: "{}".into(), what: String::new(), message: String::new(), expires_at: NOW.plus(60) };
-    let proposal = store.propose(wanted, author, NOW).await.unwrap().number;
+    let proposal = store
+        .propose(
+            wanted,
+            crate::store::Proposed {
+                policy: crate::store::Sha256([5; 32]),
+                name: "rack".into(),
+                mode: Mode::Enforce,
+                selectors: BTreeSet::new(),
+                restored: None,
+            },
+            author,
+            NOW,
+        )
+        .await
+        .unwrap()
+        .number;
     let head = store.head().await.unwrap();
     let unchanged = async |store: &SqliteStore, step: &str| {
         assert_eq!(store.rollout().await.unwrap().state, RolloutState::default(), "{step}");

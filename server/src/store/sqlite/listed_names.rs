@@ -49,33 +49,16 @@ pub(super) async fn add(connection: &mut SqliteConnection) -> Result<(), StoreFa
 #[cfg(test)]
 mod tests {
     use holdfast_identity::UnixTime;
-    use sqlx::{AssertSqlSafe, Connection};
 
     use super::*;
-    use crate::store::sqlite::open::migrate_to;
+    use crate::store::sqlite::of_before::with_a_node;
     use crate::store::sqlite::{SqliteStore, StoreLimits};
     use crate::store::{Actor, NodeAction, NodeNumber, NodeTarget, Nodes};
 
     #[tokio::test]
     async fn a_ban_by_name_meets_the_machines_of_before_too() {
         let directory = tempfile::tempdir().unwrap();
-        let database = directory.path().join("store.sqlite");
-        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&database).create_if_missing(true);
-        let mut old = SqliteConnection::connect_with(&options).await.unwrap();
-        migrate_to(&mut old, 8).await;
-        let mut texts = vec![
-            "INSERT INTO nodes (number, standing, kinds, trust_class, copyable, known, description, node_key_spki, \
-             selectors, changed_n, rule, first_seen, attested_at, evidence_expires, svid_not_after) VALUES \
-             (1, 'admitted', 'tpm', 'discrete', FALSE, x'', '', x'', '[]', 0, '', 0, 0, 0, 0)"
-                .to_owned(),
-        ];
-        for (n, (kind, _)) in BARE.into_iter().enumerate() {
-            texts.push(format!("INSERT INTO node_marks VALUES (x'{}', '{kind}', 1)", format!("{n:02}").repeat(32)));
-        }
-        for text in texts {
-            sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut old).await.unwrap();
-        }
-        old.close().await.unwrap();
+        let database = with_a_node(directory.path(), 8, &BARE.map(|(kind, _)| kind), &[]).await;
 
         // Opened twice: the second time nothing is missing.
         for _ in 0..2 {

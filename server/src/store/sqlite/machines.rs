@@ -5,8 +5,10 @@ use super::super::attempts::Admission;
 use super::super::changes::{NodeEvent, Notice};
 use super::super::ledger::Actor;
 use super::super::nodes::{Mark, Node, NodeNumber, NodeTarget, Standing};
+use super::super::revocations::RevocationReason;
 use super::super::{Sha256, StoreFault};
 use super::node_rows::{self, Kept};
+use super::revocations::{self, Whose};
 use super::writer::{Tx, fault};
 use super::{kept_facts, mentions};
 use crate::record::Leaf;
@@ -50,6 +52,8 @@ pub(super) async fn merge(tx: &mut Tx, into: &mut Kept, from: Kept, at: UnixTime
         "subject": into.node.number.0.to_string(), "detail": { "from": from.node.number.0 },
     })));
     kept_facts::let_go(tx, from.node.number).await?;
+    let whose = Whose::Node(from.node.number);
+    revocations::revoke(tx, whose, RevocationReason::CessationOfOperation, &Actor::Server, at).await?;
     let (old, new) = (from.node.number.0.cast_signed(), into.node.number.0.cast_signed());
     for text in [
         "UPDATE node_marks SET node = $2 WHERE node = $1",
@@ -90,7 +94,7 @@ fn take_over(node: &mut Node, from: &Node) {
 }
 
 /// Ends the standing of nodes that a machine proved to be beside its own, and did not get in.
-pub(super) async fn end(tx: &mut Tx, others: Vec<Kept>) -> Result<(), StoreFault> {
+pub(super) async fn end(tx: &mut Tx, others: Vec<Kept>, at: UnixTime) -> Result<(), StoreFault> {
     for mut kept in others.into_iter().filter(|kept| kept.node.standing == Standing::Admitted) {
         kept.node.standing = Standing::Refused;
         let n = tx.next_n();
@@ -98,6 +102,8 @@ pub(super) async fn end(tx: &mut Tx, others: Vec<Kept>) -> Result<(), StoreFault
         let (node, spiffe_id) = (kept.node.number, kept.node.spiffe_id.clone());
         tx.notify(Notice::Node { n, node, spiffe_id, event: NodeEvent::Refused });
         node_rows::save(&mut tx.connection, &kept).await?;
+        let whose = Whose::Node(kept.node.number);
+        revocations::revoke(tx, whose, RevocationReason::PrivilegeWithdrawn, &Actor::Server, at).await?;
     }
     Ok(())
 }

@@ -117,10 +117,8 @@ pub(super) async fn add(
 
 #[cfg(test)]
 mod tests {
-    use sqlx::{AssertSqlSafe, Connection};
-
     use super::*;
-    use crate::store::sqlite::open::migrate_to;
+    use crate::store::sqlite::of_before::with_a_node;
     use crate::store::sqlite::{SqliteStore, StoreLimits};
     use crate::store::{Actor, Allowed, NodeTarget, Nodes};
     use holdfast_identity::UnixTime;
@@ -128,24 +126,12 @@ mod tests {
     #[tokio::test]
     async fn a_database_of_before_keeps_its_bans_and_its_inventory_and_recognises_by_keys_alone() {
         let directory = tempfile::tempdir().unwrap();
-        let database = directory.path().join("store.sqlite");
-        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&database).create_if_missing(true);
-        let mut old = SqliteConnection::connect_with(&options).await.unwrap();
-        migrate_to(&mut old, 8).await;
-        let mut texts = vec![
-            "INSERT INTO nodes (number, standing, ban, kinds, trust_class, copyable, known, description, node_key_spki, \
-             selectors, changed_n, rule, first_seen, attested_at, evidence_expires, svid_not_after) VALUES \
-             (1, 'admitted', '[1,\"ada\",\"stolen\"]', 'tpm', 'discrete', FALSE, x'', '', x'', '[]', 0, '', 0, 0, 0, 0)"
-                .to_owned(),
+        let texts = [
+            "UPDATE nodes SET ban = '[1,\"ada\",\"stolen\"]'".to_owned(),
             format!("INSERT INTO inventory VALUES (x'{}', 'an IAK of ours', 1, 'ada')", "44".repeat(32)),
         ];
-        for (n, kind) in ["ek.spki", "platform.id", "iak.spki", "idevid.spki"].into_iter().enumerate() {
-            texts.push(format!("INSERT INTO node_marks VALUES (x'{}', '{kind}', 1)", format!("{n:02}").repeat(32)));
-        }
-        for text in texts {
-            sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut old).await.unwrap();
-        }
-        old.close().await.unwrap();
+        let marks = ["ek.spki", "platform.id", "iak.spki", "idevid.spki"];
+        let database = with_a_node(directory.path(), 8, &marks, &texts).await;
 
         let store = SqliteStore::open(&database, "td".parse().unwrap(), StoreLimits::default()).await.unwrap();
         let node = store.node(NodeTarget::Mark(Sha256([0; 32]))).await.unwrap().unwrap();

@@ -17,13 +17,17 @@ mod halves;
 mod inventory;
 mod issuances;
 mod judge;
+mod jwt_authorities;
 mod kept_facts;
 mod ledger;
+mod list_rows;
 mod listed_names;
 mod machines;
 mod mentions;
 mod node_rows;
 mod nodes;
+#[cfg(test)]
+mod of_before;
 mod open;
 mod policies;
 #[cfg(test)]
@@ -31,6 +35,8 @@ mod pools;
 mod proposals;
 mod prune;
 mod reports;
+mod revocation_lists;
+mod revocations;
 mod rollout_rows;
 mod rollouts;
 mod sinks;

@@ -9,6 +9,7 @@ use super::super::nodes::{
 use super::super::{Held, Sha256, StoreFault};
 use super::attempts::forget_keys;
 use super::node_rows::{self, Kept};
+use super::revocations::{self, Whose};
 use super::writer::{Tx, Verb};
 use super::{SqliteStore, inventory, machines, mentions};
 use crate::record::Leaf;
@@ -153,6 +154,9 @@ impl Act {
         kept.changed_n = n;
         tx.notify(Notice::Node { n, node: kept.node.number, spiffe_id: kept.node.spiffe_id.clone(), event });
         node_rows::save(&mut tx.connection, &kept).await?;
+        if let Some(reason) = revocations::reason_of(event) {
+            revocations::revoke(tx, Whose::Node(kept.node.number), reason, &self.by, self.at).await?;
+        }
         Ok(kept.node)
     }
 

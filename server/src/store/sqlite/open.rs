@@ -37,6 +37,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (8, "outbox", include_str!("../../../migrations/sqlite/0008_outbox.sql")),
     (9, "owners", include_str!("../../../migrations/sqlite/0009_owners.sql")),
     (10, "rollout scopes", include_str!("../../../migrations/sqlite/0010_rollout.sql")),
+    (12, "revocation", include_str!("../../../migrations/sqlite/0012_revocation.sql")),
     (14, "x509 authorities", include_str!("../../../migrations/sqlite/0014_x509_authorities.sql")),
 ];
 

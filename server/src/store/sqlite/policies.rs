@@ -2,12 +2,11 @@
 
 use super::super::ledger::Actor;
 use super::super::policies::{Document, Mode, Policies, PolicyDigest, PolicyDraft, PolicyVersion};
-use super::super::rollouts::{PolicySignature, Rollout, RolloutState};
+use super::super::rollouts::{AnnouncedWaiver, PolicySignature, Rollout, RolloutState};
 use super::super::{Held, StoreFault};
 use super::writer::{Tx, Verb, fault};
 use super::{SqliteStore, rollout_rows, rollouts};
 use crate::record::Leaf;
-use holdfast_appraisal::policy::AnnouncedWaiver;
 use holdfast_identity::UnixTime;
 use serde_json::json;
 use sqlx::sqlite::SqliteConnection;

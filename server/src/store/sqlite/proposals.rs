@@ -2,7 +2,8 @@
 
 use super::super::StoreFault;
 use super::super::ledger::Actor;
-use super::super::rollouts::{Proposal, ProposalDraft, ProposalState, RolloutRefusal};
+use super::super::proposals::{Proposal, ProposalDraft, ProposalState, Proposed};
+use super::super::rollouts::RolloutRefusal;
 use super::writer::{Tx, Verb, fault};
 use crate::record::Leaf;
 use holdfast_identity::UnixTime;
@@ -29,6 +30,7 @@ struct ProposalRow {
 
 pub(super) struct Propose {
     pub(super) draft: ProposalDraft,
+    pub(super) about: Proposed,
     pub(super) by: Actor,
     pub(super) at: UnixTime,
 }
@@ -53,7 +55,16 @@ impl Verb for Propose {
         .await
         .map_err(fault("keep a proposal"))?;
         let proposal = row.proposal()?;
-        append(tx, "policy.propose", &proposal, &self.by, self.at);
+        let Proposed { policy, name, mode, selectors, restored } = &self.about;
+        tx.append(&Leaf::Act(json!({
+            "at": self.at.seconds(), "by": self.by.to_string(), "action": "policy.propose",
+            "subject": proposal.number.to_string(),
+            "detail": {
+                "author": proposal.author, "message": proposal.draft.message,
+                "policy": policy.to_string(), "name": name, "mode": mode.as_str(), "restored": restored,
+                "selectors": selectors.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            },
+        })));
         Ok(proposal)
     }
 }

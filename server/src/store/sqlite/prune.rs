@@ -8,7 +8,7 @@ use super::super::bodies::Retention;
 use super::super::ledger::Actor;
 use super::entry_rows::EntryRow;
 use super::writer::{Tx, Verb, fault};
-use super::{endorsements, entries, kept_facts};
+use super::{endorsements, entries, kept_facts, revocation_lists, revocations};
 use holdfast_identity::UnixTime;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -98,7 +98,9 @@ impl Verb for Prune {
             *lock(passed) = if is_end { end } else { gone.into_iter().max().unwrap_or_default() };
         }
         kept_facts::prune(tx, ROWS_AT_ONCE).await?;
+        revocations::prune(tx, self.now).await?;
         if self.thorough {
+            revocation_lists::prune(tx, self.now).await?;
             endorsements::prune(tx, self.now).await?;
         }
         let after = tx.n().saturating_sub(CHANGES_KEPT);

@@ -2,9 +2,8 @@
 
 use super::super::changes::Notice;
 use super::super::ledger::Actor;
-use super::super::rollouts::{
-    NewVersion, NextRollout, Proposal, ProposalDraft, Rollout, RolloutRefusal, Rollouts, SCOPES_MAX,
-};
+use super::super::proposals::{Proposal, ProposalDraft, Proposed};
+use super::super::rollouts::{NewVersion, NextRollout, Rollout, RolloutRefusal, Rollouts, SCOPES_MAX};
 use super::super::{Held, StoreFault};
 use super::writer::{Tx, Verb};
 use super::{SqliteStore, policies, proposals, rollout_rows};
@@ -25,8 +24,8 @@ impl Rollouts for SqliteStore {
         Box::pin(self.queue.run(RollOut { next, by, at }))
     }
 
-    fn propose(&self, draft: ProposalDraft, by: Actor, at: UnixTime) -> Held<'_, Proposal> {
-        Box::pin(self.queue.run(proposals::Propose { draft, by, at }))
+    fn propose(&self, draft: ProposalDraft, about: Proposed, by: Actor, at: UnixTime) -> Held<'_, Proposal> {
+        Box::pin(self.queue.run(proposals::Propose { draft, about, by, at }))
     }
 
     fn proposals(&self) -> Held<'_, Vec<Proposal>> {

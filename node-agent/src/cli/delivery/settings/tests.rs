@@ -55,7 +55,7 @@ fn no_mode_lets_the_world_read_a_key_or_a_token() {
 
 #[test]
 fn names_stay_within_the_folder_and_apart() {
-    for name in ["", "a/b", "../a", "..data", ".", "/a"] {
+    for name in ["", "a/b", "../a", "..data", ".", "/a", "svid_key.pem..new"] {
         assert!(problems(&format!("svid_file_name = {name:?}")).contains("svid_file_name"), "{name}");
     }
     assert!(problems("svid_file_name = \"svid_key.pem\"").contains("another file"));

@@ -176,10 +176,10 @@ fn revocation_lists_go_with_the_authorities_if_each_has_one() {
     let mut update = update();
     update.bundles.insert("td".to_owned(), vec![first.0, second.0]);
     let bundle = pem::certificates(&update.bundles["td"]);
-    update.crls.insert("td".to_owned(), vec![first.1.clone()]);
+    Arc::make_mut(&mut update.crls).insert("td".to_owned(), vec![first.1.clone()]);
     assert_eq!(domains("ROOTCA", &update)[0].1, bundle, "a list of one alone would have Envoy refuse the other's");
     assert_eq!(believed("ROOTCA", &update, Validator::Plain).crl, None);
-    update.crls.insert("td".to_owned(), vec![first.1, second.1]);
+    Arc::make_mut(&mut update.crls).insert("td".to_owned(), vec![first.1, second.1]);
     let lists = pem::revocation_lists(&update.crls["td"]);
     assert_eq!(domains("ROOTCA", &update)[0].1, format!("{bundle}{lists}"));
     assert_eq!(text(believed("ROOTCA", &update, Validator::Plain).crl), lists);

@@ -46,6 +46,31 @@ fn an_answer_holds_all_that_was_asked_for() {
 }
 
 #[test]
+fn who_takes_all_names_back_gets_nothing_more_until_he_gives_one() {
+    let (mut stream, first) = answered(&["ROOTCA"]);
+    assert!(!stream.hear(taken(&[], &first)).unwrap());
+    assert!(stream.answer(&later(), false).unwrap().is_none(), "least of all every identity's key");
+    assert!(stream.hear(taken(&["ROOTCA"], &first)).unwrap());
+    assert_eq!(stream.answer(&later(), true).unwrap().unwrap().resources.len(), 1);
+    // One that never gave a name still has every name.
+    let (mut stream, first) = answered(&[]);
+    assert!(!stream.hear(taken(&[], &first)).unwrap());
+    assert_eq!(stream.answer(&later(), false).unwrap().unwrap().resources.len(), 4);
+}
+
+#[test]
+fn an_asterisk_is_every_name_and_stands_beside_others() {
+    assert_eq!(answered(&["*"]).1.resources.len(), 4);
+    let names = |answer: &DiscoveryResponse| answer.resources.len();
+    assert_eq!(names(&answered(&["*", "default"]).1), 5);
+    assert_eq!(names(&answered(&["*", "spiffe://td/a"]).1), 4, "each once");
+    let (mut stream, first) = answered(&["*"]);
+    assert!(!stream.hear(taken(&["*"], &first)).unwrap());
+    assert!(stream.hear(taken(&["default"], &first)).unwrap());
+    assert_eq!(names(&stream.answer(&update(), true).unwrap().unwrap()), 1);
+}
+
+#[test]
 fn an_acknowledgement_is_not_answered_and_a_change_is_sent() {
     let (mut stream, first) = answered(&["ROOTCA"]);
     assert!(!stream.hear(taken(&["ROOTCA"], &first)).unwrap());

@@ -1,0 +1,332 @@
+//! JWT-SVIDs of the node's workloads: those held, for each identity and audience one, and those that somebody waits for.
+//!
+//! Kept until half of their life is over, bounded in number, and gone as soon as the entry goes or changes, the node is
+//! refused, or the key that signed is tainted. Several who ask for the same get the same, signed once.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use holdfast_identity::{SpiffeId, UnixTime};
+use holdfast_svid::audience::Audience;
+use tokio::sync::{Notify, oneshot};
+
+use crate::clock::ServerClock;
+
+/// Tokens held in all: a thousand identities with four audiences each.
+const HELD_MAX: usize = 4_096;
+/// Tokens held of one entry: whoever asks for ever new audiences pushes out his own.
+const HELD_OF_ENTRY_MAX: usize = 128;
+/// Requests that wait for a signature.
+const WAITING_MAX: usize = 1_024;
+/// How long a caller waits for one.
+const SIGNED_WITHIN: Duration = Duration::from_secs(5);
+
+/// One JWT-SVID.
+#[derive(Clone, PartialEq, Eq)]
+pub struct JwtToken {
+    /// Its subject.
+    pub spiffe_id: SpiffeId,
+    /// The compact form. A bearer's: whoever has it is its subject.
+    pub token: String,
+    /// Its end, by the server's clock.
+    pub expires: UnixTime,
+    /// Of the key that signed it.
+    pub authority_id: String,
+}
+
+impl fmt::Debug for JwtToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JwtToken")
+            .field("spiffe_id", &self.spiffe_id)
+            .field("expires", &self.expires)
+            .field("authority_id", &self.authority_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why there is no token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoToken {
+    /// The identity is not there any more.
+    #[error("no identity issued")]
+    Gone,
+    /// The server did not sign in time: it is away, or the node is not admitted yet.
+    #[error("no JWT-SVID was signed in time")]
+    Unsigned,
+    /// Too many wait already.
+    #[error("too many requests for JWT-SVIDs")]
+    Overloaded,
+}
+
+/// Whose token, and whom it is for.
+pub(super) type Wanted = (String, Audience);
+
+type Answer = Result<Arc<JwtToken>, NoToken>;
+
+/// Every token of the node's workloads.
+pub(super) struct Tokens {
+    clock: Arc<ServerClock>,
+    inner: Mutex<Inner>,
+    work: Notify,
+}
+
+#[derive(Default)]
+struct Inner {
+    held: HashMap<Wanted, Held>,
+    waiting: BTreeMap<Wanted, Vec<oneshot::Sender<Answer>>>,
+    /// Those that are being signed now.
+    under_way: HashSet<Wanted>,
+    tainted: HashSet<String>,
+}
+
+struct Held {
+    token: Arc<JwtToken>,
+    renew_at: UnixTime,
+}
+
+impl Tokens {
+    pub(super) fn new(clock: Arc<ServerClock>) -> Self {
+        Self { clock, inner: Mutex::default(), work: Notify::new() }
+    }
+
+    /// The token of an entry for this audience; signed now if none is held, or if half of its life is over. One that still
+    /// counts is given where no new one can be had.
+    pub(super) async fn fetch(&self, entry_id: &str, audience: Audience) -> Answer {
+        let wanted = (entry_id.to_owned(), audience);
+        let (answer, held) = {
+            let mut inner = self.lock();
+            let held = inner.held.get(&wanted).filter(|held| !self.clock.is_over(held.token.expires));
+            let held = held.map(|held| (Arc::clone(&held.token), self.clock.is_due(held.renew_at)));
+            if let Some((token, false)) = held {
+                metrics::counter!("holdfast_agent_jwt_svids_total", "from" => "cache").increment(1);
+                return Ok(token);
+            }
+            inner.waiting.values_mut().for_each(|waiting| waiting.retain(|one| !one.is_closed()));
+            let Inner { waiting, under_way, .. } = &mut *inner;
+            waiting.retain(|wanted, waiting| !waiting.is_empty() || under_way.contains(wanted));
+            if inner.waiting.values().map(Vec::len).sum::<usize>() >= WAITING_MAX {
+                return held.map(|(token, _)| token).ok_or(NoToken::Overloaded);
+            }
+            let (sender, answer) = oneshot::channel();
+            inner.waiting.entry(wanted).or_default().push(sender);
+            (answer, held.map(|(token, _)| token))
+        };
+        self.work.notify_one();
+        match (tokio::time::timeout(SIGNED_WITHIN, answer).await, held) {
+            (Ok(Ok(answer @ (Ok(_) | Err(NoToken::Gone)))), _) => answer,
+            (_, Some(token)) if !self.clock.is_over(token.expires) => Ok(token),
+            (Ok(Ok(answer)), _) => answer,
+            (Ok(Err(_)) | Err(_), _) => Err(NoToken::Unsigned),
+        }
+    }
+
+    /// At most `limit` that somebody waits for; they are under way until they are answered or given back.
+    pub(super) fn due(&self, limit: usize) -> Vec<Wanted> {
+        let mut inner = self.lock();
+        let Inner { waiting, under_way, .. } = &mut *inner;
+        waiting.retain(|wanted, waiting| {
+            waiting.retain(|one| !one.is_closed());
+            !waiting.is_empty() || under_way.contains(wanted)
+        });
+        let due: Vec<Wanted> =
+            waiting.keys().filter(|wanted| !under_way.contains(*wanted)).take(limit).cloned().collect();
+        under_way.extend(due.iter().cloned());
+        due
+    }
+
+    /// They were not signed; whoever waits goes on waiting.
+    pub(super) fn give_back(&self, wanted: &[Wanted]) {
+        let mut inner = self.lock();
+        wanted.iter().for_each(|one| _ = inner.under_way.remove(one));
+    }
+
+    /// What the server said to one of them. A token of a key that was tainted meanwhile is asked for again.
+    pub(super) fn answer(&self, wanted: &Wanted, answer: Result<(JwtToken, UnixTime), NoToken>) {
+        let mut inner = self.lock();
+        inner.under_way.remove(wanted);
+        let answer = match answer {
+            Ok((token, _)) if inner.tainted.contains(&token.authority_id) => return self.work.notify_one(),
+            Ok((token, renew_at)) => {
+                let token = Arc::new(token);
+                self.make_room(&mut inner, &wanted.0);
+                inner.held.insert(wanted.clone(), Held { token: Arc::clone(&token), renew_at });
+                metrics::counter!("holdfast_agent_jwt_svids_total", "from" => "server").increment(1);
+                Ok(token)
+            }
+            Err(no_token) => {
+                if no_token == NoToken::Gone {
+                    inner.held.remove(wanted);
+                }
+                Err(no_token)
+            }
+        };
+        for waiting in inner.waiting.remove(wanted).unwrap_or_default() {
+            let _ = waiting.send(answer.clone());
+        }
+    }
+
+    /// Lets go of what has ended, then of what ends first: of this entry where it has too many, else of all.
+    fn make_room(&self, inner: &mut Inner, entry_id: &str) {
+        inner.held.retain(|_, held| !self.clock.is_over(held.token.expires));
+        let of_entry = |wanted: &Wanted| wanted.0 == entry_id;
+        let first = if inner.held.keys().filter(|wanted| of_entry(wanted)).count() >= HELD_OF_ENTRY_MAX {
+            let of_entry = inner.held.iter().filter(|(wanted, _)| of_entry(wanted));
+            of_entry.min_by_key(|(_, held)| held.token.expires).map(|(wanted, _)| wanted.clone())
+        } else if inner.held.len() >= HELD_MAX {
+            inner.held.iter().min_by_key(|(_, held)| held.token.expires).map(|(wanted, _)| wanted.clone())
+        } else {
+            None
+        };
+        if let Some(first) = first {
+            inner.held.remove(&first);
+        }
+    }
+
+    /// Keeps the tokens of those entries alone; whoever waits for another learns that it is gone.
+    pub(super) fn retain(&self, is_same: impl Fn(&str) -> bool) {
+        let mut inner = self.lock();
+        inner.held.retain(|(entry_id, _), _| is_same(entry_id));
+    }
+
+    /// The node was refused: every token goes, and nobody waits any more.
+    pub(super) fn deny(&self) {
+        let mut inner = self.lock();
+        inner.held.clear();
+        for waiting in std::mem::take(&mut inner.waiting).into_values().flatten() {
+            let _ = waiting.send(Err(NoToken::Gone));
+        }
+    }
+
+    /// What is known of the keys now: tokens of those that are tainted, or not there any more, are let go of.
+    pub(super) fn learn_authorities(&self, good: &HashSet<String>, tainted: HashSet<String>) {
+        let mut inner = self.lock();
+        inner.held.retain(|_, held| good.contains(&held.token.authority_id));
+        inner.tainted = tainted;
+    }
+
+    /// Waits until somebody asks.
+    pub(super) async fn work(&self) {
+        self.work.notified().await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(entry: &str, audience: &str) -> Wanted {
+        (entry.to_owned(), Audience::new(&[audience]).unwrap())
+    }
+
+    fn tokens() -> Arc<Tokens> {
+        Arc::new(Tokens::new(Arc::default()))
+    }
+
+    /// A token that lives an hour from now, and is to be replaced in so many seconds.
+    fn token(clock: &ServerClock, text: &str, renew_in: i64) -> (JwtToken, UnixTime) {
+        let token = JwtToken {
+            spiffe_id: "spiffe://td/a".parse().unwrap(),
+            token: text.to_owned(),
+            expires: clock.now().plus(3600),
+            authority_id: "k1".to_owned(),
+        };
+        (token, clock.now().plus(renew_in))
+    }
+
+    async fn asked(tokens: &Arc<Tokens>, entry: &str, audience: &str) -> tokio::task::JoinHandle<Answer> {
+        let (tokens_of_task, (entry, audience)) = (Arc::clone(tokens), wanted(entry, audience));
+        let before = tokens.lock().waiting.values().map(Vec::len).sum::<usize>();
+        let task = tokio::spawn(async move { tokens_of_task.fetch(&entry, audience).await });
+        while !task.is_finished() && tokens.lock().waiting.values().map(Vec::len).sum::<usize>() == before {
+            tokio::task::yield_now().await;
+        }
+        task
+    }
+
+    #[tokio::test]
+    async fn several_who_ask_for_the_same_get_the_same_signed_once() {
+        let tokens = tokens();
+        let (one, two) = (asked(&tokens, "e", "a").await, asked(&tokens, "e", "a").await);
+        let due = tokens.due(64);
+        assert_eq!(due, [wanted("e", "a")]);
+        let three = asked(&tokens, "e", "a").await;
+        assert!(tokens.due(64).is_empty(), "it is under way");
+        tokens.answer(&due[0], Ok(token(&tokens.clock, "t1", 1800)));
+        for task in [one, two, three] {
+            assert_eq!(task.await.unwrap().unwrap().token, "t1");
+        }
+        assert_eq!(tokens.fetch("e", wanted("e", "a").1).await.unwrap().token, "t1", "held");
+        assert!(tokens.due(64).is_empty());
+    }
+
+    #[tokio::test]
+    async fn other_audiences_and_entries_get_others() {
+        let tokens = tokens();
+        let tasks = [asked(&tokens, "e", "a").await, asked(&tokens, "e", "b").await, asked(&tokens, "f", "a").await];
+        assert_eq!(tokens.due(2).len(), 2);
+        assert_eq!(tokens.due(2).len(), 1);
+        tasks.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+
+    #[tokio::test]
+    async fn after_half_of_its_life_a_new_one_is_asked_for_and_the_old_one_serves_where_there_is_none() {
+        let tokens = tokens();
+        tokens.answer(&wanted("e", "a"), Ok(token(&tokens.clock, "old", 0)));
+        let task = asked(&tokens, "e", "a").await;
+        tokens.answer(&tokens.due(64)[0], Err(NoToken::Unsigned));
+        assert_eq!(task.await.unwrap().unwrap().token, "old");
+        let task = asked(&tokens, "e", "a").await;
+        tokens.answer(&tokens.due(64)[0], Ok(token(&tokens.clock, "new", 1800)));
+        assert_eq!(task.await.unwrap().unwrap().token, "new");
+        let gone = wanted("e", "a");
+        tokens.answer(&gone, Err(NoToken::Gone));
+        assert!(tokens.lock().held.is_empty(), "what is gone is not served");
+    }
+
+    #[tokio::test]
+    async fn a_tainted_key_takes_its_tokens_with_it_and_one_under_way_is_asked_for_again() {
+        let tokens = tokens();
+        tokens.answer(&wanted("e", "a"), Ok(token(&tokens.clock, "t1", 1800)));
+        let task = asked(&tokens, "e", "b").await;
+        let due = tokens.due(64);
+        tokens.learn_authorities(&["k2".to_owned()].into(), ["k1".to_owned()].into());
+        assert!(tokens.lock().held.is_empty());
+        tokens.answer(&due[0], Ok(token(&tokens.clock, "t2", 1800)));
+        assert_eq!(tokens.due(64), due, "asked for again");
+        let (fresh, renew_at) = token(&tokens.clock, "t3", 1800);
+        tokens.answer(&due[0], Ok((JwtToken { authority_id: "k2".to_owned(), ..fresh }, renew_at)));
+        assert_eq!(task.await.unwrap().unwrap().token, "t3");
+    }
+
+    #[tokio::test]
+    async fn entries_that_go_and_a_refusal_take_their_tokens_with_them() {
+        let tokens = tokens();
+        for entry in ["e", "f"] {
+            tokens.answer(&wanted(entry, "a"), Ok(token(&tokens.clock, entry, 1800)));
+        }
+        tokens.retain(|entry| entry == "f");
+        assert_eq!(tokens.lock().held.len(), 1);
+        let task = asked(&tokens, "g", "a").await;
+        tokens.deny();
+        assert_eq!(task.await.unwrap(), Err(NoToken::Gone));
+        assert!(tokens.lock().held.is_empty());
+    }
+
+    #[tokio::test]
+    async fn whoever_asks_for_ever_new_audiences_pushes_out_his_own() {
+        let tokens = tokens();
+        tokens.answer(&wanted("other", "a"), Ok(token(&tokens.clock, "t", 1800)));
+        for n in 0..2 * HELD_OF_ENTRY_MAX {
+            tokens.answer(&wanted("e", &n.to_string()), Ok(token(&tokens.clock, "t", 1800)));
+        }
+        let inner = tokens.lock();
+        assert_eq!(inner.held.len(), HELD_OF_ENTRY_MAX + 1);
+        assert!(inner.held.contains_key(&wanted("other", "a")));
+    }
+}

@@ -1,0 +1,103 @@
+//! JWT-SVIDs: judged by the entries of this moment, recorded, and only then signed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use holdfast_svid::audience::Audience;
+use tracing::warn;
+
+use super::workload::{SigningEnds, SvidRefused};
+use crate::authority::{AuthorityFault, IssuedToken, TokenAuthority, TokenDraft};
+use crate::clock;
+use crate::live::StandingNode;
+use crate::store::{Entry, NotRecorded, Store};
+
+/// What a node asks for one workload.
+#[derive(Clone, Debug)]
+pub struct TokenRequest {
+    /// The registration entry.
+    pub entry_id: String,
+    /// Whom the token is for.
+    pub audience: Vec<String>,
+}
+
+/// One token with the entry it came from.
+#[derive(Clone, Debug)]
+pub struct WorkloadToken {
+    /// The entry's ID.
+    pub entry_id: String,
+    /// The token.
+    pub token: IssuedToken,
+}
+
+/// Signs JWT-SVIDs for workloads.
+pub struct TokenSigner {
+    store: Arc<dyn Store>,
+    authority: Arc<TokenAuthority>,
+}
+
+impl TokenSigner {
+    /// By this server's JWT authority.
+    #[must_use]
+    pub const fn new(store: Arc<dyn Store>, authority: Arc<TokenAuthority>) -> Self {
+        Self { store, authority }
+    }
+
+    /// One answer per request, in order.
+    ///
+    /// # Errors
+    /// [`SigningEnds`] where the node stands no more, or by a fault of ours: then nothing was signed.
+    pub async fn sign(
+        &self,
+        node: &StandingNode,
+        requests: Vec<TokenRequest>,
+    ) -> Result<Vec<Result<WorkloadToken, SvidRefused>>, SigningEnds> {
+        let started = Instant::now();
+        let now = clock::now();
+        let key = self.authority.signing().ok_or(AuthorityFault::NoTokenKey)?;
+        let (revision, entries) = self.store.entries_for_node(node.number(), now).await?;
+        let entries: HashMap<&str, &Entry> = entries.iter().map(|entry| (entry.id(), entry)).collect();
+        let judged: Vec<Result<(&str, TokenDraft), SvidRefused>> = requests
+            .iter()
+            .map(|request| {
+                let entry = entries.get(request.entry_id.as_str()).ok_or(SvidRefused::EntryUnknown)?;
+                let audience = Audience::new(&request.audience).map_err(|bad| {
+                    warn!(entry = entry.id(), code = bad.code(), %bad, "JWT-SVID refused");
+                    SvidRefused::AudienceRefused
+                })?;
+                let draft = key.draft(node, entry, audience, self.authority.ttl(), now);
+                draft.map(|draft| (entry.id(), draft)).map_err(|_| SvidRefused::Expired)
+            })
+            .collect();
+        let issuances: Vec<_> =
+            judged.iter().filter_map(|one| one.as_ref().ok()).map(|(_, draft)| draft.issuance()).collect();
+        let mut recorded = if issuances.is_empty() {
+            Vec::new().into_iter()
+        } else {
+            let id = key.authority_id().to_owned();
+            self.store.record_tokens(id, issuances, revision.n, now).await?.into_iter()
+        };
+        let mut answers = Vec::with_capacity(judged.len());
+        for one in judged {
+            let answer = match one {
+                Err(refused) => Err(refused),
+                Ok((entry_id, draft)) => match recorded.next().ok_or(AuthorityFault::NotRecorded)? {
+                    Ok(proof) => {
+                        let token = key.sign(&draft, proof)?;
+                        metrics::counter!("holdfast_svids_issued_total", "kind" => "jwt").increment(1);
+                        Ok(WorkloadToken { entry_id: entry_id.to_owned(), token })
+                    }
+                    Err(NotRecorded::EntryGone) => Err(SvidRefused::EntryUnknown),
+                    Err(NotRecorded::OutlivesEvidence) => Err(SvidRefused::Expired),
+                    Err(NotRecorded::NodeNotStanding) => return Err(SigningEnds::NotStanding),
+                    // Another key signs by now: the agent asks again.
+                    Err(NotRecorded::AuthorityGone) => return Err(AuthorityFault::NoTokenKey.into()),
+                },
+            };
+            answers.push(answer);
+        }
+        metrics::histogram!("holdfast_issuance_seconds", "kind" => "jwt").record(started.elapsed().as_secs_f64());
+        Ok(answers)
+    }
+}

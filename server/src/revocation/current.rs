@@ -1,0 +1,33 @@
+//! The lists of this moment, for streams and readers; read from the store when it says that they changed.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::store::{IssuerKeyId, RevocationList, Store, StoreFault};
+
+/// All lists as they are now, by issuer; cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct CurrentLists(Arc<RwLock<Arc<Vec<RevocationList>>>>);
+
+impl CurrentLists {
+    /// The lists of this moment, in the order of their issuers.
+    #[must_use]
+    pub fn get(&self) -> Arc<Vec<RevocationList>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The list of one issuer.
+    #[must_use]
+    pub fn of(&self, issuer: IssuerKeyId) -> Option<RevocationList> {
+        self.get().iter().find(|list| list.issuer == issuer).cloned()
+    }
+
+    /// Takes the lists as the store has them now.
+    ///
+    /// # Errors
+    /// [`StoreFault`]; the former lists stay.
+    pub async fn read(&self, store: &dyn Store) -> Result<(), StoreFault> {
+        let lists = store.revocation_lists().await?;
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(lists);
+        Ok(())
+    }
+}

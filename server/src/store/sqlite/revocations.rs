@@ -1,0 +1,286 @@
+//! Withdrawing: rows of live certificates become rows of withdrawn ones, within the transaction of what withdraws them.
+
+use super::super::StoreFault;
+use super::super::changes::{NodeEvent, Notice};
+use super::super::entries::{Entry, EntryNumber};
+use super::super::issuances::{Issuance, Origin};
+use super::super::ledger::Actor;
+use super::super::nodes::{Node, NodeNumber};
+use super::super::revocations::{IssuerKeyId, LiveSvid, RevocationReason};
+use super::entry_rows;
+use super::writer::{Tx, Verb, fault};
+use crate::record::Leaf;
+use holdfast_identity::UnixTime;
+use serde_json::json;
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{AssertSqlSafe, FromRow};
+use std::collections::BTreeSet;
+
+/// Serials that one act names; 35 bytes each in its JSON.
+const SERIALS_IN_AN_ACT: usize = 1_000;
+/// Rows that one statement inserts.
+const ROWS: usize = 16;
+/// Ended certificates that one call forgets: more a second than any server signs.
+const ENDED_AT_ONCE: u32 = 5_000;
+/// How long after its end a certificate is remembered as living: other servers' clocks may be late.
+const END_GRACE: i64 = 300;
+
+/// Whose certificates.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Whose {
+    /// The node's, and those of all its workloads.
+    Node(NodeNumber),
+    /// The node's own alone.
+    Own(NodeNumber),
+    /// All by this entry.
+    Entry(EntryNumber),
+    /// Those by this entry on this node.
+    EntryOn(NodeNumber, EntryNumber),
+    /// The one at this place of the record.
+    At(u64),
+}
+
+impl Whose {
+    /// Which rows: `$1` and `$2` are the numbers, `$3` is the present.
+    const fn rows(self) -> &'static str {
+        match self {
+            Self::Node(_) => "node = $1 AND $2 = 0 AND not_after > $3",
+            Self::Own(_) => "node = $1 AND $2 = 0 AND entry IS NULL AND not_after > $3",
+            Self::Entry(_) => "entry = $1 AND $2 = 0 AND not_after > $3",
+            Self::EntryOn(..) => "node = $1 AND entry = $2 AND not_after > $3",
+            Self::At(_) => "idx = $1 AND $2 = 0 AND not_after > $3",
+        }
+    }
+
+    const fn numbers(self) -> (i64, i64) {
+        match self {
+            Self::Node(node) | Self::Own(node) => (node.0.cast_signed(), 0),
+            Self::Entry(entry) => (entry.0.cast_signed(), 0),
+            Self::EntryOn(node, entry) => (node.0.cast_signed(), entry.0.cast_signed()),
+            Self::At(index) => (index.cast_signed(), 0),
+        }
+    }
+
+    fn subject(self) -> String {
+        match self {
+            Self::Node(node) | Self::Own(node) => format!("node {}", node.0),
+            Self::Entry(entry) => format!("entry {}", entry.0),
+            Self::EntryOn(node, entry) => format!("entry {} on node {}", entry.0, node.0),
+            Self::At(index) => format!("issuance {index}"),
+        }
+    }
+}
+
+/// Why a node's certificates are withdrawn by what happened to it; `None` where they are not.
+pub(super) const fn reason_of(event: NodeEvent) -> Option<RevocationReason> {
+    match event {
+        NodeEvent::Refused | NodeEvent::AwaitsApproval | NodeEvent::Denied | NodeEvent::Banned => {
+            Some(RevocationReason::PrivilegeWithdrawn)
+        }
+        NodeEvent::Evicted | NodeEvent::Reset => Some(RevocationReason::CessationOfOperation),
+        NodeEvent::Frozen => Some(RevocationReason::KeyCompromise),
+        NodeEvent::Admitted | NodeEvent::Approved | NodeEvent::Unbanned => None,
+    }
+}
+
+/// Withdraws them all, says so in the record, and tells whoever signs lists. Nothing that lives, nothing happens.
+pub(super) async fn revoke(
+    tx: &mut Tx,
+    whose: Whose,
+    reason: RevocationReason,
+    by: &Actor,
+    at: UnixTime,
+) -> Result<(), StoreFault> {
+    let ((first, second), rows) = (whose.numbers(), whose.rows());
+    let insert = format!(
+        "INSERT INTO revocations (issuer, not_after, serial, reason, at) \
+         SELECT issuer, not_after, serial, $4, $5 FROM svids WHERE {rows} ON CONFLICT DO NOTHING"
+    );
+    let listed = sqlx::query(AssertSqlSafe(insert))
+        .bind(first)
+        .bind(second)
+        .bind(at.seconds())
+        .bind(reason.code())
+        .bind(at.seconds())
+        .execute(&mut tx.connection)
+        .await
+        .map_err(fault("withdraw certificates"))?;
+    if listed.rows_affected() == 0 {
+        return Ok(());
+    }
+    let delete = format!("DELETE FROM svids WHERE {rows} RETURNING issuer, serial");
+    let gone: Vec<(Vec<u8>, Vec<u8>)> = sqlx::query_as(AssertSqlSafe(delete))
+        .bind(first)
+        .bind(second)
+        .bind(at.seconds())
+        .fetch_all(&mut tx.connection)
+        .await
+        .map_err(fault("withdraw certificates"))?;
+    for part in gone.chunks(SERIALS_IN_AN_ACT) {
+        let serials: Vec<String> = part.iter().map(|(_, serial)| hex::encode(serial)).collect();
+        tx.append(&Leaf::Act(json!({
+            "at": at.seconds(), "by": by.to_string(), "action": "svid.revoke", "subject": whose.subject(),
+            "detail": { "reason": reason.as_str(), "serials": serials },
+        })));
+    }
+    metrics::counter!("holdfast_svids_revoked_total", "reason" => reason.as_str()).increment(gone.len() as u64);
+    let issuers = gone.into_iter().map(|(issuer, _)| key_id(issuer)).collect::<Result<BTreeSet<_>, _>>()?;
+    let n = tx.n();
+    tx.notify(Notice::Revoked { n, issuers });
+    Ok(())
+}
+
+/// Withdraws what the node's workloads have by entries that are not its any more: it has another name or other selectors.
+pub(super) async fn revoke_strays(tx: &mut Tx, node: &Node, at: UnixTime) -> Result<(), StoreFault> {
+    let Some(name) = &node.spiffe_id else { return Ok(()) };
+    let entries: Vec<i64> =
+        sqlx::query_scalar("SELECT DISTINCT entry FROM svids WHERE node = $1 AND entry IS NOT NULL")
+            .bind(node.number.0.cast_signed())
+            .fetch_all(&mut tx.connection)
+            .await
+            .map_err(fault("read a node's certificates"))?;
+    for number in entries.into_iter().map(|number| EntryNumber(number.cast_unsigned())) {
+        let entry = entry_rows::by_number(&mut tx.connection, number).await?;
+        if !entry.is_some_and(|entry| entry.draft.parent.is(name, &node.selectors)) {
+            let whose = Whose::EntryOn(node.number, number);
+            revoke(tx, whose, RevocationReason::Superseded, &Actor::Server, at).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether whoever has an SVID by `before` could be without one by `after`: it asks for a selector more, names somebody
+/// else, vouches for fewer DNS names, or is another node's.
+pub(super) fn takes_back(before: &Entry, after: &Entry) -> bool {
+    let (before, after) = (&before.draft, &after.draft);
+    !after.selectors.is_subset(&before.selectors)
+        || before.spiffe_id != after.spiffe_id
+        || before.parent != after.parent
+        || before.dns_names.iter().any(|name| !after.dns_names.contains(name))
+}
+
+/// Remembers certificates as living: one statement for up to 16 of them.
+pub(super) async fn remember(tx: &mut Tx, issued: &[(u64, NodeNumber, &Issuance)]) -> Result<(), StoreFault> {
+    for rows in issued.chunks(ROWS) {
+        let (text, size) = if rows.len() == ROWS { (MANY_ROWS, ROWS) } else { (ONE_ROW, 1) };
+        for part in rows.chunks(size) {
+            let mut query = sqlx::query(text);
+            for (index, node, issuance) in part {
+                let entry = match issuance.origin {
+                    Origin::Workload { entry, .. } => Some(entry.0.cast_signed()),
+                    Origin::Node { .. } | Origin::Server => None,
+                };
+                query = query
+                    .bind(index.cast_signed())
+                    .bind(issuance.issuer.0.to_vec())
+                    .bind(issuance.serial.to_vec())
+                    .bind(node.0.cast_signed())
+                    .bind(entry)
+                    .bind(issuance.not_after.seconds());
+            }
+            query.execute(&mut tx.connection).await.map_err(fault("remember certificates"))?;
+        }
+    }
+    Ok(())
+}
+
+const ONE_ROW: &str = "INSERT INTO svids (idx, issuer, serial, node, entry, not_after) VALUES ($1, $2, $3, $4, $5, $6)";
+const MANY_ROWS: &str = "INSERT INTO svids (idx, issuer, serial, node, entry, not_after) VALUES \
+    ($1, $2, $3, $4, $5, $6), ($7, $8, $9, $10, $11, $12), ($13, $14, $15, $16, $17, $18), \
+    ($19, $20, $21, $22, $23, $24), ($25, $26, $27, $28, $29, $30), ($31, $32, $33, $34, $35, $36), \
+    ($37, $38, $39, $40, $41, $42), ($43, $44, $45, $46, $47, $48), ($49, $50, $51, $52, $53, $54), \
+    ($55, $56, $57, $58, $59, $60), ($61, $62, $63, $64, $65, $66), ($67, $68, $69, $70, $71, $72), \
+    ($73, $74, $75, $76, $77, $78), ($79, $80, $81, $82, $83, $84), ($85, $86, $87, $88, $89, $90), \
+    ($91, $92, $93, $94, $95, $96)";
+
+/// Forgets certificates that have ended; those that were withdrawn are the lists' to forget.
+pub(super) async fn prune(tx: &mut Tx, now: UnixTime) -> Result<(), StoreFault> {
+    sqlx::query(
+        "DELETE FROM svids WHERE idx IN (SELECT idx FROM svids WHERE not_after < $1 ORDER BY not_after LIMIT $2)",
+    )
+    .bind(now.seconds() - END_GRACE)
+    .bind(ENDED_AT_ONCE)
+    .execute(&mut tx.connection)
+    .await
+    .map_err(fault("forget ended certificates"))?;
+    Ok(())
+}
+
+/// Withdraws one, where it lives.
+pub(super) struct RevokeSvid {
+    pub(super) svid: LiveSvid,
+    pub(super) reason: RevocationReason,
+    pub(super) by: Actor,
+    pub(super) at: UnixTime,
+}
+
+impl Verb for RevokeSvid {
+    type Reply = ();
+    const NAME: &'static str = "revoke_svid";
+
+    async fn run(&self, tx: &mut Tx) -> Result<(), StoreFault> {
+        revoke(tx, Whose::At(self.svid.index), self.reason, &self.by, self.at).await
+    }
+}
+
+/// A row of a live certificate.
+#[derive(FromRow)]
+pub(super) struct Row {
+    idx: i64,
+    issuer: Vec<u8>,
+    serial: Vec<u8>,
+    node: i64,
+    entry: Option<i64>,
+    not_after: i64,
+}
+
+impl Row {
+    fn svid(self) -> Result<LiveSvid, StoreFault> {
+        Ok(LiveSvid {
+            index: self.idx.cast_unsigned(),
+            issuer: key_id(self.issuer)?,
+            serial: self.serial.try_into().map_err(|_| StoreFault::Corrupt { what: "serial number" })?,
+            node: NodeNumber(self.node.cast_unsigned()),
+            entry: self.entry.map(|entry| EntryNumber(entry.cast_unsigned())),
+            not_after: UnixTime(self.not_after),
+        })
+    }
+}
+
+/// A node's live certificates after one place of the record.
+pub(super) async fn of_node(
+    reader: &mut SqliteConnection,
+    (node, after): (NodeNumber, u64),
+    now: UnixTime,
+    limit: u32,
+) -> Result<Vec<LiveSvid>, StoreFault> {
+    let rows: Vec<Row> =
+        sqlx::query_as("SELECT * FROM svids WHERE node = $1 AND idx > $2 AND not_after > $3 ORDER BY idx LIMIT $4")
+            .bind(node.0.cast_signed())
+            .bind(after.cast_signed())
+            .bind(now.seconds())
+            .bind(limit)
+            .fetch_all(reader)
+            .await
+            .map_err(fault("read a node's certificates"))?;
+    rows.into_iter().map(Row::svid).collect()
+}
+
+/// The live certificate of that serial number. Reads all rows: for an operator, and not by the writer.
+pub(super) async fn by_serial(
+    reader: &mut SqliteConnection,
+    serial: [u8; 16],
+    now: UnixTime,
+) -> Result<Option<LiveSvid>, StoreFault> {
+    let row: Option<Row> = sqlx::query_as("SELECT * FROM svids WHERE serial = $1 AND not_after > $2")
+        .bind(serial.to_vec())
+        .bind(now.seconds())
+        .fetch_optional(reader)
+        .await
+        .map_err(fault("look for a certificate"))?;
+    row.map(Row::svid).transpose()
+}
+
+pub(super) fn key_id(bytes: Vec<u8>) -> Result<IssuerKeyId, StoreFault> {
+    bytes.try_into().map(IssuerKeyId).map_err(|_| StoreFault::Corrupt { what: "issuer's key identifier" })
+}
