@@ -1,9 +1,10 @@
 # One line a target: what it does is in the script it calls. `.ci/run` says which of them CI runs.
-.PHONY: demo test tutorial outside little-room bench lint fuzz proto packages
+.PHONY: demo test tutorial outside outside-oidc little-room bench lint fuzz proto packages
 demo:     ; @tests/lanes/demo.sh $(KIND)
 test:     ; @tests/lanes/test.sh
 tutorial: ; @tests/lanes/tutorial.sh
 outside:  ; @tests/lanes/outside.sh
+outside-oidc: ; @tests/lanes/outside_oidc.sh
 little-room: ; @tests/lanes/little_room.sh
 bench:    ; @tests/lanes/bench.sh $(ONLY)
 lint:     ; @tests/lanes/lint.sh

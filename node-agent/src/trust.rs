@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use holdfast_identity::{TrustDomain, UnixTime};
 use holdfast_protocol::agent::Bundle;
+use holdfast_svid::bundle::Bundle as Document;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use serde::{Deserialize, Serialize};
@@ -108,7 +109,7 @@ impl Trust {
         let (origin, mut known) = match bootstrap {
             Bootstrap::Insecure => ("insecure".to_owned(), Known::default()),
             Bootstrap::Bundle(path) => {
-                let (origin, authorities) = read(path)?;
+                let (origin, authorities) = read(&trust_domain, path)?;
                 (origin, Known { authorities, ..Known::default() })
             }
         };
@@ -230,17 +231,21 @@ impl Trust {
     }
 }
 
-fn read(path: &Path) -> Result<(String, Vec<CertificateDer<'static>>), TrustFault> {
+fn read(trust_domain: &TrustDomain, path: &Path) -> Result<(String, Vec<CertificateDer<'static>>), TrustFault> {
     let unreadable = |source| TrustFault::Unreadable { path: path.display().to_string(), source };
     if std::fs::metadata(path).map_err(unreadable)?.len() > BUNDLE_BYTES_MAX {
         return Err(unreadable(std::io::Error::new(std::io::ErrorKind::FileTooLarge, "file is larger than 1 MiB")));
     }
     let pem = std::fs::read(path).map_err(unreadable)?;
     let form = |found: String| TrustFault::Form { origin: path.display().to_string(), found };
-    let certificates = CertificateDer::pem_slice_iter(&pem)
-        .map(|certificate| certificate.map(|der| der.as_ref().to_vec()))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| form(error.to_string()))?;
+    let certificates = if pem.trim_ascii_start().starts_with(b"{") {
+        Document::read(trust_domain, &pem).map_err(|bad| form(bad.to_string()))?.x509_authorities
+    } else {
+        CertificateDer::pem_slice_iter(&pem)
+            .map(|certificate| certificate.map(|der| der.as_ref().to_vec()))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| form(error.to_string()))?
+    };
     let authorities = checked(&path.display().to_string(), certificates)?;
     Ok((hex::encode(ring::digest::digest(&ring::digest::SHA256, &pem)), authorities))
 }
@@ -321,6 +326,19 @@ mod tests {
         trust.pin(&first).unwrap();
         trust.pin(&second).unwrap();
         assert_eq!(load(&Bootstrap::Insecure, place.path()).unwrap().authorities(), [first]);
+    }
+
+    #[test]
+    fn a_bundle_file_is_pem_or_the_document_of_the_standard() {
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("bundle.json");
+        let root = authority();
+        let document = Document { x509_authorities: vec![root.clone()], ..Document::default() };
+        std::fs::write(&file, document.to_json()).unwrap();
+        let bootstrap = Bootstrap::Bundle(file.clone());
+        assert_eq!(load(&bootstrap, place.path()).unwrap().authorities(), [CertificateDer::from(root)]);
+        std::fs::write(&file, "{\"keys\":[]}").unwrap();
+        assert_eq!(load(&bootstrap, place.path()).unwrap_err().code(), "agent.trust.form");
     }
 
     #[test]

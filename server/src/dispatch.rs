@@ -8,6 +8,7 @@ use tracing::{error, info, warn};
 use crate::authority::Authority;
 use crate::clock;
 use crate::desk::CurrentRules;
+use crate::federation::CurrentFederations;
 use crate::listen::TlsSettings;
 use crate::live::{Ending, LiveNodes};
 use crate::revocation::CurrentLists;
@@ -23,6 +24,8 @@ pub struct Dispatch {
     pub rules: Arc<CurrentRules>,
     /// Issuer and bundle.
     pub authority: Arc<Authority>,
+    /// Foreign trust domains.
+    pub federations: CurrentFederations,
     /// Revocation lists.
     pub lists: CurrentLists,
     /// The listener's configuration.
@@ -61,6 +64,12 @@ impl Dispatch {
             Notice::Policy { .. } | Notice::Endorsements { .. } => self.change_rules().await,
             Notice::Bundle { .. } => {
                 self.change_bundle().await;
+                self.subscribers.tell(notice);
+            }
+            Notice::Federation { trust_domain, .. } => {
+                if let Err(fault) = self.federations.refresh_one(self.store.as_ref(), trust_domain).await {
+                    error!(%trust_domain, code = fault.code(), %fault, "foreign trust domain cannot be read");
+                }
                 self.subscribers.tell(notice);
             }
             // The keeper of lists hears of it by itself.
@@ -114,6 +123,9 @@ impl Dispatch {
 
     async fn act_on_everything(&self) {
         self.change_bundle().await;
+        if let Err(fault) = self.federations.refresh(self.store.as_ref()).await {
+            error!(code = fault.code(), %fault, "foreign trust domains cannot be read");
+        }
         self.change_lists().await;
         self.change_rules().await;
         self.subscribers.resync_all();

@@ -74,6 +74,11 @@ impl Http {
         Self { tls: tls(ca_file), timeout }
     }
 
+    /// Believes whom `tls` believes.
+    pub(crate) const fn over(tls: Arc<ClientConfig>, timeout: Duration) -> Self {
+        Self { tls: Some(tls), timeout }
+    }
+
     /// Asks for `url`; the body has at most `limit` bytes.
     pub(crate) async fn get(&self, url: &str, limit: usize) -> Result<Answer, NoAnswer> {
         self.send(Request::get("/").header(ACCEPT, "*/*").body(Body::empty()), url, Wanted::Whole(limit)).await

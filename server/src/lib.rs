@@ -13,12 +13,15 @@ pub mod desk;
 pub mod dispatch;
 pub mod ear;
 pub mod endorse;
+pub mod exchange;
+pub mod federation;
 pub mod fleet;
 mod http;
 pub mod listen;
 pub mod live;
 pub mod logging;
 pub mod metrics;
+pub mod oidc;
 pub mod outbox;
 pub mod program;
 pub mod proving;
@@ -30,6 +33,7 @@ pub mod space;
 pub mod store;
 pub mod sync;
 pub mod upkeep;
+pub mod web;
 
 #[allow(missing_docs, unreachable_pub, clippy::all, unused_qualifications)]
 #[rustfmt::skip]

@@ -10,6 +10,9 @@ use tracing::{error, info, warn};
 use crate::admin::{Admin, AdminSocket, WHAT_IFS_MAX};
 use crate::config::Config;
 use crate::ear::{EarIssuer, EarKey};
+use crate::exchange::Exchange;
+use crate::federation::{BundleEndpoint, Federator};
+use crate::oidc::OidcSite;
 use crate::outbox::{Outbox, Pace};
 use crate::record::{ReadLog, RecordFault, Shown, Signer, SignerOptions, open_key};
 use crate::revocation::ListListener;
@@ -45,10 +48,28 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let keeper = SpaceKeeper::new(Box::new(FileSystem(directory.to_owned())), settings, space, store.clone());
     let (outbox, couriers) =
         Outbox::open(&config.sinks, store.clone(), config.trust_domain.clone(), Pace::default()).await?;
+    let exchange = config.exchange.clone().map(|rules| Exchange::new(store.clone(), server.tokens().clone(), rules));
+    let exchange = exchange.map(Arc::new);
+    if let Some(oidc) = config.oidc.clone() {
+        let site = OidcSite::new(store.clone(), oidc.issuer, oidc.jwks_uri, exchange.clone());
+        oidc.site.bind(Arc::new(site), stop.clone()).await?;
+    }
     let socket = AdminSocket::bind(&config.admin_socket, &config.admin_group)?;
     let signer = signer(&config, &store).await;
+    let federator = Federator::new(
+        store.clone(),
+        server.federations().clone(),
+        server.authority().bundle().clone(),
+        config.federation.clone(),
+    );
+    if let Some(settings) = config.bundle_endpoint.clone() {
+        let (bundle, own) = (server.authority().bundle().clone(), server.authority().own().clone());
+        let endpoint = BundleEndpoint::bind(settings, bundle, own).await?;
+        tokio::spawn(endpoint.serve(stop.clone()));
+    }
     let admin = Admin {
         store: store.clone(),
+        federator: federator.clone(),
         endorser: server.endorser().clone(),
         tokens: server.tokens().clone(),
         trust_domain: config.trust_domain.clone(),
@@ -57,6 +78,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         reads: ReadLog::start(store.clone()),
         signer: signer.clone(),
         outbox: Arc::new(outbox),
+        exchange,
         ear: Arc::new(EarIssuer::new(store.clone(), config.trust_domain.clone(), EarKey::open(&config.ear_key)?)),
         roles: config.roles.clone(),
         rollout: config.rollout.clone(),
@@ -66,6 +88,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         ListListener::new(server.lists().clone()).bind(address, stop.clone()).await?;
     }
     let fetching = tokio::spawn(server.endorser().clone().keep(stop.clone()));
+    let federating = tokio::spawn(federator.keep(stop.clone()));
     let serving = tokio::spawn(server.serve(stop.clone()));
     let operating = tokio::spawn(admin.serve(socket, stop.clone()));
     let keeping = tokio::spawn(upkeep::keep(store.clone(), keeper, stop.clone()));
@@ -81,6 +104,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     operating.await??;
     keeping.await?;
     fetching.await?;
+    federating.await?;
     if let Some(signing) = signing {
         signing.await?;
     }

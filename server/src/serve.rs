@@ -22,6 +22,7 @@ use crate::config::{Config, Simulated};
 use crate::desk::{CurrentRules, Desk, DeskParts, DeskSettings, TokenSigner, WorkloadSigner, seal_ring};
 use crate::dispatch::Dispatch;
 use crate::endorse::{EndorseSettings, Endorser};
+use crate::federation::CurrentFederations;
 use crate::listen::{ListenFault, ListenLimits, Listener, TlsSettings};
 use crate::live::LiveNodes;
 use crate::revocation::{CurrentLists, ListKeeper, ListSettings};
@@ -143,6 +144,7 @@ pub struct Server {
     desk: Arc<Desk>,
     endorser: Endorser,
     live: Arc<LiveNodes>,
+    federations: CurrentFederations,
     keeper: ListKeeper,
     listener: Listener,
     router: Router,
@@ -171,6 +173,7 @@ impl Server {
         let limits = options.listen_limits;
         let live = Arc::new(LiveNodes::new(limits.keepalive_interval + limits.keepalive_timeout + SWEEP_EVERY));
         let subscribers = Arc::new(Subscribers::default());
+        let federations = CurrentFederations::read(store.as_ref()).await?;
         let tls = TlsSettings::new(authority.own().clone(), &authority.bundle().get())?;
         let listener = Listener::bind(options.listen, tls.clone(), limits)?;
         let parts = DeskParts {
@@ -188,6 +191,7 @@ impl Server {
             store: store.clone(),
             subscribers: subscribers.clone(),
             bundle: authority.bundle().clone(),
+            federations: federations.clone(),
             lists: keeper.lists().clone(),
             signer: WorkloadSigner::new(store.clone(), authority.clone(), options.x509_svid_ttl),
             tokens: TokenSigner::new(store.clone(), tokens.clone()),
@@ -198,12 +202,26 @@ impl Server {
             store: store.clone(),
             rules,
             authority: authority.clone(),
+            federations: federations.clone(),
             lists: keeper.lists().clone(),
             tls,
             live: live.clone(),
             subscribers,
         };
-        Ok(Self { store, authority, tokens, desk, endorser, live, keeper, listener, router, dispatch, changes })
+        Ok(Self {
+            store,
+            authority,
+            tokens,
+            desk,
+            endorser,
+            live,
+            federations,
+            keeper,
+            listener,
+            router,
+            dispatch,
+            changes,
+        })
     }
 
     /// The address of the agent port.
@@ -234,6 +252,12 @@ impl Server {
     #[must_use]
     pub const fn endorser(&self) -> &Endorser {
         &self.endorser
+    }
+
+    /// Foreign trust domains, for those who fetch their bundles.
+    #[must_use]
+    pub const fn federations(&self) -> &CurrentFederations {
+        &self.federations
     }
 
     /// Who stands, for those who list connections.

@@ -14,6 +14,8 @@
 #[allow(dead_code, reason = "another test binary uses the rest")]
 mod workload;
 
+#[path = "spiffe_conformance/bundle.rs"]
+mod bundle;
 #[path = "spiffe_conformance/endpoint.rs"]
 mod endpoint;
 #[path = "spiffe_conformance/jwt_profile.rs"]

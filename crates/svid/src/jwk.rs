@@ -122,8 +122,15 @@ pub fn read_key(members: &Map<String, Value>) -> Result<PublicKey, BadJwk> {
 /// The thumbprint of RFC 7638 with SHA-256, in base64url: 43 characters that are the same wherever the key is.
 #[must_use]
 pub fn thumbprint(key: &PublicKey) -> String {
-    // Required members alone, in the order of their names: serde_json's map keeps that order, and writes no blanks.
-    let canonical = serde_json::to_string(&members(key)).unwrap_or_default();
+    // Required members alone, in the order of their names and without blanks: written out, for a map may keep another.
+    let encoded = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+    let canonical = match key {
+        PublicKey::Rsa { modulus } => format!(r#"{{"e":"AQAB","kty":"RSA","n":"{}"}}"#, encoded(modulus)),
+        PublicKey::Ec { curve, .. } => {
+            let (x, y) = key.coordinates();
+            format!(r#"{{"crv":"{}","kty":"EC","x":"{}","y":"{}"}}"#, curve_name(*curve), encoded(x), encoded(y))
+        }
+    };
     URL_SAFE_NO_PAD.encode(sha256(&[canonical.as_bytes()]))
 }
 

@@ -1,4 +1,4 @@
-//! Identity documents in JSON: JWT-SVIDs, the keys that verify them, and tokens of other issuers.
+//! Identity documents in JSON: bundles of trust domains, JWT-SVIDs, the keys that verify them, and tokens of other issuers.
 //!
 //! Pure: keys, tokens and the time come in as arguments. Fetches no keys, keeps no tokens, and holds no private key: what
 //! is to be signed is prepared here and signed by whoever holds the key, after writing down that it will.
@@ -11,6 +11,7 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests draw keys"))]
 
 pub mod audience;
+pub mod bundle;
 pub mod foreign;
 pub mod json;
 pub mod jwk;

@@ -171,6 +171,10 @@ impl Keeper {
                             }
                         }
                     }
+                    // Before the entries that name them, so that no update lacks what its entry promises.
+                    if let Some(foreign) = change.foreign {
+                        cache.learn_foreign(foreign);
+                    }
                     if change.lists {
                         cache.learn_lists(trust.trust_domain().as_str(), book.lists());
                     }

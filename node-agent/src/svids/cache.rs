@@ -1,5 +1,6 @@
 //! The SVIDs that the node's workloads may have, in memory, and who is waiting for them.
 
+mod jwt;
 mod taint;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -16,10 +17,10 @@ pub(crate) use taint::soon;
 use super::key::KeyType;
 use super::lists::Lists;
 use super::pool::KeyPool;
-use super::tokens::{JwtToken, NoToken, Tokens, Wanted};
-use super::{JwtBundle, SvidSource, SvidState, Tainted, WorkloadUpdate, X509Svid};
+use super::tokens::{JwtToken, NoToken, Tokens};
+use super::{SvidSource, SvidState, Tainted, WorkloadUpdate, X509Svid};
 use crate::clock::ServerClock;
-use crate::sync::Entry;
+use crate::sync::{Entry, ForeignBundles};
 
 /// Entries whose SVIDs are made before anyone asks, the oldest first: a workload that starts while the server is away
 /// still gets its own. Beyond that number SVIDs are made when a workload asks.
@@ -52,6 +53,7 @@ struct Inner {
     sets: HashMap<BTreeSet<Selector>, watch::Sender<SvidState>>,
     jwt_bundles: BTreeMap<String, JwtKeys>,
     lists: Lists,
+    foreign: ForeignBundles,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -101,22 +103,6 @@ impl SvidCache {
     /// Keys for SVIDs to come.
     pub(super) const fn keys(&self) -> &KeyPool {
         &self.keys
-    }
-
-    /// JWT-SVIDs, and who waits for them.
-    pub(super) const fn tokens(&self) -> &Tokens {
-        &self.tokens
-    }
-
-    /// What the server answered to whoever waits for a JWT-SVID: it counts if the entry is still there.
-    pub(super) fn take_token(&self, wanted: &Wanted, answer: Result<(JwtToken, UnixTime), NoToken>) {
-        let inner = self.lock();
-        let is_whose = |token: &JwtToken| inner.entries.get(&wanted.0).is_some_and(|e| e.spiffe_id == token.spiffe_id);
-        let answer = match answer {
-            Ok((token, _)) if inner.standing != Standing::Admitted || !is_whose(&token) => Err(NoToken::Gone),
-            answer => answer,
-        };
-        self.tokens.answer(wanted, answer);
     }
 
     /// The node is admitted: SVIDs may be made.
@@ -173,12 +159,11 @@ impl SvidCache {
         }
     }
 
-    /// The keys that verify JWT-SVIDs of this trust domain are these now. Tokens of tainted ones are let go of.
-    pub fn learn_jwt_bundle(&self, bundle: &JwtBundle) {
+    /// The bundles of foreign trust domains are these now, and there are no others.
+    pub fn learn_foreign(&self, foreign: ForeignBundles) {
         let mut inner = self.lock();
-        self.tokens.learn_authorities(&bundle.good(), bundle.tainted());
-        let keys = bundle.keys();
-        if inner.jwt_bundles.insert(keys.trust_domain().to_string(), keys.clone()).as_ref() != Some(keys) {
+        if inner.foreign != foreign {
+            inner.foreign = foreign;
             self.publish_locked(&mut inner);
         }
     }
@@ -346,7 +331,17 @@ impl SvidCache {
             (false, true, _) => SvidState::Starting,
             (false, false, _) if svids.is_empty() => SvidState::Denied,
             (false, false, _) => {
-                let (bundles, jwt_bundles) = (bundles.as_ref().clone(), inner.jwt_bundles.clone());
+                let (mut bundles, mut jwt_bundles) = (bundles.as_ref().clone(), inner.jwt_bundles.clone());
+                // A foreign trust domain without a bundle is there with none: whoever believed it must hear of that.
+                for name in matching.iter().flat_map(|entry| &entry.federates_with) {
+                    let foreign = inner.foreign.get(name);
+                    bundles
+                        .entry(name.clone())
+                        .or_insert_with(|| foreign.map(|foreign| foreign.x509_authorities.clone()).unwrap_or_default());
+                    if let Some(foreign) = foreign.filter(|_| !jwt_bundles.contains_key(name)) {
+                        jwt_bundles.insert(name.clone(), foreign.jwt_keys.clone());
+                    }
+                }
                 let crls = inner.lists.shown();
                 SvidState::Ready(Arc::new(WorkloadUpdate { svids, bundles, jwt_bundles, crls }))
             }

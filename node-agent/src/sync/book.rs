@@ -3,12 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use holdfast_identity::{Selector, SpiffeId, UnixTime};
+use holdfast_identity::{Selector, SpiffeId, TrustDomain, UnixTime};
 use holdfast_protocol::agent as wire;
 use holdfast_protocol::limits::{REVOCATION_LIST_BYTES_MAX, REVOCATION_LISTS_MAX};
 
+use super::foreign::{self, ForeignBundles};
+
 /// Entries in one book. A node with more has been given somebody else's.
 const ENTRIES_MAX: usize = 100_000;
+/// Foreign trust domains of one entry.
+const FEDERATIONS_MAX: usize = 32;
 
 /// One registration entry, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +31,8 @@ pub struct Entry {
     pub created_at: UnixTime,
     /// After this moment the entry is no longer there; `None` for never.
     pub expires_at: Option<UnixTime>,
+    /// Names of foreign trust domains whose bundles its workloads get.
+    pub federates_with: BTreeSet<String>,
 }
 
 /// A whole change, after its last message.
@@ -38,6 +44,8 @@ pub struct Change {
     pub entries: bool,
     /// Whether there are other revocation lists (or they came for the first time).
     pub lists: bool,
+    /// The bundles of all foreign trust domains that entries name, where they changed.
+    pub foreign: Option<ForeignBundles>,
 }
 
 /// The revocation lists by issuer, DER with the number of each.
@@ -58,6 +66,7 @@ struct Pending {
     entries: BTreeMap<String, Arc<Entry>>,
     bundle: Option<wire::Bundle>,
     lists: Lists,
+    foreign: Option<wire::ForeignBundles>,
 }
 
 impl Book {
@@ -100,6 +109,7 @@ impl Book {
             entries: self.entries.clone(),
             bundle: None,
             lists: self.lists.clone(),
+            foreign: None,
         });
         if message.full {
             pending.entries.clear();
@@ -132,6 +142,7 @@ impl Book {
             }
         }
         pending.bundle = message.bundle.or(pending.bundle);
+        pending.foreign = message.foreign.or(pending.foreign);
         if message.more {
             self.pending = Some(pending);
             return None;
@@ -142,7 +153,7 @@ impl Book {
         self.entries = pending.entries;
         self.lists = pending.lists;
         self.revision = message.revision;
-        Some(Change { bundle: pending.bundle, entries, lists })
+        Some(Change { bundle: pending.bundle, entries, lists, foreign: pending.foreign.map(foreign::read) })
     }
 }
 
@@ -161,7 +172,15 @@ fn parsed(entry: wire::Entry) -> Result<Entry, &'static str> {
         revision_number: entry.revision_number,
         created_at: UnixTime(entry.created_at),
         expires_at: (entry.expires_at != 0).then_some(UnixTime(entry.expires_at)),
+        federates_with: federates_with(&entry.federates_with)?,
     })
+}
+
+fn federates_with(names: &[String]) -> Result<BTreeSet<String>, &'static str> {
+    if names.len() > FEDERATIONS_MAX || names.iter().any(|name| name.parse::<TrustDomain>().is_err()) {
+        return Err("foreign trust domain");
+    }
+    Ok(names.iter().cloned().collect())
 }
 
 #[cfg(test)]
@@ -253,6 +272,28 @@ mod tests {
         let mut broken = entry("b", "unix:uid:1");
         broken.spiffe_id = "spiffe://TD/a".to_owned();
         book.apply(message(1, true, false, &[nobody, broken, entry("c", "nonsense")]));
+        assert!(ids(&book).is_empty());
+    }
+
+    #[test]
+    fn foreign_bundles_come_with_the_last_message_of_a_change() {
+        let mut book = Book::default();
+        let mut first = message(1, true, true, &[entry("a", "unix:uid:1")]);
+        let bundle = wire::Bundle { trust_domain: "other".to_owned(), ..wire::Bundle::default() };
+        first.foreign = Some(wire::ForeignBundles { bundles: vec![bundle] });
+        assert!(book.apply(first).is_none());
+        let foreign = book.apply(message(1, false, false, &[])).unwrap().foreign.unwrap();
+        assert_eq!(foreign.keys().collect::<Vec<_>>(), ["other"]);
+        assert_eq!(book.apply(message(2, false, false, &[])).unwrap().foreign, None, "nothing new");
+    }
+
+    #[test]
+    fn an_entry_that_federates_with_what_is_no_trust_domain_matches_nobody() {
+        let mut book = Book::default();
+        let naming = |name: &str| wire::Entry { federates_with: vec![name.to_owned()], ..entry("a", "unix:uid:1") };
+        book.apply(message(1, true, false, &[naming("other.org")]));
+        assert_eq!(book.entries()["a"].federates_with, BTreeSet::from(["other.org".to_owned()]));
+        book.apply(message(2, true, false, &[naming("spiffe://other.org")]));
         assert!(ids(&book).is_empty());
     }
 }

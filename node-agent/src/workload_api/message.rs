@@ -17,7 +17,7 @@ pub(super) fn x509_svids(update: &WorkloadUpdate) -> Result<X509svidResponse, Re
         return Err(Refusal::NoIdentity);
     }
     let own: HashSet<&str> = svids.iter().map(|svid| svid.spiffe_id.trust_domain_name()).collect();
-    let federated = update.bundles.iter().filter(|(name, _)| !own.contains(name.as_str()));
+    let federated = update.bundles.iter().filter(|(name, bundle)| !own.contains(name.as_str()) && !bundle.is_empty());
     Ok(X509svidResponse {
         svids: svids.into_iter().map(|svid| x509_svid(svid, &update.bundles)).collect::<Result<_, _>>()?,
         crl: crls(update),
@@ -31,7 +31,7 @@ pub(super) fn x509_svids(update: &WorkloadUpdate) -> Result<X509svidResponse, Re
 /// As for [`x509_svids`]: bundles are for those who have an identity.
 pub(super) fn x509_bundles(update: &WorkloadUpdate) -> Result<X509BundlesResponse, Refusal> {
     let Some(first) = update.svids.first() else { return Err(Refusal::NoIdentity) };
-    let bundles: HashMap<_, _> = update.bundles.iter().map(bundle).collect();
+    let bundles: HashMap<_, _> = update.bundles.iter().filter(|(_, bundle)| !bundle.is_empty()).map(bundle).collect();
     if update.bundles.get(first.spiffe_id.trust_domain_name()).is_none_or(Vec::is_empty) {
         return Err(Refusal::Starting);
     }

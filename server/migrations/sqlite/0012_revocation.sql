@@ -1,17 +1,17 @@
 -- Certificates of nodes and workloads that have not ended: what a ban, a refusal or a change withdraws is found here. By
--- place in the record, so that rows are appended; whoever is withdrawn or has ended leaves.
+-- node, so that what one request of a node adds lies together.
 CREATE TABLE svids (
-    idx INTEGER PRIMARY KEY,
+    node INTEGER NOT NULL,
+    -- 0 for the node's own
+    entry INTEGER NOT NULL,
+    -- place of the issuance in the record
+    idx INTEGER NOT NULL,
     -- key identifier of the signing certificate
     issuer BLOB NOT NULL,
     serial BLOB NOT NULL,
-    node INTEGER NOT NULL,
-    -- NULL for the node's own
-    entry INTEGER,
-    not_after INTEGER NOT NULL
-);
-CREATE INDEX svids_node ON svids (node);
-CREATE INDEX svids_entry ON svids (entry) WHERE entry IS NOT NULL;
+    not_after INTEGER NOT NULL,
+    PRIMARY KEY (node, entry, idx)
+) WITHOUT ROWID;
 CREATE INDEX svids_not_after ON svids (not_after);
 
 -- What was withdrawn, until it has been on one list that was made after its end.

@@ -2,23 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use holdfast_identity::{Selector, SpiffeId, UnixTime};
+use holdfast_identity::{Selector, SpiffeId, TrustDomain, UnixTime};
 use holdfast_protocol::admin;
 use tonic::{Request, Response, Status};
 
-use super::Admin;
 use super::refusal::{Refusal, argument};
 use super::socket::actor;
+use super::{Admin, entry_match, entry_sets};
 use crate::admin_stubs::entries_server::Entries;
 use crate::clock;
-use crate::store::{Entry, EntryDraft, EntryFilter, EntryNumber, NodeTarget, Parent, SelectorMatch};
+use crate::store::{Entry, EntryDraft, EntryFilter, EntryNumber, Parent, SelectorMatch};
 
 /// Selectors in one request; an entry has fewer, a workload may have more.
 const SELECTORS_MAX: usize = 1024;
-/// Near misses in one answer.
-const NEAR_MAX: usize = 20;
-/// Entries that a match looks at.
-const MATCH_MAX: u32 = 1000;
 
 #[tonic::async_trait]
 impl Entries for Admin {
@@ -77,40 +73,20 @@ impl Entries for Admin {
         &self,
         request: Request<admin::MatchEntriesRequest>,
     ) -> Result<Response<admin::MatchEntriesResponse>, Status> {
-        let request = request.into_inner();
-        let given = selectors("selectors", &request.selectors)?;
-        let node = match spiffe_id("node_spiffe_id", &request.node_spiffe_id)? {
-            None => None,
-            Some(id) => {
-                let found = self.store.node(NodeTarget::SpiffeId(id)).await.map_err(Refusal::from)?;
-                Some(found.ok_or(Refusal::NotFound { what: "node" })?)
-            }
-        };
-        let is_parent = |entry: &Entry| match &node {
-            None => true,
-            Some(node) => node.spiffe_id.as_ref().is_some_and(|id| entry.draft.parent.is(id, &node.selectors)),
-        };
-        let any = Some((given.clone(), SelectorMatch::Any));
-        let touching = EntryFilter { selectors: any, limit: MATCH_MAX, ..EntryFilter::default() };
-        let mut found = admin::MatchEntriesResponse::default();
-        for entry in self.store.entries(touching).await.map_err(Refusal::from)? {
-            let missing: Vec<String> = entry.draft.selectors.difference(&given).map(ToString::to_string).collect();
-            let other_node = !is_parent(&entry);
-            let entry = message(&entry);
-            if missing.is_empty() && !other_node {
-                found.entries.push(entry);
-            } else {
-                found.near.push(admin::NearMiss { entry: Some(entry), missing, other_node });
-            }
-        }
-        found.near.sort_by_key(|near| near.missing.len() + usize::from(near.other_node));
-        found.near.truncate(NEAR_MAX);
-        Ok(Response::new(found))
+        Ok(Response::new(entry_match::answer(self.store.as_ref(), request.into_inner()).await?))
+    }
+
+    async fn apply(
+        &self,
+        request: Request<admin::ApplyEntriesRequest>,
+    ) -> Result<Response<admin::ApplyEntriesResponse>, Status> {
+        let by = actor(&request, "entry.apply")?;
+        Ok(Response::new(entry_sets::apply(self.store.as_ref(), request.into_inner(), by).await?))
     }
 }
 
 /// An entry as the operator sees it.
-fn message(entry: &Entry) -> admin::Entry {
+pub(super) fn message(entry: &Entry) -> admin::Entry {
     let draft = &entry.draft;
     let (parent_id, node_selectors) = match &draft.parent {
         Parent::Id(id) => (id.to_string(), Vec::new()),
@@ -130,10 +106,12 @@ fn message(entry: &Entry) -> admin::Entry {
         expires_at: draft.expires_at.map_or(0, UnixTime::seconds),
         revision_number: entry.revision_number,
         created_at: entry.created_at.seconds(),
+        federates_with: draft.federates_with.iter().map(ToString::to_string).collect(),
+        owner: entry.owner.clone(),
     }
 }
 
-fn draft(entry: Option<admin::Entry>) -> Result<EntryDraft, Refusal> {
+pub(super) fn draft(entry: Option<admin::Entry>) -> Result<EntryDraft, Refusal> {
     let entry = entry.ok_or_else(|| argument("entry", "is missing"))?;
     let parent = match (spiffe_id("parent_id", &entry.parent_id)?, entry.node_selectors.is_empty()) {
         (Some(id), true) => Parent::Id(id),
@@ -151,7 +129,21 @@ fn draft(entry: Option<admin::Entry>) -> Result<EntryDraft, Refusal> {
         dns_names: entry.dns_names,
         hint: entry.hint,
         expires_at: (entry.expires_at != 0).then_some(UnixTime(entry.expires_at)),
+        federates_with: federates_with(&entry.federates_with)?,
     })
+}
+
+/// Names of trust domains, or their IDs as SPIRE has them.
+fn federates_with(texts: &[String]) -> Result<BTreeSet<TrustDomain>, Refusal> {
+    if texts.len() > SELECTORS_MAX {
+        return Err(argument("federates_with", format!("{} trust domains, limit {SELECTORS_MAX}", texts.len())));
+    }
+    texts.iter().map(|text| trust_domain("federates_with", text)).collect()
+}
+
+/// The trust domain of that name, or of that ID.
+pub(super) fn trust_domain(field: &'static str, text: &str) -> Result<TrustDomain, Refusal> {
+    text.strip_prefix("spiffe://").unwrap_or(text).parse().map_err(|source| Refusal::Id { field, source })
 }
 
 fn filter(filter: Option<admin::EntryFilter>) -> Result<EntryFilter, Refusal> {
@@ -182,7 +174,7 @@ pub(super) fn spiffe_id(field: &'static str, text: &str) -> Result<Option<Spiffe
     text.parse().map(Some).map_err(|source| Refusal::Id { field, source })
 }
 
-fn selectors(field: &'static str, texts: &[String]) -> Result<BTreeSet<Selector>, Refusal> {
+pub(super) fn selectors(field: &'static str, texts: &[String]) -> Result<BTreeSet<Selector>, Refusal> {
     if texts.len() > SELECTORS_MAX {
         return Err(argument(field, format!("{} selectors, limit {SELECTORS_MAX}", texts.len())));
     }

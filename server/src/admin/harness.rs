@@ -17,6 +17,7 @@ use crate::config::Simulated;
 use crate::desk::CurrentRules;
 use crate::ear::{EarIssuer, EarKey};
 use crate::endorse::{EndorseSettings, Endorser};
+use crate::federation::{CurrentFederations, FederationSettings, Federator};
 use crate::outbox::{Outbox, Pace as SendingPace};
 use crate::record::{Pace, ReadLog, Signer, SignerOptions, open_key};
 use crate::rollout::RolloutSettings;
@@ -70,6 +71,9 @@ pub(super) async fn operated_with(simulated: Simulated, rollout: RolloutSettings
     let authority = Arc::new(authority);
     let key = EarKey::open(&directory.path().join("ear.key")).unwrap();
     let ear = Arc::new(EarIssuer::new(store.clone(), trust_domain.clone(), key));
+    let own = authority.bundle().clone();
+    let federations = CurrentFederations::read(store.as_ref()).await.unwrap();
+    let federator = Federator::new(store.clone(), federations, own, FederationSettings::default());
     let tokens = Arc::new(TokenAuthority::at_rest(AuthorityFiles::below(directory.path())));
     let reads = ReadLog::start(store.clone());
     let roles = Roles::everybody();
@@ -77,6 +81,7 @@ pub(super) async fn operated_with(simulated: Simulated, rollout: RolloutSettings
     let admin = Admin {
         store: store.clone(),
         endorser,
+        federator,
         tokens,
         trust_domain,
         authority,
@@ -84,6 +89,7 @@ pub(super) async fn operated_with(simulated: Simulated, rollout: RolloutSettings
         reads,
         signer,
         outbox,
+        exchange: None,
         ear,
         roles,
         rollout,

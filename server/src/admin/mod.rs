@@ -7,7 +7,11 @@ mod attempts;
 mod endorsement_bundles;
 mod endorsements;
 mod entries;
+mod entry_match;
+mod entry_sets;
 mod events;
+mod exchanges;
+mod federations;
 #[cfg(test)]
 mod fleet_tests;
 mod fleets;
@@ -37,6 +41,8 @@ mod roles;
 mod rollout_tests;
 mod rollouts;
 mod server;
+#[cfg(test)]
+mod sinks_tests;
 mod socket;
 #[cfg(test)]
 mod tests;
@@ -53,15 +59,18 @@ use tonic::transport::Server;
 
 use crate::admin_stubs::{
     attempts_server::AttemptsServer, bundles_server::BundlesServer, endorsements_server::EndorsementsServer,
-    entries_server::EntriesServer, events_server::EventsServer, fleets_server::FleetsServer,
-    jwt_authorities_server::JwtAuthoritiesServer, nodes_server::NodesServer, policies_server::PoliciesServer,
-    proofs_server::ProofsServer, record_server::RecordServer, results_server::ResultsServer,
-    server_server::ServerServer, x509_authorities_server::X509AuthoritiesServer,
+    entries_server::EntriesServer, events_server::EventsServer, exchanges_server::ExchangesServer,
+    federations_server::FederationsServer, fleets_server::FleetsServer, jwt_authorities_server::JwtAuthoritiesServer,
+    nodes_server::NodesServer, policies_server::PoliciesServer, proofs_server::ProofsServer,
+    record_server::RecordServer, results_server::ResultsServer, server_server::ServerServer,
+    x509_authorities_server::X509AuthoritiesServer,
 };
 use crate::authority::{Authority, TokenAuthority};
 use crate::config::Simulated;
 use crate::ear::EarIssuer;
 use crate::endorse::Endorser;
+use crate::exchange::Exchange;
+use crate::federation::Federator;
 use crate::outbox::Outbox;
 use crate::record::{ReadLog, RecordFault, Signer};
 use crate::rollout::RolloutSettings;
@@ -89,6 +98,8 @@ pub struct Admin {
     pub store: Arc<dyn Store>,
     /// Who finds endorsements.
     pub endorser: Endorser,
+    /// Who fetches foreign bundles.
+    pub federator: Federator,
     /// What signs JWT-SVIDs.
     pub tokens: Arc<TokenAuthority>,
     /// The one trust domain.
@@ -103,6 +114,8 @@ pub struct Admin {
     pub signer: Result<Arc<Signer>, Arc<RecordFault>>,
     /// Where events go.
     pub outbox: Arc<Outbox>,
+    /// Who exchanges tokens, where there are rules.
+    pub exchange: Option<Arc<Exchange>>,
     /// Who signs attestation results.
     pub ear: Arc<EarIssuer>,
     /// Which operators may do what.
@@ -140,12 +153,14 @@ impl Admin {
             .add_service(service!(PoliciesServer).max_decoding_message_size(POLICY_REQUEST_BYTES_MAX))
             .add_service(service!(AttemptsServer))
             .add_service(service!(BundlesServer))
+            .add_service(service!(FederationsServer))
             .add_service(service!(EndorsementsServer))
             .add_service(service!(RecordServer))
             .add_service(service!(ProofsServer))
             .add_service(service!(FleetsServer))
             .add_service(service!(EventsServer))
             .add_service(service!(ResultsServer))
+            .add_service(service!(ExchangesServer))
             .add_service(service!(JwtAuthoritiesServer))
             .add_service(service!(X509AuthoritiesServer))
             .serve_with_incoming_shutdown(socket.incoming(), stop.cancelled_owned())

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use holdfast_identity::{InvalidId, InvalidSelector};
+use holdfast_svid::bundle::BadBundle as BadForeignBundle;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
@@ -12,11 +13,12 @@ use crate::ear::EarRefused;
 use crate::endorse::EndorseFault;
 use crate::endorse::bundle::BadBundle;
 use crate::endorse::reading::NotImported;
+use crate::federation::{FetchFault, NotRefreshed};
 use crate::fleet::NotFixed;
 use crate::outbox::OrderRefused;
 use crate::record::RecordFault;
 use crate::rollout::NotSigned;
-use crate::store::{EntryRefusal, NodeRefusal, RolloutRefusal, StoreFault};
+use crate::store::{EntryRefusal, FederationRefusal, NodeRefusal, RolloutRefusal, StoreFault};
 
 /// Metadata key of the stable code.
 pub(crate) const CODE_METADATA: &str = "holdfast-code";
@@ -42,6 +44,12 @@ pub(super) enum Refusal {
     Endorsement(#[from] NotImported),
     #[error(transparent)]
     Bundle(#[from] BadBundle),
+    #[error(transparent)]
+    ForeignBundle(#[from] BadForeignBundle),
+    #[error(transparent)]
+    Federation(#[from] FederationRefusal),
+    #[error(transparent)]
+    Fetch(#[from] FetchFault),
     #[error(transparent)]
     Endorse(#[from] EndorseFault),
     #[error(transparent)]
@@ -101,6 +109,9 @@ impl Refusal {
             Self::Selector { source, .. } => source.code(),
             Self::Endorsement(refused) => refused.code(),
             Self::Bundle(bad) => bad.code(),
+            Self::ForeignBundle(bad) => bad.code(),
+            Self::Federation(refusal) => refusal.code(),
+            Self::Fetch(fault) => fault.code(),
             Self::Endorse(fault) => fault.code(),
             Self::Sink(refused) => refused.code(),
             Self::Ear(refused) => refused.code(),
@@ -151,16 +162,28 @@ impl Refusal {
             Self::Ear(EarRefused::NothingToTell | EarRefused::Ended { .. } | EarRefused::NoAttempt) => {
                 Code::FailedPrecondition
             }
-            Self::Sink(OrderRefused::BeyondHead { .. } | OrderRefused::NothingToSkip | OrderRefused::Test(_)) => {
-                Code::FailedPrecondition
-            }
-            Self::Entry(EntryRefusal::Unknown)
+            Self::Sink(
+                OrderRefused::BeyondHead { .. }
+                | OrderRefused::Configured
+                | OrderRefused::NothingToSkip
+                | OrderRefused::Test(_),
+            ) => Code::FailedPrecondition,
+            Self::Fetch(_) => Code::FailedPrecondition,
+            Self::Federation(FederationRefusal::Exists(_)) => Code::AlreadyExists,
+            Self::Federation(FederationRefusal::Full) => Code::ResourceExhausted,
+            Self::Federation(
+                FederationRefusal::NoEndpoint(_) | FederationRefusal::HasEndpoint(_) | FederationRefusal::Named { .. },
+            ) => Code::FailedPrecondition,
+            Self::Federation(FederationRefusal::Own(_)) | Self::ForeignBundle(_) => Code::InvalidArgument,
+            Self::Federation(FederationRefusal::Unknown(_))
+            | Self::Entry(EntryRefusal::Unknown)
             | Self::Node(NodeRefusal::Unknown)
             | Self::Sink(OrderRefused::Unknown)
             | Self::NotFound { .. }
             | Self::AttemptGone { .. } => Code::NotFound,
             Self::Entry(EntryRefusal::IdTaken | EntryRefusal::Similar { .. }) => Code::AlreadyExists,
             Self::Entry(EntryRefusal::Changed { .. }) => Code::Aborted,
+            Self::Entry(EntryRefusal::NotOwned { .. }) => Code::FailedPrecondition,
             Self::Entry(EntryRefusal::Full { .. }) | Self::Busy { .. } => Code::ResourceExhausted,
             Self::Role { .. } => Code::PermissionDenied,
             Self::Rollout(RolloutRefusal::UnknownProposal | RolloutRefusal::UnknownState { .. }) => Code::NotFound,
@@ -181,6 +204,16 @@ impl Refusal {
             | Self::Bundle(_)
             | Self::Scope(_)
             | Self::Argument { .. } => Code::InvalidArgument,
+        }
+    }
+}
+
+impl From<NotRefreshed> for Refusal {
+    fn from(not: NotRefreshed) -> Self {
+        match not {
+            NotRefreshed::Refused(refusal) => Self::Federation(refusal),
+            NotRefreshed::Fetch(fault) => Self::Fetch(fault),
+            NotRefreshed::Store(fault) => Self::Store(fault),
         }
     }
 }

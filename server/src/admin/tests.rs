@@ -338,3 +338,40 @@ async fn nothing_is_wanted_of_an_empty_server_and_what_it_cannot_fetch_fails() {
     }
     assert_eq!(codes, vec![("failed".to_owned(), "endorse.missing".to_owned()); 2]);
 }
+
+#[tokio::test]
+async fn a_set_of_entries_is_applied_whole_and_every_problem_is_the_answer() {
+    let operated = operated(Simulated::Refused).await;
+    let mut entries = EntriesClient::new(operated.channel.clone());
+    let named = |id: &str| admin::Entry { id: id.to_owned(), ..entry(&format!("spiffe://td/{id}")) };
+    let set = |list: Vec<admin::Entry>| admin::ApplyEntriesRequest {
+        entries: list,
+        owner: "team".to_owned(),
+        ..admin::ApplyEntriesRequest::default()
+    };
+    let broken = admin::Entry { selectors: vec!["unix".into()], ..named("broken") };
+    let answer = entries.apply(set(vec![named("a"), broken])).await.unwrap().into_inner();
+    let found = &answer.problems[0];
+    assert_eq!((found.id.as_str(), found.code.as_str(), answer.steps.len()), ("broken", "selector.no_type", 0));
+    let reserved = admin::Entry { parent_id: "spiffe://td/holdfast/server".into(), ..named("b") };
+    let answer = entries.apply(set(vec![named("a"), reserved])).await.unwrap().into_inner();
+    assert_eq!((answer.problems[0].id.as_str(), answer.problems[0].code.as_str()), ("b", "entry.invalid"));
+    assert_eq!(entries.count(admin::CountEntriesRequest::default()).await.unwrap().into_inner().count, 0);
+    let answer = entries.apply(set(vec![named("a")])).await.unwrap().into_inner();
+    let step = &answer.steps[0];
+    assert_eq!((step.before.is_none(), step.after.as_ref().unwrap().owner.as_str()), (true, "team"));
+}
+
+#[tokio::test]
+async fn a_miss_of_another_user_is_near_and_says_what_is_there_instead() {
+    let operated = operated(Simulated::Refused).await;
+    let mut entries = EntriesClient::new(operated.channel.clone());
+    let uid = admin::Entry { selectors: vec!["unix:uid:1".into()], ..entry("spiffe://td/uid") };
+    entries.create(create(uid)).await.unwrap();
+    let ask = |selector: &str| admin::MatchEntriesRequest { selectors: vec![selector.into()], ..Default::default() };
+    let found = entries.r#match(ask("unix:uid:2")).await.unwrap().into_inner();
+    let lacking = &found.near[0].lacking[0];
+    assert_eq!((lacking.selector.as_str(), lacking.instead.as_slice()), ("unix:uid:1", &["unix:uid:2".to_owned()][..]));
+    let far = entries.r#match(ask("k8s:ns:shop")).await.unwrap().into_inner();
+    assert_eq!((far.entries.len(), far.near.len()), (0, 0));
+}

@@ -18,11 +18,12 @@ use crate::authority::CurrentBundle;
 use crate::budget::Gate;
 use crate::clock;
 use crate::desk::{SigningEnds, SvidRequest, TokenRequest, TokenSigner, WorkloadSigner};
+use crate::federation::CurrentFederations;
 use crate::listen::Connection;
 use crate::live::{LiveNodes, StandingNode};
 use crate::revocation::CurrentLists;
 use crate::store::Store;
-use crate::sync::{self, Subscribers};
+use crate::sync::{self, Shown, Subscribers};
 
 /// Longest time for one batch of signatures, recording included.
 const SIGNING_TIMEOUT: Duration = Duration::from_secs(30);
@@ -37,6 +38,8 @@ pub struct NodeService {
     pub subscribers: Arc<Subscribers>,
     /// The bundle of the moment.
     pub bundle: CurrentBundle,
+    /// Foreign trust domains of the moment.
+    pub federations: CurrentFederations,
     /// The revocation lists of the moment.
     pub lists: CurrentLists,
     /// Signs workload SVIDs.
@@ -59,7 +62,8 @@ impl Node for NodeService {
 
     async fn sync(&self, request: Request<wire::SyncRequest>) -> Result<Response<Self::SyncStream>, Status> {
         let node = self.standing(&*connection_of(&request)?)?;
-        let shown = (self.bundle.clone(), self.lists.clone());
+        let shown =
+            Shown { bundle: self.bundle.clone(), lists: self.lists.clone(), federations: self.federations.clone() };
         let stream = sync::follow(self.store.clone(), &self.subscribers, shown, node, &request.into_inner());
         Ok(Response::new(Box::pin(stream)))
     }

@@ -1,14 +1,12 @@
 //! The trust bundle: the roots of one trust domain and a sequence that rises with every change of them.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::STANDARD;
 use holdfast_identity::TrustDomain;
+use holdfast_svid::bundle::Bundle as Document;
 use holdfast_svid::jwk::Jwk;
 use holdfast_svid::jwt::USAGE;
-use serde_json::{Value, json};
-use x509_parser::oid_registry::OID_SIG_ED25519;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
-use x509_parser::public_key::PublicKey;
 
 use super::KeyId;
 use super::life::Stage;
@@ -51,18 +49,6 @@ impl Bundle {
         }
     }
 
-    /// With these keys for JWT-SVIDs.
-    #[must_use]
-    pub fn with_jwt_authorities(self, jwt_authorities: Vec<JwtAuthority>) -> Self {
-        Self { jwt_authorities, ..self }
-    }
-
-    /// The keys that verify JWT-SVIDs.
-    #[must_use]
-    pub fn jwt_authorities(&self) -> &[JwtAuthority] {
-        &self.jwt_authorities
-    }
-
     /// With authorities below which everything is to be replaced, and intermediates that count no more. Neither is part of
     /// the bundle's document: the first is for our agents, the second for our own listener.
     #[must_use]
@@ -74,6 +60,18 @@ impl Bundle {
     #[must_use]
     pub fn revoked(&self) -> &[KeyId] {
         &self.revoked
+    }
+
+    /// With these keys for JWT-SVIDs.
+    #[must_use]
+    pub fn with_jwt_authorities(self, jwt_authorities: Vec<JwtAuthority>) -> Self {
+        Self { jwt_authorities, ..self }
+    }
+
+    /// The keys that verify JWT-SVIDs.
+    #[must_use]
+    pub fn jwt_authorities(&self) -> &[JwtAuthority] {
+        &self.jwt_authorities
     }
 
     /// The trust domain whose roots these are.
@@ -119,38 +117,39 @@ impl Bundle {
         self.authorities.iter().map(|der| pem("CERTIFICATE", der)).collect()
     }
 
-    /// The document of the SPIFFE Trust Domain and Bundle standard: a JWK set whose keys have `use`, no `kid`, and
-    /// `x5c` with exactly one certificate, or are for JWT-SVIDs and have a `kid`.
+    /// The document of the SPIFFE Trust Domain and Bundle standard.
     #[must_use]
     pub fn to_json(&self) -> String {
-        let mut keys: Vec<Value> = self.authorities.iter().filter_map(|der| jwk(der)).collect();
-        keys.extend(self.jwt_authorities.iter().map(jwt_jwk));
-        let document =
-            json!({ "keys": keys, "spiffe_sequence": self.sequence, "spiffe_refresh_hint": REFRESH_HINT_SECONDS });
-        serde_json::to_string_pretty(&document).unwrap_or_default()
+        self.document(None)
     }
 
-    /// Reads such a document as the bundle of `trust_domain`. Unknown members, keys without `x5c` or of another use,
-    /// and all but the first certificate of an `x5c` are passed over, as the standard demands.
+    /// The same with another refresh hint, in seconds.
+    #[must_use]
+    pub fn document(&self, refresh_hint: Option<u64>) -> String {
+        let document = Document {
+            x509_authorities: self.authorities.clone(),
+            jwt_authorities: self.jwt_authorities.iter().map(jwt_jwk).collect(),
+            sequence: Some(self.sequence),
+            refresh_hint: refresh_hint.or(u64::try_from(REFRESH_HINT_SECONDS).ok()),
+        };
+        document.to_json()
+    }
+
+    /// Reads such a document as the bundle of `trust_domain`, our own: with at least one root, each of which names it, or
+    /// nobody.
     ///
     /// # Errors
-    /// [`InvalidBundle`] where it is no JSON object with `keys`, a certificate does not parse or names
-    /// another than exactly `spiffe://trust_domain`, there is none at all, or there are more than 16.
+    /// [`InvalidBundle`] where it is no bundle, a certificate names another than exactly `spiffe://trust_domain`, there is
+    /// none at all, or there are more than 16.
     pub fn from_json(trust_domain: TrustDomain, text: &str) -> Result<Self, InvalidBundle> {
-        let document: Value =
-            serde_json::from_str(text).map_err(|error| InvalidBundle(format!("bundle is not JSON: {error}")))?;
-        let keys = document.get("keys").and_then(Value::as_array);
-        let keys = keys.ok_or_else(|| InvalidBundle("bundle has no list \"keys\"".to_owned()))?;
-        let mut authorities = Vec::new();
-        for key in keys.iter().filter(|key| key.get("use").and_then(Value::as_str) == Some("x509-svid")) {
-            let Some(first) = key.pointer("/x5c/0").and_then(Value::as_str) else { continue };
-            let der = STANDARD.decode(first).map_err(|_| InvalidBundle("x5c is not base64".to_owned()))?;
-            if let Some(found) = root_trust_domain(&der)?
+        let document = Document::read(&trust_domain, text.as_bytes()).map_err(|bad| InvalidBundle(bad.to_string()))?;
+        let authorities = document.x509_authorities;
+        for der in &authorities {
+            if let Some(found) = root_trust_domain(der)?
                 && found != trust_domain
             {
                 return Err(InvalidBundle(format!("root belongs to {found}, expected {trust_domain}")));
             }
-            authorities.push(der);
         }
         if authorities.is_empty() || authorities.len() > AUTHORITIES_MAX {
             return Err(InvalidBundle(format!(
@@ -158,8 +157,7 @@ impl Bundle {
                 authorities.len()
             )));
         }
-        let sequence = document.get("spiffe_sequence").and_then(Value::as_u64).unwrap_or(0);
-        Ok(Self::new(trust_domain, authorities, sequence))
+        Ok(Self::new(trust_domain, authorities, document.sequence.unwrap_or(0)))
     }
 }
 
@@ -201,7 +199,7 @@ pub(super) fn is_self_signed(der: &[u8]) -> bool {
 }
 
 /// PEM text of one object.
-pub(super) fn pem(label: &str, der: &[u8]) -> String {
+pub(crate) fn pem(label: &str, der: &[u8]) -> String {
     let body = STANDARD.encode(der);
     let mut text = format!("-----BEGIN {label}-----\n");
     let mut rest = body.as_str();
@@ -224,44 +222,11 @@ fn jwt_message(authority: &JwtAuthority) -> holdfast_protocol::agent::JwtAuthori
 }
 
 /// A key for JWT-SVIDs as JWK.
-fn jwt_jwk(authority: &JwtAuthority) -> Value {
-    let jwk = Jwk {
+fn jwt_jwk(authority: &JwtAuthority) -> Jwk {
+    Jwk {
         key: authority.key.clone(),
         key_id: Some(authority.authority_id.clone()),
         usage: Some(USAGE.to_owned()),
         algorithm: None,
-    };
-    Value::Object(jwk.to_members())
-}
-
-/// A root as JWK. `None` for a key of a kind that no consumer verifies with.
-fn jwk(der: &[u8]) -> Option<Value> {
-    let (_, certificate) = X509Certificate::from_der(der).ok()?;
-    let key = certificate.public_key();
-    let mut jwk = match key.parsed().ok()? {
-        PublicKey::EC(point) => {
-            let (curve, size) = match point.data().len() {
-                65 => ("P-256", 32),
-                97 => ("P-384", 48),
-                _ => return None,
-            };
-            let (x, y) = point.data().strip_prefix(&[4])?.split_at_checked(size)?;
-            json!({ "kty": "EC", "crv": curve, "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y) })
-        }
-        PublicKey::RSA(rsa) => {
-            let digits = |number: &[u8]| {
-                let from = number.iter().position(|byte| *byte != 0).unwrap_or(number.len());
-                URL_SAFE_NO_PAD.encode(number.get(from..).unwrap_or_default())
-            };
-            json!({ "kty": "RSA", "n": digits(rsa.modulus), "e": digits(rsa.exponent) })
-        }
-        _ if key.algorithm.algorithm == OID_SIG_ED25519 => {
-            json!({ "kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode(&key.subject_public_key.data) })
-        }
-        _ => return None,
-    };
-    let members = jwk.as_object_mut()?;
-    members.insert("use".to_owned(), json!("x509-svid"));
-    members.insert("x5c".to_owned(), json!([STANDARD.encode(der)]));
-    Some(jwk)
+    }
 }

@@ -7,7 +7,7 @@ use holdfast_identity::{SpiffeId, TrustDomain, UnixTime};
 use x509_parser::extensions::{GeneralName, KeyUsage, NameConstraints, ParsedExtension};
 use x509_parser::oid_registry::{
     OID_PKCS1_SHA256WITHRSA, OID_PKCS1_SHA384WITHRSA, OID_PKCS1_SHA512WITHRSA, OID_SIG_ECDSA_WITH_SHA256,
-    OID_SIG_ECDSA_WITH_SHA384, OID_SIG_ED25519, Oid,
+    OID_SIG_ECDSA_WITH_SHA384, Oid,
 };
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -19,11 +19,10 @@ pub const CHAIN_MAX: usize = 4;
 pub const ROOTS_MAX: usize = 8;
 /// Bytes of one certificate.
 pub const CERTIFICATE_BYTES_MAX: usize = 16 << 10;
-/// Signatures that every consumer verifies. Not SHA-1, and not RSA-PSS, which rustls and Go read differently.
-const SIGNATURES: [Oid<'static>; 6] = [
+/// Signatures that every consumer verifies. Not SHA-1, not Ed25519, for which bundles have no form in use, and not RSA-PSS.
+const SIGNATURES: [Oid<'static>; 5] = [
     OID_SIG_ECDSA_WITH_SHA256,
     OID_SIG_ECDSA_WITH_SHA384,
-    OID_SIG_ED25519,
     OID_PKCS1_SHA256WITHRSA,
     OID_PKCS1_SHA384WITHRSA,
     OID_PKCS1_SHA512WITHRSA,
@@ -325,7 +324,7 @@ fn key_id(whose: &str, certificate: &X509Certificate<'_>) -> Result<KeyId, Chain
 fn signed_by(whose: &str, child: &X509Certificate<'_>, parent: &X509Certificate<'_>) -> Result<(), ChainFault> {
     if !SIGNATURES.contains(&child.signature_algorithm.algorithm) {
         let found = &child.signature_algorithm.algorithm;
-        let reason = format!("is signed with {found}, expected ECDSA or RSA PKCS#1 with SHA-256 or more, or Ed25519");
+        let reason = format!("is signed with {found}, expected ECDSA or RSA PKCS#1 with SHA-256 or more");
         return Err(fault(whose, Check::Algorithm, reason));
     }
     let issuer = child.extensions().iter().find_map(|extension| match extension.parsed_extension() {

@@ -21,7 +21,7 @@ pub(super) const LIST_LIFETIME_FIRST: i64 = 3600;
 pub struct CurrentBundle(Arc<RwLock<Arc<Bundle>>>);
 
 impl CurrentBundle {
-    fn new(bundle: Bundle) -> Self {
+    pub(crate) fn new(bundle: Bundle) -> Self {
         Self(Arc::new(RwLock::new(Arc::new(bundle))))
     }
 

@@ -5,7 +5,7 @@ use holdfast_protocol::admin;
 use serde::Serialize;
 
 use super::client::{answered, connect};
-use super::{Context, Outcome, show};
+use super::{Context, Outcome, entry_apply, entry_file, entry_import, entry_match, show};
 use crate::admin_clients::entries_client::EntriesClient;
 
 const EXAMPLES: &str = "\
@@ -15,6 +15,7 @@ Examples:
   holdfast-server entry create --spiffe-id spiffe://example.org/db --node-selector tpm:secure_boot:true \\
       --selector unix:user:postgres --dns db.internal --x509-svid-ttl 30m
   holdfast-server entry list --selector unix:uid:1000
+  holdfast-server entry apply -f entries.toml --prune --dry-run
   holdfast-server entry match --selector unix:uid:1000 --selector unix:path:/usr/bin/web";
 
 /// Registration entries: which workload gets which SPIFFE ID
@@ -22,7 +23,13 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub(super) enum Command {
     /// Create an entry; open Workload API streams get it at once
-    Create(Content),
+    Create {
+        /// Its ID, where it is not to be drawn
+        #[arg(long, default_value = "", hide_default_value = true, value_name = "ENTRY-ID")]
+        entry_id: String,
+        #[command(flatten)]
+        content: Content,
+    },
     /// Show one entry
     Show(Id),
     /// List entries
@@ -38,15 +45,9 @@ pub(super) enum Command {
     Delete(Id),
     /// Count entries
     Count(Filter),
-    /// What a workload with these selectors would get, and what it just misses
-    Match {
-        /// A selector of the workload, type:value; repeat for each
-        #[arg(long = "selector", required = true, value_name = "TYPE:VALUE")]
-        selectors: Vec<String>,
-        /// Only entries whose parent this node is
-        #[arg(long, value_name = "SPIFFE-ID")]
-        node: Option<String>,
-    },
+    Match(entry_match::Match),
+    Apply(entry_apply::Apply),
+    Import(entry_import::Import),
 }
 
 /// Which entry.
@@ -99,13 +100,29 @@ pub(super) struct Content {
     #[arg(long, default_value = "", hide_default_value = true)]
     hint: String,
     /// When the entry ends, RFC 3339 or seconds since the epoch
-    #[arg(long, default_value = "0", hide_default_value = true, value_name = "MOMENT", value_parser = show::read_moment)]
+    #[arg(long, alias = "entry-expiry", default_value = "0", hide_default_value = true, value_name = "MOMENT",
+          value_parser = show::read_moment)]
     expires_at: i64,
+    /// A foreign trust domain whose bundle its workloads get; repeat for each
+    #[arg(long = "federates-with", alias = "federatesWith", value_name = "TRUST-DOMAIN")]
+    federates_with: Vec<String>,
+    /// SPIRE's; refused with the reason
+    #[arg(long, hide = true)]
+    admin: bool,
+    /// SPIRE's; refused with the reason
+    #[arg(long, hide = true)]
+    downstream: bool,
+    /// SPIRE's; refused with the reason
+    #[arg(long, hide = true, alias = "storeSVID")]
+    store_svid: bool,
 }
 
 impl Content {
-    fn entry(self, id: String) -> admin::Entry {
-        admin::Entry {
+    fn entry(self, id: String) -> anyhow::Result<admin::Entry> {
+        if let Some((field, reason)) = entry_file::not_here(self.admin, self.downstream, self.store_svid).first() {
+            anyhow::bail!("{field}: {reason}");
+        }
+        Ok(admin::Entry {
             id,
             spiffe_id: self.spiffe_id,
             parent_id: self.parent_id.unwrap_or_default(),
@@ -116,8 +133,9 @@ impl Content {
             dns_names: self.dns,
             hint: self.hint,
             expires_at: self.expires_at,
+            federates_with: self.federates_with,
             ..admin::Entry::default()
-        }
+        })
     }
 }
 
@@ -148,10 +166,11 @@ impl From<Filter> for admin::EntryFilter {
     }
 }
 
-#[derive(Serialize)]
-struct Entry {
-    id: String,
-    spiffe_id: String,
+/// An entry as it is printed.
+#[derive(Debug, Serialize)]
+pub(super) struct Entry {
+    pub(super) id: String,
+    pub(super) spiffe_id: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     parent_id: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -162,8 +181,11 @@ struct Entry {
     dns_names: Vec<String>,
     hint: String,
     expires_at: i64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    federates_with: Vec<String>,
     revision_number: u64,
     created_at: i64,
+    owner: String,
 }
 
 impl From<admin::Entry> for Entry {
@@ -179,8 +201,10 @@ impl From<admin::Entry> for Entry {
             dns_names: entry.dns_names,
             hint: entry.hint,
             expires_at: entry.expires_at,
+            federates_with: entry.federates_with,
             revision_number: entry.revision_number,
             created_at: entry.created_at,
+            owner: entry.owner,
         }
     }
 }
@@ -201,6 +225,8 @@ impl Entry {
             ("Selectors", self.selectors.join(", ")),
             ("DNS names", self.dns_names.join(", ")),
             ("Hint", self.hint.clone()),
+            ("Federates with", self.federates_with.join(", ")),
+            ("Owner", self.owner.clone()),
         ])
     }
 }
@@ -208,19 +234,6 @@ impl Entry {
 #[derive(Serialize)]
 struct Listed {
     entries: Vec<Entry>,
-}
-
-#[derive(Serialize)]
-struct Matched {
-    entries: Vec<Entry>,
-    near: Vec<Near>,
-}
-
-#[derive(Serialize)]
-struct Near {
-    entry: Entry,
-    missing: Vec<String>,
-    other_node: bool,
 }
 
 /// Entries asked for at once.
@@ -231,13 +244,13 @@ pub(super) async fn run(command: Command, context: &Context) -> anyhow::Result<O
     let mut client = EntriesClient::new(connect(context).await?);
     let one = |entry: admin::Entry| context.format.print(&Entry::from(entry), Entry::text);
     match command {
-        Command::Create(content) => {
-            let entry = Some(content.entry(String::new()));
+        Command::Create { entry_id, content } => {
+            let entry = Some(content.entry(entry_id)?);
             one(answered!(client.create(admin::CreateEntryRequest { entry })))?;
         }
         Command::Show(id) => one(answered!(client.get(admin::GetEntryRequest { id: id.get() })))?,
         Command::Update { id, content } => {
-            let entry = Some(content.entry(id.get()));
+            let entry = Some(content.entry(id.get())?);
             one(answered!(client.update(admin::UpdateEntryRequest { entry, only_if_unchanged: false })))?;
         }
         Command::Delete(id) => one(answered!(client.delete(admin::DeleteEntryRequest { id: id.get() })))?,
@@ -264,36 +277,9 @@ pub(super) async fn run(command: Command, context: &Context) -> anyhow::Result<O
                 format!("{}\n{} entries", blocks.join("\n"), listed.entries.len())
             })?;
         }
-        Command::Match { selectors, node } => {
-            let request = admin::MatchEntriesRequest { selectors, node_spiffe_id: node.unwrap_or_default() };
-            let answer = answered!(client.r#match(request));
-            let matched = Matched {
-                entries: answer.entries.into_iter().map(Entry::from).collect(),
-                near: answer.near.into_iter().filter_map(near).collect(),
-            };
-            let outcome = if matched.entries.is_empty() { Outcome::Refused } else { Outcome::Yes };
-            context.format.print(&matched, matched_text)?;
-            return Ok(outcome);
-        }
+        Command::Match(asked) => return entry_match::run(asked, client, context).await,
+        Command::Apply(apply) => return entry_apply::run(apply, context).await,
+        Command::Import(import) => return entry_import::run(import, context).await,
     }
     Ok(Outcome::Yes)
-}
-
-fn near(miss: admin::NearMiss) -> Option<Near> {
-    Some(Near { entry: miss.entry?.into(), missing: miss.missing, other_node: miss.other_node })
-}
-
-fn matched_text(matched: &Matched) -> String {
-    let mut text = String::new();
-    for entry in &matched.entries {
-        text.push_str(&format!("would get {} (entry {})\n", entry.spiffe_id, entry.id));
-    }
-    for near in &matched.near {
-        let mut lacks = near.missing.clone();
-        if near.other_node {
-            lacks.push("another node is its parent".to_owned());
-        }
-        text.push_str(&format!("misses {} (entry {}): {}\n", near.entry.spiffe_id, near.entry.id, lacks.join(", ")));
-    }
-    if text.is_empty() { "no entry comes near".to_owned() } else { text }
 }

@@ -17,6 +17,7 @@ Examples:
   holdfast-server events test soar                  send one event that is in no record
   holdfast-server events replay soar --from 1200    send again from entry 1200 on
   holdfast-server events resume soar                after it was parked
+  holdfast-server events forget soar                after it was taken out of the configuration
   holdfast-server events export --from 0 --format cloudevents > events.jsonl
 
 Exit codes: 0 yes, 1 refused or a sink that does not run, 2 usage or I/O.";
@@ -73,6 +74,17 @@ pub(super) enum Command {
         /// The sink's name
         name: String,
     },
+    /// Forget how far a sink has come that is configured no more; one of that name begins anew
+    #[command(
+        after_help = "Examples:\n  holdfast-server events forget soar\n  holdfast-server events forget soar --yes    without being asked\n\nExit codes: 0 done, 1 refused, 2 usage or I/O."
+    )]
+    Forget {
+        /// The sink's name
+        name: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
     /// Print the record's entries as events, one a line
     #[command(
         after_help = "Examples:\n  holdfast-server events export --from 0 --format cloudevents > events.jsonl\n\nExit codes: 0 printed, 1 refused, 2 usage or I/O."
@@ -108,6 +120,9 @@ enum Form {
     Syslog,
 }
 
+/// The state of a sink that the configuration names no more.
+const NOT_CONFIGURED: &str = "not configured";
+
 #[derive(Serialize)]
 struct Sink {
     name: String,
@@ -127,6 +142,7 @@ struct Sink {
 impl From<admin::Sink> for Sink {
     fn from(sink: admin::Sink) -> Self {
         let state = match (sink.parked.is_empty(), sink.failures) {
+            _ if sink.kind.is_empty() => NOT_CONFIGURED,
             (false, _) => "parked",
             (true, 0) => "running",
             (true, _) => "failing",
@@ -178,14 +194,38 @@ pub(super) async fn run(command: Command, context: &Context) -> anyhow::Result<O
         Command::Replay { name, from } => (name, Act::Replay(admin::ReplaySink { from })),
         Command::Skip { name } => (name, Act::Skip(admin::SkipEntry {})),
         Command::Resume { name } => (name, Act::Resume(admin::ResumeSink {})),
+        Command::Forget { name, yes } => {
+            if !yes && !is_confirmed(&name)? {
+                eprintln!("holdfast-server: nothing was forgotten");
+                return Ok(Outcome::Refused);
+            }
+            (name, Act::Forget(admin::ForgetSink {}))
+        }
     };
     let sink = answered!(client.act(admin::ActOnSinkRequest { name, act: Some(act) }));
     context.format.print(&Sink::from(sink), sink_text)?;
     Ok(Outcome::Yes)
 }
 
+/// Asks on the terminal; without one somebody must have said so already.
+fn is_confirmed(name: &str) -> anyhow::Result<bool> {
+    use std::io::{BufRead as _, IsTerminal as _};
+    let mut input = std::io::stdin().lock();
+    if !input.is_terminal() {
+        anyhow::bail!("what waits for sink {name} would never be sent: say so with --yes");
+    }
+    eprint!("What waits for sink {name} will never be sent to it. Its name again, to forget it: ");
+    let mut line = String::new();
+    input.read_line(&mut line)?;
+    Ok(line.trim() == name)
+}
+
 fn well(sinks: &[Sink]) -> Outcome {
-    if sinks.iter().all(|sink| sink.state == "running") { Outcome::Yes } else { Outcome::Refused }
+    if sinks.iter().all(|sink| matches!(sink.state, "running" | NOT_CONFIGURED)) {
+        Outcome::Yes
+    } else {
+        Outcome::Refused
+    }
 }
 
 fn list_text(listed: &Listed) -> String {

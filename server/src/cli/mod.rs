@@ -12,8 +12,15 @@ mod endorsement_files;
 mod endorsement_list;
 mod endorsements;
 mod entries;
+mod entry_apply;
+mod entry_file;
+mod entry_import;
+mod entry_match;
 mod events;
+mod exchange;
+mod federation;
 mod fleet;
+mod foreign;
 mod health;
 mod launches;
 mod listed_fact;
@@ -28,6 +35,8 @@ mod report_html;
 mod report_text;
 mod rollout;
 mod show;
+mod spire_entries;
+mod spire_mapping;
 mod trust;
 mod what_if;
 
@@ -93,6 +102,8 @@ enum Command {
     #[command(subcommand)]
     Bundle(trust::BundleCommand),
     #[command(subcommand)]
+    Federation(federation::Command),
+    #[command(subcommand)]
     Authority(authority::Command),
     #[command(subcommand, name = "upstreamauthority")]
     UpstreamAuthority(authority_x509::UpstreamCommand),
@@ -106,6 +117,8 @@ enum Command {
     Record(record::Command),
     #[command(subcommand)]
     Events(events::Command),
+    #[command(subcommand)]
+    Exchange(exchange::Command),
     #[command(subcommand)]
     Ear(ear::Command),
     /// Print the completion script of a shell
@@ -175,6 +188,7 @@ fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
         Command::Policy(command) => asked(policies::run(command, context)),
         Command::Attempt(command) => asked(attempts::run(command, context)),
         Command::Bundle(command) => asked(trust::bundle(command, context)),
+        Command::Federation(command) => asked(federation::run(command, context)),
         Command::Authority(command) => asked(authority::run(command, context)),
         Command::UpstreamAuthority(command) => asked(authority_x509::upstream(command, context)),
         Command::Endorsements(command) => asked(endorsements::run(command, context)),
@@ -182,6 +196,7 @@ fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
         Command::Audit(command) => asked(audit::run(command, context)),
         Command::Record(command) => asked(record::run(command, context)),
         Command::Events(command) => asked(events::run(command, context)),
+        Command::Exchange(command) => asked(exchange::run(command, context)),
         Command::Ear(command) => asked(ear::run(command, context)),
         Command::Completion { shell } => {
             // Written at once: clap_complete panics where whoever reads goes away.

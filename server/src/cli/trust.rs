@@ -1,40 +1,47 @@
-//! `bundle`: what agents trust of us.
+//! `bundle`: what agents trust of us, and what is trusted of foreign trust domains.
 
 use anyhow::Context as _;
-use clap::{Subcommand, ValueEnum};
+use clap::Subcommand;
 use holdfast_evidence::crypto::PublicKey;
 use holdfast_identity::UnixTime;
 use holdfast_protocol::admin;
 use serde::Serialize;
 
 use super::client::{answered, connect};
-use super::{Context, Outcome};
+use super::{Context, Outcome, foreign};
 use crate::admin_clients::bundles_client::BundlesClient;
 use crate::authority::Bundle;
 use crate::authority::life::{Life, Stage};
 use crate::store::JwtAuthority;
 
-/// The trust bundle of this trust domain
-#[derive(Debug, Subcommand)]
-pub(super) enum BundleCommand {
-    /// Print the authorities: PEM, or JSON with --output json
-    #[command(after_help = "Examples:\n  holdfast-server bundle show > bundle.pem      the agent's trust_bundle\n  \
-        holdfast-server bundle show --format spiffe   the document that other trust domains read")]
-    Show {
-        /// PEM of the X.509 authorities, or the SPIFFE bundle with the keys for JWT-SVIDs
-        #[arg(long, value_enum, default_value_t)]
-        format: BundleFormat,
-    },
-}
+const SHOW_EXAMPLES: &str = "\
+Examples:
+  holdfast-server bundle show > bundle.pem                      the agent's trust_bundle
+  holdfast-server bundle show --format spiffe > bundle.json     what a partner begins to federate with";
 
-/// How a bundle is printed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(super) enum BundleFormat {
-    /// Certificates alone.
-    #[default]
-    Pem,
-    /// The JSON document of the SPIFFE Trust Domain and Bundle standard.
-    Spiffe,
+const EXAMPLES: &str = "\
+Examples:
+  holdfast-server bundle set --id partner.example --path partner.json
+  holdfast-server bundle list --format spiffe
+  holdfast-server bundle delete --id partner.example --mode dissociate";
+
+/// The trust bundle of this trust domain, and those of foreign ones
+#[derive(Debug, Subcommand)]
+#[command(after_help = EXAMPLES)]
+pub(super) enum BundleCommand {
+    /// Print the authorities of this trust domain: PEM, SPIFFE's document, or both with --output json
+    #[command(after_help = SHOW_EXAMPLES)]
+    Show {
+        /// How they are printed
+        #[arg(long, value_enum, default_value = "pem")]
+        format: foreign::BundleFormat,
+    },
+    /// Put the bundle of a foreign trust domain in place, whatever was there
+    Set(foreign::Set),
+    /// Print the bundles of foreign trust domains; exit code 1 where there is none
+    List(foreign::List),
+    /// Forget a foreign trust domain whose bundle was brought by hand
+    Delete(foreign::Delete),
 }
 
 #[derive(Serialize)]
@@ -48,7 +55,15 @@ struct Authorities {
 
 /// Runs `bundle`.
 pub(super) async fn bundle(command: BundleCommand, context: &Context) -> anyhow::Result<Outcome> {
-    let BundleCommand::Show { format } = command;
+    match command {
+        BundleCommand::Show { format } => show(format, context).await,
+        BundleCommand::Set(set) => foreign::set(set, context).await,
+        BundleCommand::List(list) => foreign::list(list, context).await,
+        BundleCommand::Delete(delete) => foreign::delete(delete, context).await,
+    }
+}
+
+async fn show(format: foreign::BundleFormat, context: &Context) -> anyhow::Result<Outcome> {
     let mut client = BundlesClient::new(connect(context).await?);
     let answer = answered!(client.show(admin::ShowBundleRequest {}));
     let jwt_authorities: Vec<JwtAuthority> =
@@ -56,10 +71,6 @@ pub(super) async fn bundle(command: BundleCommand, context: &Context) -> anyhow:
     let ids = jwt_authorities.iter().map(|authority| authority.authority_id.clone()).collect();
     let bundle = Bundle::new(answer.trust_domain.parse()?, answer.x509_authorities, answer.sequence)
         .with_jwt_authorities(jwt_authorities);
-    if format == BundleFormat::Spiffe {
-        println!("{}", bundle.to_json());
-        return Ok(Outcome::Yes);
-    }
     let pem = bundle.to_pem();
     let shown = Authorities {
         trust_domain: answer.trust_domain,
@@ -67,7 +78,10 @@ pub(super) async fn bundle(command: BundleCommand, context: &Context) -> anyhow:
         jwt_authorities: ids,
         x509_authorities: pem.split_inclusive("-----END CERTIFICATE-----\n").map(str::to_owned).collect(),
     };
-    context.format.print(&shown, |_| pem.clone())?;
+    context.format.print(&shown, |_| match format {
+        foreign::BundleFormat::Pem => pem.clone(),
+        foreign::BundleFormat::Spiffe => bundle.to_json(),
+    })?;
     Ok(Outcome::Yes)
 }
 

@@ -4,7 +4,9 @@
 
 mod duration;
 mod events;
+mod federation;
 mod keys;
+mod oidc;
 mod operators;
 mod reader;
 mod revocation;
@@ -23,7 +25,10 @@ use crate::admin::Roles;
 use crate::authority::{TokenSettings, UpstreamSettings};
 use crate::budget::Rate;
 use crate::endorse::{EndorseSettings, UpdateChannel};
+use crate::exchange::ExchangeSettings;
+use crate::federation::{BundleEndpointSettings, FederationSettings};
 use crate::listen::ListenLimits;
+use crate::oidc::OidcSettings;
 use crate::outbox::SinkSettings;
 use crate::record::Pace;
 use crate::revocation::ListSettings;
@@ -78,6 +83,10 @@ pub struct Config {
     pub lifetimes: Lifetimes,
     /// How JWT-SVIDs are signed.
     pub tokens: TokenSettings,
+    /// Where they are explained to programs that know no SPIFFE.
+    pub oidc: Option<OidcSettings>,
+    /// Whose tokens are exchanged for them.
+    pub exchange: Option<ExchangeSettings>,
     /// How much strangers and friends get.
     pub limits: Limits,
     /// How long the record keeps what attempts were judged by, and how much room it needs.
@@ -86,6 +95,10 @@ pub struct Config {
     pub roles: Roles,
     /// What a change of policy needs.
     pub rollout: RolloutSettings,
+    /// How foreign bundles are fetched.
+    pub federation: FederationSettings,
+    /// How our own bundle is shown; `None` for not at all.
+    pub bundle_endpoint: Option<BundleEndpointSettings>,
     /// What is logged, and how.
     pub log: Log,
 }
@@ -251,6 +264,8 @@ impl Config {
         let upstream = upstream::upstream(&mut reader);
         let jwt_svid = reader.seconds("lifetimes.jwt_svid", 30..=86_400);
         let tokens = tokens::tokens(&mut reader, jwt_svid);
+        let oidc = oidc::oidc(&mut reader, tokens.as_ref().and_then(|tokens| tokens.issuer.as_deref()));
+        let exchange = oidc::exchange(&mut reader, trust_domain.as_ref(), oidc.is_some());
         let connections = reader.number("limits.connections", 1..=1_000_000);
         let anonymous = reader.number("limits.anonymous_connections", 1..=1_000_000);
         let handshakes = reader.number("limits.handshakes", 1..=100_000);
@@ -264,6 +279,8 @@ impl Config {
         let reserve_mib = reader.number("record.reserve_mib", 0..=65_536);
         let roles = operators::roles(&mut reader);
         let rollout = operators::rollout(&mut reader);
+        let federation = federation::client(&mut reader);
+        let bundle_endpoint = federation::endpoint(&mut reader);
         let level = reader.text("log.level");
         let format = reader.one_of("log.format", &["text", "json"]);
         let problems = reader.finish();
@@ -296,6 +313,8 @@ impl Config {
                     intermediate: intermediate?,
                 },
                 tokens: tokens?,
+                oidc,
+                exchange,
                 limits: Limits {
                     listen: ListenLimits {
                         connections_max: usize::try_from(connections?).ok()?,
@@ -317,6 +336,8 @@ impl Config {
                 },
                 roles,
                 rollout: rollout?,
+                federation: federation?,
+                bundle_endpoint,
                 log: Log { level: level?, json: format? == "json" },
             })
         };

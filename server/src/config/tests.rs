@@ -127,3 +127,30 @@ fn a_sink_that_cannot_be_is_a_problem_at_its_place() {
     let twice = read(&format!("trust_domain = \"td\"\n{file}{file}")).unwrap_err();
     assert!(twice[0].starts_with("events.file[2].name"), "{twice:?}");
 }
+
+#[test]
+fn a_bundle_endpoint_has_an_address_and_what_its_profile_needs() {
+    let endpoint = |lines: &str| {
+        let text = format!("trust_domain = \"td\"\n[federation.bundle_endpoint]\n{lines}");
+        read(&text).map(|config| config.bundle_endpoint)
+    };
+    assert_eq!(read("trust_domain = \"td\"").unwrap().bundle_endpoint, None);
+    let shown = endpoint("listen = \"127.0.0.1:8443\"\npath = \"/bundle\"\nrefresh_hint = \"1m\"").unwrap().unwrap();
+    assert_eq!((shown.path.as_str(), shown.refresh_hint), ("/bundle", 60));
+    let files = "listen = \"127.0.0.1:8443\"\ncertificate_file = \"/c\"\nkey_file = \"/k\"\n";
+    endpoint(&format!("{files}profile = \"https_web\"")).unwrap().unwrap();
+    for (lines, key) in [
+        (format!("{files}profile = \"https_spiffe\""), "federation.bundle_endpoint.certificate_file"),
+        (
+            files.replace("certificate_file = \"/c\"", "profile = \"https_web\""),
+            "federation.bundle_endpoint.certificate_file",
+        ),
+        (files.replace("key_file = \"/k\"", "profile = \"https_web\""), "federation.bundle_endpoint.key_file"),
+        (files.replace("listen = \"127.0.0.1:8443\"", "profile = \"https_web\""), "federation.bundle_endpoint.listen"),
+        ("listen = \"127.0.0.1:8443\"\npath = \"bundle\"".to_owned(), "federation.bundle_endpoint.path"),
+        ("listen = \"127.0.0.1:8443\"\nprofile = \"web\"".to_owned(), "federation.bundle_endpoint.profile"),
+    ] {
+        let problems = endpoint(&lines).unwrap_err();
+        assert!(problems[0].starts_with(key), "{lines}: {problems:?}");
+    }
+}

@@ -24,8 +24,11 @@ pub enum Order {
 #[derive(Debug, thiserror::Error)]
 pub enum OrderRefused {
     /// No such sink.
-    #[error("no sink of that name is configured")]
+    #[error("no sink of that name is configured, or was")]
     Unknown,
+    /// It is sent to.
+    #[error("the sink is configured: take it out of the configuration and restart the server before it is forgotten")]
+    Configured,
     /// Beyond the end.
     #[error("the record has {size} entries, it cannot be sent from entry {from} on")]
     BeyondHead {
@@ -54,6 +57,7 @@ impl OrderRefused {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Unknown => "events.sink_unknown",
+            Self::Configured => "events.sink_configured",
             Self::BeyondHead { .. } => "events.beyond_head",
             Self::NothingToSkip => "events.nothing_to_skip",
             Self::Test(_) => "events.test_failed",

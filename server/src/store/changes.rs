@@ -4,7 +4,7 @@ use super::Held;
 use super::entries::{Parent, SharedEntry};
 use super::nodes::NodeNumber;
 use super::revocations::IssuerKeyId;
-use holdfast_identity::SpiffeId;
+use holdfast_identity::{SpiffeId, TrustDomain};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::{broadcast, watch};
@@ -88,6 +88,13 @@ pub enum Notice {
         /// The revision that it made.
         n: u64,
     },
+    /// Something is new of a foreign trust domain.
+    Federation {
+        /// The revision in which that happened; it makes none.
+        n: u64,
+        /// Of which.
+        trust_domain: TrustDomain,
+    },
     /// Certificates were withdrawn that these have signed: their lists are to be made anew.
     Revoked {
         /// The revision in which that happened; it makes none.
@@ -113,6 +120,7 @@ impl Notice {
             | Self::Inventory { n, .. }
             | Self::Endorsements { n }
             | Self::Bundle { n }
+            | Self::Federation { n, .. }
             | Self::Revoked { n, .. }
             | Self::RevocationLists { n } => *n,
         }

@@ -4,7 +4,7 @@ use super::Held;
 use super::changes::Revision;
 use super::ledger::Actor;
 use super::nodes::NodeNumber;
-use holdfast_identity::{Selector, SpiffeId, UnixTime};
+use holdfast_identity::{Selector, SpiffeId, TrustDomain, UnixTime};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -94,6 +94,8 @@ pub struct EntryDraft {
     pub hint: String,
     /// After this moment it is as if deleted.
     pub expires_at: Option<UnixTime>,
+    /// Foreign trust domains whose bundles its workloads get.
+    pub federates_with: BTreeSet<TrustDomain>,
 }
 
 /// A registration entry.
@@ -107,6 +109,8 @@ pub struct Entry {
     pub revision_number: u64,
     /// When it was created: the oldest wins a duplicate hint.
     pub created_at: UnixTime,
+    /// Whoever applied it from files; empty for an entry made by hand.
+    pub owner: String,
 }
 
 impl Entry {
@@ -144,6 +148,12 @@ pub enum EntryRefusal {
         /// `limits.entries`.
         limit: u64,
     },
+    /// The entry is not of whoever applies it.
+    #[error("the entry belongs to {owner:?}; adopt it, or leave it out")]
+    NotOwned {
+        /// Whose it is; empty for an entry made by hand.
+        owner: String,
+    },
     /// It was changed in between.
     #[error("entry has revision {found}, expected {expected}")]
     Changed {
@@ -171,6 +181,7 @@ impl EntryRefusal {
             Self::IdTaken => "entry.id_taken",
             Self::Similar { .. } => "entry.similar",
             Self::Full { .. } => "entry.limit",
+            Self::NotOwned { .. } => "entry.not_owned",
             Self::Changed { .. } => "entry.changed",
             Self::Invalid { .. } => "entry.invalid",
         }

@@ -8,6 +8,9 @@ use holdfast_identity::{TrustDomain, UnixTime};
 /// Longest TTL that an entry may ask for: 7 days. Evidence ends an SVID long before that.
 pub const X509_SVID_TTL_MAX: i64 = 7 * 86_400;
 
+/// Below this are the IDs of nodes, and of nothing else.
+const NODES: &str = "/holdfast/node/";
+
 /// Longest TTL of a JWT-SVID that an entry may ask for: a day. Whoever holds a token is its subject, and nobody takes it back.
 pub const JWT_SVID_TTL_MAX: i64 = 86_400;
 
@@ -36,6 +39,9 @@ pub fn check(draft: &EntryDraft, trust_domain: &TrustDomain, now: UnixTime) -> R
         }
         Parent::Id(id) if id.path().is_empty() => {
             return invalid("parent_id", "has no path: it names the trust domain itself".to_owned());
+        }
+        Parent::Id(id) if id.is_reserved() && !id.path().starts_with(NODES) => {
+            return invalid("parent_id", format!("/holdfast/ is reserved, and no node: expected an ID below {NODES}"));
         }
         Parent::Id(_) => {}
         Parent::Selectors(selectors) => check_count("node_selectors", selectors.len())?,
@@ -119,6 +125,7 @@ mod tests {
             dns_names: vec!["a.example.org".to_owned(), "*.b".to_owned()],
             hint: String::new(),
             expires_at: None,
+            federates_with: BTreeSet::new(),
         }
     }
 
@@ -140,6 +147,15 @@ mod tests {
     fn the_platforms_own_names_are_refused_as_identity_and_allowed_as_parent() {
         assert_eq!(refused(|draft| draft.spiffe_id = "spiffe://td/holdfast/server".parse().unwrap()), "spiffe_id");
         assert_eq!(refused(|draft| draft.spiffe_id = "spiffe://td/holdfast".parse().unwrap()), "spiffe_id");
+        assert_eq!(refused(|draft| draft.spiffe_id = "spiffe://td/holdfast/node/a".parse().unwrap()), "spiffe_id");
+    }
+
+    #[test]
+    fn a_parent_below_the_platforms_own_names_is_a_node() {
+        for parent in ["/holdfast", "/holdfast/server", "/holdfast/node", "/holdfast/nodes/a"] {
+            let parent = format!("spiffe://td{parent}").parse().unwrap();
+            assert_eq!(refused(|draft| draft.parent = Parent::Id(parent)), "parent_id");
+        }
     }
 
     #[test]

@@ -11,6 +11,9 @@ pub(crate) mod conformance;
 pub mod endorsements;
 pub mod entries;
 pub mod entry_rules;
+pub mod entry_sets;
+pub mod exchanges;
+pub mod federations;
 pub mod issuances;
 pub mod jwt_authorities;
 pub mod ledger;
@@ -39,6 +42,12 @@ pub use endorsements::{
 };
 pub use entries::{
     Entries, Entry, EntryChanges, EntryDraft, EntryFilter, EntryNumber, EntryRefusal, Parent, SelectorMatch,
+};
+pub use entry_sets::{Applied, Doing, EntrySet, EntrySets, Foreign, Others, SetProblem, Step};
+pub use exchanges::{ExchangeIssuance, Exchanges, NotExchanged, RecordedExchange};
+pub use federations::{
+    BundleDocument, Endpoint, EndpointProfile, Federation, FederationDraft, FederationRefusal, Federations,
+    FetchFailure, Kept, Named,
 };
 pub use issuances::{Issuance, Issuances, NotRecorded, Origin, Recorded};
 pub use jwt_authorities::{JwtAuthorities, JwtAuthority, RecordedToken, TokenIssuance};
@@ -71,6 +80,9 @@ pub trait Store:
     + Changes
     + Endorsements
     + Entries
+    + Federations
+    + EntrySets
+    + Exchanges
     + Issuances
     + JwtAuthorities
     + KeptFactsOf

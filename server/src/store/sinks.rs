@@ -11,6 +11,8 @@ pub trait Sinks: Send + Sync {
     fn open_sink(&self, name: String, start: SinkStart) -> Held<'_, Sink>;
     /// Keeps where a sink stands, after writing `act` into the record; both or neither.
     fn save_sink(&self, sink: Sink, act: Option<(Operation, Actor)>, at: UnixTime) -> Held<'_, ()>;
+    /// Forgets where a sink stands, after writing so into the record; `None` if there is none of that name.
+    fn forget_sink(&self, name: String, by: Actor, at: UnixTime) -> Held<'_, Option<Sink>>;
 }
 
 /// Where a new sink begins.

@@ -29,6 +29,7 @@ pub(super) fn entry(entry: &Entry) -> wire::Entry {
         expires_at: draft.expires_at.map_or(0, |end| end.seconds()),
         revision_number: entry.revision_number,
         created_at: entry.created_at.seconds(),
+        federates_with: draft.federates_with.iter().map(ToString::to_string).collect(),
     }
 }
 

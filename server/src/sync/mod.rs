@@ -2,6 +2,7 @@
 //!
 //! What is pushed allows nothing: each signing request is judged by the entries of that moment.
 
+mod foreign;
 mod lists;
 mod message;
 mod stream;
@@ -9,5 +10,5 @@ mod subscribers;
 #[cfg(test)]
 mod tests;
 
-pub use stream::{SyncStream, follow};
+pub use stream::{Shown, SyncStream, follow};
 pub use subscribers::{Interest, Push, Subscriber, Subscribers};

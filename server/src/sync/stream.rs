@@ -11,12 +11,14 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 use tracing::{debug, warn};
 
+use super::foreign::Foreign;
 use super::lists::Told;
 use super::message::{entry, held, portions};
 use super::{Interest, Push, Subscriber, Subscribers};
 use crate::api::{Word, refused, unavailable};
 use crate::authority::CurrentBundle;
 use crate::clock;
+use crate::federation::CurrentFederations;
 use crate::live::{Ending, StandingNode, State};
 use crate::revocation::CurrentLists;
 use crate::store::{NodeTarget, Revision, Store, StoreFault};
@@ -29,11 +31,22 @@ const SLOWNESS_MAX: Duration = Duration::from_secs(30);
 /// What the agent reads.
 pub type SyncStream = ReceiverStream<Result<wire::SyncResponse, Status>>;
 
+/// What every stream shows beside entries, each as it is at the moment.
+#[derive(Clone)]
+pub struct Shown {
+    /// The trust bundle.
+    pub bundle: CurrentBundle,
+    /// The revocation lists.
+    pub lists: CurrentLists,
+    /// Foreign trust domains.
+    pub federations: CurrentFederations,
+}
+
 /// Follows the standing of `node` and the changes that concern it, until it ends or the agent leaves.
 pub fn follow(
     store: Arc<dyn Store>,
     subscribers: &Arc<Subscribers>,
-    (bundle, lists): (CurrentBundle, CurrentLists),
+    Shown { bundle, lists, federations }: Shown,
     node: StandingNode,
     holds: &wire::SyncRequest,
 ) -> SyncStream {
@@ -42,7 +55,8 @@ pub fn follow(
     // Joined before the state is read: whatever changes in between is pushed, and passed over by its revision.
     let subscriber = subscribers.join(interest);
     let (at, told) = (holds.holds.as_ref().and_then(held), Told::new(&holds.holds_lists));
-    let mut stream = Stream { store, bundle, lists, told, node, subscriber, at, out: sender };
+    let foreign = Foreign::new(federations);
+    let mut stream = Stream { store, bundle, lists, told, foreign, node, subscriber, at, out: sender };
     tokio::spawn(async move {
         let gauge = metrics::gauge!("holdfast_sync_streams");
         gauge.increment(1.0);
@@ -58,6 +72,8 @@ pub fn follow(
 struct Stream {
     store: Arc<dyn Store>,
     bundle: CurrentBundle,
+    /// What the agent holds of foreign trust domains.
+    foreign: Foreign,
     lists: CurrentLists,
     /// Which of them the agent holds.
     told: Told,
@@ -118,8 +134,10 @@ impl Stream {
             match push {
                 Push::Resync => return self.synchronise(bundle).await,
                 Push::Bundle => bundle = true,
+                Push::Federation => {}
                 Push::Lists => lists = true,
                 Push::Entry { n, entry: changed } if self.is_news(n) => {
+                    self.foreign.entry(&changed);
                     let wire = entry(&changed);
                     removed.retain(|id| *id != wire.id);
                     entries.retain(|known: &wire::Entry| known.id != wire.id);
@@ -128,6 +146,7 @@ impl Stream {
                 }
                 Push::Removed { n, id } if self.is_news(n) => {
                     entries.retain(|known: &wire::Entry| known.id != id);
+                    self.foreign.removed(&id);
                     removed.push(id);
                     latest = latest.map(|at| Revision { n, ..at });
                 }
@@ -135,7 +154,8 @@ impl Stream {
             }
             next = if entries.len() + removed.len() < SYNC_ENTRIES_MAX { self.subscriber.try_next() } else { None };
         }
-        if entries.is_empty() && removed.is_empty() && !bundle && !(lists && self.told.is_behind(&self.lists.get())) {
+        let behind = self.foreign.is_behind() || (lists && self.told.is_behind(&self.lists.get()));
+        if entries.is_empty() && removed.is_empty() && !bundle && !behind {
             return Ok(());
         }
         let Some(at) = latest else { return self.synchronise(bundle).await };
@@ -164,9 +184,19 @@ impl Stream {
         self.subscriber.rejoin(Interest { node: number, spiffe_id: name, selectors });
         let changes =
             self.store.entry_changes(number, self.at, clock::now()).await.map_err(|fault| self.fault(&fault))?;
+        if changes.full {
+            self.foreign.forget();
+        } else if self.foreign.is_new() {
+            // The agent holds entries that this stream has never seen.
+            let (_, held) =
+                self.store.entries_for_node(number, clock::now()).await.map_err(|fault| self.fault(&fault))?;
+            held.iter().for_each(|entry| self.foreign.entry(entry));
+        }
+        changes.entries.iter().for_each(|entry| self.foreign.entry(entry));
+        changes.removed.iter().for_each(|id| self.foreign.removed(id));
         let entries: Vec<_> = changes.entries.iter().map(entry).collect();
-        let lists = self.told.is_behind(&self.lists.get());
-        let empty = entries.is_empty() && changes.removed.is_empty() && !lists;
+        let behind = self.foreign.is_behind() || self.told.is_behind(&self.lists.get());
+        let empty = entries.is_empty() && changes.removed.is_empty() && !behind;
         if empty && !changes.full && !bundle && self.at == Some(changes.revision) {
             return Ok(());
         }
@@ -179,7 +209,10 @@ impl Stream {
 
     /// Sends a change, and before its last message the lists that the agent does not hold: what is withdrawn comes with
     /// the change that withdraws it, or after it.
-    async fn send(&mut self, at: Revision, messages: Vec<wire::SyncResponse>) -> Result<(), End> {
+    async fn send(&mut self, at: Revision, mut messages: Vec<wire::SyncResponse>) -> Result<(), End> {
+        if let Some(last) = messages.last_mut() {
+            last.foreign = self.foreign.news();
+        }
         let lists = self.told.news(&self.lists.get(), at);
         for message in lists.into_iter().chain(messages) {
             self.out.send_timeout(Ok(message), SLOWNESS_MAX).await.map_err(|_| {

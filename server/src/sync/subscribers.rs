@@ -31,6 +31,8 @@ pub enum Push {
     },
     /// The trust bundle changed.
     Bundle,
+    /// Something is new of a foreign trust domain.
+    Federation,
     /// Revocation lists changed.
     Lists,
     /// Ask the store: the node has other selectors or another name now, or changes were missed.
@@ -118,6 +120,7 @@ impl Subscribers {
                 table.streams.values().filter(|stream| stream.interest.node == *node).for_each(Stream::resync);
             }
             Notice::Bundle { .. } => self.lock().streams.values().for_each(|stream| stream.push(Push::Bundle)),
+            Notice::Federation { .. } => self.lock().streams.values().for_each(|stream| stream.push(Push::Federation)),
             Notice::RevocationLists { .. } => self.lock().streams.values().for_each(|stream| stream.push(Push::Lists)),
             Notice::Policy { .. } | Notice::Inventory { .. } | Notice::Endorsements { .. } | Notice::Revoked { .. } => {
             }
@@ -256,8 +259,15 @@ mod tests {
             dns_names: Vec::new(),
             hint: String::new(),
             expires_at: None,
+            federates_with: BTreeSet::new(),
         };
-        Arc::new(Entry { number: EntryNumber(1), draft, revision_number: 0, created_at: UnixTime(0) })
+        Arc::new(Entry {
+            number: EntryNumber(1),
+            draft,
+            revision_number: 0,
+            created_at: UnixTime(0),
+            owner: String::new(),
+        })
     }
 
     fn created(entry: &SharedEntry) -> Notice {

@@ -12,12 +12,14 @@ use super::*;
 use crate::authority::testing::Place;
 use crate::authority::{Authority, init};
 use crate::clock;
+use crate::federation::CurrentFederations;
 use crate::listen::{Connection, PeerSvid};
 use crate::live::{Ending, LiveNodes, Quoted};
 use crate::revocation::CurrentLists;
 use crate::store::sqlite::{SqliteStore, StoreLimits};
 use crate::store::{
-    Admission, Attempt, AttemptId, Candidate, Mark, Node, Outcome, Sha256, Store, Subject, Verdict, Way,
+    Actor, Admission, Attempt, AttemptId, BundleDocument, Candidate, EntryDraft, Mark, Node, Outcome, Parent, Sha256,
+    Store, Subject, Verdict, Way,
 };
 
 struct House {
@@ -26,6 +28,7 @@ struct House {
     authority: Authority,
     live: LiveNodes,
     subscribers: Arc<Subscribers>,
+    federations: CurrentFederations,
 }
 
 async fn open() -> House {
@@ -39,7 +42,14 @@ async fn open() -> House {
             .unwrap();
     let store: Arc<dyn Store> = Arc::new(store);
     let authority = Authority::open(trust_domain, place.files(), store.as_ref(), clock::now()).await.unwrap();
-    House { place, store, authority, live: LiveNodes::new(Duration::from_secs(25)), subscribers: Arc::default() }
+    House {
+        place,
+        store,
+        authority,
+        live: LiveNodes::new(Duration::from_secs(25)),
+        subscribers: Arc::default(),
+        federations: CurrentFederations::default(),
+    }
 }
 
 /// A node whose evidence expires then, as an attempt would have left it.
@@ -95,13 +105,8 @@ async fn stream(house: &House, expires: UnixTime) -> (SyncStream, Node) {
         house.live.quoted(&Quoted { node: &node, connection: &connection, drawn_at: now, drawn_here: true, at: now });
     let standing = house.live.standing(&connection, now).unwrap();
     let bundle = house.authority.bundle().clone();
-    let stream = follow(
-        house.store.clone(),
-        &house.subscribers,
-        (bundle, CurrentLists::default()),
-        standing,
-        &Default::default(),
-    );
+    let shown = Shown { bundle, lists: CurrentLists::default(), federations: house.federations.clone() };
+    let stream = follow(house.store.clone(), &house.subscribers, shown, standing, &Default::default());
     // The listener's tasks hold the connection; here nobody else does.
     Box::leak(Box::new(connection));
     (stream, node)
@@ -144,11 +149,72 @@ async fn a_new_bundle_is_pushed() {
     init(&other.options).unwrap();
     let root = other.issuer().bundle().authorities()[0].clone();
     let mut changes = house.store.changes();
-    house.store.publish_authority(root.clone(), crate::store::Actor::Server, clock::now()).await.unwrap();
+    house.store.publish_authority(root.clone(), Actor::Server, clock::now()).await.unwrap();
     house.authority.read_bundle(house.store.as_ref()).await.unwrap();
     let notice = timeout(Duration::from_secs(1), changes.notices.recv()).await.unwrap().unwrap();
     house.subscribers.tell(&notice);
     let second = timeout(Duration::from_secs(1), stream.next()).await.unwrap().unwrap().unwrap().bundle.unwrap();
     assert_eq!(second.x509_authorities, [first.x509_authorities[0].clone(), root]);
     assert!(second.sequence > first.sequence);
+}
+
+#[tokio::test]
+async fn foreign_bundles_come_with_the_entry_that_names_them_and_go_with_it() {
+    let house = open().await;
+    let other: TrustDomain = "other.org".parse().unwrap();
+    let root = {
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+        let mut params = rcgen::CertificateParams::default();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.self_signed(&key).unwrap().der().to_vec()
+    };
+    let document = |authorities: &[&Vec<u8>]| {
+        let x509_authorities = authorities.iter().map(|der| (*der).clone()).collect();
+        let bundle = holdfast_svid::bundle::Bundle { x509_authorities, ..Default::default() };
+        BundleDocument { bytes: bundle.to_json().into_bytes(), sequence: None }
+    };
+    let set = |document| house.store.set_federated_bundle(other.clone(), document, Actor::Server, clock::now());
+    set(document(&[&root])).await.unwrap().unwrap();
+    house.federations.refresh(house.store.as_ref()).await.unwrap();
+    let mut changes = house.store.changes();
+    let (mut stream, node) = stream(&house, clock::now().plus(3600)).await;
+    let foreign = |message: holdfast_protocol::agent::SyncResponse| {
+        let count =
+            |bundle: &holdfast_protocol::agent::Bundle| (bundle.trust_domain.clone(), bundle.x509_authorities.len());
+        message.foreign.map(|foreign| foreign.bundles.iter().map(count).collect::<Vec<_>>())
+    };
+    assert_eq!(foreign(stream.next().await.unwrap().unwrap()), Some(vec![]), "no entry names any");
+
+    let draft = EntryDraft {
+        id: "a".to_owned(),
+        spiffe_id: "spiffe://example.org/a".parse().unwrap(),
+        parent: Parent::Id(node.spiffe_id.clone().unwrap()),
+        selectors: BTreeSet::from(["unix:uid:1".parse().unwrap()]),
+        x509_svid_ttl: 0,
+        jwt_svid_ttl: 0,
+        dns_names: Vec::new(),
+        hint: String::new(),
+        expires_at: None,
+        federates_with: BTreeSet::from([other.clone()]),
+    };
+    house.store.create_entry(draft, Actor::Server, clock::now()).await.unwrap().unwrap();
+    // As the dispatcher does it.
+    let mut told = async || {
+        let notice = timeout(Duration::from_secs(10), changes.notices.recv()).await.unwrap().unwrap();
+        house.federations.refresh(house.store.as_ref()).await.unwrap();
+        house.subscribers.tell(&notice);
+    };
+    // The node's own admission comes first.
+    told().await;
+    told().await;
+    let one = ("other.org".to_owned(), 1);
+    loop {
+        if let Some(found) = foreign(timeout(Duration::from_secs(10), stream.next()).await.unwrap().unwrap().unwrap()) {
+            assert_eq!(found, vec![one]);
+            break;
+        }
+    }
+    set(document(&[])).await.unwrap().unwrap();
+    told().await;
+    assert_eq!(foreign(stream.next().await.unwrap().unwrap()), Some(vec![]), "one that trusts nobody is absent");
 }

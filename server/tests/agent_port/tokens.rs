@@ -33,7 +33,8 @@ fn refused(outcome: &Outcome) -> &str {
 
 /// The keys as a node is told of them.
 async fn keys(client: &Client) -> JwtKeys {
-    let mut stream = client.node().sync(wire::SyncRequest { holds: None }).await.unwrap().into_inner();
+    let mut stream =
+        client.node().sync(wire::SyncRequest { holds: None, holds_lists: Vec::new() }).await.unwrap().into_inner();
     let bundle = stream.message().await.unwrap().unwrap().bundle.unwrap();
     let keys = bundle.jwt_authorities.into_iter().map(|authority| Jwk {
         key: PublicKey::from_spki(&authority.spki).unwrap(),

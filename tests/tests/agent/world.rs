@@ -210,6 +210,7 @@ impl World {
             dns_names: Vec::new(),
             hint: String::new(),
             expires_at: None,
+            federates_with: BTreeSet::new(),
         };
         self.store().create_entry(draft, operator(), wall()).await.unwrap().unwrap()
     }

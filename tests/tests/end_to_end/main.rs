@@ -10,6 +10,7 @@
 )]
 
 mod enrolment;
+mod entries;
 mod events;
 mod misuse;
 mod operators;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use holdfast_tests::Output;
 use holdfast_tests::proof::{prove, verify};
 use serde_json::Value;
 
@@ -62,4 +63,35 @@ fn every_decision_about_a_machine_is_proven_after_the_policy_has_changed() {
     let usage = world.server.json(&["record", "usage"]).unwrap();
     assert!(usage["stored"].as_u64().unwrap() > 1_000, "{usage:#}");
     assert_eq!(usage["nodes_a_day"], 1);
+}
+
+#[test]
+fn an_explanation_made_again_from_a_proof_is_the_text_that_the_server_shows() {
+    let world = World::enrolled(1);
+    let admitted = world.attest_until(0, "admitted");
+    let policy = world.work.path().join("policy/policy.toml");
+    let text = std::fs::read_to_string(&policy).unwrap();
+    let text = text.replacen("name = \"demo\"", "name = \"strict\"", 1);
+    let strict = policy.with_file_name("strict.toml");
+    std::fs::write(&strict, text.replacen("tpm.secure_boot.enabled = true", "tpm.secure_boot.enabled = false", 1))
+        .unwrap();
+    let path = strict.display().to_string();
+    world.server.operator(&["policy", "apply", &path, "--accept-refusals", "1"]).unwrap();
+    let refused = world.attest_until(0, "refused");
+    for (attempt, policy, says) in
+        [(admitted, &policy, "admitted\n"), (refused, &strict, "refused: policy.no_rule_matched\n")]
+    {
+        let id = attempt["id"].as_str().unwrap();
+        let file = prove(&world.server, world.work.path(), id).unwrap();
+        let mut command = world.programs.command("holdfast-policy");
+        let explained = Output::of(command.arg("explain").arg(policy).arg("--evidence").arg(&file)).unwrap();
+        let shown = world.server.operator(&["attempt", "show", id]).unwrap();
+        let explained = explained.stdout.trim_end();
+        assert!(explained.starts_with(says), "{explained}");
+        assert!(shown.trim_end().ends_with(&format!("\n{explained}")), "{shown}\nand not\n{explained}");
+        // And so it is as JSON, with everything that the kept text leaves to the entry.
+        let shown = &attempt["decision"];
+        assert_eq!(shown["explanation"]["at"], attempt["at"], "{shown:#}");
+        assert_eq!(shown["evidence_expires"].is_i64(), shown["verdict"] == "admitted", "{shown:#}");
+    }
 }

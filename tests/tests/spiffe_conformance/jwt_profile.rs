@@ -4,6 +4,7 @@ use holdfast_evidence::crypto::KeyKind;
 use holdfast_protocol::workload::{
     JwtBundlesResponse, JwtsvidRequest, JwtsvidResponse, ValidateJwtsvidRequest, ValidateJwtsvidResponse,
 };
+use holdfast_tests::{Programs, Server, WorkDir};
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 
@@ -148,6 +149,23 @@ async fn spiffe_034_exp_is_there_and_in_the_future() {
         refused(&agent, &agent.registry.jwt.sign(&header, &with(&claims, "exp", exp))).await;
     }
     refused(&agent, &agent.registry.jwt.sign(&header, &without(&claims, "exp"))).await;
+}
+
+#[test]
+fn spiffe_035_a_key_in_the_bundle_has_the_use_jwt_svid_and_an_id() {
+    let (programs, work) = (Programs::beside_this_one().unwrap(), WorkDir::new().unwrap());
+    let server = Server::init(&programs, &work, "lanes.test").unwrap();
+    let server = server.start(&work.path().join("server.log")).unwrap();
+    let bundle = server.operator(&["bundle", "show", "--format", "spiffe"]).unwrap();
+    let bundle: Value = serde_json::from_str(&bundle).unwrap();
+    let keys = bundle["keys"].as_array().unwrap();
+    let of_use = |usage: &str| keys.iter().filter(|key| key["use"] == usage).collect::<Vec<_>>();
+    let tokens = of_use("jwt-svid");
+    assert_eq!((tokens.len(), of_use("x509-svid").len(), keys.len()), (1, 1, 2), "{bundle:#}");
+    assert!(tokens[0]["kid"].as_str().is_some_and(|kid| !kid.is_empty()));
+    assert!(tokens[0].get("x5c").is_none() && tokens[0].get("d").is_none());
+    let shown = server.json(&["authority", "jwt", "show"]).unwrap();
+    assert_eq!(shown["authorities"][0]["authority_id"], tokens[0]["kid"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

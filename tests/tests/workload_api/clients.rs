@@ -99,6 +99,44 @@ with WorkloadApiClient() as client:
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_rust_client_gets_tokens_and_keys_and_has_tokens_checked() {
+    let agent = Agent::with_me().await;
+    let client = WorkloadApiClient::connect_to(agent.address()).await.unwrap();
+    let svid = client.fetch_jwt_svid(["db"], None).await.unwrap();
+    assert_eq!(
+        (svid.spiffe_id().to_string().as_str(), svid.audience()),
+        ("spiffe://example.org/me", &["db".to_owned()][..])
+    );
+    let keys = client.fetch_jwt_bundles().await.unwrap();
+    let keys = keys.get(&spiffe::TrustDomain::new(DOMAIN).unwrap()).unwrap();
+    assert!(keys.find_jwt_authority(svid.key_id()).is_some());
+    let checked = client.validate_jwt_token("db", svid.token()).await.unwrap();
+    assert_eq!(checked.spiffe_id(), svid.spiffe_id());
+    client.validate_jwt_token("cache", svid.token()).await.unwrap_err();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn needs_python_the_client_on_the_grpc_c_core_gets_tokens_and_verifies_them_itself() {
+    let agent = Agent::with_me().await;
+    let script = "
+from spiffe import JwtSvid, WorkloadApiClient
+with WorkloadApiClient() as client:
+    svid = client.fetch_jwt_svid(audience={'db'})
+    print(svid.spiffe_id, sorted(svid.audience))
+    bundle = client.fetch_jwt_bundles().get_bundle_for_trust_domain(svid.spiffe_id.trust_domain)
+    print(JwtSvid.parse_and_validate(svid.token, bundle, {'db'}).spiffe_id)
+    print(client.validate_jwt_svid(svid.token, 'db').spiffe_id)
+    try:
+        client.validate_jwt_svid(svid.token, 'cache')
+    except Exception as error:
+        print('refused')
+";
+    let Some(said) = python::run(script, &agent.socket()).await else { return };
+    let me = "spiffe://example.org/me";
+    assert_eq!(said.lines().collect::<Vec<_>>(), [&format!("{me} ['db']"), me, me, "refused"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn needs_python_the_client_on_the_grpc_c_core_follows_rotations_until_it_is_denied() {
     let agent = Agent::with_me().await;
     let script = "

@@ -56,6 +56,12 @@ pub struct Entry {
     pub revision_number: u64,
     #[prost(int64, tag = "12")]
     pub created_at: i64,
+    /// Names of foreign trust domains whose bundles its workloads get.
+    #[prost(string, repeated, tag = "30")]
+    pub federates_with: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Whoever applied it from files; empty for an entry made by hand.
+    #[prost(string, tag = "20")]
+    pub owner: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CreateEntryRequest {
@@ -136,7 +142,7 @@ pub struct MatchEntriesResponse {
     #[prost(message, repeated, tag = "2")]
     pub near: ::prost::alloc::vec::Vec<NearMiss>,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct NearMiss {
     #[prost(message, optional, tag = "1")]
     pub entry: ::core::option::Option<Entry>,
@@ -146,6 +152,112 @@ pub struct NearMiss {
     /// Whether the node named is not its parent.
     #[prost(bool, tag = "3")]
     pub other_node: bool,
+    /// The same as `missing`, with what the workload has of that kind.
+    #[prost(message, repeated, tag = "4")]
+    pub lacking: ::prost::alloc::vec::Vec<MissingSelector>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MissingSelector {
+    #[prost(string, tag = "1")]
+    pub selector: ::prost::alloc::string::String,
+    /// At most three.
+    #[prost(string, repeated, tag = "2")]
+    pub instead: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ApplyEntriesRequest {
+    /// At most 10,000. The ID of each is its name, and never empty.
+    #[prost(message, repeated, tag = "1")]
+    pub entries: ::prost::alloc::vec::Vec<Entry>,
+    /// Whose they are: what he applies bears this mark, and he prunes nothing else.
+    #[prost(string, tag = "2")]
+    pub owner: ::prost::alloc::string::String,
+    /// Deletes what is his and not among these.
+    #[prost(bool, tag = "3")]
+    pub prune: bool,
+    /// Takes over entries among these that are somebody else's; without this they are a problem.
+    #[prost(bool, tag = "4")]
+    pub adopt: bool,
+    /// Says what would be done, and does nothing.
+    #[prost(bool, tag = "5")]
+    pub dry_run: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ApplyEntriesResponse {
+    /// What was done, or would be; deletions last.
+    #[prost(message, repeated, tag = "1")]
+    pub steps: ::prost::alloc::vec::Vec<EntryStep>,
+    /// Entries that are already what was asked for.
+    #[prost(uint64, tag = "2")]
+    pub unchanged: u64,
+    /// Why nothing was done, at most 100.
+    #[prost(message, repeated, tag = "3")]
+    pub problems: ::prost::alloc::vec::Vec<EntryProblem>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EntryStep {
+    /// Absent of one that is created.
+    #[prost(message, optional, tag = "1")]
+    pub before: ::core::option::Option<Entry>,
+    /// Absent of one that is deleted.
+    #[prost(message, optional, tag = "2")]
+    pub after: ::core::option::Option<Entry>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EntryProblem {
+    /// Empty for all of them together.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub code: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub message: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListExchangesRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListExchangesResponse {
+    /// At most 256.
+    #[prost(message, repeated, tag = "1")]
+    pub exchanges: ::prost::alloc::vec::Vec<SeenExchange>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SeenExchange {
+    /// What whoever asked was told to name it by.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    #[prost(int64, tag = "2")]
+    pub at: i64,
+    #[prost(string, tag = "3")]
+    pub source: ::prost::alloc::string::String,
+    /// Why nothing was given; empty where a JWT-SVID was.
+    #[prost(string, tag = "4")]
+    pub code: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub message: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub issuer: ::prost::alloc::string::String,
+    /// Written by whoever made the token.
+    #[prost(string, tag = "7")]
+    pub subject: ::prost::alloc::string::String,
+    /// The rule, or the nearest one.
+    #[prost(string, tag = "8")]
+    pub rule: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "9")]
+    pub differs: ::prost::alloc::vec::Vec<DifferingClaim>,
+    /// What was given.
+    #[prost(string, tag = "10")]
+    pub spiffe_id: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DifferingClaim {
+    #[prost(string, tag = "1")]
+    pub claim: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub expected: ::prost::alloc::string::String,
+    /// Written by whoever made the token; absent where it says nothing that could match.
+    #[prost(string, optional, tag = "3")]
+    pub found: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct NodeTarget {
@@ -1422,7 +1534,7 @@ pub struct Sink {
 pub struct ActOnSinkRequest {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
-    #[prost(oneof = "act_on_sink_request::Act", tags = "2, 3, 4, 5")]
+    #[prost(oneof = "act_on_sink_request::Act", tags = "2, 3, 4, 5, 6")]
     pub act: ::core::option::Option<act_on_sink_request::Act>,
 }
 /// Nested message and enum types in `ActOnSinkRequest`.
@@ -1437,6 +1549,8 @@ pub mod act_on_sink_request {
         Skip(super::SkipEntry),
         #[prost(message, tag = "5")]
         Resume(super::ResumeSink),
+        #[prost(message, tag = "6")]
+        Forget(super::ForgetSink),
     }
 }
 /// One event that is in no record.
@@ -1452,6 +1566,9 @@ pub struct ReplaySink {
 pub struct SkipEntry {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ResumeSink {}
+/// How far a sink has come that is configured no more.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ForgetSink {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct IssueResultRequest {
     #[prost(enumeration = "ResultFormat", tag = "3")]
@@ -1500,6 +1617,102 @@ pub struct ResultKey {
     /// DER.
     #[prost(bytes = "vec", tag = "2")]
     pub spki: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FederationTarget {
+    #[prost(string, tag = "1")]
+    pub trust_domain: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FederationDraft {
+    #[prost(string, tag = "1")]
+    pub trust_domain: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub url: ::prost::alloc::string::String,
+    /// "https_web" or "https_spiffe".
+    #[prost(string, tag = "3")]
+    pub profile: ::prost::alloc::string::String,
+    /// Of the profile https_spiffe alone.
+    #[prost(string, tag = "4")]
+    pub endpoint_spiffe_id: ::prost::alloc::string::String,
+    /// The bundle to begin with: a document, "spiffe" or "pem". Empty for none.
+    #[prost(bytes = "vec", tag = "5")]
+    pub bundle: ::prost::alloc::vec::Vec<u8>,
+    #[prost(string, tag = "6")]
+    pub bundle_format: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Federation {
+    #[prost(string, tag = "1")]
+    pub trust_domain: ::prost::alloc::string::String,
+    /// Empty where the bundle is brought by hand.
+    #[prost(string, tag = "2")]
+    pub profile: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub url: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub endpoint_spiffe_id: ::prost::alloc::string::String,
+    /// Absent while there is no bundle.
+    #[prost(message, optional, tag = "5")]
+    pub bundle: ::core::option::Option<ForeignBundle>,
+    #[prost(int64, tag = "6")]
+    pub created_at: i64,
+    /// When the endpoint last answered as it should, and last did not; 0 for never.
+    #[prost(int64, tag = "7")]
+    pub last_success: i64,
+    #[prost(int64, tag = "8")]
+    pub last_failure: i64,
+    /// Why it last did not; empty since it answered again.
+    #[prost(string, tag = "9")]
+    pub last_error: ::prost::alloc::string::String,
+    /// In a row.
+    #[prost(uint64, tag = "10")]
+    pub failures: u64,
+    #[prost(int64, tag = "11")]
+    pub next_refresh: i64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ForeignBundle {
+    /// As it came.
+    #[prost(bytes = "vec", tag = "1")]
+    pub document: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint64, optional, tag = "2")]
+    pub sequence: ::core::option::Option<u64>,
+    /// When it came, or was last found to be the newest.
+    #[prost(int64, tag = "3")]
+    pub at: i64,
+    /// DER, one certificate each.
+    #[prost(bytes = "vec", repeated, tag = "4")]
+    pub x509_authorities: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    /// Names of keys that verify JWT-SVIDs.
+    #[prost(string, repeated, tag = "5")]
+    pub jwt_key_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListFederationsRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListFederationsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub federations: ::prost::alloc::vec::Vec<Federation>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteFederationRequest {
+    #[prost(string, tag = "1")]
+    pub trust_domain: ::prost::alloc::string::String,
+    /// "restrict": not while entries name it. "dissociate": they name it no longer.
+    #[prost(string, tag = "2")]
+    pub mode: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetBundleRequest {
+    /// Whose; empty for a map, which says it itself.
+    #[prost(string, tag = "1")]
+    pub trust_domain: ::prost::alloc::string::String,
+    #[prost(bytes = "vec", tag = "2")]
+    pub bundle: ::prost::alloc::vec::Vec<u8>,
+    /// "spiffe", "pem" or "map".
+    #[prost(string, tag = "3")]
+    pub format: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]

@@ -227,6 +227,15 @@ pub struct SyncResponse {
     /// Issuers whose list is gone.
     #[prost(bytes = "vec", repeated, tag = "10")]
     pub removed_revocation_lists: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    /// Present in the first message of a stream and whenever it changed: the bundles of all foreign trust domains that the
+    /// node's entries name. Forget the others.
+    #[prost(message, optional, tag = "30")]
+    pub foreign: ::core::option::Option<ForeignBundles>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ForeignBundles {
+    #[prost(message, repeated, tag = "1")]
+    pub bundles: ::prost::alloc::vec::Vec<Bundle>,
 }
 /// What one signing certificate of the trust domain has signed and is valid no longer.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -266,6 +275,9 @@ pub struct Entry {
     /// Seconds since the epoch: the oldest entry wins a duplicate hint.
     #[prost(int64, tag = "9")]
     pub created_at: i64,
+    /// Names of foreign trust domains whose bundles its workloads get.
+    #[prost(string, repeated, tag = "30")]
+    pub federates_with: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SignX509SvidsRequest {

@@ -6,6 +6,7 @@ use zeroize::Zeroizing;
 
 use super::*;
 use crate::clock;
+use crate::sync::ForeignBundle;
 
 fn cache() -> SvidCache {
     let clock = Arc::new(ServerClock::default());
@@ -24,6 +25,7 @@ fn entry(id: &str, uid: u32, created_at: i64, hint: &str) -> Arc<Entry> {
         revision_number: 0,
         created_at: UnixTime(created_at),
         expires_at: None,
+        federates_with: BTreeSet::new(),
     })
 }
 
@@ -239,6 +241,40 @@ fn a_new_bundle_reaches_open_streams() {
     cache.learn_bundles(bundles.borrow().as_ref().clone());
     state.mark_unchanged();
     assert!(!state.has_changed().unwrap());
+}
+
+#[test]
+fn a_workload_gets_the_foreign_bundles_that_its_own_entries_name_and_loses_them() {
+    let cache = cache();
+    cache.admit();
+    let naming = |entry: Arc<Entry>, names: &[&str]| {
+        let federates_with = names.iter().map(|name| (*name).to_owned()).collect();
+        Arc::new(Entry { federates_with, ..(*entry).clone() })
+    };
+    let (a, b) = (naming(entry("a", 1, 1, ""), &["other", "third"]), entry("b", 2, 2, ""));
+    push(&cache, &[Arc::clone(&a), Arc::clone(&b)]);
+    sign_for(&cache, &a, 3600);
+    sign_for(&cache, &b, 3600);
+    let (mut first, second) = (cache.subscribe(set(1)), cache.subscribe(set(2)));
+    let bundles = |state: &SvidState| match state {
+        SvidState::Ready(update) => {
+            update.bundles.iter().map(|(name, bundle)| format!("{name} {}", bundle.len())).collect::<Vec<_>>()
+        }
+        _ => Vec::new(),
+    };
+    let foreign = |name: &str, x509_authorities: Vec<Vec<u8>>| {
+        let jwt_keys = JwtKeys::new(name.parse().unwrap(), Vec::new()).unwrap();
+        (name.to_owned(), ForeignBundle { x509_authorities, jwt_keys })
+    };
+    cache.learn_foreign([foreign("other", vec![vec![5]]), foreign("td", vec![vec![6], vec![7]])].into());
+    let SvidState::Ready(update) = first.borrow().clone() else { panic!("not ready") };
+    assert!(update.jwt_bundles.contains_key("other") && !update.jwt_bundles.contains_key("third"));
+    assert_eq!(bundles(&first.borrow_and_update()), ["other 1", "td 1", "third 0"], "never in place of our own");
+    assert_eq!(bundles(&second.borrow()), ["td 1"]);
+    cache.learn_foreign(BTreeMap::new());
+    assert_eq!(bundles(&first.borrow_and_update()), ["other 0", "td 1", "third 0"]);
+    push(&cache, &[naming(a, &[]), b]);
+    assert_eq!(bundles(&first.borrow()), ["td 1"]);
 }
 
 #[test]

@@ -107,7 +107,11 @@ impl Dialogue for Delta {
         let (mut resources, mut unknown) = (Vec::new(), Vec::new());
         let mut removed: Vec<_> = self.held.keys().filter(|name| !wanted.contains(*name)).cloned().collect();
         for name in wanted {
-            match resource::named(&name, update, &self.names, self.validator)? {
+            let found = match resource::named(&name, update, &self.names, self.validator)? {
+                None if self.held.contains_key(&name) => resource::nobody(&name, self.validator)?,
+                found => found,
+            };
+            match found {
                 Some(resource) if self.owed.contains(&name) || self.held.get(&name) != Some(&resource.version) => {
                     resources.push(resource);
                 }

@@ -1,5 +1,8 @@
 //! Secrets by name, made of a workload's update: its certificates with their keys, and whom it believes.
 
+use std::sync::OnceLock;
+
+use holdfast_identity::TrustDomain as TrustDomainName;
 use holdfast_protocol::sds::envoy::config::core::v3::data_source::Specifier;
 use holdfast_protocol::sds::envoy::config::core::v3::{DataSource, TypedExtensionConfig};
 use holdfast_protocol::sds::envoy::extensions::transport_sockets::tls::v3::spiffe_cert_validator_config::TrustDomain;
@@ -8,6 +11,7 @@ use holdfast_protocol::sds::envoy::extensions::transport_sockets::tls::v3::{
 };
 use prost::Message;
 use prost_types::Any;
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair, KeyUsagePurpose};
 use ring::digest;
 use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 use zeroize::Zeroize;
@@ -28,6 +32,9 @@ const VALIDATOR_TYPE_URL: &str =
 const VALIDATOR_NAME: &str = "envoy.tls.cert_validator.spiffe";
 /// Bytes of a digest that make a version.
 const VERSION_BYTES: usize = 12;
+
+/// The authority of nobody, the same as long as the agent runs.
+static NOBODY: OnceLock<Option<Vec<u8>>> = OnceLock::new();
 
 /// One secret.
 pub(super) struct Resource {
@@ -71,8 +78,10 @@ pub(super) fn named(
         return Ok(Some(certificate(name, svid)));
     }
     let named = name.strip_prefix("spiffe://").and_then(|domain| update.bundles.get_key_value(domain));
-    if let Some((domain, _)) = named.filter(|(_, bundle)| !bundle.is_empty()) {
-        return Ok(Some(context(name, &[domain], update, validator)));
+    match named {
+        Some((domain, bundle)) if !bundle.is_empty() => return Ok(Some(context(name, &[domain], update, validator))),
+        Some(_) => return nobody(name, validator),
+        None => {}
     }
     if is(&names.default_bundle_name) {
         return Ok(Some(context(name, &[own], update, validator)));
@@ -87,6 +96,30 @@ pub(super) fn named(
     }
     let default = update.svids.first().filter(|_| is(&names.default_svid_name));
     Ok(default.map(|svid| certificate(name, svid)))
+}
+
+/// The secret of a trust domain that is believed no more, or not yet; nothing for a name of another kind. Envoy keeps what it
+/// has where there is no answer, and believes everybody where there is an empty one.
+///
+/// # Errors
+/// `Starting` where no key can be made.
+pub(super) fn nobody(name: &str, validator: Validator) -> Result<Option<Resource>, Fault> {
+    let domain = name.strip_prefix("spiffe://").filter(|domain| domain.parse::<TrustDomainName>().is_ok());
+    let Some(domain) = domain else { return Ok(None) };
+    let authority = NOBODY.get_or_init(nobodys_authority).clone().ok_or(Refusal::Starting)?;
+    let bundles = [(domain.to_owned(), vec![authority])].into();
+    let update = WorkloadUpdate { bundles, ..WorkloadUpdate::default() };
+    Ok(Some(context(name, &[domain], &update, validator)))
+}
+
+/// An authority whose key is gone: it has signed nothing, and will sign nothing.
+fn nobodys_authority() -> Option<Vec<u8>> {
+    let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).ok()?;
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    params.distinguished_name.push(DnType::CommonName, "nobody");
+    Some(params.self_signed(&key).ok()?.der().to_vec())
 }
 
 fn own_domain(update: &WorkloadUpdate) -> Option<&str> {

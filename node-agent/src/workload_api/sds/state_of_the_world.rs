@@ -27,6 +27,8 @@ pub(super) struct StateOfTheWorld {
     answers: u64,
     /// Version of the last answer.
     version: String,
+    /// What the client holds, as far as that is known: it is told where it believes somebody no more.
+    held: BTreeSet<String>,
 }
 
 #[derive(PartialEq)]
@@ -56,7 +58,7 @@ impl Dialogue for StateOfTheWorld {
     type Response = DiscoveryResponse;
 
     fn new(names: Arc<Names>) -> Self {
-        Self { names, wanted: None, answers: 0, version: String::new() }
+        Self { names, wanted: None, answers: 0, version: String::new(), held: BTreeSet::new() }
     }
 
     fn complaint(request: &DiscoveryRequest) -> Option<(&Complaint, &[String])> {
@@ -79,6 +81,9 @@ impl Dialogue for StateOfTheWorld {
         if resources.len() > NAMES_MAX {
             return Err(Fault::TooMany { limit: NAMES_MAX });
         }
+        if !request.version_info.is_empty() {
+            self.held.extend(resources.iter().cloned());
+        }
         let validator = match (&request.node, &self.wanted) {
             // Some clients name themselves only once a stream.
             (None, Some(wanted)) => wanted.validator,
@@ -100,7 +105,11 @@ impl Dialogue for StateOfTheWorld {
         }
         let (mut resources, mut unknown) = (Vec::new(), Vec::new());
         for name in wanted.resources.iter().chain(&all) {
-            match resource::named(name, update, &self.names, wanted.validator)? {
+            let found = match resource::named(name, update, &self.names, wanted.validator)? {
+                None if self.held.contains(name) => resource::nobody(name, wanted.validator)?,
+                found => found,
+            };
+            match found {
                 Some(resource) => resources.push(resource),
                 None => unknown.push(name.clone()),
             }
@@ -114,6 +123,7 @@ impl Dialogue for StateOfTheWorld {
             return Ok(None);
         }
         self.version.clone_from(&version);
+        self.held.extend(resources.iter().map(|resource| resource.name.clone()));
         self.answers += 1;
         Ok(Some(DiscoveryResponse {
             version_info: version,

@@ -39,6 +39,6 @@ impl Files {
         let key = PrivatePkcs8KeyDer::from_pem_slice(text.as_bytes()).map_err(|_| {
             bad("expected a PKCS#8 key in PEM (PRIVATE KEY); \"openssl pkcs8 -topk8 -nocrypt\" makes one".to_owned())
         })?;
-        KeyPair::try_from(&key).map_err(|_| bad("expected a P-256, P-384, Ed25519 or RSA key".to_owned()))
+        KeyPair::try_from(&key).map_err(|_| bad("expected a P-256, P-384 or RSA key".to_owned()))
     }
 }

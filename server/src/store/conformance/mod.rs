@@ -4,6 +4,8 @@ mod attempts;
 mod bodies;
 mod endorsements;
 mod entries;
+mod entry_sets;
+mod federations;
 mod jwt_authorities;
 mod ledger;
 mod nodes;
@@ -182,6 +184,7 @@ pub(super) fn entry(name: &str, parent: Parent) -> EntryDraft {
         dns_names: Vec::new(),
         hint: String::new(),
         expires_at: None,
+        federates_with: BTreeSet::new(),
     }
 }
 

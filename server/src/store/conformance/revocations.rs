@@ -8,6 +8,7 @@ on_each_store! {
     what_is_withdrawn_is_withdrawn_once_and_named_in_the_record,
     a_deleted_entry_and_one_that_takes_back_withdraw_theirs_and_a_harmless_change_nothing,
     an_entry_that_expires_withdraws_what_it_gave,
+    an_entry_by_selectors_withdraws_what_it_gave_on_every_node,
     a_refused_quote_withdraws_what_the_node_had,
     other_selectors_withdraw_what_came_by_entries_that_are_not_the_nodes_any_more,
     numbers_of_lists_rise_and_an_older_list_never_takes_the_place_of_a_newer,
@@ -152,6 +153,19 @@ async fn an_entry_that_expires_withdraws_what_it_gave(store: Arc<dyn Store>) {
     let serials = issue(&*store, vec![workload(&node, &web)]).await;
     store.prune(NOW.plus(61)).await.unwrap();
     assert_eq!(listed(&*store).await, serials);
+}
+
+async fn an_entry_by_selectors_withdraws_what_it_gave_on_every_node(store: Arc<dyn Store>) {
+    let (first, web) = standing(&*store, 1, "web").await;
+    let (second, db) = standing(&*store, 2, "db").await;
+    let everywhere = entry("everywhere", Parent::Selectors(selectors(&["tpm:secure_boot:on"])));
+    let everywhere = store.create_entry(everywhere, operator(), NOW).await.unwrap().unwrap();
+    issue(&*store, vec![workload(&first, &web), workload(&second, &db)]).await;
+    let theirs = [&first, &second].map(|node| workload(node, &everywhere));
+    let theirs = issue(&*store, theirs.to_vec()).await;
+    store.delete_entry("everywhere".into(), operator(), NOW).await.unwrap().unwrap();
+    assert_eq!(listed(&*store).await, sorted(&[&theirs]));
+    assert_eq!(acts(&*store, "svid.revoke").await.len(), 1);
 }
 
 async fn a_refused_quote_withdraws_what_the_node_had(store: Arc<dyn Store>) {

@@ -56,6 +56,7 @@ async fn writes_until_it_is_killed() {
                     dns_names: Vec::new(),
                     hint: String::new(),
                     expires_at: None,
+                    federates_with: BTreeSet::new(),
                 };
                 store.create_entry(draft, Actor::Server, NOW).await.unwrap().unwrap();
                 println!("created e{serial}");

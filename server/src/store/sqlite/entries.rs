@@ -7,9 +7,8 @@ use super::super::ledger::Actor;
 use super::super::nodes::NodeNumber;
 use super::super::revocations::RevocationReason;
 use super::super::{Held, entry_rules};
-use super::revocations::{self, Whose};
 use super::writer::{Tx, Verb, fault};
-use super::{SqliteStore, entry_reads, entry_rows, prune};
+use super::{SqliteStore, entry_reads, entry_rows, federation_rows, prune, revocations};
 use crate::record::Leaf;
 use holdfast_identity::{TrustDomain, UnixTime};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -90,6 +89,9 @@ impl Verb for Create {
         if let Err(refusal) = entry_rules::check(&self.draft, &self.trust_domain, self.at) {
             return Ok(Err(refusal));
         }
+        if let Some(refusal) = federation_rows::check(&mut tx.connection, &self.draft, &self.trust_domain).await? {
+            return Ok(Err(refusal));
+        }
         if *tx.entries() >= self.limit {
             return Ok(Err(EntryRefusal::Full { limit: self.limit }));
         }
@@ -102,11 +104,7 @@ impl Verb for Create {
         if let Some(existing) = entry_rows::like(&mut tx.connection, &draft, None).await? {
             return Ok(Err(EntryRefusal::Similar { existing }));
         }
-        let entry = entry_rows::insert(&mut tx.connection, &draft, self.at).await?;
-        *tx.entries() += 1;
-        tx.append(&leaf("entry.create", &entry, &self.by, self.at));
-        changed(tx, None, Some(&entry)).await?;
-        Ok(Ok(entry))
+        Ok(Ok(add(tx, &draft, "", &self.by, self.at).await?))
     }
 }
 
@@ -127,6 +125,9 @@ impl Verb for Update {
         if let Err(refusal) = entry_rules::check(&self.draft, &self.trust_domain, self.at) {
             return Ok(Err(refusal));
         }
+        if let Some(refusal) = federation_rows::check(&mut tx.connection, &self.draft, &self.trust_domain).await? {
+            return Ok(Err(refusal));
+        }
         let Some(before) = entry_rows::by_id(&mut tx.connection, &self.id).await? else {
             return Ok(Err(EntryRefusal::Unknown));
         };
@@ -136,16 +137,7 @@ impl Verb for Update {
         if let Some(existing) = entry_rows::like(&mut tx.connection, &self.draft, Some(before.number)).await? {
             return Ok(Err(EntryRefusal::Similar { existing }));
         }
-        let mut after = Entry { revision_number: before.revision_number + 1, ..before.clone() };
-        after.draft = EntryDraft { id: before.draft.id.clone(), ..self.draft.clone() };
-        entry_rows::update(&mut tx.connection, &before, &after).await?;
-        tx.append(&leaf("entry.update", &after, &self.by, self.at));
-        changed(tx, Some(&before), Some(&after)).await?;
-        if revocations::takes_back(&before, &after) {
-            let whose = Whose::Entry(before.number);
-            revocations::revoke(tx, whose, RevocationReason::Superseded, &self.by, self.at).await?;
-        }
-        Ok(Ok(after))
+        Ok(Ok(replace(tx, &before, self.draft.clone(), &before.owner, &self.by, self.at).await?))
     }
 }
 
@@ -168,6 +160,49 @@ impl Verb for Delete {
     }
 }
 
+/// Writes a new entry, which nothing speaks against.
+pub(super) async fn add(
+    tx: &mut Tx,
+    draft: &EntryDraft,
+    owner: &str,
+    by: &Actor,
+    at: UnixTime,
+) -> Result<Entry, StoreFault> {
+    let mut entry = entry_rows::insert(&mut tx.connection, draft, at).await?;
+    if !owner.is_empty() {
+        entry.owner = owner.to_owned();
+        entry_rows::own(&mut tx.connection, &entry).await?;
+    }
+    *tx.entries() += 1;
+    tx.append(&leaf("entry.create", &entry, by, at));
+    changed(tx, None, Some(&entry)).await?;
+    Ok(entry)
+}
+
+/// Puts `draft` in place of what an entry says. Nothing speaks against it.
+pub(super) async fn replace(
+    tx: &mut Tx,
+    before: &Entry,
+    draft: EntryDraft,
+    owner: &str,
+    by: &Actor,
+    at: UnixTime,
+) -> Result<Entry, StoreFault> {
+    let mut after = Entry { revision_number: before.revision_number + 1, ..before.clone() };
+    after.draft = EntryDraft { id: before.draft.id.clone(), ..draft };
+    entry_rows::update(&mut tx.connection, before, &after).await?;
+    if owner != before.owner {
+        after.owner = owner.to_owned();
+        entry_rows::own(&mut tx.connection, &after).await?;
+    }
+    tx.append(&leaf("entry.update", &after, by, at));
+    changed(tx, Some(before), Some(&after)).await?;
+    if revocations::takes_back(before, &after) {
+        revocations::revoke_entry(tx, before, RevocationReason::Superseded, by, at).await?;
+    }
+    Ok(after)
+}
+
 /// Removes an entry, by whoever's act.
 pub(super) async fn remove(
     tx: &mut Tx,
@@ -180,7 +215,7 @@ pub(super) async fn remove(
     *tx.entries() = tx.entries().saturating_sub(1);
     tx.append(&leaf(action, entry, by, at));
     changed(tx, Some(entry), None).await?;
-    revocations::revoke(tx, Whose::Entry(entry.number), RevocationReason::CessationOfOperation, by, at).await
+    revocations::revoke_entry(tx, entry, RevocationReason::CessationOfOperation, by, at).await
 }
 
 /// Makes the revision, the rows that those who come later will ask for, and the notice for those who listen.
@@ -214,8 +249,9 @@ fn leaf(action: &'static str, entry: &Entry, by: &Actor, at: UnixTime) -> Leaf {
         "detail": {
             "number": entry.number.0, "revision": entry.revision_number, "spiffe_id": draft.spiffe_id.to_string(),
             "parent": parent, "selectors": draft.selectors.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "x509_svid_ttl": draft.x509_svid_ttl, "jwt_svid_ttl": draft.jwt_svid_ttl, "dns_names": draft.dns_names, "hint": draft.hint,
-            "expires_at": draft.expires_at.map(UnixTime::seconds),
+            "x509_svid_ttl": draft.x509_svid_ttl, "jwt_svid_ttl": draft.jwt_svid_ttl, "dns_names": draft.dns_names,
+            "hint": draft.hint, "expires_at": draft.expires_at.map(UnixTime::seconds), "owner": entry.owner,
+            "federates_with": draft.federates_with.iter().map(TrustDomain::as_str).collect::<Vec<_>>(),
         },
     }))
 }

@@ -2,6 +2,7 @@
 
 use super::super::StoreFault;
 use super::super::entries::{Entry, EntryDraft, EntryNumber, Parent};
+use super::federation_rows;
 use super::node_rows::{selectors, selectors_text};
 use super::writer::fault;
 use holdfast_identity::UnixTime;
@@ -22,6 +23,8 @@ pub(super) struct EntryRow {
     expires_at: Option<i64>,
     revision_number: i64,
     created_at: i64,
+    federates_with: String,
+    owner: String,
 }
 
 impl EntryRow {
@@ -31,6 +34,7 @@ impl EntryRow {
             number: EntryNumber(self.number.cast_unsigned()),
             revision_number: self.revision_number.cast_unsigned(),
             created_at: UnixTime(self.created_at),
+            owner: self.owner,
             draft: EntryDraft {
                 id: self.id,
                 spiffe_id: self.spiffe_id.parse().map_err(|_| corrupt("entry's SPIFFE ID"))?,
@@ -41,6 +45,7 @@ impl EntryRow {
                 dns_names: serde_json::from_str(&self.dns_names).map_err(|_| corrupt("entry's DNS names"))?,
                 hint: self.hint,
                 expires_at: self.expires_at.map(UnixTime),
+                federates_with: federation_rows::named(&self.federates_with)?,
             },
         })
     }
@@ -134,7 +139,7 @@ pub(super) async fn insert(
     .await
     .map_err(fault("write an entry"))?;
     let number = EntryNumber(number.cast_unsigned());
-    let entry = Entry { number, draft: draft.clone(), revision_number: 0, created_at: at };
+    let entry = Entry { number, draft: draft.clone(), revision_number: 0, created_at: at, owner: String::new() };
     add_side_rows(connection, &entry).await?;
     Ok(entry)
 }
@@ -164,6 +169,39 @@ pub(super) async fn update(connection: &mut SqliteConnection, before: &Entry, af
     add_side_rows(connection, after).await
 }
 
+/// Writes whose an entry is.
+pub(super) async fn own(connection: &mut SqliteConnection, entry: &Entry) -> Result<(), StoreFault> {
+    sqlx::query("UPDATE entries SET owner = $2 WHERE number = $1")
+        .bind(entry.number.0.cast_signed())
+        .bind(entry.owner.clone())
+        .execute(connection)
+        .await
+        .map_err(fault("write an entry's owner"))?;
+    Ok(())
+}
+
+/// The entries of an owner, in order of creation.
+pub(super) async fn of_owner(connection: &mut SqliteConnection, owner: &str) -> Result<Vec<Entry>, StoreFault> {
+    let rows: Vec<EntryRow> = sqlx::query_as("SELECT * FROM entries WHERE owner = $1 AND owner <> '' ORDER BY number")
+        .bind(owner.to_owned())
+        .fetch_all(connection)
+        .await
+        .map_err(fault("read an owner's entries"))?;
+    rows.into_iter().map(EntryRow::entry).collect()
+}
+
+/// Takes away what makes an entry unlike others, until it is written anew: so that two may change places.
+pub(super) async fn forget_likeness(connection: &mut SqliteConnection, entry: &Entry) -> Result<(), StoreFault> {
+    // Shorter than any digest, so it is no other entry's.
+    sqlx::query("UPDATE entries SET likeness = $2 WHERE number = $1")
+        .bind(entry.number.0.cast_signed())
+        .bind(entry.number.0.to_be_bytes().to_vec())
+        .execute(connection)
+        .await
+        .map_err(fault("update an entry"))?;
+    Ok(())
+}
+
 /// Removes an entry.
 pub(super) async fn delete(connection: &mut SqliteConnection, entry: &Entry) -> Result<(), StoreFault> {
     remove_side_rows(connection, entry).await?;
@@ -188,6 +226,7 @@ async fn add_side_rows(connection: &mut SqliteConnection, entry: &Entry) -> Resu
             .await
             .map_err(fault("write an entry's selector"))?;
     }
+    federation_rows::name(connection, entry).await?;
     if matches!(entry.draft.parent, Parent::Selectors(_)) {
         sqlx::query(
             "INSERT INTO selector_parents (parent, entries) VALUES ($1, 1) \
@@ -210,6 +249,7 @@ async fn remove_side_rows(connection: &mut SqliteConnection, entry: &Entry) -> R
             .await
             .map_err(fault("delete an entry's selector"))?;
     }
+    federation_rows::unname(connection, entry).await?;
     if matches!(entry.draft.parent, Parent::Selectors(_)) {
         for text in [
             "UPDATE selector_parents SET entries = entries - 1 WHERE parent = $1",

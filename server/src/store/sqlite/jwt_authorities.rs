@@ -254,6 +254,20 @@ impl Verb for Retire {
     }
 }
 
+/// Whether this authority signs what ends at `last`: it is active, and stays in the bundle until then.
+pub(super) async fn count_on(tx: &mut Tx, authority_id: &str, last: UnixTime) -> Result<bool, StoreFault> {
+    let counted = sqlx::query(
+        "UPDATE jwt_authorities SET used_until = MAX(used_until, $2) \
+         WHERE authority_id = $1 AND stage = 'active' AND ends >= $2",
+    )
+    .bind(authority_id.to_owned())
+    .bind(last.seconds())
+    .execute(&mut tx.connection)
+    .await
+    .map_err(fault("count on a JWT authority"))?;
+    Ok(counted.rows_affected() > 0)
+}
+
 struct RecordTokens {
     authority_id: String,
     requests: Vec<TokenIssuance>,
@@ -266,20 +280,8 @@ impl Verb for RecordTokens {
     const NAME: &'static str = "record_tokens";
 
     async fn run(&self, tx: &mut Tx) -> Result<Self::Reply, StoreFault> {
-        // Whoever signs is active, and stays in the bundle until the last of these has ended.
-        let last = self.requests.iter().map(|request| request.expires.seconds()).max().unwrap_or_default();
-        let signs = sqlx::query(
-            "UPDATE jwt_authorities SET used_until = MAX(used_until, $2) \
-             WHERE authority_id = $1 AND stage = 'active' AND ends >= $2",
-        )
-        .bind(self.authority_id.clone())
-        .bind(last)
-        .execute(&mut tx.connection)
-        .await
-        .map_err(fault("count on a JWT authority"))?
-        .rows_affected()
-            > 0;
-        if !signs {
+        let last = self.requests.iter().map(|request| request.expires).max().unwrap_or(UnixTime(0));
+        if !count_on(tx, &self.authority_id, last).await? {
             return Ok(self.requests.iter().map(|_| Err(NotRecorded::AuthorityGone)).collect());
         }
         let moved = self.judged_at != tx.n();

@@ -11,6 +11,10 @@ mod endorsements;
 mod entries;
 mod entry_reads;
 mod entry_rows;
+mod entry_sets;
+mod exchanges;
+mod federation_rows;
+mod federations;
 mod growth;
 #[cfg(test)]
 mod halves;

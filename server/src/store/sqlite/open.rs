@@ -37,7 +37,9 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (8, "outbox", include_str!("../../../migrations/sqlite/0008_outbox.sql")),
     (9, "owners", include_str!("../../../migrations/sqlite/0009_owners.sql")),
     (10, "rollout scopes", include_str!("../../../migrations/sqlite/0010_rollout.sql")),
+    (11, "jwt", include_str!("../../../migrations/sqlite/0011_jwt.sql")),
     (12, "revocation", include_str!("../../../migrations/sqlite/0012_revocation.sql")),
+    (13, "federation", include_str!("../../../migrations/sqlite/0013_federation.sql")),
     (14, "x509 authorities", include_str!("../../../migrations/sqlite/0014_x509_authorities.sql")),
 ];
 

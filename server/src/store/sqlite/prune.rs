@@ -8,7 +8,7 @@ use super::super::bodies::Retention;
 use super::super::ledger::Actor;
 use super::entry_rows::EntryRow;
 use super::writer::{Tx, Verb, fault};
-use super::{endorsements, entries, kept_facts, revocation_lists, revocations};
+use super::{endorsements, entries, exchanges, kept_facts, revocation_lists, revocations};
 use holdfast_identity::UnixTime;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -98,6 +98,7 @@ impl Verb for Prune {
             *lock(passed) = if is_end { end } else { gone.into_iter().max().unwrap_or_default() };
         }
         kept_facts::prune(tx, ROWS_AT_ONCE).await?;
+        exchanges::prune(tx, self.now).await?;
         revocations::prune(tx, self.now).await?;
         if self.thorough {
             revocation_lists::prune(tx, self.now).await?;
@@ -132,6 +133,7 @@ mod tests {
             .chain(OLD_CHANGES)
             .chain(kept_facts::PRUNING)
             .chain(bodies::PRUNING)
+            .chain([revocations::PRUNING])
             .chain(["SELECT * FROM entries WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2"])
             .map(str::to_owned)
             .chain([ended, beyond])

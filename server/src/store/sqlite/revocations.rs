@@ -2,13 +2,13 @@
 
 use super::super::StoreFault;
 use super::super::changes::{NodeEvent, Notice};
-use super::super::entries::{Entry, EntryNumber};
+use super::super::entries::{Entry, EntryNumber, Parent};
 use super::super::issuances::{Issuance, Origin};
 use super::super::ledger::Actor;
-use super::super::nodes::{Node, NodeNumber};
+use super::super::nodes::{Node, NodeNumber, NodeTarget};
 use super::super::revocations::{IssuerKeyId, LiveSvid, RevocationReason};
-use super::entry_rows;
 use super::writer::{Tx, Verb, fault};
+use super::{entry_rows, node_rows};
 use crate::record::Leaf;
 use holdfast_identity::UnixTime;
 use serde_json::json;
@@ -32,32 +32,41 @@ pub(super) enum Whose {
     Node(NodeNumber),
     /// The node's own alone.
     Own(NodeNumber),
-    /// All by this entry.
+    /// All by this entry, on whichever nodes.
     Entry(EntryNumber),
     /// Those by this entry on this node.
     EntryOn(NodeNumber, EntryNumber),
-    /// The one at this place of the record.
-    At(u64),
+    /// This one.
+    One(LiveSvid),
 }
 
 impl Whose {
-    /// Which rows: `$1` and `$2` are the numbers, `$3` is the present.
+    /// Which rows: `$1` to `$3` are the numbers, `$4` is the present.
     const fn rows(self) -> &'static str {
         match self {
-            Self::Node(_) => "node = $1 AND $2 = 0 AND not_after > $3",
-            Self::Own(_) => "node = $1 AND $2 = 0 AND entry IS NULL AND not_after > $3",
-            Self::Entry(_) => "entry = $1 AND $2 = 0 AND not_after > $3",
-            Self::EntryOn(..) => "node = $1 AND entry = $2 AND not_after > $3",
-            Self::At(_) => "idx = $1 AND $2 = 0 AND not_after > $3",
+            Self::Node(_) => "node = $1 AND $2 = 0 AND $3 = 0 AND not_after > $4",
+            Self::Own(_) => "node = $1 AND entry = 0 AND $2 = 0 AND $3 = 0 AND not_after > $4",
+            // From one node that has any to the next: a step for each, and none for what they have.
+            Self::Entry(_) => {
+                "(node, entry, idx) IN (WITH RECURSIVE holders (node) AS (SELECT MIN(node) FROM svids UNION ALL \
+                 SELECT (SELECT MIN(node) FROM svids WHERE node > holders.node) FROM holders WHERE holders.node IS NOT NULL) \
+                 SELECT s.node, s.entry, s.idx FROM holders CROSS JOIN svids s WHERE s.node = holders.node AND s.entry = $1) \
+                 AND $2 = 0 AND $3 = 0 AND not_after > $4"
+            }
+            Self::EntryOn(..) => "node = $1 AND entry = $2 AND $3 = 0 AND not_after > $4",
+            Self::One(_) => "node = $1 AND entry = $2 AND idx = $3 AND not_after > $4",
         }
     }
 
-    const fn numbers(self) -> (i64, i64) {
+    fn numbers(self) -> [i64; 3] {
         match self {
-            Self::Node(node) | Self::Own(node) => (node.0.cast_signed(), 0),
-            Self::Entry(entry) => (entry.0.cast_signed(), 0),
-            Self::EntryOn(node, entry) => (node.0.cast_signed(), entry.0.cast_signed()),
-            Self::At(index) => (index.cast_signed(), 0),
+            Self::Node(node) | Self::Own(node) => [node.0.cast_signed(), 0, 0],
+            Self::Entry(entry) => [entry.0.cast_signed(), 0, 0],
+            Self::EntryOn(node, entry) => [node.0.cast_signed(), entry.0.cast_signed(), 0],
+            Self::One(svid) => {
+                let entry = svid.entry.map_or(0, |entry| entry.0.cast_signed());
+                [svid.node.0.cast_signed(), entry, svid.index.cast_signed()]
+            }
         }
     }
 
@@ -66,7 +75,7 @@ impl Whose {
             Self::Node(node) | Self::Own(node) => format!("node {}", node.0),
             Self::Entry(entry) => format!("entry {}", entry.0),
             Self::EntryOn(node, entry) => format!("entry {} on node {}", entry.0, node.0),
-            Self::At(index) => format!("issuance {index}"),
+            Self::One(svid) => format!("issuance {}", svid.index),
         }
     }
 }
@@ -91,14 +100,15 @@ pub(super) async fn revoke(
     by: &Actor,
     at: UnixTime,
 ) -> Result<(), StoreFault> {
-    let ((first, second), rows) = (whose.numbers(), whose.rows());
+    let ([first, second, third], rows) = (whose.numbers(), whose.rows());
     let insert = format!(
         "INSERT INTO revocations (issuer, not_after, serial, reason, at) \
-         SELECT issuer, not_after, serial, $4, $5 FROM svids WHERE {rows} ON CONFLICT DO NOTHING"
+         SELECT issuer, not_after, serial, $5, $6 FROM svids WHERE {rows} ON CONFLICT DO NOTHING"
     );
     let listed = sqlx::query(AssertSqlSafe(insert))
         .bind(first)
         .bind(second)
+        .bind(third)
         .bind(at.seconds())
         .bind(reason.code())
         .bind(at.seconds())
@@ -112,6 +122,7 @@ pub(super) async fn revoke(
     let gone: Vec<(Vec<u8>, Vec<u8>)> = sqlx::query_as(AssertSqlSafe(delete))
         .bind(first)
         .bind(second)
+        .bind(third)
         .bind(at.seconds())
         .fetch_all(&mut tx.connection)
         .await
@@ -130,15 +141,33 @@ pub(super) async fn revoke(
     Ok(())
 }
 
+/// Withdraws all that was issued by an entry as it stood: on the node that it names, or on those that have its selectors.
+pub(super) async fn revoke_entry(
+    tx: &mut Tx,
+    entry: &Entry,
+    reason: RevocationReason,
+    by: &Actor,
+    at: UnixTime,
+) -> Result<(), StoreFault> {
+    let whose = match &entry.draft.parent {
+        // A node that is called otherwise by now has lost what it had under that name.
+        Parent::Id(name) => match node_rows::find(&mut tx.connection, &NodeTarget::SpiffeId(name.clone())).await? {
+            Some(kept) => Whose::EntryOn(kept.node.number, entry.number),
+            None => return Ok(()),
+        },
+        Parent::Selectors(_) => Whose::Entry(entry.number),
+    };
+    revoke(tx, whose, reason, by, at).await
+}
+
 /// Withdraws what the node's workloads have by entries that are not its any more: it has another name or other selectors.
 pub(super) async fn revoke_strays(tx: &mut Tx, node: &Node, at: UnixTime) -> Result<(), StoreFault> {
     let Some(name) = &node.spiffe_id else { return Ok(()) };
-    let entries: Vec<i64> =
-        sqlx::query_scalar("SELECT DISTINCT entry FROM svids WHERE node = $1 AND entry IS NOT NULL")
-            .bind(node.number.0.cast_signed())
-            .fetch_all(&mut tx.connection)
-            .await
-            .map_err(fault("read a node's certificates"))?;
+    let entries: Vec<i64> = sqlx::query_scalar("SELECT DISTINCT entry FROM svids WHERE node = $1 AND entry > 0")
+        .bind(node.number.0.cast_signed())
+        .fetch_all(&mut tx.connection)
+        .await
+        .map_err(fault("read a node's certificates"))?;
     for number in entries.into_iter().map(|number| EntryNumber(number.cast_unsigned())) {
         let entry = entry_rows::by_number(&mut tx.connection, number).await?;
         if !entry.is_some_and(|entry| entry.draft.parent.is(name, &node.selectors)) {
@@ -167,15 +196,15 @@ pub(super) async fn remember(tx: &mut Tx, issued: &[(u64, NodeNumber, &Issuance)
             let mut query = sqlx::query(text);
             for (index, node, issuance) in part {
                 let entry = match issuance.origin {
-                    Origin::Workload { entry, .. } => Some(entry.0.cast_signed()),
-                    Origin::Node { .. } | Origin::Server => None,
+                    Origin::Workload { entry, .. } => entry.0.cast_signed(),
+                    Origin::Node { .. } | Origin::Server => 0,
                 };
                 query = query
+                    .bind(node.0.cast_signed())
+                    .bind(entry)
                     .bind(index.cast_signed())
                     .bind(issuance.issuer.0.to_vec())
                     .bind(issuance.serial.to_vec())
-                    .bind(node.0.cast_signed())
-                    .bind(entry)
                     .bind(issuance.not_after.seconds());
             }
             query.execute(&mut tx.connection).await.map_err(fault("remember certificates"))?;
@@ -184,8 +213,8 @@ pub(super) async fn remember(tx: &mut Tx, issued: &[(u64, NodeNumber, &Issuance)
     Ok(())
 }
 
-const ONE_ROW: &str = "INSERT INTO svids (idx, issuer, serial, node, entry, not_after) VALUES ($1, $2, $3, $4, $5, $6)";
-const MANY_ROWS: &str = "INSERT INTO svids (idx, issuer, serial, node, entry, not_after) VALUES \
+const ONE_ROW: &str = "INSERT INTO svids (node, entry, idx, issuer, serial, not_after) VALUES ($1, $2, $3, $4, $5, $6)";
+const MANY_ROWS: &str = "INSERT INTO svids (node, entry, idx, issuer, serial, not_after) VALUES \
     ($1, $2, $3, $4, $5, $6), ($7, $8, $9, $10, $11, $12), ($13, $14, $15, $16, $17, $18), \
     ($19, $20, $21, $22, $23, $24), ($25, $26, $27, $28, $29, $30), ($31, $32, $33, $34, $35, $36), \
     ($37, $38, $39, $40, $41, $42), ($43, $44, $45, $46, $47, $48), ($49, $50, $51, $52, $53, $54), \
@@ -193,16 +222,18 @@ const MANY_ROWS: &str = "INSERT INTO svids (idx, issuer, serial, node, entry, no
     ($73, $74, $75, $76, $77, $78), ($79, $80, $81, $82, $83, $84), ($85, $86, $87, $88, $89, $90), \
     ($91, $92, $93, $94, $95, $96)";
 
+/// What forgets ended certificates.
+pub(super) const PRUNING: &str = "DELETE FROM svids WHERE (node, entry, idx) IN \
+    (SELECT node, entry, idx FROM svids WHERE not_after < $1 ORDER BY not_after LIMIT $2)";
+
 /// Forgets certificates that have ended; those that were withdrawn are the lists' to forget.
 pub(super) async fn prune(tx: &mut Tx, now: UnixTime) -> Result<(), StoreFault> {
-    sqlx::query(
-        "DELETE FROM svids WHERE idx IN (SELECT idx FROM svids WHERE not_after < $1 ORDER BY not_after LIMIT $2)",
-    )
-    .bind(now.seconds() - END_GRACE)
-    .bind(ENDED_AT_ONCE)
-    .execute(&mut tx.connection)
-    .await
-    .map_err(fault("forget ended certificates"))?;
+    sqlx::query(PRUNING)
+        .bind(now.seconds() - END_GRACE)
+        .bind(ENDED_AT_ONCE)
+        .execute(&mut tx.connection)
+        .await
+        .map_err(fault("forget ended certificates"))?;
     Ok(())
 }
 
@@ -219,7 +250,7 @@ impl Verb for RevokeSvid {
     const NAME: &'static str = "revoke_svid";
 
     async fn run(&self, tx: &mut Tx) -> Result<(), StoreFault> {
-        revoke(tx, Whose::At(self.svid.index), self.reason, &self.by, self.at).await
+        revoke(tx, Whose::One(self.svid), self.reason, &self.by, self.at).await
     }
 }
 
@@ -230,7 +261,7 @@ pub(super) struct Row {
     issuer: Vec<u8>,
     serial: Vec<u8>,
     node: i64,
-    entry: Option<i64>,
+    entry: i64,
     not_after: i64,
 }
 
@@ -241,7 +272,7 @@ impl Row {
             issuer: key_id(self.issuer)?,
             serial: self.serial.try_into().map_err(|_| StoreFault::Corrupt { what: "serial number" })?,
             node: NodeNumber(self.node.cast_unsigned()),
-            entry: self.entry.map(|entry| EntryNumber(entry.cast_unsigned())),
+            entry: (self.entry != 0).then_some(EntryNumber(self.entry.cast_unsigned())),
             not_after: UnixTime(self.not_after),
         })
     }

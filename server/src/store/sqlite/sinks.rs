@@ -28,6 +28,35 @@ impl Sinks for SqliteStore {
     fn save_sink(&self, sink: Sink, act: Option<(Operation, Actor)>, at: UnixTime) -> Held<'_, ()> {
         Box::pin(self.queue.run(Save { sink, act, at }))
     }
+
+    fn forget_sink(&self, name: String, by: Actor, at: UnixTime) -> Held<'_, Option<Sink>> {
+        Box::pin(self.queue.run(Forget { name, by, at }))
+    }
+}
+
+struct Forget {
+    name: String,
+    by: Actor,
+    at: UnixTime,
+}
+
+impl Verb for Forget {
+    type Reply = Option<Sink>;
+    const NAME: &'static str = "forget_sink";
+
+    async fn run(&self, tx: &mut Tx) -> Result<Option<Sink>, StoreFault> {
+        let found: Option<SinkRow> = sqlx::query_as("DELETE FROM sinks WHERE name = $1 RETURNING *")
+            .bind(self.name.clone())
+            .fetch_optional(&mut tx.connection)
+            .await
+            .map_err(fault("forget a sink"))?;
+        let Some(sink) = found.map(Sink::from) else { return Ok(None) };
+        tx.append(&Leaf::Act(json!({
+            "at": self.at.seconds(), "by": self.by.to_string(), "action": "events.forget", "subject": self.name,
+            "detail": { "next": sink.next, "skipped": sink.skipped, "parked": sink.parked },
+        })));
+        Ok(Some(sink))
+    }
 }
 
 struct Open {

@@ -107,3 +107,17 @@ fn a_stream_is_subscribed_to_so_many_names_only() {
     assert_eq!(open().hear(claims).unwrap_err().code(), "sds.too_many_names");
     assert_eq!(open().hear(DeltaDiscoveryRequest { type_url: "x".to_owned(), ..more(&[]) }).unwrap_err(), Fault::Type);
 }
+
+#[test]
+fn a_client_that_believed_a_trust_domain_is_told_that_it_does_no_more() {
+    let mut stream = open();
+    stream.hear(more(&["spiffe://other"])).unwrap();
+    let first = stream.answer(&update(), true).unwrap().unwrap();
+    let mut later = update();
+    later.bundles.remove("other");
+    let told = stream.answer(&later, false).unwrap().unwrap();
+    assert!(told.removed_resources.is_empty(), "Envoy keeps what is removed");
+    assert_eq!(told.resources.len(), 1);
+    assert_ne!(told.resources[0].version, first.resources[0].version);
+    assert!(stream.answer(&later, false).unwrap().is_none());
+}

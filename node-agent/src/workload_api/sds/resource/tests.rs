@@ -101,8 +101,8 @@ fn a_plain_context_never_mixes_trust_domains() {
 }
 
 #[test]
-fn what_nobody_has_and_what_has_no_authority_is_no_secret() {
-    for name in ["spiffe://td/c", "spiffe://third", "spiffe://gone", "gone", "td", "", "DEFAULT"] {
+fn what_nobody_has_is_no_secret() {
+    for name in ["spiffe://td/c", "spiffe://third", "gone", "td", "", "DEFAULT"] {
         assert_eq!(get(name, &update(), Validator::Spiffe), None, "{name}");
     }
     let names = Names {
@@ -184,4 +184,22 @@ fn revocation_lists_go_with_the_authorities_if_each_has_one() {
     assert_eq!(domains("ROOTCA", &update)[0].1, format!("{bundle}{lists}"));
     assert_eq!(text(believed("ROOTCA", &update, Validator::Plain).crl), lists);
     assert_eq!(domains("spiffe://other", &update)[0].1, pem::certificates(&[vec![7]]));
+}
+
+#[test]
+fn of_a_trust_domain_that_is_believed_no_more_envoy_is_told_an_authority_of_nobody() {
+    let plain = text(believed("spiffe://gone", &update(), Validator::Plain).trusted_ca);
+    let authority = ::pem::parse(&plain).unwrap().into_contents();
+    let (_, parsed) = X509Certificate::from_der(&authority).unwrap();
+    assert!(parsed.is_ca());
+    let context = believed("spiffe://gone", &update(), Validator::Spiffe);
+    assert!(context.trusted_ca.is_none());
+    let config = context.custom_validator_config.unwrap().typed_config.unwrap();
+    let config = SpiffeCertValidatorConfig::decode(config.value.as_slice()).unwrap();
+    let domains: Vec<_> = config.trust_domains.iter().map(|domain| domain.name.as_str()).collect();
+    assert_eq!(domains, ["gone"], "and of no other trust domain");
+    assert_eq!(text(config.trust_domains[0].trust_bundle.clone()), plain, "the same as long as the agent runs");
+    for name in ["default", "spiffe://td/a", "spiffe://TD", ""] {
+        assert!(nobody(name, Validator::Spiffe).unwrap().is_none(), "{name}");
+    }
 }

@@ -146,3 +146,25 @@ fn one_request_alone_is_answered_without_a_nonce() {
     assert_eq!((answer.resources.len(), answer.nonce.as_str()), (1, ""));
     assert!(StateOfTheWorld::once(Arc::default(), ask(&["x"]), &update()).is_err());
 }
+
+/// The same without the federated trust domain.
+fn unfederated() -> WorkloadUpdate {
+    let mut later = update();
+    later.bundles.remove("other");
+    later
+}
+
+#[test]
+fn a_client_that_believed_a_trust_domain_is_told_that_it_does_no_more() {
+    let (mut stream, first) = answered(&["spiffe://other"]);
+    let told = stream.answer(&unfederated(), false).unwrap().unwrap();
+    assert_eq!(told.resources.len(), 1);
+    assert_ne!(told.resources, first.resources);
+    // Also one that comes back with what an earlier stream brought.
+    let mut stream = open();
+    stream.hear(DiscoveryRequest { version_info: "held".to_owned(), ..ask(&["spiffe://other"]) }).unwrap();
+    assert_eq!(stream.answer(&unfederated(), true).unwrap().unwrap().resources, told.resources);
+    let mut stream = open();
+    stream.hear(ask(&["spiffe://other"])).unwrap();
+    assert!(stream.answer(&unfederated(), true).is_err(), "one that never held it has no business with it");
+}
