@@ -8,6 +8,7 @@ mod key;
 mod lists;
 mod maker;
 mod pool;
+mod tainted;
 mod token_maker;
 mod tokens;
 
@@ -22,11 +23,13 @@ use holdfast_svid::jwt::JwtKeys;
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
+pub(crate) use cache::soon;
 pub use cache::{Known, PREFETCH_MAX, SvidCache};
 pub use jwt_bundle::JwtBundle;
 pub use key::KeyType;
 pub use maker::make;
 pub use pool::KeyPool;
+pub use tainted::Tainted;
 pub use tokens::{JwtToken, NoToken};
 
 /// One identity of one workload, with its private key. Never written to disk by the agent.

@@ -290,7 +290,7 @@ mod tests {
             x509_authorities: authorities.iter().map(|der| der.to_vec()).collect(),
             sequence,
             refresh_hint: 0,
-            jwt_authorities: Vec::new(),
+            ..Bundle::default()
         }
     }
 

@@ -73,6 +73,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         endorser: server.endorser().clone(),
         tokens: server.tokens().clone(),
         trust_domain: config.trust_domain.clone(),
+        authority: server.authority().clone(),
         simulated: config.simulated,
         reads: ReadLog::start(store.clone()),
         signer: signer.clone(),

@@ -13,7 +13,8 @@ use tracing::{error, info};
 
 use crate::api::{self, AttestationService, NodeService};
 use crate::authority::{
-    ActFault, Authority, AuthorityFault, AuthorityFiles, OpeningFault, TokenAuthority, TokenSettings,
+    ActFault, Authority, AuthorityFault, AuthorityFiles, OpeningFault, Rotation, TokenAuthority, TokenSettings,
+    UpstreamSettings,
 };
 use crate::budget::Gate;
 use crate::clock;
@@ -37,7 +38,7 @@ const RENEW_EVERY: Duration = Duration::from_secs(60);
 const SIGNINGS_MAX: u32 = 256;
 
 /// What the agent port is told by configuration.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ServeOptions {
     /// The trust domain.
     pub trust_domain: TrustDomain,
@@ -55,6 +56,8 @@ pub struct ServeOptions {
     pub x509_svid_ttl: i64,
     /// How JWT-SVIDs are signed.
     pub tokens: TokenSettings,
+    /// How intermediates are replaced.
+    pub rotation: Rotation,
     /// Of the port.
     pub listen_limits: ListenLimits,
     /// Of attestation.
@@ -76,6 +79,11 @@ impl From<&Config> for ServeOptions {
             endorse: config.endorse.clone(),
             x509_svid_ttl: config.lifetimes.x509_svid,
             tokens: config.tokens.clone(),
+            rotation: Rotation {
+                upstream: config.upstream.as_ref().map(UpstreamSettings::authority),
+                lifetime: config.lifetimes.intermediate,
+                lead: config.lifetimes.x509_svid,
+            },
             listen_limits: config.limits.listen.clone(),
             desk: DeskSettings {
                 challenge_lifetime: config.lifetimes.challenge,
@@ -154,7 +162,7 @@ impl Server {
         let changes = store.changes();
         let files = AuthorityFiles::below(&options.data_dir).with_list_url(options.lists.url.clone());
         let authority = Authority::open(options.trust_domain, files, store.as_ref(), clock::now()).await?;
-        let authority = Arc::new(authority);
+        let authority = Arc::new(authority.rotating(options.rotation));
         let files = AuthorityFiles::below(&options.data_dir);
         let tokens = Arc::new(TokenAuthority::open(files, options.tokens, store.as_ref(), clock::now()).await?);
         authority.read_bundle(store.as_ref()).await?;
@@ -262,9 +270,11 @@ impl Server {
     pub async fn serve(self, stop: CancellationToken) {
         info!(address = %self.listener.address(), "agent port is up");
         let dispatching = tokio::spawn(self.dispatch.run(self.changes));
+        let rotating = tokio::spawn(self.authority.clone().keep(self.store.clone()));
         let listing = tokio::spawn(self.keeper.keep(stop.clone()));
         let keeping = tokio::spawn(keep(self.store, self.authority, self.tokens, self.desk, self.live));
         self.listener.serve(self.router, stop).await;
+        rotating.abort();
         keeping.abort();
         listing.abort();
         dispatching.abort();

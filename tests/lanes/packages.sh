@@ -2,7 +2,7 @@
 # Installs the Debian packages that the build, the demo and the tests need; does nothing where they are in place.
 set -euo pipefail
 need=(build-essential pkg-config procps libtss2-dev swtpm swtpm-tools tpm2-tools)
-[ "${1:-}" = demo ] || need+=(openssl python3-venv dbus-daemon dbus-session-bus-common)
+[ "${1:-}" = demo ] || need+=(openssl softhsm2 opensc python3-venv dbus-daemon dbus-session-bus-common)
 
 missing=()
 for package in "${need[@]}"; do

@@ -14,7 +14,7 @@ use super::verdict::Setback;
 use crate::backoff::{Backoff, fraction};
 use crate::clock::CHECK_EVERY;
 use crate::connection::Connection;
-use crate::svids;
+use crate::svids::{self, Tainted};
 use crate::sync::{self, SyncEnd};
 
 /// The part of its life after which the evidence is renewed: a third, and a little before.
@@ -56,11 +56,17 @@ impl Keeper {
         let mut renew_at = self.renewal(admission);
         let mut pauses = Backoff::new(PAUSES.0, PAUSES.1);
         let (mut broken, mut admitted_at) = (0, Instant::now());
+        let mut tainted = self.parts.cache.tainted();
+        renew_at = self.below_tainted(&tainted.borrow_and_update(), renew_at);
         let end = loop {
             let ended = tokio::select! {
                 () = gone.cancelled() => break Next::Later(Setback::Server { code: Code::Unavailable, retry_after: None }),
                 Some(ended) = tasks.running.join_next() => Some(ended),
                 () = tokio::time::sleep(self.until(renew_at)) => None,
+                Ok(()) = tainted.changed() => {
+                    renew_at = self.below_tainted(&tainted.borrow_and_update(), renew_at);
+                    None
+                }
             };
             self.parts.cache.tick();
             let attest = match ended {
@@ -150,6 +156,7 @@ impl Keeper {
             tasks.sync = Some(tasks.running.spawn(async move {
                 let end = sync::follow(&connection, &book, |book, change| {
                     if let Some(bundle) = &change.bundle {
+                        cache.taint(Tainted::new(&bundle.tainted_key_ids));
                         match trust.learn(bundle) {
                             Ok(_) => {
                                 cache.learn_bundles(
@@ -193,6 +200,14 @@ impl Keeper {
         let now = self.parts.clock.now();
         let end = admission.svid_not_after.min(admission.evidence_expires_at);
         now.plus(fraction(end.since(now).max(0), RENEW_AT).max(1))
+    }
+
+    /// When to attest again where the node's own SVID is to be replaced for its authority's sake.
+    fn below_tainted(&self, tainted: &Tainted, renew_at: UnixTime) -> UnixTime {
+        match self.svid.as_ref().filter(|svid| tainted.covers(&svid.chain)) {
+            Some(svid) => renew_at.min(svids::soon(self.parts.clock.now(), svid.not_after)),
+            None => renew_at,
+        }
     }
 
     /// How long to sleep before `deadline`: never past the next look at the clocks.

@@ -2,6 +2,7 @@
 
 mod change;
 mod jwt;
+mod taint;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,12 +13,13 @@ use holdfast_svid::audience::Audience;
 use holdfast_svid::jwt::JwtKeys;
 use tokio::sync::{Notify, watch};
 
+pub(crate) use taint::soon;
 use self::change::{same, still_stands};
 use super::key::KeyType;
 use super::lists::Lists;
 use super::pool::KeyPool;
 use super::tokens::{JwtToken, NoToken, Tokens};
-use super::{SvidSource, SvidState, WorkloadUpdate, X509Svid};
+use super::{SvidSource, SvidState, Tainted, WorkloadUpdate, X509Svid};
 use crate::clock::ServerClock;
 use crate::sync::{Entry, ForeignBundles};
 
@@ -34,6 +36,7 @@ pub struct SvidCache {
     clock: Arc<ServerClock>,
     inner: Mutex<Inner>,
     bundles: watch::Sender<Bundles>,
+    tainted: watch::Sender<Tainted>,
     work: Notify,
     keys: KeyPool,
     tokens: Tokens,
@@ -87,8 +90,9 @@ impl SvidCache {
     #[must_use]
     pub fn new(clock: Arc<ServerClock>) -> Self {
         let keys = KeyPool::new(KeyType::default());
+        let (bundles, tainted) = (watch::Sender::default(), watch::Sender::default());
         let tokens = Tokens::new(Arc::clone(&clock));
-        Self { clock, inner: Mutex::default(), bundles: watch::Sender::default(), work: Notify::new(), keys, tokens }
+        Self { clock, inner: Mutex::default(), bundles, tainted, work: Notify::new(), keys, tokens }
     }
 
     /// With these keys for workloads.
@@ -228,6 +232,9 @@ impl SvidCache {
                 continue;
             }
             inner.unsigned.remove(&entry.id);
+            // Signed before the server knew better, and still on the way when it said so.
+            let late = self.tainted.borrow().covers(&svid.chain);
+            let rotate_at = if late { rotate_at.min(soon(self.clock.now(), svid.not_after)) } else { rotate_at };
             let held = Held { svid: Arc::new(svid), revision_number: entry.revision_number, rotate_at };
             if inner.held.insert(entry.id.clone(), held).is_some() {
                 metrics::counter!("holdfast_agent_svid_rotations_total").increment(1);

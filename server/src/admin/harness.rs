@@ -11,7 +11,8 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 
 use super::{Admin, AdminSocket, Roles, WHAT_IFS_MAX};
-use crate::authority::{AuthorityFiles, Bundle, CurrentBundle, TokenAuthority};
+use crate::authority::{Authority, AuthorityFiles, InitOptions, TokenAuthority, init};
+use crate::clock;
 use crate::config::Simulated;
 use crate::desk::CurrentRules;
 use crate::ear::{EarIssuer, EarKey};
@@ -55,9 +56,22 @@ pub(super) async fn operated_with(simulated: Simulated, rollout: RolloutSettings
     let signer = Ok(Arc::new(signer(&store, directory.path()).await));
     let (outbox, _) = Outbox::open(&[], store.clone(), trust_domain.clone(), SendingPace::default()).await.unwrap();
     let outbox = Arc::new(outbox);
+    let place = InitOptions::new(
+        trust_domain.clone(),
+        directory.path().join("data"),
+        directory.path().join("root"),
+        clock::now(),
+    );
+    init(&place).unwrap();
+    let files = AuthorityFiles::below(&place.data_dir);
+    // In a store of its own: what it records is not what these tests count.
+    let apart = directory.path().join("authority.sqlite");
+    let apart = SqliteStore::open(&apart, trust_domain.clone(), limits).await.unwrap();
+    let authority = Authority::open(trust_domain.clone(), files, &apart, clock::now()).await.unwrap();
+    let authority = Arc::new(authority);
     let key = EarKey::open(&directory.path().join("ear.key")).unwrap();
     let ear = Arc::new(EarIssuer::new(store.clone(), trust_domain.clone(), key));
-    let own = CurrentBundle::new(Bundle::new(trust_domain.clone(), Vec::new(), 0));
+    let own = authority.bundle().clone();
     let federations = CurrentFederations::read(store.as_ref()).await.unwrap();
     let federator = Federator::new(store.clone(), federations, own, FederationSettings::default());
     let tokens = Arc::new(TokenAuthority::at_rest(AuthorityFiles::below(directory.path())));
@@ -70,6 +84,7 @@ pub(super) async fn operated_with(simulated: Simulated, rollout: RolloutSettings
         federator,
         tokens,
         trust_domain,
+        authority,
         simulated,
         reads,
         signer,

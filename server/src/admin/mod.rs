@@ -47,6 +47,7 @@ mod socket;
 #[cfg(test)]
 mod tests;
 mod what_ifs;
+mod x509_authorities;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,8 +63,9 @@ use crate::admin_stubs::{
     federations_server::FederationsServer, fleets_server::FleetsServer, jwt_authorities_server::JwtAuthoritiesServer,
     nodes_server::NodesServer, policies_server::PoliciesServer, proofs_server::ProofsServer,
     record_server::RecordServer, results_server::ResultsServer, server_server::ServerServer,
+    x509_authorities_server::X509AuthoritiesServer,
 };
-use crate::authority::TokenAuthority;
+use crate::authority::{Authority, TokenAuthority};
 use crate::config::Simulated;
 use crate::ear::EarIssuer;
 use crate::endorse::Endorser;
@@ -104,6 +106,8 @@ pub struct Admin {
     pub trust_domain: TrustDomain,
     /// Whether roots of class `simulated` may be imported.
     pub simulated: Simulated,
+    /// What signs.
+    pub authority: Arc<Authority>,
     /// Who reads evidence.
     pub reads: ReadLog,
     /// Who signs checkpoints; the reason where nobody may.
@@ -158,6 +162,7 @@ impl Admin {
             .add_service(service!(ResultsServer))
             .add_service(service!(ExchangesServer))
             .add_service(service!(JwtAuthoritiesServer))
+            .add_service(service!(X509AuthoritiesServer))
             .serve_with_incoming_shutdown(socket.incoming(), stop.cancelled_owned())
             .await
     }

@@ -7,8 +7,8 @@ use holdfast_svid::bundle::BadBundle as BadForeignBundle;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
-use crate::authority::ActFault;
 use crate::authority::life::LifeRefusal;
+use crate::authority::{ActFault, RotationFault};
 use crate::ear::EarRefused;
 use crate::endorse::EndorseFault;
 use crate::endorse::bundle::BadBundle;
@@ -74,6 +74,8 @@ pub(super) enum Refusal {
     #[error(transparent)]
     NotSigned(#[from] NotSigned),
     #[error(transparent)]
+    X509(#[from] RotationFault),
+    #[error(transparent)]
     Scope(#[from] NotFixed),
     #[error(
         "{lost} of {admitted} admitted nodes would be refused, wait, or be unknown: {}, limit {}; \
@@ -120,6 +122,7 @@ impl Refusal {
             Self::Role { .. } => "admin.role",
             Self::Rollout(refusal) => refusal.code(),
             Self::NotSigned(refusal) => refusal.code(),
+            Self::X509(fault) => fault.code(),
             Self::Scope(_) => "rollout.selector",
             Self::TooMany { .. } => "rollout.too_many_refused",
             Self::MoreThanAccepted { .. } => "rollout.more_than_accepted",
@@ -137,6 +140,17 @@ impl Refusal {
             | Self::Endorse(_)
             | Self::Record(RecordFault::Store(_))
             | Self::Sink(OrderRefused::Ended | OrderRefused::Store(_)) => Code::Unavailable,
+            Self::X509(fault) => match fault {
+                RotationFault::Store(_) | RotationFault::Upstream(_) | RotationFault::Authority(_) => Code::Unavailable,
+                RotationFault::UnknownRoot { .. } | RotationFault::Life(LifeRefusal::Unknown { .. }) => Code::NotFound,
+                RotationFault::Moved => Code::Aborted,
+                RotationFault::NoUpstream
+                | RotationFault::Life(_)
+                | RotationFault::TooEarly { .. }
+                | RotationFault::MarkedRoot { .. }
+                | RotationFault::RootInUse { .. }
+                | RotationFault::RootStage { .. } => Code::FailedPrecondition,
+            },
             Self::Record(RecordFault::NoEntry { .. }) => Code::NotFound,
             Self::Record(_) | Self::Unsigned(_) => Code::FailedPrecondition,
             Self::Ear(EarRefused::Store(_)) | Self::Authority(ActFault::Store(_)) => Code::Unavailable,

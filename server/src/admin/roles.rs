@@ -120,6 +120,8 @@ const NEEDED: &[(&str, &[Role])] = &[
     ("Federations/DeleteBundle", OPERATOR),
     ("JwtAuthorities/Show", ANY),
     ("JwtAuthorities/Act", OPERATOR),
+    ("X509Authorities/Show", ANY),
+    ("X509Authorities/Act", OPERATOR),
     ("Endorsements/Import", OPERATOR),
     ("Endorsements/List", ANY),
     ("Endorsements/Withdraw", OPERATOR),

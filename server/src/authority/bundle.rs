@@ -6,8 +6,9 @@ use holdfast_identity::TrustDomain;
 use holdfast_svid::bundle::Bundle as Document;
 use holdfast_svid::jwk::Jwk;
 use holdfast_svid::jwt::USAGE;
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
+use super::KeyId;
 use super::life::Stage;
 use crate::store::JwtAuthority;
 
@@ -23,6 +24,10 @@ pub struct Bundle {
     authorities: Vec<Vec<u8>>,
     jwt_authorities: Vec<JwtAuthority>,
     sequence: u64,
+    /// Authorities below which everything is to be replaced.
+    tainted: Vec<KeyId>,
+    /// Intermediates that count no more.
+    revoked: Vec<KeyId>,
 }
 
 /// Why a text is no bundle of ours. The words are for the operator.
@@ -34,7 +39,27 @@ impl Bundle {
     /// The roots as they are, DER, and their sequence.
     #[must_use]
     pub const fn new(trust_domain: TrustDomain, authorities: Vec<Vec<u8>>, sequence: u64) -> Self {
-        Self { trust_domain, authorities, jwt_authorities: Vec::new(), sequence }
+        Self {
+            trust_domain,
+            authorities,
+            jwt_authorities: Vec::new(),
+            sequence,
+            tainted: Vec::new(),
+            revoked: Vec::new(),
+        }
+    }
+
+    /// With authorities below which everything is to be replaced, and intermediates that count no more. Neither is part of
+    /// the bundle's document: the first is for our agents, the second for our own listener.
+    #[must_use]
+    pub fn with_marks(self, tainted: Vec<KeyId>, revoked: Vec<KeyId>) -> Self {
+        Self { tainted, revoked, ..self }
+    }
+
+    /// Intermediates that count no more.
+    #[must_use]
+    pub fn revoked(&self) -> &[KeyId] {
+        &self.revoked
     }
 
     /// With these keys for JWT-SVIDs.
@@ -82,6 +107,7 @@ impl Bundle {
             sequence: self.sequence,
             refresh_hint: REFRESH_HINT_SECONDS,
             jwt_authorities: self.jwt_authorities.iter().map(jwt_message).collect(),
+            tainted_key_ids: self.tainted.iter().map(|key_id| key_id.as_bytes().to_vec()).collect(),
         }
     }
 
@@ -109,17 +135,19 @@ impl Bundle {
         document.to_json()
     }
 
-    /// Reads such a document as the bundle of `trust_domain`, our own: with at least one root, each of which names it.
+    /// Reads such a document as the bundle of `trust_domain`, our own: with at least one root, each of which names it, or
+    /// nobody.
     ///
     /// # Errors
-    /// [`InvalidBundle`] where it is no bundle, a certificate does not carry exactly `spiffe://trust_domain`, there is
+    /// [`InvalidBundle`] where it is no bundle, a certificate names another than exactly `spiffe://trust_domain`, there is
     /// none at all, or there are more than 16.
     pub fn from_json(trust_domain: TrustDomain, text: &str) -> Result<Self, InvalidBundle> {
         let document = Document::read(&trust_domain, text.as_bytes()).map_err(|bad| InvalidBundle(bad.to_string()))?;
         let authorities = document.x509_authorities;
         for der in &authorities {
-            let found = signer_trust_domain(der)?;
-            if found != trust_domain {
+            if let Some(found) = root_trust_domain(der)?
+                && found != trust_domain
+            {
                 return Err(InvalidBundle(format!("root belongs to {found}, expected {trust_domain}")));
             }
         }
@@ -147,6 +175,27 @@ pub(super) fn signer_trust_domain(der: &[u8]) -> Result<TrustDomain, InvalidBund
     } else {
         Err(InvalidBundle(format!("signing certificate names {id}, expected an ID without a path")))
     }
+}
+
+/// The trust domain of a root: as of a signer, but a root that an organisation shares may name nobody.
+fn root_trust_domain(der: &[u8]) -> Result<Option<TrustDomain>, InvalidBundle> {
+    let (rest, certificate) = X509Certificate::from_der(der)
+        .map_err(|error| InvalidBundle(format!("certificate does not parse: {error}")))?;
+    let is_uri = |name: &GeneralName<'_>| matches!(name, GeneralName::URI(_));
+    let names = certificate.subject_alternative_name();
+    let names = names.map_err(|_| InvalidBundle("certificate's alternative names do not parse".to_owned()))?;
+    let named = names.is_some_and(|names| names.value.general_names.iter().any(is_uri));
+    if !named && rest.is_empty() && certificate.is_ca() {
+        return Ok(None);
+    }
+    signer_trust_domain(der).map(Some)
+}
+
+/// Whether a certificate is its own issuer, and has signed itself.
+pub(super) fn is_self_signed(der: &[u8]) -> bool {
+    X509Certificate::from_der(der).is_ok_and(|(_, own)| {
+        own.subject().as_raw() == own.issuer().as_raw() && own.verify_signature(Some(own.public_key())).is_ok()
+    })
 }
 
 /// PEM text of one object.

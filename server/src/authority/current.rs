@@ -1,15 +1,20 @@
 //! The authority of the moment: the issuer, the bundle and the server's own certificate, each exchanged while running.
 
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use holdfast_identity::{TrustDomain, UnixTime};
 use tracing::{info, warn};
 
-use super::{AuthorityFault, AuthorityFiles, Bundle, Issuer, OWN_CERTIFICATE_TTL_SECONDS, OwnCertificate, OwnKey};
-use crate::store::{Actor, Store, StoreFault};
+use super::files::replace;
+use super::{
+    AuthorityFault, AuthorityFiles, Bundle, Issuer, KeyId, OWN_CERTIFICATE_TTL_SECONDS, OwnCertificate, OwnKey,
+    Rotation,
+};
+use crate::store::{Actor, ServerId, Store, StoreFault};
 
 /// Seconds that the first list of an intermediate is valid: until the keeper of lists comes round.
-const LIST_LIFETIME_FIRST: i64 = 3600;
+pub(super) const LIST_LIFETIME_FIRST: i64 = 3600;
 
 /// The trust bundle as it is now; cheap to clone.
 #[derive(Clone, Debug)]
@@ -34,12 +39,22 @@ impl CurrentBundle {
 /// Everything that signs, while the server runs.
 pub struct Authority {
     trust_domain: TrustDomain,
-    files: AuthorityFiles,
+    pub(super) files: AuthorityFiles,
+    pub(super) server: ServerId,
+    pub(super) rotation: Rotation,
     issuer: RwLock<Arc<Issuer>>,
-    /// Intermediates that were taken over from: they sign lists as long as what they signed lives.
+    /// The one that signs next, once it is prepared.
+    prepared: RwLock<Option<Arc<Issuer>>>,
+    /// Intermediates that signed before, while what they signed lives.
     former: RwLock<Vec<Arc<Issuer>>>,
     bundle: CurrentBundle,
     own: Arc<OwnCertificate>,
+    /// Who changes the lives of authorities: one at a time.
+    pub(super) turn: tokio::sync::Mutex<()>,
+    /// When the upstream authority may be asked again, seconds since the epoch.
+    pub(super) ask_again: AtomicI64,
+    /// When an authority was tainted or revoked last, seconds since the epoch.
+    tainted_at: AtomicI64,
 }
 
 /// What stops the authority from coming up or from renewing itself.
@@ -54,7 +69,7 @@ pub enum OpeningFault {
 }
 
 impl Authority {
-    /// Reads the files, publishes their roots in the store's bundle, and has its own certificate recorded and signed.
+    /// Reads the files, brings them and the store in line, and has its own certificate recorded and signed.
     ///
     /// # Errors
     /// [`OpeningFault`].
@@ -64,23 +79,31 @@ impl Authority {
         store: &dyn Store,
         now: UnixTime,
     ) -> Result<Self, OpeningFault> {
-        let issuer = Issuer::load(&trust_domain, &files, now)?;
-        for root in issuer.bundle().authorities() {
-            store.publish_authority(root.clone(), Actor::Server, now).await?;
-        }
-        let bundle = CurrentBundle::new(issuer.bundle().as_ref().clone());
-        let issuer = RwLock::new(Arc::new(issuer));
-        let opened = Self {
+        let opened = super::opening::open(&trust_domain, &files, store, now).await?;
+        let bundle = CurrentBundle::new(opened.issuer.bundle().as_ref().clone());
+        let authority = Self {
             trust_domain,
             files,
-            issuer,
-            former: RwLock::default(),
+            server: opened.server,
+            rotation: Rotation::by_hand(),
+            issuer: RwLock::new(Arc::new(opened.issuer)),
+            prepared: RwLock::new(opened.prepared.map(Arc::new)),
+            former: RwLock::new(opened.former.into_iter().map(Arc::new).collect()),
             bundle,
             own: Arc::new(OwnCertificate::new()),
+            turn: tokio::sync::Mutex::new(()),
+            ask_again: AtomicI64::new(i64::MIN),
+            tainted_at: AtomicI64::new(i64::MIN),
         };
-        opened.read_bundle(store).await?;
-        opened.renew_own(store, now).await?;
-        Ok(opened)
+        authority.read_bundle(store).await?;
+        authority.renew_own(store, now).await?;
+        Ok(authority)
+    }
+
+    /// With intermediates that are replaced so.
+    #[must_use]
+    pub fn rotating(self, rotation: Rotation) -> Self {
+        Self { rotation, ..self }
     }
 
     /// The trust domain.
@@ -89,18 +112,54 @@ impl Authority {
         &self.trust_domain
     }
 
+    /// Which of the servers of the store this is.
+    #[must_use]
+    pub const fn server(&self) -> ServerId {
+        self.server
+    }
+
     /// The issuer of this moment.
     #[must_use]
     pub fn issuer(&self) -> Arc<Issuer> {
         self.issuer.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Everybody who signs revocation lists: the issuer of this moment first, then its predecessors that have not ended.
+    /// Those that signed before, while what they signed lives.
+    #[must_use]
+    pub fn former(&self) -> Vec<Arc<Issuer>> {
+        self.former.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The one that signs next.
+    pub(super) fn prepared(&self) -> Option<Arc<Issuer>> {
+        self.prepared.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_prepared(&self, issuer: Option<Arc<Issuer>>) {
+        *self.prepared.write().unwrap_or_else(PoisonError::into_inner) = issuer;
+    }
+
+    /// Signs with another from now on; the one before is a former one.
+    pub(super) fn sign_with(&self, issuer: Arc<Issuer>) {
+        let mut current = self.issuer.write().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *current, issuer);
+        self.former.write().unwrap_or_else(PoisonError::into_inner).push(before);
+    }
+
+    /// Forgets a former one's key.
+    pub(super) fn let_go(&self, key_id: &KeyId) {
+        self.former.write().unwrap_or_else(PoisonError::into_inner).retain(|one| one.path().key_id != *key_id);
+        if let Err(fault) = self.files.forget(key_id) {
+            warn!(code = fault.code(), %fault, "a former intermediate's key is not removed");
+        }
+    }
+
+    /// Everybody who signs revocation lists: the issuer of this moment first, then its predecessors and its successor that
+    /// have not ended. A successor's is there before anything that it signs.
     #[must_use]
     pub fn list_signers(&self, now: UnixTime) -> Vec<Arc<Issuer>> {
-        let mut former = self.former.write().unwrap_or_else(PoisonError::into_inner);
-        former.retain(|issuer| issuer.not_after() > now);
-        std::iter::once(self.issuer()).chain(former.iter().cloned()).collect()
+        let others = self.former().into_iter().chain(self.prepared()).filter(|issuer| issuer.not_after() > now);
+        std::iter::once(self.issuer()).chain(others).collect()
     }
 
     /// The files, for those who import the lists among them.
@@ -121,16 +180,46 @@ impl Authority {
         &self.own
     }
 
+    /// When an authority was tainted or revoked last: what nodes were given before then is replaced when they attest.
+    #[must_use]
+    pub fn tainted_at(&self) -> UnixTime {
+        UnixTime(self.tainted_at.load(std::sync::atomic::Ordering::Relaxed))
+    }
+
     /// Takes the bundle as the store has it now.
     ///
     /// # Errors
     /// [`StoreFault`]; the former bundle stays.
     pub async fn read_bundle(&self, store: &dyn Store) -> Result<(), StoreFault> {
-        let state = store.bundle().await?;
-        let authorities = state.authorities.into_iter().map(|authority| authority.der).collect();
-        let bundle = Bundle::new(self.trust_domain.clone(), authorities, state.sequence);
-        self.bundle.set(bundle.with_jwt_authorities(state.jwt_authorities));
+        let (state, x509) = (store.bundle().await?, store.x509_authorities().await?);
+        let authorities: Vec<_> = state.authorities.into_iter().map(|authority| authority.der).collect();
+        let tainted = x509.marks.iter().map(|mark| mark.key_id.clone()).collect();
+        let revoked = x509.marks.iter().filter(|mark| mark.revoked && !mark.is_root);
+        let revoked = revoked.map(|mark| mark.key_id.clone()).collect();
+        if let Some(last) = x509.marks.iter().map(|mark| mark.at.seconds()).max() {
+            self.tainted_at.store(last, std::sync::atomic::Ordering::Relaxed);
+        }
+        let bundle = Bundle::new(self.trust_domain.clone(), authorities, state.sequence)
+            .with_jwt_authorities(state.jwt_authorities)
+            .with_marks(tainted, revoked);
+        let is_news = self.bundle.get().authorities() != bundle.authorities();
+        self.bundle.set(bundle);
+        if is_news {
+            self.write_bundle();
+        }
         Ok(())
+    }
+
+    /// The files follow: `init`, the next start and new agents go by them.
+    fn write_bundle(&self) {
+        let bundle = self.bundle.get();
+        if bundle.authorities().is_empty() {
+            return;
+        }
+        let pem = replace(&self.files.bundle_pem(), &bundle.to_pem(), 0o644);
+        if let Err(fault) = pem.and_then(|()| replace(&self.files.bundle(), &bundle.to_json(), 0o644)) {
+            warn!(code = fault.code(), %fault, "files of the bundle are not up to date");
+        }
     }
 
     /// Renews what is due: takes up an intermediate that `init` has renewed, and replaces its own certificate after a
@@ -139,16 +228,26 @@ impl Authority {
     /// # Errors
     /// [`OpeningFault`].
     pub async fn renew(&self, store: &dyn Store, now: UnixTime) -> Result<(), OpeningFault> {
+        // Whoever has the turn may be waiting for an upstream authority: this looks again in a minute.
+        let Ok(_turn) = self.turn.try_lock() else { return Ok(()) };
         let mut renewed = false;
         match Issuer::load(&self.trust_domain, &self.files, now) {
             Ok(issuer) if issuer.intermediate() != self.issuer().intermediate() => {
-                info!(not_after = issuer.not_after().seconds(), "intermediate taken up");
-                // Its list is there before anything that it signs.
-                super::publish(&issuer, store, LIST_LIFETIME_FIRST, now).await?;
-                let taken = &mut *self.issuer.write().unwrap_or_else(PoisonError::into_inner);
-                let former = std::mem::replace(taken, Arc::new(issuer));
-                self.former.write().unwrap_or_else(PoisonError::into_inner).push(former);
-                renewed = true;
+                let former = self.issuer();
+                match super::opening::adopt(&issuer, (self.server, Some(&former)), &self.files, store, now).await {
+                    Ok(()) => {
+                        info!(not_after = issuer.not_after().seconds(), "intermediate taken up");
+                        // Its list is there before anything that it signs.
+                        super::publish(&issuer, store, LIST_LIFETIME_FIRST, now).await?;
+                        self.sign_with(Arc::new(issuer));
+                        self.read_bundle(store).await?;
+                        renewed = true;
+                    }
+                    Err(OpeningFault::Authority(fault)) => {
+                        warn!(code = fault.code(), %fault, "intermediate is not taken up");
+                    }
+                    Err(fault) => return Err(fault),
+                }
             }
             Ok(_) => {}
             Err(fault) => warn!(code = fault.code(), %fault, "intermediate cannot be read again"),
@@ -159,7 +258,12 @@ impl Authority {
         Ok(())
     }
 
-    async fn renew_own(&self, store: &dyn Store, now: UnixTime) -> Result<(), OpeningFault> {
+    /// Replaces the server's own certificate where it is due.
+    pub(super) async fn renew_own_if_due(&self, store: &dyn Store, now: UnixTime) -> Result<(), OpeningFault> {
+        if now >= self.own.renew_at() { self.renew_own(store, now).await } else { Ok(()) }
+    }
+
+    pub(super) async fn renew_own(&self, store: &dyn Store, now: UnixTime) -> Result<(), OpeningFault> {
         let issuer = self.issuer();
         let key = OwnKey::generate()?;
         let draft = issuer.draft_server(&key.spki(), OWN_CERTIFICATE_TTL_SECONDS, now)?;
@@ -171,3 +275,6 @@ impl Authority {
         Ok(())
     }
 }
+
+/// By what the store's records name this server.
+pub(super) const BY: Actor = Actor::Server;

@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use super::KeyId;
+use super::chain::ChainFault;
+
 /// A fault of the signing authority.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorityFault {
@@ -94,6 +97,39 @@ pub enum AuthorityFault {
     /// No key signs JWT-SVIDs at this moment.
     #[error("no key signs JWT-SVIDs at this moment")]
     NoTokenKey,
+    /// The intermediate, or what it leads to, may not stand where it stands.
+    #[error("{}: {source}", path.display())]
+    Chain {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: ChainFault,
+    },
+    /// The intermediate in the file is not the one that this server signs with.
+    #[error(
+        "{}: intermediate {key_id} is {found}, and signs no more; run \"holdfast-server init\" for another",
+        path.display()
+    )]
+    NotActive {
+        /// The file.
+        path: PathBuf,
+        /// Its name.
+        key_id: KeyId,
+        /// What it is.
+        found: &'static str,
+    },
+    /// The upstream authority has a root that agents have not heard of.
+    #[error(
+        "the upstream authority signs under root {found}, which is not in the bundle of {trust_domain}: start the server, \
+         it publishes the root before it signs anything under it"
+    )]
+    UnpublishedRoot {
+        /// The trust domain.
+        trust_domain: String,
+        /// The root's key identifier.
+        found: String,
+    },
     /// The cryptographic library refused to generate or to sign.
     #[error("the cryptographic library failed to {action}")]
     Crypto {
@@ -120,6 +156,9 @@ impl AuthorityFault {
             Self::OtherRecord => "authority.other_record",
             Self::NotRecorded => "authority.not_recorded",
             Self::NoTokenKey => "authority.no_token_key",
+            Self::Chain { source, .. } => source.code(),
+            Self::NotActive { .. } => "authority.not_active",
+            Self::UnpublishedRoot { .. } => "authority.unpublished_root",
             Self::Crypto { .. } => "authority.crypto",
         }
     }

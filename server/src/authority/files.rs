@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use super::AuthorityFault;
+use super::{AuthorityFault, KeyId};
 
 /// Bytes of the largest file that the authority reads: a key with a chain is below 4 KiB, a bundle of ten roots below 20.
 const FILE_BYTES_MAX: u64 = 256 << 10;
@@ -54,6 +54,24 @@ impl AuthorityFiles {
         self.directory.join("intermediate.pem")
     }
 
+    /// The next intermediate's key and certificates, PEM, 0600.
+    #[must_use]
+    pub fn prepared(&self) -> PathBuf {
+        self.directory.join("prepared.pem")
+    }
+
+    /// A former intermediate's, PEM, 0600: it signs no SVID any more.
+    #[must_use]
+    pub fn former(&self, key_id: &KeyId) -> PathBuf {
+        self.directory.join(format!("former-{key_id}.pem"))
+    }
+
+    /// Which of the servers of one store this is, 16 hexadecimal digits, 0644.
+    #[must_use]
+    pub fn server_id(&self) -> PathBuf {
+        self.directory.join("server-id")
+    }
+
     /// The trust bundle with its sequence, in SPIFFE's JSON form, 0644.
     #[must_use]
     pub fn bundle(&self) -> PathBuf {
@@ -88,6 +106,30 @@ impl AuthorityFiles {
             .mode(0o700)
             .create(&self.directory)
             .map_err(|source| fault("create", &self.directory, source))
+    }
+}
+
+impl AuthorityFiles {
+    /// Puts the prepared intermediate in the place of `former`, whose file stays under another name.
+    ///
+    /// # Errors
+    /// [`AuthorityFault::File`].
+    pub(super) fn promote(&self, former: &KeyId) -> Result<(), AuthorityFault> {
+        let (from, kept) = (self.intermediate(), self.former(former));
+        if exists(&from)? && !exists(&kept)? {
+            fs::hard_link(&from, &kept).map_err(|source| fault("keep", &kept, source))?;
+        }
+        fs::rename(self.prepared(), &from).map_err(|source| fault("replace", &from, source))?;
+        sync_directory(&from)
+    }
+
+    /// Removes a former intermediate's file.
+    pub(super) fn forget(&self, key_id: &KeyId) -> Result<(), AuthorityFault> {
+        let path = self.former(key_id);
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != ErrorKind::NotFound => Err(fault("remove", &path, source)),
+            _ => Ok(()),
+        }
     }
 }
 

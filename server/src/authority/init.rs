@@ -128,6 +128,8 @@ pub(super) fn read_bundle(trust_domain: &TrustDomain, files: &AuthorityFiles) ->
 pub(super) struct KeyAndCertificate {
     pub(super) key: KeyPair,
     pub(super) certificate: CertificateDer<'static>,
+    /// Those above it, without the root.
+    pub(super) above: Vec<CertificateDer<'static>>,
 }
 
 impl KeyAndCertificate {
@@ -138,14 +140,19 @@ impl KeyAndCertificate {
             .map_err(|error| content("a PKCS#8 key", error.to_string()))?;
         let key = KeyPair::from_pkcs8_der_and_sign_algo(&key, &rcgen::PKCS_ECDSA_P256_SHA256)
             .map_err(|error| content("a P-256 key", error.to_string()))?;
-        let certificate = CertificateDer::from_pem_slice(text.as_bytes())
+        let mut above = CertificateDer::pem_slice_iter(text.as_bytes())
+            .collect::<Result<Vec<_>, _>>()
             .map_err(|error| content("a certificate", error.to_string()))?;
+        if above.is_empty() {
+            return Err(content("a certificate", "none".to_owned()));
+        }
+        let certificate = above.remove(0);
         let (_, parsed) = x509_parser::parse_x509_certificate(&certificate)
             .map_err(|error| content("a certificate", error.to_string()))?;
         if parsed.public_key().subject_public_key.as_ref() != key.public_key_raw() {
             return Err(content("a certificate of its key", "another key's".to_owned()));
         }
-        Ok(Self { key, certificate })
+        Ok(Self { key, certificate, above })
     }
 
     /// The trust domain that the certificate signs for.
@@ -177,7 +184,7 @@ impl Root {
     }
 
     fn read(path: &Path) -> Result<Self, AuthorityFault> {
-        let KeyAndCertificate { key, certificate } = KeyAndCertificate::read(path)?;
+        let KeyAndCertificate { key, certificate, .. } = KeyAndCertificate::read(path)?;
         let not_after = super::issuer::not_after(&certificate, path)?;
         Ok(Self { key, certificate, not_after })
     }

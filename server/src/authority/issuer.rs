@@ -1,7 +1,7 @@
 //! Drafts SVIDs and signs what was recorded, with the intermediate's key kept ready.
 
-use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use holdfast_appraisal::AppraisedNode;
 use holdfast_evidence::key::ProvenKey;
@@ -10,6 +10,7 @@ use rcgen::KeyPair;
 use ring::rand::SystemRandom;
 use rustls_pki_types::CertificateDer;
 
+use super::chain::{self, Path};
 use super::init::{KeyAndCertificate, read_bundle};
 use super::profile::{CertifiedKey, draw_serial, leaf};
 use super::{AuthorityFault, AuthorityFiles, Bundle, Draft, Lifetime};
@@ -24,6 +25,9 @@ pub struct Issuer {
     trust_domain: TrustDomain,
     bundle: Arc<Bundle>,
     intermediate: CertificateDer<'static>,
+    /// Those above it, without the root.
+    above: Vec<CertificateDer<'static>>,
+    path: Path,
     not_after: UnixTime,
     key_id: IssuerKeyId,
     /// Where relying parties find its revocation lists: stands in the leaves.
@@ -31,6 +35,8 @@ pub struct Issuer {
     /// The issuer's name and key identifier are parsed once, here.
     pub(super) prepared: rcgen::Issuer<'static, KeyPair>,
     rng: SystemRandom,
+    /// The latest end of an SVID that was drafted.
+    used_until: AtomicI64,
 }
 
 /// A signed SVID.
@@ -38,7 +44,7 @@ pub struct Issuer {
 pub struct IssuedSvid {
     /// The ID in it.
     pub spiffe_id: SpiffeId,
-    /// DER, leaf first, then the intermediate.
+    /// DER, leaf first, then the intermediate and those above it, without the root.
     pub chain: Vec<Vec<u8>>,
     /// End of validity.
     pub not_after: UnixTime,
@@ -55,7 +61,17 @@ impl Issuer {
         if !super::files::exists(&path)? {
             return Err(AuthorityFault::NotInitialised { path });
         }
-        let bundle = read_bundle(trust_domain, files)?;
+        Self::load_at(trust_domain, (files, &path), &read_bundle(trust_domain, files)?, now)
+    }
+
+    /// The same from one file, below the roots of `bundle`.
+    pub(super) fn load_at(
+        trust_domain: &TrustDomain,
+        (files, path): (&AuthorityFiles, &std::path::Path),
+        bundle: &Bundle,
+        now: UnixTime,
+    ) -> Result<Self, AuthorityFault> {
+        let (bundle, path) = (bundle.clone(), path.to_owned());
         let pair = KeyAndCertificate::read(&path)?;
         let found = pair.trust_domain(&path)?;
         if found != *trust_domain {
@@ -65,7 +81,9 @@ impl Issuer {
         if not_after <= now {
             return Err(AuthorityFault::IntermediateExpired { not_after: not_after.seconds() });
         }
-        check_signed_by_bundle(&pair.certificate, &bundle, &path)?;
+        let chain: Vec<_> = std::iter::once(&pair.certificate).chain(&pair.above).collect();
+        let checked = chain::check(trust_domain, &chain, bundle.authorities(), now)
+            .map_err(|source| AuthorityFault::Chain { path: path.clone(), source })?;
         let key_id = super::revocation_list::key_id(&pair.certificate, &path)?;
         let list_url = files.list_url().map(|base| format!("{base}/{key_id}.crl"));
         let prepared = rcgen::Issuer::from_ca_cert_der(&pair.certificate, pair.key)
@@ -74,11 +92,14 @@ impl Issuer {
             trust_domain: trust_domain.clone(),
             bundle: Arc::new(bundle),
             intermediate: pair.certificate,
-            not_after,
+            above: pair.above,
+            not_after: checked.not_after,
+            path: checked,
             key_id,
             list_url,
             prepared,
             rng: SystemRandom::new(),
+            used_until: AtomicI64::new(now.seconds()),
         })
     }
 
@@ -106,7 +127,23 @@ impl Issuer {
         self.key_id
     }
 
-    /// End of the intermediate: nothing it signs lives longer.
+    /// The latest end of what it has signed for others, as far as it is known.
+    pub(super) fn used_until(&self) -> UnixTime {
+        UnixTime(self.used_until.load(Ordering::Relaxed)).min(self.not_after)
+    }
+
+    /// What it signed before it was loaded may live until then.
+    pub(super) fn was_used_until(&self, end: UnixTime) {
+        self.used_until.fetch_max(end.seconds(), Ordering::Relaxed);
+    }
+
+    /// The path from the intermediate to its root.
+    #[must_use]
+    pub const fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// End of the intermediate and of all above it: nothing it signs lives longer.
     #[must_use]
     pub const fn not_after(&self) -> UnixTime {
         self.not_after
@@ -179,6 +216,10 @@ impl Issuer {
         // An unusable key is found before anything is recorded about it.
         CertifiedKey::from_spki(spki)?;
         let serial = draw_serial(&self.rng)?;
+        // The server's own is replaced whenever the intermediate is.
+        if !matches!(origin, Origin::Server) {
+            self.was_used_until(lifetime.not_after);
+        }
         Ok(Draft { issuer: self.key_id, origin, spiffe_id, spki: spki.to_vec(), dns_names, serial, lifetime })
     }
 
@@ -202,14 +243,18 @@ impl Issuer {
             params.signed_by(&key, &self.prepared).map_err(|_| AuthorityFault::Crypto { action: "sign an SVID" })?;
         Ok(IssuedSvid {
             spiffe_id: draft.spiffe_id.clone(),
-            chain: vec![certificate.der().to_vec(), self.intermediate.to_vec()],
+            chain: [certificate.der(), &self.intermediate]
+                .into_iter()
+                .chain(&self.above)
+                .map(|der| der.to_vec())
+                .collect(),
             not_after: draft.lifetime.not_after,
         })
     }
 }
 
 /// End of a certificate's validity.
-pub(super) fn not_after(certificate: &CertificateDer<'_>, path: &Path) -> Result<UnixTime, AuthorityFault> {
+pub(super) fn not_after(certificate: &CertificateDer<'_>, path: &std::path::Path) -> Result<UnixTime, AuthorityFault> {
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate).map_err(|error| AuthorityFault::Content {
         path: path.to_owned(),
         expected: "a certificate",
@@ -218,20 +263,8 @@ pub(super) fn not_after(certificate: &CertificateDer<'_>, path: &Path) -> Result
     Ok(UnixTime(parsed.validity().not_after.timestamp()))
 }
 
-fn check_signed_by_bundle(
-    intermediate: &CertificateDer<'_>,
-    bundle: &Bundle,
-    path: &Path,
-) -> Result<(), AuthorityFault> {
-    let content = |found: String| AuthorityFault::Content {
-        path: path.to_owned(),
-        expected: "an intermediate of this trust domain's root",
-        found,
-    };
-    let (_, child) = x509_parser::parse_x509_certificate(intermediate).map_err(|error| content(error.to_string()))?;
-    let signed = bundle.authorities().iter().any(|root| {
-        x509_parser::parse_x509_certificate(root)
-            .is_ok_and(|(_, root)| child.verify_signature(Some(root.public_key())).is_ok())
-    });
-    if signed { Ok(()) } else { Err(content("no root of the bundle has signed it".to_owned())) }
+/// The same, where it parses.
+pub(crate) fn end_of(der: &[u8]) -> Option<UnixTime> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(der).ok()?;
+    Some(UnixTime(parsed.validity().not_after.timestamp()))
 }

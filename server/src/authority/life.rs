@@ -107,7 +107,7 @@ pub enum Command {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LifeRefusal {
     /// No authority has this ID.
-    #[error("no authority {id}: `authority jwt show` lists them")]
+    #[error("no authority {id}: `authority jwt show` and `authority x509 show` list them")]
     Unknown {
         /// The ID that was asked for.
         id: String,

@@ -16,7 +16,7 @@ use super::AuthorityFault;
 /// Seconds by which SVIDs and signers start in the past: the clocks of machines that have just booted are late.
 pub(crate) const BACKDATE_SECONDS: i64 = 60;
 /// Characters of a common name or organisation (X.520 `ub-common-name`, `ub-organization-name`).
-const NAME_CHARACTERS_MAX: usize = 64;
+pub(super) const NAME_CHARACTERS_MAX: usize = 64;
 /// Bytes of a serial number: random, with the top bits `01` so that all are positive and of one length.
 pub(crate) const SERIAL_BYTES: usize = 16;
 /// A P-256 `SubjectPublicKeyInfo` up to the 65 bytes of the point (RFC 5480).
@@ -129,6 +129,6 @@ fn set_validity(params: &mut CertificateParams, (from, to): (UnixTime, UnixTime)
     Ok(())
 }
 
-fn ia5(text: &str) -> Result<Ia5String, AuthorityFault> {
+pub(super) fn ia5(text: &str) -> Result<Ia5String, AuthorityFault> {
     Ia5String::try_from(text).map_err(|_| AuthorityFault::DnsName { found: text.to_owned() })
 }

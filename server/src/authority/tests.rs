@@ -186,7 +186,7 @@ fn a_server_does_not_start_with_files_that_do_not_belong_together() {
     let other = Place::new();
     init(&other.options).unwrap();
     fs::copy(other.files().intermediate(), place.files().intermediate()).unwrap();
-    assert_eq!(load(&place, NOW).unwrap_err().code(), "authority.content");
+    assert_eq!(load(&place, NOW).unwrap_err().code(), "authority.chain.root");
     fs::remove_file(place.files().intermediate()).unwrap();
     assert_eq!(load(&place, NOW).unwrap_err().code(), "authority.not_initialised");
 }
@@ -283,6 +283,6 @@ async fn a_running_server_takes_up_a_renewed_intermediate() {
 async fn the_servers_own_certificate_is_in_the_record_before_it_is_shown() {
     let (place, _) = founded();
     let (_authority, store) = running(&place).await;
-    // The root's publication, then the issuance.
-    assert_eq!(store.head().await.unwrap().size, 2);
+    // The root's publication, the intermediate, then the issuance.
+    assert_eq!(store.head().await.unwrap().size, 3);
 }

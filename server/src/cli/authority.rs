@@ -6,7 +6,7 @@ use holdfast_protocol::admin::act_on_jwt_authority_request::Act;
 use serde::Serialize;
 
 use super::client::{answered, connect};
-use super::{Context, Outcome, show};
+use super::{Context, Outcome, authority_x509, show};
 use crate::admin_clients::jwt_authorities_client::JwtAuthoritiesClient;
 
 const EXAMPLES: &str = "\
@@ -21,6 +21,8 @@ Example, replacing a key that somebody may have seen:
 pub(super) enum Command {
     #[command(subcommand)]
     Jwt(Jwt),
+    #[command(subcommand)]
+    X509(authority_x509::X509),
 }
 
 /// The keys that sign JWT-SVIDs
@@ -79,7 +81,10 @@ impl From<admin::JwtAuthority> for Authority {
 
 /// Runs `authority`.
 pub(super) async fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
-    let Command::Jwt(command) = command;
+    let command = match command {
+        Command::X509(command) => return authority_x509::authority(command, context).await,
+        Command::Jwt(command) => command,
+    };
     let mut client = JwtAuthoritiesClient::new(connect(context).await?);
     let act = match command {
         Jwt::Show => {

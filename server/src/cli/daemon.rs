@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
+use anyhow::bail;
 use clap::Args;
 use serde::Serialize;
 
 use super::{Context, Outcome};
-use crate::authority::{self, InitOptions};
+use crate::authority::{self, InitOptions, UpstreamInit, UpstreamSettings};
 use crate::config::{Config, ConfigFault, Problem};
 use crate::record::{check_key, open_key};
 use crate::{clock, logging, program};
@@ -21,15 +22,18 @@ Examples:
   holdfast-server init --config second.toml --root-key /media/safe/root.key
       Joins a second server to the same trust domain.
   holdfast-server init --root-key /media/safe/root.key --revoke-intermediate 4f3a…
-      Makes a new intermediate, and revokes the one whose key was lost.";
+      Makes a new intermediate, and revokes the one whose key was lost.
+  holdfast-server init
+      With an [upstream_authority] in the configuration: asks it for this server's intermediate.";
 
 /// Found a trust domain, join this server to one, or renew its intermediate
 #[derive(Debug, Args)]
 #[command(after_help = INIT_EXAMPLES)]
 pub(super) struct Init {
-    /// File of the root key and certificate: read if it is there, made if not. The running server never opens it
+    /// File of the root key and certificate: read if it is there, made if not. The running server never opens it. Not
+    /// where an [upstream_authority] is configured
     #[arg(long, value_name = "FILE")]
-    root_key: PathBuf,
+    root_key: Option<PathBuf>,
     /// Days that a new root lives
     #[arg(long, default_value_t = 3650, value_parser = clap::value_parser!(u32).range(1..=36_500))]
     root_days: u32,
@@ -57,7 +61,8 @@ struct Initialised {
     trust_domain: String,
     root_created: bool,
     root_sha256: String,
-    root_key: PathBuf,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    root_key: Option<PathBuf>,
     bundle: PathBuf,
     intermediate_renewed: bool,
     intermediate_not_after: i64,
@@ -67,11 +72,22 @@ struct Initialised {
 impl Init {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<Outcome> {
         let config = Config::load(&context.config)?;
+        let root_key = match (self.root_key, &config.upstream) {
+            (Some(_), Some(_)) => {
+                bail!("an upstream authority is configured and signs: --root-key has no place beside it")
+            }
+            (None, None) => bail!("--root-key FILE is needed, or an [upstream_authority] in the configuration"),
+            (None, Some(_)) if !self.revoke_intermediates.is_empty() => {
+                bail!("the root's revocation list is the upstream authority's: have it revoke the intermediate")
+            }
+            (None, Some(upstream)) => return from_upstream(&config, upstream, context),
+            (Some(root_key), None) => root_key,
+        };
         let options = InitOptions {
             root_days: self.root_days,
             intermediate_days: self.intermediate_days,
             revoke_intermediates: self.revoke_intermediates.into_iter().map(|serial| serial.0).collect(),
-            ..InitOptions::new(config.trust_domain.clone(), config.data_dir, self.root_key, clock::now())
+            ..InitOptions::new(config.trust_domain.clone(), config.data_dir, root_key, clock::now())
         };
         let report = authority::init(&options)?;
         let log = open_key(&config.record.key, config.record.origin.as_deref(), &config.trust_domain)?;
@@ -79,27 +95,58 @@ impl Init {
             trust_domain: config.trust_domain.to_string(),
             root_created: report.root_created,
             root_sha256: report.root_sha256,
-            root_key: report.root_key,
+            root_key: Some(report.root_key),
             bundle: report.bundle_pem,
             intermediate_renewed: report.intermediate_renewed,
             intermediate_not_after: report.intermediate_not_after.seconds(),
             record_vkey: log.verifier().to_string(),
         };
-        context.format.print(&done, |done| {
-            let root = if done.root_created { "new root" } else { "root" };
-            let intermediate = if done.intermediate_renewed { "renewed intermediate" } else { "new intermediate" };
-            format!(
-                "trust domain {}: {root} {}, {intermediate}\nroot key: {} (keep it off this machine)\n\
-                 bundle for agents: {}\nkey of the record, for auditors: {}",
-                done.trust_domain,
-                done.root_sha256,
-                done.root_key.display(),
-                done.bundle.display(),
-                done.record_vkey
-            )
-        })?;
-        Ok(Outcome::Yes)
+        said(&done, context)
     }
+}
+
+/// Has the upstream authority sign this server's intermediate.
+fn from_upstream(config: &Config, upstream: &UpstreamSettings, context: &Context) -> anyhow::Result<Outcome> {
+    let init = UpstreamInit {
+        trust_domain: config.trust_domain.clone(),
+        data_dir: config.data_dir.clone(),
+        upstream: upstream.authority(),
+        ttl: config.lifetimes.intermediate,
+        now: clock::now(),
+    };
+    let report = super::asked(async { Ok(authority::init_upstream(&init).await?) })?;
+    let log = open_key(&config.record.key, config.record.origin.as_deref(), &config.trust_domain)?;
+    let done = Initialised {
+        trust_domain: config.trust_domain.to_string(),
+        root_created: false,
+        root_sha256: report.root_sha256,
+        root_key: None,
+        bundle: report.bundle_pem,
+        intermediate_renewed: report.intermediate_renewed,
+        intermediate_not_after: report.intermediate_not_after.seconds(),
+        record_vkey: log.verifier().to_string(),
+    };
+    said(&done, context)
+}
+
+fn said(done: &Initialised, context: &Context) -> anyhow::Result<Outcome> {
+    context.format.print(done, |done| {
+        let root = if done.root_created { "new root" } else { "root" };
+        let intermediate = if done.intermediate_renewed { "renewed intermediate" } else { "new intermediate" };
+        let key = match &done.root_key {
+            Some(path) => format!("root key: {} (keep it off this machine)", path.display()),
+            None => "signed by the upstream authority".to_owned(),
+        };
+        format!(
+            "trust domain {}: {root} {}, {intermediate}\n{key}\nbundle for agents: {}\n\
+                 key of the record, for auditors: {}",
+            done.trust_domain,
+            done.root_sha256,
+            done.bundle.display(),
+            done.record_vkey
+        )
+    })?;
+    Ok(Outcome::Yes)
 }
 
 /// Runs the server until SIGINT or SIGTERM.

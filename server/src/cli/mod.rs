@@ -4,6 +4,7 @@
 mod attempts;
 mod audit;
 mod authority;
+mod authority_x509;
 mod client;
 mod daemon;
 mod ear;
@@ -104,6 +105,8 @@ enum Command {
     Federation(federation::Command),
     #[command(subcommand)]
     Authority(authority::Command),
+    #[command(subcommand, name = "upstreamauthority")]
+    UpstreamAuthority(authority_x509::UpstreamCommand),
     #[command(subcommand)]
     Endorsements(endorsements::Command),
     #[command(subcommand)]
@@ -187,6 +190,7 @@ fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
         Command::Bundle(command) => asked(trust::bundle(command, context)),
         Command::Federation(command) => asked(federation::run(command, context)),
         Command::Authority(command) => asked(authority::run(command, context)),
+        Command::UpstreamAuthority(command) => asked(authority_x509::upstream(command, context)),
         Command::Endorsements(command) => asked(endorsements::run(command, context)),
         Command::Fleet(command) => asked(fleet::run(command, context)),
         Command::Audit(command) => asked(audit::run(command, context)),
@@ -209,7 +213,7 @@ fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
 }
 
 /// Runs an operator's command to its end.
-fn asked(command: impl Future<Output = anyhow::Result<Outcome>>) -> anyhow::Result<Outcome> {
+fn asked<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(command)
 }
 

@@ -13,6 +13,7 @@ mod revocation;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod upstream;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ use std::time::Duration;
 use holdfast_identity::TrustDomain;
 
 use crate::admin::Roles;
-use crate::authority::TokenSettings;
+use crate::authority::{TokenSettings, UpstreamSettings};
 use crate::budget::Rate;
 use crate::endorse::{EndorseSettings, UpdateChannel};
 use crate::exchange::ExchangeSettings;
@@ -76,6 +77,8 @@ pub struct Config {
     pub ear_key: PathBuf,
     /// How revocation lists are made and shown.
     pub lists: ListSettings,
+    /// Who signs this server's intermediates; `None`: an operator, with `init` and the root key.
+    pub upstream: Option<UpstreamSettings>,
     /// How long things live where no policy or entry says otherwise.
     pub lifetimes: Lifetimes,
     /// How JWT-SVIDs are signed.
@@ -131,6 +134,8 @@ pub struct Lifetimes {
     pub node_svid: i64,
     /// Of a workload X.509-SVID whose entry names none.
     pub x509_svid: i64,
+    /// Of an intermediate that the upstream authority is asked for.
+    pub intermediate: i64,
 }
 
 /// Limits beyond those of single messages, which are in the protocol.
@@ -254,7 +259,9 @@ impl Config {
         let lists = revocation::lists(&mut reader);
         let challenge = reader.seconds("lifetimes.challenge", 10..=600);
         let node_svid = reader.seconds("lifetimes.node_svid", 60..=86_400);
-        let x509_svid = reader.seconds("lifetimes.x509_svid", 60..=86_400);
+        let x509_svid = reader.seconds("lifetimes.x509_svid", 5..=86_400);
+        let intermediate = reader.seconds("lifetimes.intermediate", 20..=3650 * DAY);
+        let upstream = upstream::upstream(&mut reader);
         let jwt_svid = reader.seconds("lifetimes.jwt_svid", 30..=86_400);
         let tokens = tokens::tokens(&mut reader, jwt_svid);
         let oidc = oidc::oidc(&mut reader, tokens.as_ref().and_then(|tokens| tokens.issuer.as_deref()));
@@ -298,7 +305,13 @@ impl Config {
                 endorse: endorse?,
                 sinks,
                 lists: lists?,
-                lifetimes: Lifetimes { challenge: challenge?, node_svid: node_svid?, x509_svid: x509_svid? },
+                upstream,
+                lifetimes: Lifetimes {
+                    challenge: challenge?,
+                    node_svid: node_svid?,
+                    x509_svid: x509_svid?,
+                    intermediate: intermediate?,
+                },
                 tokens: tokens?,
                 oidc,
                 exchange,

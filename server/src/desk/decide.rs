@@ -225,6 +225,7 @@ impl Desk {
             && held
                 .node
                 .as_ref()
+                .filter(|node| node.attested_at > self.authority.tainted_at())
                 .is_some_and(|node| still_serves(node, appraised, self.settings.node_svid_ttl_max, now));
         let draft = if serves {
             None

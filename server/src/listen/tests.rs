@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::authority::testing::{Place, leaf_params, sign, svid_for};
-use crate::authority::{Issuer, OwnCertificate, OwnKey, init};
+use crate::authority::{Issuer, KeyId, OwnCertificate, OwnKey, init};
 use crate::clock;
 
 struct Port {
@@ -27,6 +27,7 @@ struct Port {
     address: std::net::SocketAddr,
     stop: CancellationToken,
     serving: tokio::task::JoinHandle<()>,
+    tls: TlsSettings,
 }
 
 impl Drop for Port {
@@ -48,7 +49,7 @@ async fn open(limits: ListenLimits) -> Port {
     let svid = sign(&issuer, issuer.draft_server(&key.spki(), 3600, clock::now()).unwrap());
     own.install(&key, &svid, clock::now()).unwrap();
     let tls = TlsSettings::new(own, issuer.bundle()).unwrap();
-    let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), tls, limits).unwrap();
+    let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), tls.clone(), limits).unwrap();
     let router = Router::new()
         .route(
             "/who",
@@ -59,7 +60,7 @@ async fn open(limits: ListenLimits) -> Port {
         .route("/hang", get(|| async { std::future::pending::<()>().await }));
     let (address, stop) = (listener.address(), CancellationToken::new());
     let serving = tokio::spawn(listener.serve(router, stop.clone()));
-    Port { place, issuer, address, stop, serving }
+    Port { place, issuer, address, stop, serving, tls }
 }
 
 type Identity = (Vec<Vec<u8>>, Vec<u8>);
@@ -142,6 +143,18 @@ async fn a_node_is_known_by_its_certificate_and_a_stranger_is_a_stranger() {
     let port = open(limits()).await;
     assert_eq!(port.who(None).await.as_deref(), Some("stranger"));
     assert_eq!(port.who(Some(port.node())).await.as_deref(), Some("spiffe://example.org/holdfast/node/tpm/a"));
+}
+
+#[tokio::test]
+async fn a_node_whose_intermediate_was_revoked_is_refused_though_a_root_has_signed_it() {
+    let port = open(limits()).await;
+    let bundle = port.issuer.bundle().as_ref().clone();
+    let (own, other) = (port.issuer.path().key_id.clone(), KeyId::new(&[7; 20]).unwrap());
+    port.tls.trust(&bundle.clone().with_marks(vec![own.clone()], vec![other])).unwrap();
+    assert!(port.who(Some(port.node())).await.is_some(), "tainted is not revoked, and another's is not its");
+    port.tls.trust(&bundle.with_marks(Vec::new(), vec![own])).unwrap();
+    assert_eq!(port.who(Some(port.node())).await, None);
+    assert_eq!(port.who(None).await.as_deref(), Some("stranger"));
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 
 use super::peer::InvalidSvid;
 use super::{ListenFault, PeerSvid};
-use crate::authority::{Bundle, OwnCertificate};
+use crate::authority::{Bundle, KeyId, OwnCertificate};
 
 /// The TLS configuration of the moment: exchanged when the bundle changes, read at each accept.
 #[derive(Clone)]
@@ -75,6 +75,8 @@ fn server_config(own: Arc<OwnCertificate>, bundle: &Bundle) -> Result<Arc<Server
 struct SvidVerifier {
     path: Arc<dyn ClientCertVerifier>,
     trust_domain: TrustDomain,
+    /// Intermediates that count no more, though a root has signed them.
+    revoked: Vec<KeyId>,
 }
 
 impl SvidVerifier {
@@ -87,7 +89,7 @@ impl SvidVerifier {
             .allow_unauthenticated()
             .build()
             .map_err(|error| ListenFault::Tls(error.to_string()))?;
-        Ok(Self { path, trust_domain: bundle.trust_domain().clone() })
+        Ok(Self { path, trust_domain: bundle.trust_domain().clone(), revoked: bundle.revoked().to_vec() })
     }
 }
 
@@ -108,6 +110,11 @@ impl ClientCertVerifier for SvidVerifier {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         let verified = self.path.verify_client_cert(end_entity, intermediates, now)?;
+        // Whoever leaves it out has no path, and whoever adds it to another path loses by it.
+        let is_revoked = |der: &CertificateDer<'_>| KeyId::of(der).is_some_and(|found| self.revoked.contains(&found));
+        if intermediates.iter().any(is_revoked) {
+            return Err(Error::InvalidCertificate(CertificateError::Revoked));
+        }
         PeerSvid::from_leaf(end_entity, &self.trust_domain)
             .and_then(|peer| if peer.is_node() { Ok(peer) } else { Err(InvalidSvid::NotANode) })
             .map_err(|error| Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(error)))))?;

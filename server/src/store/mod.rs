@@ -25,6 +25,7 @@ pub mod revocations;
 pub mod rollouts;
 pub mod sinks;
 pub mod sqlite;
+pub mod x509_authorities;
 
 use futures_util::future::BoxFuture;
 use std::fmt;
@@ -67,6 +68,7 @@ pub use rollouts::{
     RolloutRefusal, RolloutState, Rollouts, Scope,
 };
 pub use sinks::{Sink, SinkStart, Sinks};
+pub use x509_authorities::{AuthorityMark, ServerId, X509Authorities, X509Authority, X509Change, X509State};
 
 /// What every verb returns: the result, or a fault of ours.
 pub type Held<'a, T> = BoxFuture<'a, Result<T, StoreFault>>;
@@ -91,6 +93,7 @@ pub trait Store:
     + Revocations
     + Rollouts
     + Sinks
+    + X509Authorities
     + Send
     + Sync
     + 'static

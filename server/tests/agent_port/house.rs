@@ -7,7 +7,7 @@ use std::time::Duration;
 use holdfast_evidence::EvidenceKind;
 use holdfast_identity::{SpiffeId, UnixTime};
 use holdfast_protocol::agent as wire;
-use holdfast_server::authority::{InitOptions, TokenSettings, init};
+use holdfast_server::authority::{InitOptions, Rotation, TokenSettings, init};
 use holdfast_server::budget::Rate;
 use holdfast_server::clock;
 use holdfast_server::desk::DeskSettings;
@@ -94,6 +94,7 @@ impl House {
             endorse: EndorseSettings::default(),
             x509_svid_ttl: 3600,
             tokens: TokenSettings::default(),
+            rotation: Rotation::by_hand(),
             listen_limits,
             desk,
             lists: ListSettings::default(),

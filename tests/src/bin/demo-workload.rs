@@ -44,6 +44,13 @@ enum Command {
         #[arg(long)]
         expect: String,
     },
+    /// Greet that server again and again, for as long as it runs; exit 1 at the first greeting that fails.
+    Talk {
+        #[arg(long)]
+        connect: SocketAddr,
+        #[arg(long)]
+        expect: String,
+    },
     /// Hold the Workload API's stream open and print what comes; exit 1 when it ends with PermissionDenied.
     Watch,
     /// Fetch once and print the SPIFFE ID; exit 1 on PermissionDenied.
@@ -59,6 +66,7 @@ async fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Serve { listen, expect } => serve(listen, &expect).await,
         Command::Call { connect, expect } => call(connect, &expect).await,
+        Command::Talk { connect, expect } => talk(connect, &expect).await,
         Command::Watch => watch().await,
         Command::Fetch { write } => fetch(write.as_deref()).await,
     }
@@ -90,18 +98,39 @@ async fn call(connect: SocketAddr, expect: &str) -> anyhow::Result<()> {
     let source = X509Source::new().await.context("no identity from the Workload API")?;
     let own = source.svid()?.spiffe_id().to_string();
     let config = mtls_client(source).authorize(authorizer::exact([expect])?).build()?;
+    let answer = greet(connect, &Arc::new(config), &own).await?;
+    println!("{own} heard: {answer}");
+    Ok(())
+}
+
+/// One identity that the Workload API keeps fresh, and one connection after another.
+async fn talk(connect: SocketAddr, expect: &str) -> anyhow::Result<()> {
+    let source = X509Source::new().await.context("no identity from the Workload API")?;
+    let own = source.svid()?.spiffe_id().to_string();
+    let config = Arc::new(mtls_client(source).authorize(authorizer::exact([expect])?).build()?);
+    for number in 1_u64.. {
+        if let Err(why) = greet(connect, &config, &own).await {
+            println!("greeting {number} failed: {why:#}");
+            std::process::exit(1);
+        }
+        println!("greeting {number} answered");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    Ok(())
+}
+
+async fn greet(connect: SocketAddr, config: &Arc<rustls::ClientConfig>, own: &str) -> anyhow::Result<String> {
     let stream = TcpStream::connect(connect).await?;
-    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let connector = tokio_rustls::TlsConnector::from(config.clone());
     let mut stream = connector.connect(ServerName::IpAddress(connect.ip().into()), stream).await?;
     stream.write_all(format!("hello, from {own}").as_bytes()).await?;
     stream.shutdown().await?;
     let mut answer = String::new();
     stream.take(GREETING_BYTES_MAX).read_to_string(&mut answer).await?;
-    println!("{own} heard: {answer}");
     if answer.is_empty() {
         bail!("the server said nothing");
     }
-    Ok(())
+    Ok(answer)
 }
 
 async fn watch() -> anyhow::Result<()> {

@@ -937,6 +937,94 @@ pub mod act_on_jwt_authority_request {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PrepareJwtAuthority {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ShowX509AuthoritiesRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct X509AuthoritiesState {
+    #[prost(message, repeated, tag = "1")]
+    pub authorities: ::prost::alloc::vec::Vec<X509Authority>,
+    #[prost(message, repeated, tag = "2")]
+    pub roots: ::prost::alloc::vec::Vec<X509Root>,
+}
+/// An intermediate of one of the servers.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct X509Authority {
+    /// Its subject key identifier, hexadecimal.
+    #[prost(string, tag = "1")]
+    pub authority_id: ::prost::alloc::string::String,
+    /// "prepared", "active", "old" or "tainted".
+    #[prost(string, tag = "2")]
+    pub stage: ::prost::alloc::string::String,
+    /// The subject key identifier of the root above it.
+    #[prost(string, tag = "3")]
+    pub upstream_authority_subject_key_id: ::prost::alloc::string::String,
+    #[prost(int64, tag = "4")]
+    pub prepared_at: i64,
+    #[prost(int64, tag = "5")]
+    pub activated_at: i64,
+    #[prost(int64, tag = "6")]
+    pub expires_at: i64,
+    /// The latest end of what it has signed.
+    #[prost(int64, tag = "7")]
+    pub used_until: i64,
+    /// Whether this server holds its key.
+    #[prost(bool, tag = "8")]
+    pub here: bool,
+}
+/// A root of the bundle, or one that was.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct X509Root {
+    #[prost(string, tag = "1")]
+    pub subject_key_id: ::prost::alloc::string::String,
+    #[prost(int64, tag = "2")]
+    pub published_at: i64,
+    #[prost(int64, tag = "3")]
+    pub expires_at: i64,
+    /// "tainted" or "revoked"; empty for neither.
+    #[prost(string, tag = "4")]
+    pub mark: ::prost::alloc::string::String,
+    #[prost(bool, tag = "5")]
+    pub in_bundle: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ActOnX509AuthorityRequest {
+    #[prost(oneof = "act_on_x509_authority_request::Act", tags = "1, 2, 3, 4, 5, 6")]
+    pub act: ::core::option::Option<act_on_x509_authority_request::Act>,
+}
+/// Nested message and enum types in `ActOnX509AuthorityRequest`.
+pub mod act_on_x509_authority_request {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Act {
+        /// Has the upstream authority sign another, and publishes its root.
+        #[prost(message, tag = "1")]
+        Prepare(super::PrepareX509Authority),
+        /// A prepared one signs from now on.
+        #[prost(message, tag = "2")]
+        Activate(super::ActivateX509Authority),
+        /// The ID of an old one: agents replace what it signed.
+        #[prost(string, tag = "3")]
+        Taint(::prost::alloc::string::String),
+        /// The ID of a tainted one: what it signed counts no more.
+        #[prost(string, tag = "4")]
+        Revoke(::prost::alloc::string::String),
+        /// The subject key ID of a root that nothing is signed under any more: agents replace what is below it.
+        #[prost(string, tag = "5")]
+        TaintRoot(::prost::alloc::string::String),
+        /// The subject key ID of a tainted root, which leaves the bundle now.
+        #[prost(string, tag = "6")]
+        RevokeRoot(::prost::alloc::string::String),
+    }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PrepareX509Authority {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ActivateX509Authority {
+    #[prost(string, tag = "1")]
+    pub authority_id: ::prost::alloc::string::String,
+    /// Even if agents that are away have not heard of its root.
+    #[prost(bool, tag = "2")]
+    pub early: bool,
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EndorsementFile {
     /// Where it came from, for messages and as its name.

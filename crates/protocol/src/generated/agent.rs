@@ -169,6 +169,9 @@ pub struct Bundle {
     /// The keys that verify JWT-SVIDs.
     #[prost(message, repeated, tag = "5")]
     pub jwt_authorities: ::prost::alloc::vec::Vec<JwtAuthority>,
+    /// Subject key identifiers of authorities below which every SVID is to be replaced now.
+    #[prost(bytes = "vec", repeated, tag = "8")]
+    pub tainted_key_ids: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
 }
 /// A key that verifies JWT-SVIDs.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

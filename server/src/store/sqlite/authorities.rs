@@ -20,25 +20,28 @@ impl Verb for Publish {
     const NAME: &'static str = "publish_authority";
 
     async fn run(&self, tx: &mut Tx) -> Result<BundleState, StoreFault> {
-        let sha256 = Sha256::of(&self.der);
-        let new = sqlx::query(
-            "INSERT INTO authorities (sha256, der, published_at, place) \
-             VALUES ($1, $2, $3, (SELECT COALESCE(MAX(place), 0) + 1 FROM authorities)) \
-             ON CONFLICT (sha256) DO NOTHING",
-        )
-        .bind(sha256.0.to_vec())
-        .bind(self.der.clone())
-        .bind(self.at.seconds())
-        .execute(&mut tx.connection)
-        .await
-        .map_err(fault("publish an authority"))?
-        .rows_affected()
-            > 0;
-        if new {
-            bundle_changed(tx, "bundle.publish", &sha256, &self.by, self.at).await?;
-        }
+        publish(tx, &self.der, &self.by, self.at).await?;
         read(&mut tx.connection).await
     }
+}
+
+/// Puts a root into the bundle, if it is not there.
+pub(super) async fn publish(tx: &mut Tx, der: &[u8], by: &Actor, at: UnixTime) -> Result<(), StoreFault> {
+    let sha256 = Sha256::of(der);
+    let new = sqlx::query(
+        "INSERT INTO authorities (sha256, der, published_at, place) \
+         VALUES ($1, $2, $3, (SELECT COALESCE(MAX(place), 0) + 1 FROM authorities)) \
+         ON CONFLICT (sha256) DO NOTHING",
+    )
+    .bind(sha256.0.to_vec())
+    .bind(der)
+    .bind(at.seconds())
+    .execute(&mut tx.connection)
+    .await
+    .map_err(fault("publish an authority"))?
+    .rows_affected()
+        > 0;
+    if new { bundle_changed(tx, "bundle.publish", &sha256, by, at).await } else { Ok(()) }
 }
 
 pub(super) struct WithdrawAuthority {
@@ -52,18 +55,21 @@ impl Verb for WithdrawAuthority {
     const NAME: &'static str = "withdraw_authority";
 
     async fn run(&self, tx: &mut Tx) -> Result<BundleState, StoreFault> {
-        let gone = sqlx::query("DELETE FROM authorities WHERE sha256 = $1")
-            .bind(self.sha256.0.to_vec())
-            .execute(&mut tx.connection)
-            .await
-            .map_err(fault("withdraw an authority"))?
-            .rows_affected()
-            > 0;
-        if gone {
-            bundle_changed(tx, "bundle.withdraw", &self.sha256, &self.by, self.at).await?;
-        }
+        withdraw(tx, &self.sha256, &self.by, self.at).await?;
         read(&mut tx.connection).await
     }
+}
+
+/// Takes a root out of the bundle, if it is there.
+pub(super) async fn withdraw(tx: &mut Tx, sha256: &Sha256, by: &Actor, at: UnixTime) -> Result<(), StoreFault> {
+    let gone = sqlx::query("DELETE FROM authorities WHERE sha256 = $1")
+        .bind(sha256.0.to_vec())
+        .execute(&mut tx.connection)
+        .await
+        .map_err(fault("withdraw an authority"))?
+        .rows_affected()
+        > 0;
+    if gone { bundle_changed(tx, "bundle.withdraw", sha256, by, at).await } else { Ok(()) }
 }
 
 async fn bundle_changed(

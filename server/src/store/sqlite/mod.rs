@@ -46,6 +46,7 @@ mod rollouts;
 mod sinks;
 mod tiles;
 mod writer;
+mod x509_authorities;
 
 use super::bodies::Retention;
 use super::changes::{Changes, Notice, Revision, Subscription};

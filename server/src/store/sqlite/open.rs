@@ -40,6 +40,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (11, "jwt", include_str!("../../../migrations/sqlite/0011_jwt.sql")),
     (12, "revocation", include_str!("../../../migrations/sqlite/0012_revocation.sql")),
     (13, "federation", include_str!("../../../migrations/sqlite/0013_federation.sql")),
+    (14, "x509 authorities", include_str!("../../../migrations/sqlite/0014_x509_authorities.sql")),
 ];
 
 impl SqliteStore {
