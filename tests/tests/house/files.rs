@@ -84,7 +84,7 @@ fn every_shipped_policy_has_cases() {
 
 #[test]
 fn every_migration_is_carried_out() {
-    let history = read("../server/src/store/sqlite/open.rs");
+    let history = read(super::root().join("server/src/store/sqlite/open.rs"));
     let offenders = files("server/migrations", ".sql")
         .iter()
         .map(|path| short(path))
