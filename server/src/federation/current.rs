@@ -100,7 +100,7 @@ impl Foreign {
                 sequence: bundle.sequence.unwrap_or_default(),
                 refresh_hint: bundle.refresh_hint.and_then(|hint| hint.try_into().ok()).unwrap_or_default(),
                 jwt_authorities: bundle.jwt_authorities.iter().filter_map(jwt_authority).collect(),
-                // Another domain's servers see to their own.
+                // What another trust domain taints is its own to replace.
                 tainted_key_ids: Vec::new(),
             })
         });

@@ -81,3 +81,14 @@ fn every_shipped_policy_has_cases() {
         .collect();
     none("policies without cases", offenders);
 }
+
+#[test]
+fn every_migration_is_carried_out() {
+    let history = read(super::root().join("server/src/store/sqlite/open.rs"));
+    let offenders = files("server/migrations", ".sql")
+        .iter()
+        .map(|path| short(path))
+        .filter(|path| !history.contains(path.trim_start_matches("server/")))
+        .collect();
+    none("migrations that server/src/store/sqlite/open.rs does not name", offenders);
+}
