@@ -42,8 +42,8 @@ impl Bus {
 
     async fn start_by(command: &[&str], folder: Arc<tempfile::TempDir>) -> Self {
         let address = format!("--address=unix:path={}", folder.path().join("bus").display());
-        let daemon = Command::new(command[0])
-            .args(&command[1..])
+        let daemon = Command::new(command.first().unwrap())
+            .args(command.iter().skip(1))
             .args(["--session", "--nofork", "--nopidfile", &address])
             .stderr(Stdio::null())
             .spawn()

@@ -1,6 +1,7 @@
 //! The SVIDs that the node's workloads may have, in memory, and who is waiting for them.
 
 mod authorities;
+mod change;
 mod jwt;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -14,6 +15,7 @@ use tokio::sync::{Notify, watch};
 
 pub(crate) use authorities::soon;
 
+use self::change::{same, still_stands};
 use super::key::KeyType;
 use super::lists::Lists;
 use super::pool::KeyPool;
@@ -366,25 +368,6 @@ fn by_age<'a>(entries: impl Iterator<Item = &'a Arc<Entry>>) -> Vec<&'a Arc<Entr
     let mut entries: Vec<_> = entries.collect();
     entries.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
     entries
-}
-
-/// Whether everything in an earlier update is still held: nothing of it was taken back.
-fn still_stands(update: &WorkloadUpdate, held: &[Arc<X509Svid>]) -> bool {
-    update.svids.iter().all(|svid| held.iter().any(|held| held.spiffe_id == svid.spiffe_id))
-}
-
-fn same(before: &SvidState, now: &SvidState) -> bool {
-    match (before, now) {
-        (SvidState::Starting, SvidState::Starting) | (SvidState::Denied, SvidState::Denied) => true,
-        (SvidState::Ready(before), SvidState::Ready(now)) => {
-            before.svids.len() == now.svids.len()
-                && before.svids.iter().zip(&now.svids).all(|(before, now)| Arc::ptr_eq(before, now))
-                && before.bundles == now.bundles
-                && before.jwt_bundles == now.jwt_bundles
-                && before.crls == now.crls
-        }
-        _ => false,
-    }
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ fn entry(id: &str, selectors: &[&str]) -> (String, Arc<Entry>) {
         revision_number: 0,
         created_at: UnixTime(0),
         expires_at: None,
-        federates_with: BTreeSet::new(),
+        federates_with: std::collections::BTreeSet::new(),
     };
     (id.to_owned(), Arc::new(entry))
 }

@@ -3,6 +3,7 @@
 use holdfast_identity::{SpiffeId, UnixTime};
 use rcgen::{CertificateParams, KeyPair};
 
+use super::bundle::pem;
 use super::init::KeyAndCertificate;
 use super::profile::{draw_serial, leaf};
 use super::*;
@@ -82,5 +83,5 @@ pub(crate) async fn recorded_svid(store: &dyn Store, issuer: &Issuer, entry: u64
 
 /// PEM of one object.
 pub(crate) fn pem_text(label: &str, der: &[u8]) -> String {
-    bundle::pem(label, der)
+    pem(label, der)
 }

@@ -4,18 +4,18 @@
 use super::refused::Refused;
 
 /// Bytes of a request's body: tokens of CI systems have three or four thousand.
-pub const FORM_BYTES_MAX: usize = 32 << 10;
+pub(super) const FORM_BYTES_MAX: usize = 32 << 10;
 /// Fields of a request.
 const FIELDS_MAX: usize = 64;
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 /// A JWT, whatever it is for.
-pub const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
+pub(super) const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
 
 /// A request, as far as its form goes.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Form {
+pub(super) struct Form {
     /// The token of the other issuer.
     pub subject_token: String,
     /// For whom the JWT-SVID is to be.
@@ -27,7 +27,7 @@ impl Form {
     ///
     /// # Errors
     /// [`Refused`], of those about the request itself.
-    pub fn parse(body: &[u8]) -> Result<Self, Refused> {
+    pub(super) fn parse(body: &[u8]) -> Result<Self, Refused> {
         if body.len() > FORM_BYTES_MAX {
             return Err(Refused::Form("longer than a request may be"));
         }

@@ -14,13 +14,13 @@ use tracing::{error, info};
 use crate::http::Http;
 
 /// How old keys may be before they are fetched again: what issuers let readers keep them for.
-pub const FETCHED_AGAIN_AFTER: Duration = Duration::from_secs(600);
+pub(super) const FETCHED_AGAIN_AFTER: Duration = Duration::from_secs(600);
 /// How old a file's may be: reading it costs nothing.
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(10);
 /// How often at most keys are fetched, whatever tokens say: strangers write what keys they name.
-pub const FETCHES_APART: Duration = Duration::from_secs(30);
+pub(super) const FETCHES_APART: Duration = Duration::from_secs(30);
 /// How old the last good keys may become while the issuer does not answer: then nothing of it is believed.
-pub const KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
+pub(super) const KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
 /// How long one answer may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// Bytes of a discovery document; those of large issuers have two thousand.

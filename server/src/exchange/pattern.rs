@@ -7,9 +7,9 @@ use std::fmt;
 use std::str::FromStr;
 
 /// Bytes of a pattern, and of a text that one may match.
-pub const TEXT_BYTES_MAX: usize = 2048;
+pub(super) const TEXT_BYTES_MAX: usize = 2048;
 /// Whole segments before the first star of a pattern for subjects: `repo:acme/…`, not `repo:…`.
-pub const WHOLE_SEGMENTS_MIN: usize = 2;
+pub(super) const WHOLE_SEGMENTS_MIN: usize = 2;
 
 /// What a claim must be.
 #[derive(Clone, PartialEq, Eq)]

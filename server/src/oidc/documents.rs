@@ -32,10 +32,10 @@ pub(super) fn discovery(issuer: &Issuer, jwks_uri: Option<&str>, keys: &[Jwk], e
         "id_token_signing_alg_values_supported": algorithms,
         "claims_supported": ["iss", "sub", "aud", "exp", "iat"],
     });
-    if exchanges {
-        document["token_endpoint"] = json!(format!("{issuer}{TOKEN_PATH}"));
-        document["grant_types_supported"] = json!([TOKEN_EXCHANGE]);
-        document["token_endpoint_auth_methods_supported"] = json!(["none"]);
+    if let (true, Some(members)) = (exchanges, document.as_object_mut()) {
+        members.insert("token_endpoint".to_owned(), json!(format!("{issuer}{TOKEN_PATH}")));
+        members.insert("grant_types_supported".to_owned(), json!([TOKEN_EXCHANGE]));
+        members.insert("token_endpoint_auth_methods_supported".to_owned(), json!(["none"]));
     }
     document.to_string().into_bytes()
 }

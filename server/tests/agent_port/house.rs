@@ -185,7 +185,7 @@ impl House {
             dns_names: Vec::new(),
             hint: String::new(),
             expires_at: None,
-            federates_with: BTreeSet::new(),
+            federates_with: std::collections::BTreeSet::new(),
         };
         self.store.create_entry(draft, BY, clock::now()).await.unwrap().unwrap()
     }

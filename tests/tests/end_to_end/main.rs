@@ -13,6 +13,7 @@ mod enrolment;
 mod entries;
 mod events;
 mod misuse;
+mod neighbours;
 mod operators;
 mod proofs;
 mod results;

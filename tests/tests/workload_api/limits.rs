@@ -75,13 +75,13 @@ async fn streams_that_need_no_identity_are_counted_too() {
 async fn requests_that_never_come_whole_are_counted_too() {
     let process = Allowance { streams: 3, ..Limits::default().process };
     let agent = with_me(limits(process)).await;
-    let mut client = tonic::client::Grpc::new(agent.channel().await);
-    client.ready().await.unwrap();
+    let client = tonic::client::Grpc::new(agent.channel().await);
     let held: Vec<_> = (0..3)
         .map(|_| {
             let (mut client, never) = (client.clone(), futures_util::stream::pending::<X509svidRequest>());
             let path = "/SpiffeWorkloadAPI/FetchX509SVID".parse().unwrap();
             tokio::spawn(async move {
+                client.ready().await.unwrap();
                 let codec = tonic_prost::ProstCodec::<_, X509svidResponse>::default();
                 client.streaming(with_header(never), path, codec).await.map(drop)
             })

@@ -189,7 +189,7 @@ fn revocation_lists_go_with_the_authorities_if_each_has_one() {
 #[test]
 fn of_a_trust_domain_that_is_believed_no_more_envoy_is_told_an_authority_of_nobody() {
     let plain = text(believed("spiffe://gone", &update(), Validator::Plain).trusted_ca);
-    let authority = ::pem::parse(&plain).unwrap().into_contents();
+    let authority = x509_parser::pem::parse_x509_pem(plain.as_bytes()).unwrap().1.contents;
     let (_, parsed) = X509Certificate::from_der(&authority).unwrap();
     assert!(parsed.is_ca());
     let context = believed("spiffe://gone", &update(), Validator::Spiffe);
