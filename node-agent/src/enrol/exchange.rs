@@ -52,7 +52,7 @@ pub struct Exchanger {
 }
 
 enum Round {
-    Admitted(wire::Admitted),
+    Admitted(Box<wire::Admitted>),
     Again(Extras),
 }
 
@@ -108,7 +108,7 @@ impl Exchanger {
                 Ok((Round::Admitted(admitted), evidence)) => {
                     gatherer.learn(extras);
                     self.assembly.admitted(&gatherer.kinds());
-                    return self.admission(admitted, evidence);
+                    return self.admission(*admitted, evidence);
                 }
                 Ok((Round::Again(more), _)) => {
                     extras.all_pcr_values |= more.all_pcr_values;
@@ -242,7 +242,7 @@ async fn complete(
         Err(_) => return Err(Setback::Timeout { step: "complete", seconds: ANSWER.1.as_secs() }),
     };
     match answer.outcome {
-        Some(Outcome::Admitted(admitted)) => Ok(Round::Admitted(admitted)),
+        Some(Outcome::Admitted(admitted)) => Ok(Round::Admitted(Box::new(admitted))),
         Some(Outcome::NeedMore(more)) => {
             let wire::NeedMore { all_pcr_values, firmware_log, measured_files } = more;
             Ok(Round::Again(Extras { all_pcr_values, firmware_log, measured_files }))

@@ -216,8 +216,8 @@ impl Authority {
         if bundle.authorities().is_empty() {
             return;
         }
-        let pem = replace(&self.files.bundle_pem(), &bundle.to_pem(), 0o644);
-        if let Err(fault) = pem.and_then(|()| replace(&self.files.bundle(), &bundle.to_json(), 0o644)) {
+        let pem = replace(&self.files.bundle_pem(), bundle.to_pem(), 0o644);
+        if let Err(fault) = pem.and_then(|()| replace(&self.files.bundle(), bundle.to_json(), 0o644)) {
             warn!(code = fault.code(), %fault, "files of the bundle are not up to date");
         }
     }

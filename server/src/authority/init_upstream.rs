@@ -75,9 +75,9 @@ pub async fn init_upstream(init: &UpstreamInit) -> Result<UpstreamReport, Upstre
     files.create_directory()?;
     let intermediate_renewed = exists(&files.intermediate())?;
     let chain: Vec<CertificateDer<'_>> = minted.chain.iter().map(|der| der.as_slice().into()).collect();
-    replace(&files.bundle_pem(), &bundle.to_pem(), 0o644)?;
-    replace(&files.bundle(), &bundle.to_json(), 0o644)?;
-    replace(&files.intermediate(), &key.with_chain(&chain), 0o600)?;
+    replace(&files.bundle_pem(), bundle.to_pem(), 0o644)?;
+    replace(&files.bundle(), bundle.to_json(), 0o644)?;
+    replace(&files.intermediate(), key.with_chain(&chain), 0o600)?;
     Ok(UpstreamReport {
         intermediate_renewed,
         root_sha256: hex::encode(ring::digest::digest(&ring::digest::SHA256, &minted.path.root)),

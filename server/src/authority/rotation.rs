@@ -167,7 +167,7 @@ impl Authority {
             return Err(RotationFault::MarkedRoot { root: mark.key_id.clone(), stage });
         }
         let chain: Vec<CertificateDer<'_>> = minted.chain.iter().map(|der| der.as_slice().into()).collect();
-        replace(&self.files.prepared(), &key.with_chain(&chain), 0o600)?;
+        replace(&self.files.prepared(), key.with_chain(&chain), 0o600)?;
         // Read back as it will be used: what cannot be is known now, not when it is needed.
         let below = Bundle::new(self.trust_domain().clone(), minted.roots.clone(), 0);
         let issuer = Issuer::load_at(self.trust_domain(), (&self.files, &self.files.prepared()), &below, now)?;

@@ -100,6 +100,8 @@ impl Foreign {
                 sequence: bundle.sequence.unwrap_or_default(),
                 refresh_hint: bundle.refresh_hint.and_then(|hint| hint.try_into().ok()).unwrap_or_default(),
                 jwt_authorities: bundle.jwt_authorities.iter().filter_map(jwt_authority).collect(),
+                // Another domain's servers see to their own.
+                tainted_key_ids: Vec::new(),
             })
         });
         Self { federation, bundle, message }
