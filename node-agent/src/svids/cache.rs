@@ -1,8 +1,8 @@
 //! The SVIDs that the node's workloads may have, in memory, and who is waiting for them.
 
-mod authorities;
 mod change;
 mod jwt;
+mod taint;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,8 +13,7 @@ use holdfast_svid::audience::Audience;
 use holdfast_svid::jwt::JwtKeys;
 use tokio::sync::{Notify, watch};
 
-pub(crate) use authorities::soon;
-
+pub(crate) use taint::soon;
 use self::change::{same, still_stands};
 use super::key::KeyType;
 use super::lists::Lists;
@@ -151,6 +150,16 @@ impl SvidCache {
         self.work.notify_one();
     }
 
+    /// The X.509 authorities by trust-domain name are these now.
+    pub fn learn_bundles(&self, bundles: BTreeMap<String, Vec<Vec<u8>>>) {
+        let mut inner = self.lock();
+        if **self.bundles.borrow() != bundles {
+            inner.lists.believe(&bundles);
+            self.bundles.send_replace(Arc::new(bundles));
+            self.publish_locked(&mut inner);
+        }
+    }
+
     /// The bundles of foreign trust domains are these now, and there are no others.
     pub fn learn_foreign(&self, foreign: ForeignBundles) {
         let mut inner = self.lock();
@@ -158,6 +167,18 @@ impl SvidCache {
             inner.foreign = foreign;
             self.publish_locked(&mut inner);
         }
+    }
+
+    /// The revocation lists of `trust_domain`, which is the own one, are these now. What is on them is taken back.
+    pub fn learn_lists<'a>(&self, trust_domain: &str, lists: impl Iterator<Item = &'a [u8]>) {
+        let mut inner = self.lock();
+        inner.lists = Lists::read(trust_domain, lists);
+        let bundles = self.bundles.borrow().clone();
+        inner.lists.believe(&bundles);
+        let Inner { lists, held, .. } = &mut *inner;
+        held.retain(|_, held| !lists.has(&held.svid.chain));
+        self.publish_locked(&mut inner);
+        self.work.notify_one();
     }
 
     /// At most `limit` entries whose SVID has to be made now: those that someone waits for first, then the oldest.
