@@ -18,12 +18,12 @@ mod workload;
 mod bundle;
 #[path = "spiffe_conformance/endpoint.rs"]
 mod endpoint;
-#[path = "spiffe_conformance/jwt_profile.rs"]
-mod jwt_profile;
 #[path = "spiffe_conformance/forge.rs"]
 mod forge;
 #[path = "spiffe_conformance/issued.rs"]
 mod issued;
+#[path = "spiffe_conformance/jwt_profile.rs"]
+mod jwt_profile;
 #[path = "spiffe_conformance/names.rs"]
 mod names;
 #[path = "spiffe_conformance/peer.rs"]

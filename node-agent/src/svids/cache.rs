@@ -13,7 +13,6 @@ use holdfast_svid::audience::Audience;
 use holdfast_svid::jwt::JwtKeys;
 use tokio::sync::{Notify, watch};
 
-pub(crate) use taint::soon;
 use self::change::{same, still_stands};
 use super::key::KeyType;
 use super::lists::Lists;
@@ -22,6 +21,7 @@ use super::tokens::{JwtToken, NoToken, Tokens};
 use super::{SvidSource, SvidState, Tainted, WorkloadUpdate, X509Svid};
 use crate::clock::ServerClock;
 use crate::sync::{Entry, ForeignBundles};
+pub(crate) use taint::soon;
 
 /// Entries whose SVIDs are made before anyone asks, the oldest first: a workload that starts while the server is away
 /// still gets its own. Beyond that number SVIDs are made when a workload asks.

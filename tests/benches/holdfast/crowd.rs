@@ -50,8 +50,10 @@ pub fn measure() -> anyhow::Result<Vec<Row>> {
         anyhow::Ok(())
     })?;
     for program in &programs {
-        until("a workload has its SVIDs", PATIENCE_SECONDS, || fetched(program, &world).ok().filter(|count| *count > each))
-            .with_context(|| std::fs::read_to_string(world.work.path().join("agent.log")).unwrap_or_default())?;
+        until("a workload has its SVIDs", PATIENCE_SECONDS, || {
+            fetched(program, &world).ok().filter(|count| *count > each)
+        })
+        .with_context(|| std::fs::read_to_string(world.work.path().join("agent.log")).unwrap_or_default())?;
     }
     let weight = (rss_mb(pid)? - before) * 1e6 / (each * WORKLOADS) as f64;
     let weight = Row::new("rss_agent_per_1000_svids", weight / 1e3, "MB").note(format!(

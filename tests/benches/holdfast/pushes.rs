@@ -116,10 +116,8 @@ async fn one(fleet: &mut Fleet) -> anyhow::Result<Row> {
         let node = fleet.node(sample * 7)?;
         let wanted = entry(&id(&format!("one-{sample}")), &node.name, "unix:uid:1");
         let from = Instant::now();
-        let (made, supplied) = tokio::join!(
-            async { admin.create(wanted).await.map(|made| (made, Instant::now())) },
-            supplied(node, &csr)
-        );
+        let (made, supplied) =
+            tokio::join!(async { admin.create(wanted).await.map(|made| (made, Instant::now())) }, supplied(node, &csr));
         let ((made, returned), supplied) = (made?, supplied?);
         whole.push((supplied - from).as_secs_f64() * 1e3);
         after_return.push(supplied.saturating_duration_since(returned).as_secs_f64() * 1e3);

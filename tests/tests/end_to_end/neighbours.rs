@@ -80,7 +80,8 @@ async fn ask_and_read_nothing(socket: PathBuf) -> UnixStream {
 /// An entry for this user whose certificate is large: 32 long names. Its ID in the server.
 fn enter_large(world: &World, node: &str, path: &str) -> String {
     let (id, user) = (id(path), own_uid());
-    let names: Vec<String> = (0..32).map(|n| format!("{}.{}.{path}{n}.example.org", "a".repeat(60), "b".repeat(60))).collect();
+    let names: Vec<String> =
+        (0..32).map(|n| format!("{}.{}.{path}{n}.example.org", "a".repeat(60), "b".repeat(60))).collect();
     let mut words = vec!["entry", "create", "--spiffe-id", &id, "--parent-id", node, "--selector", &user];
     words.extend(names.iter().flat_map(|name| ["--dns", name.as_str()]));
     crate::world::entry_id(&world.server.json(&words).unwrap())
@@ -177,9 +178,7 @@ async fn a_process_that_asks_without_end_takes_nothing_from_its_neighbours() {
     drop(held);
     tokio::task::block_in_place(|| {
         holdfast_tests::until("it is served again", PATIENCE, || {
-            tokio::runtime::Handle::current()
-                .block_on(async { stream(&mut client(socket.clone()).await).await })
-                .ok()
+            tokio::runtime::Handle::current().block_on(async { stream(&mut client(socket.clone()).await).await }).ok()
         })
     })
     .unwrap();
