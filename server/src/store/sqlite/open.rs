@@ -41,6 +41,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (12, "revocation", include_str!("../../../migrations/sqlite/0012_revocation.sql")),
     (13, "federation", include_str!("../../../migrations/sqlite/0013_federation.sql")),
     (14, "x509 authorities", include_str!("../../../migrations/sqlite/0014_x509_authorities.sql")),
+    (16, "shared decisions", include_str!("../../../migrations/sqlite/0016_shared_decisions.sql")),
 ];
 
 impl SqliteStore {
