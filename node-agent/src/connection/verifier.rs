@@ -1,5 +1,5 @@
-//! Is it the server? Its certificate must lead to an authority of the trust domain and carry exactly the server's
-//! SPIFFE ID. It has no DNS name.
+//! Is it the server? Its certificate must lead to an authority of the trust domain, be a leaf by the rules of the
+//! X.509-SVID document, and carry exactly the server's SPIFFE ID. It has no DNS name.
 
 use std::sync::Arc;
 
@@ -23,6 +23,12 @@ pub(super) enum NotTheServer {
         /// What it names.
         found: String,
     },
+    /// It may sign other certificates: whoever holds its key is an authority, and authenticates nobody.
+    #[error("server's certificate is a signer's, expected a leaf")]
+    Signer,
+    /// It is not for authentication.
+    #[error("server's certificate lacks the critical key usage digitalSignature")]
+    KeyUsage,
 }
 
 /// Verifies the server's certificate for one connection.
@@ -74,6 +80,7 @@ impl ServerCertVerifier for ServerVerifier {
         )
         .map_err(certificate_error)?;
         named(end_entity, &self.expected)
+            .and_then(|()| leaf_usage(end_entity))
             .map_err(|not| Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(not)))))?;
         Ok(ServerCertVerified::assertion())
     }
@@ -126,6 +133,16 @@ fn named(leaf: &CertificateDer<'_>, expected: &SpiffeId) -> Result<(), NotTheSer
         [only] => Err(refused(only)),
         _ => Err(refused("several URIs")),
     }
+}
+
+/// What path validation does not look at: a leaf's key signs messages, never certificates or revocation lists.
+fn leaf_usage(leaf: &CertificateDer<'_>) -> Result<(), NotTheServer> {
+    let (_, certificate) = X509Certificate::from_der(leaf).map_err(|_| NotTheServer::KeyUsage)?;
+    let usage = certificate.key_usage().ok().flatten().ok_or(NotTheServer::KeyUsage)?;
+    if usage.value.key_cert_sign() || usage.value.crl_sign() {
+        return Err(NotTheServer::Signer);
+    }
+    if usage.critical && usage.value.digital_signature() { Ok(()) } else { Err(NotTheServer::KeyUsage) }
 }
 
 fn certificate_error(error: webpki::Error) -> Error {

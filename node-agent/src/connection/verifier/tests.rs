@@ -28,9 +28,14 @@ fn authority() -> Issuer {
 }
 
 fn leaf(issuer: &Issuer, names: &[&str]) -> CertificateDer<'static> {
+    leaf_for(issuer, names, &[KeyUsagePurpose::DigitalSignature])
+}
+
+fn leaf_for(issuer: &Issuer, names: &[&str], usages: &[KeyUsagePurpose]) -> CertificateDer<'static> {
     let mut params = CertificateParams::default();
     params.not_before = rcgen::date_time_ymd(2030, 1, 1);
     params.not_after = rcgen::date_time_ymd(2030, 1, 2);
+    params.key_usages = usages.to_vec();
     params.subject_alt_names = names.iter().map(|name| SanType::URI((*name).try_into().unwrap())).collect();
     params.signed_by(&key(), issuer).unwrap().der().clone()
 }
@@ -88,6 +93,21 @@ fn another_name_no_name_and_a_second_name_are_refused() {
     ] {
         let refused = verify(&verifier(&[&authority]), &leaf(&authority, &names), &[], MADE + 60);
         assert!(refused.is_err(), "{names:?}");
+    }
+}
+
+#[test]
+fn a_certificate_that_signs_others_or_authenticates_nobody_is_refused() {
+    let authority = authority();
+    let signs = KeyUsagePurpose::DigitalSignature;
+    for usages in [
+        vec![],
+        vec![KeyUsagePurpose::KeyAgreement],
+        vec![signs, KeyUsagePurpose::KeyCertSign],
+        vec![signs, KeyUsagePurpose::CrlSign],
+    ] {
+        let leaf = leaf_for(&authority, &[NAME], &usages);
+        assert!(verify(&verifier(&[&authority]), &leaf, &[], MADE + 60).is_err(), "{usages:?}");
     }
 }
 
