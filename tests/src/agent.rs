@@ -127,6 +127,12 @@ impl Agent {
         self.daemon.as_mut()
     }
 
+    /// The daemon's process id, if it was started.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.daemon.as_ref().map(Process::id)
+    }
+
     /// Sends the daemon a signal by name, such as `HUP`.
     pub fn tell(&self, signal: &str) {
         if let Some(daemon) = &self.daemon {

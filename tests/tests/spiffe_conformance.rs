@@ -1,6 +1,6 @@
-//! The rows of the SPIFFE conformance checklist, each a black-box test by the row's number.
-//!
-//! Rows whose subject is issued elsewhere (leaf profiles, bundles, federation) are added here with their rooms.
+//! The rows of the SPIFFE conformance checklist (`spiffe_conformance/rows.txt`), each a black-box test by the row's number.
+//! docs/spiffe-conformance.md says what became of each; `make conformance` writes it. Needs `cargo build --workspace --bins`
+//! first, and swtpm.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,7 +16,21 @@ mod workload;
 
 #[path = "spiffe_conformance/endpoint.rs"]
 mod endpoint;
+#[path = "spiffe_conformance/forge.rs"]
+mod forge;
+#[path = "spiffe_conformance/issued.rs"]
+mod issued;
+#[path = "spiffe_conformance/names.rs"]
+mod names;
+#[path = "spiffe_conformance/peer.rs"]
+mod peer;
+#[path = "spiffe_conformance/place.rs"]
+mod place;
+#[path = "spiffe_conformance/real_agent.rs"]
+mod real_agent;
 #[path = "spiffe_conformance/reflection.rs"]
 mod reflection;
+#[path = "spiffe_conformance/validators.rs"]
+mod validators;
 #[path = "spiffe_conformance/x509_profile.rs"]
 mod x509_profile;

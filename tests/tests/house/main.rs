@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a rule that cannot be read is a broken rule")]
 
+mod conformance;
 mod dependencies;
 mod documentation;
 mod edges;

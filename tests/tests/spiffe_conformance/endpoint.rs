@@ -2,9 +2,11 @@
 
 use std::process::Stdio;
 
+use holdfast_agent::workload_client_stubs::spiffe_workload_api_client::SpiffeWorkloadApiClient;
 use holdfast_protocol::workload as message;
 use holdfast_tests::Programs;
 use tokio::process::Command;
+use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
 use crate::workload::{Agent, with_header};
@@ -20,11 +22,13 @@ fn dressed<T>(message: T, values: &[&str]) -> Request<T> {
 }
 
 /// Calls every RPC with the header's `values`; their names and status codes.
-async fn call_all(agent: &Agent, values: &[&str]) -> Vec<(&'static str, Code)> {
+pub(crate) async fn call_all(
+    client: &mut SpiffeWorkloadApiClient<Channel>,
+    values: &[&str],
+) -> Vec<(&'static str, Code)> {
     fn code<T>(answer: Result<T, Status>) -> Code {
         answer.err().map_or(Code::Ok, |status| status.code())
     }
-    let mut client = agent.client().await;
     let token = message::JwtsvidRequest { audience: vec!["a".to_owned()], spiffe_id: String::new() };
     let check = message::ValidateJwtsvidRequest { audience: "a".to_owned(), svid: "b".to_owned() };
     let wit = message::WitsvidRequest { spiffe_id: String::new() };
@@ -70,11 +74,11 @@ async fn spiffe_044_the_endpoint_is_grpc_over_a_unix_socket_and_no_tcp_port_is_o
 async fn spiffe_045_security_header_is_required() {
     let agent = Agent::with_me().await;
     for values in [&[][..], &["True"], &["TRUE"], &["false"], &["1"], &["true", "true"], &["true", "false"]] {
-        for (method, code) in call_all(&agent, values).await {
+        for (method, code) in call_all(&mut agent.client().await, values).await {
             assert_eq!(code, Code::InvalidArgument, "{method} with {values:?}");
         }
     }
-    for (method, code) in call_all(&agent, &["true"]).await {
+    for (method, code) in call_all(&mut agent.client().await, &["true"]).await {
         assert_ne!(code, Code::InvalidArgument, "{method}");
     }
 }
@@ -151,7 +155,7 @@ async fn spiffe_051_unavailable_while_starting_and_permission_denied_without_ide
 #[tokio::test(flavor = "multi_thread")]
 async fn spiffe_072_wit_rpcs_answer_unimplemented() {
     let agent = Agent::with_me().await;
-    for (method, code) in call_all(&agent, &["true"]).await {
+    for (method, code) in call_all(&mut agent.client().await, &["true"]).await {
         if method.contains("WIT") {
             assert_eq!(code, Code::Unimplemented, "{method}");
         }
