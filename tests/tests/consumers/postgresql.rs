@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
 
 use crate::workload::{self, Agent};
-use crate::{enter, kept};
+use crate::{enter, kept, restarted};
 
 const PROGRAMS: &str = "/usr/lib/postgresql/15/bin";
 
@@ -62,7 +62,7 @@ async fn needs_postgresql_roles_are_certificates_and_a_rotation_drops_no_session
         eprintln!("SKIPPED: no PostgreSQL 15 in {PROGRAMS}");
         return;
     }
-    let agent = Agent::started().await;
+    let mut agent = Agent::started().await;
     enter(&agent, "db", "localhost");
     enter(&agent, "app", "app");
     enter(&agent, "other", "other");
@@ -124,4 +124,19 @@ async fn needs_postgresql_roles_are_certificates_and_a_rotation_drops_no_session
         assert!(begun.elapsed() < Duration::from_secs(30), "the client's new certificate is not used");
     }
     assert_eq!(say("select 'after';\n").await, "after");
+
+    let before = asked(port, &client, "app", serial).await.unwrap();
+    let next = restarted(&mut agent).await;
+    for (name, dns) in [("db", "localhost"), ("app", "app"), ("other", "other")] {
+        enter(&next, name, dns);
+    }
+    next.registry.start();
+    let begun = Instant::now();
+    // Until both sides have the new authority, neither knows the other.
+    while !asked(port, &client, "app", serial).await.is_ok_and(|shown| shown != before) {
+        assert!(begun.elapsed() < crate::PATIENCE, "nobody knows the other under the new authority");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(say("select 'still';\n").await, "still");
+    assert!(asked(port, &other, "app", serial).await.is_err());
 }
