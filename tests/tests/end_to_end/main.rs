@@ -12,6 +12,7 @@
 mod enrolment;
 mod events;
 mod misuse;
+mod neighbours;
 mod operators;
 mod proofs;
 mod results;
