@@ -33,16 +33,18 @@ pub const LIMITS: &str = "[limits]\nbegin_per_second = 1000000\nbegin_burst = 10
 pub struct Node {
     tpm: VirtualTpm,
     chain: Vec<Vec<u8>>,
+    /// What it is called.
+    pub name: String,
     /// Its own connection, while it has one.
-    link: Option<Link>,
+    pub link: Option<Link>,
     /// What an agent holds open.
-    stream: Option<tonic::Streaming<wire::SyncResponse>>,
+    pub stream: Option<tonic::Streaming<wire::SyncResponse>>,
 }
 
 impl Node {
     /// A machine that nobody knows yet.
     pub fn bare(tpm: VirtualTpm) -> Self {
-        Self { tpm, chain: Vec::new(), link: None, stream: None }
+        Self { tpm, chain: Vec::new(), name: String::new(), link: None, stream: None }
     }
 }
 
@@ -162,7 +164,7 @@ impl At {
     pub async fn enrol(self: Arc<Self>, mut node: Node) -> anyhow::Result<Node> {
         let link = Link::open(self.address, None).await?;
         let admitted = self.attest(&link, &mut node.tpm, true).await?;
-        node.chain = admitted.certificate_chain;
+        (node.chain, node.name) = (admitted.certificate_chain, admitted.spiffe_id);
         Ok(node)
     }
 

@@ -78,6 +78,12 @@ pub fn measure() -> anyhow::Result<Vec<Row>> {
     })
 }
 
+/// SVIDs a second that are recorded on disk and signed, for rows whose floor it is.
+pub fn recorded_rate() -> anyhow::Result<f64> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async { Ok(recorded(&Arc::new(Place::new().await?)).await?.value) })
+}
+
 async fn signed(place: &Place) -> anyhow::Result<Row> {
     let mut floor = floor();
     let (mut works, mut floors) = (Vec::new(), Vec::new());

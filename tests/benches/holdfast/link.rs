@@ -102,6 +102,14 @@ impl Link {
         stream.message().await?.context("the stream ended")?;
         Ok(stream)
     }
+
+    /// Has one workload's SVID signed.
+    pub async fn sign(&self, entry_id: &str, csr: &[u8]) -> anyhow::Result<wire::SvidResult> {
+        let request = wire::SvidRequest { entry_id: entry_id.to_owned(), csr: csr.to_vec() };
+        let request = wire::SignX509SvidsRequest { requests: vec![request] };
+        let answer = NodeClient::new(self.channel.clone()).sign_x509_svids(request).await?.into_inner();
+        answer.results.into_iter().next().context("nothing was answered")
+    }
 }
 
 fn config(identity: Option<(&[Vec<u8>], &[u8])>) -> anyhow::Result<ClientConfig> {

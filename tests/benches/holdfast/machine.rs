@@ -13,18 +13,19 @@ use spiffe::WorkloadApiClient;
 use crate::processes::rss_mb;
 use crate::report::{Row, load, median, percentile};
 
-const DOMAIN: &str = "bench.test";
+pub const DOMAIN: &str = "bench.test";
 const PROFILE: &str = "shim-grub";
 const PATIENCE_SECONDS: u64 = 60;
 const SAMPLES: usize = 100;
 
 /// A server, one machine, and its agent, enrolled.
-struct World {
+pub struct World {
     machines: Machines,
-    server: Server,
-    agent: Agent,
-    node: String,
-    work: WorkDir,
+    pub server: Server,
+    pub agent: Agent,
+    /// What the machine is called.
+    pub node: String,
+    pub work: WorkDir,
 }
 
 /// All rows of this module.
@@ -36,7 +37,7 @@ pub fn measure() -> anyhow::Result<Vec<Row>> {
 }
 
 impl World {
-    fn enrolled() -> anyhow::Result<(Self, Row)> {
+    pub fn enrolled() -> anyhow::Result<(Self, Row)> {
         let programs = Programs::beside_this_one()?;
         let work = WorkDir::new()?;
         let machines = Machines::start(&programs, &work, 1, PROFILE, &work.path().join("tpm-sim.log"))?;
@@ -76,7 +77,8 @@ impl World {
         Ok(difference("tpm_commands_reattest", &before, &after, "on SIGHUP"))
     }
 
-    fn entry(&self, name: &str) -> anyhow::Result<String> {
+    /// Makes an entry for this user's processes; its SPIFFE ID.
+    pub fn entry(&self, name: &str) -> anyhow::Result<String> {
         let uid = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self")?);
         let (id, selector) = (format!("spiffe://{DOMAIN}/{name}"), format!("unix:uid:{uid}"));
         let words = ["entry", "create", "--spiffe-id", &id, "--parent-id", &self.node, "--selector", &selector];

@@ -14,9 +14,15 @@
 #[allow(clippy::all, missing_docs, unreachable_pub, unused_qualifications, dead_code)]
 #[rustfmt::skip]
 mod agent_stubs;
+mod admin;
+#[path = "../../../server/src/generated/admin_client.rs"]
+#[allow(clippy::all, missing_docs, unreachable_pub, unused_qualifications, dead_code)]
+#[rustfmt::skip]
+mod admin_stubs;
 mod appraise;
 mod attest;
 mod azure;
+mod crowd;
 /// As the made-up Azure finds it.
 mod firmware {
     pub(crate) use crate::virtual_tpm::Firmware;
@@ -40,9 +46,11 @@ mod paravisor;
 mod pki;
 mod power;
 mod processes;
+mod pushes;
 mod report;
 mod snp;
 mod stage;
+mod start;
 mod tdx;
 #[path = "../../../crates/evidence/tests/virtual_tpm/mod.rs"]
 mod virtual_tpm;
@@ -105,6 +113,10 @@ const MEASUREMENTS: &[(&[&str], Measurement)] = &[
     (&["attest_azure", "reattest_azure"], || attest::measure(EvidenceKind::Azure, guests::azure)),
     (&["attest_gcp", "reattest_gcp"], || attest::measure(EvidenceKind::Gcp, guests::gcp)),
     (&["power_on_1000"], power::rack),
+    (&["entry_for_one_of_1000", "entry_for_all_1000"], pushes::thousand),
+    (&["change_cost_100k", "change_time_100k"], pushes::change),
+    (&["rss_agent_per_1000_svids", "first_message_1000_streams"], crowd::measure),
+    (&["first_svid_after_start"], start::measure),
     (&["rss_server_10k_nodes"], power::fleet),
 ];
 

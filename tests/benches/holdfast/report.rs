@@ -125,6 +125,13 @@ pub fn percentile(values: &mut [f64], share: f64) -> f64 {
     values.get(index).copied().unwrap_or(f64::NAN)
 }
 
+/// `count`, or a part of it for a look at whether a row works at all: `HOLDFAST_BENCH_PART=20` makes it a twentieth. What
+/// such a run measures is no figure.
+pub fn scaled(count: usize) -> usize {
+    let part = std::env::var("HOLDFAST_BENCH_PART").ok().and_then(|part| part.parse().ok()).unwrap_or(1);
+    (count / part).max(1)
+}
+
 /// The load of the machine over the last minute, for the notes of absolute figures.
 pub fn load() -> String {
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
