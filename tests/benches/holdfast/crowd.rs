@@ -32,7 +32,7 @@ pub fn measure() -> anyhow::Result<Vec<Row>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let socket = world.agent.socket_url();
     let (floor, few) = runtime.block_on(async {
-        first(&socket).await?;
+        drop(first(&socket).await?);
         let held = held(&socket, FEW).await?;
         let floor = newcomers(&socket).await?;
         anyhow::Ok((floor, held))
@@ -100,7 +100,7 @@ type Stream = std::pin::Pin<Box<dyn futures_util::Stream<Item = ()> + Send>>;
 /// Opens a stream and waits for its first message.
 async fn first(socket: &str) -> anyhow::Result<Stream> {
     let client = WorkloadApiClient::connect_to(socket).await?;
-    let mut updates: Stream = Box::pin(client.stream_x509_contexts().await?.map(|update| drop(update)));
+    let mut updates: Stream = Box::pin(client.stream_x509_contexts().await?.map(drop));
     ensure!(updates.next().await.is_some(), "the stream ended");
     Ok(updates)
 }

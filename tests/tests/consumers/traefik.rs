@@ -134,7 +134,7 @@ async fn needs_traefik_a_proxy_on_go_spiffe_lives_through_rotations_and_a_restar
         assert!(status >= 500 && body != serial(&proxy), "{path}: {status} {body}");
     }
 
-    let mut held = begun(port, "slow").await.unwrap();
+    let held = begun(port, "slow").await.unwrap();
     // The answer's first half is on its way.
     held.peek(&mut [0; 1]).await.unwrap();
     enter(&agent, "web");
