@@ -35,6 +35,8 @@ const BEGINNING_TIME_MAX: Duration = Duration::from_secs(1);
 enum Wanted {
     /// All of it; no answer if it is longer.
     Whole(usize),
+    /// All of it where the status is 200, and nothing of it else.
+    OfSuccess(usize),
     /// So much.
     Beginning(usize),
 }
@@ -84,6 +86,11 @@ impl Http {
         self.send(Request::get("/").header(ACCEPT, "*/*").body(Body::empty()), url, Wanted::Whole(limit)).await
     }
 
+    /// The same of which only the body of a success is read: what stands in a redirect or a refusal says nothing.
+    pub(crate) async fn get_success(&self, url: &str, limit: usize) -> Result<Answer, NoAnswer> {
+        self.send(Request::get("/").header(ACCEPT, "*/*").body(Body::empty()), url, Wanted::OfSuccess(limit)).await
+    }
+
     /// Posts `body` with `headers` to `url`. The status is the answer: of its body at most `limit` bytes are read, for a
     /// moment, and whatever comes of that changes nothing.
     pub(crate) async fn post(
@@ -127,8 +134,16 @@ impl Http {
         let name = ServerName::try_from(host).map_err(|error| failed("not a host's name")(&error))?;
         let tls = self.tls.clone().ok_or_else(|| NoAnswer("TLS is not available".to_owned()))?;
         let connector = TlsConnector::from(tls);
-        let stream = connector.connect(name, socket).await.map_err(|error| failed("TLS")(&error))?;
+        let stream = connector.connect(name, socket).await.map_err(|error| failed("TLS")(&in_words(&error)))?;
         send(stream, request, &uri, wanted).await
+    }
+}
+
+/// Why there was no handshake; of a certificate that a verifier of ours refused, in its words.
+fn in_words(error: &std::io::Error) -> String {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::Other(why))) => why.0.to_string(),
+        _ => error.to_string(),
     }
 }
 
@@ -176,7 +191,8 @@ where
     let answer = sender.send_request(request).await.map_err(|error| failed(&error))?;
     let (head, body) = answer.into_parts();
     let body = match wanted {
-        Wanted::Whole(limit) => axum::body::to_bytes(Body::new(body), limit)
+        Wanted::OfSuccess(_) if head.status != StatusCode::OK => Vec::new(),
+        Wanted::Whole(limit) | Wanted::OfSuccess(limit) => axum::body::to_bytes(Body::new(body), limit)
             .await
             .map_err(|error| NoAnswer(format!("body cannot be read, limit {limit} bytes: {error}")))?
             .to_vec(),

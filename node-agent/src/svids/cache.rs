@@ -177,6 +177,7 @@ impl SvidCache {
         inner.lists.believe(&bundles);
         let Inner { lists, held, .. } = &mut *inner;
         held.retain(|_, held| !lists.has(&held.svid.chain));
+        held.values().for_each(|held| lists.seen(&held.svid.chain));
         self.publish_locked(&mut inner);
         self.work.notify_one();
     }
@@ -232,6 +233,7 @@ impl SvidCache {
                 continue;
             }
             inner.unsigned.remove(&entry.id);
+            inner.lists.seen(&svid.chain);
             // Signed before the server knew better, and still on the way when it said so.
             let late = self.tainted.borrow().covers(&svid.chain);
             let rotate_at = if late { rotate_at.min(soon(self.clock.now(), svid.not_after)) } else { rotate_at };

@@ -18,6 +18,8 @@ pub(super) struct Lists {
     issuers: HashSet<Vec<u8>>,
     /// Name of the issuer and serial number, one behind the other.
     revoked: HashSet<Vec<u8>>,
+    /// Some certificate of a chain of ours has a signer without a list.
+    uncovered: bool,
     shown: Arc<BTreeMap<String, Vec<Vec<u8>>>>,
 }
 
@@ -52,6 +54,18 @@ impl Lists {
                 .is_some_and(|(_, leaf)| self.revoked.contains(&key(leaf.issuer().as_raw(), leaf.raw_serial())))
     }
 
+    /// Passes them on no longer where a certificate of `chain` has a signer without one: of an authority above ours, say.
+    pub(super) fn seen(&mut self, chain: &[Vec<u8>]) {
+        let is_covered = |der: &Vec<u8>| {
+            X509Certificate::from_der(der).is_ok_and(|(_, one)| self.issuers.contains(one.issuer().as_raw()))
+        };
+        if !self.shown.is_empty() && !chain.iter().all(is_covered) {
+            tracing::warn!(code = "agent.crl.incomplete", "revocation lists held back: a signer of ours has none");
+            self.uncovered = true;
+            self.shown = Arc::default();
+        }
+    }
+
     /// Passes them on if there is one of each authority in the bundle: whoever checks by lists refuses what an authority
     /// without one has signed, and would refuse everybody.
     pub(super) fn believe(&mut self, bundles: &BTreeMap<String, Vec<Vec<u8>>>) {
@@ -60,8 +74,9 @@ impl Lists {
             X509Certificate::from_der(der)
                 .is_ok_and(|(_, authority)| self.issuers.contains(authority.subject().as_raw()))
         };
-        let complete = !self.ders.is_empty() && !authorities.is_empty() && authorities.iter().all(has_one);
-        if !complete && !self.ders.is_empty() && !authorities.is_empty() {
+        let complete =
+            !self.uncovered && !self.ders.is_empty() && !authorities.is_empty() && authorities.iter().all(has_one);
+        if !complete && !self.uncovered && !self.ders.is_empty() && !authorities.is_empty() {
             tracing::warn!(code = "agent.crl.incomplete", "revocation lists held back: the server has none of a root");
         }
         let shown = complete.then(|| (self.trust_domain.clone(), self.ders.clone()));
@@ -144,5 +159,10 @@ mod tests {
         assert!(lists.shown().is_empty(), "nobody is believed yet");
         lists.believe(&bundle);
         assert_eq!(lists.shown()["td"], [one, two]);
+        lists.seen(&first.leaf(1));
+        assert!(!lists.shown().is_empty());
+        lists.seen(&authority("above").leaf(1));
+        lists.believe(&bundle);
+        assert!(lists.shown().is_empty(), "whoever checks by lists would refuse it");
     }
 }

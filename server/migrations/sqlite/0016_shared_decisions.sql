@@ -5,16 +5,16 @@ ALTER TABLE attempts ADD COLUMN evidence_expires INTEGER;
 -- Texts of decisions stand in the account of what is kept; those of before under a day of their own.
 ALTER TABLE decisions ADD COLUMN day INTEGER NOT NULL DEFAULT 0;
 INSERT INTO body_usage (day, kind, bodies, size, stored)
-    SELECT 0, 'decision', COUNT(*), SUM(octet_length(body)), SUM(octet_length(body)) FROM decisions HAVING COUNT(*) > 0;
+    SELECT 0, 'decision', COUNT(*), SUM(length(CAST(body AS BLOB))), SUM(length(CAST(body AS BLOB))) FROM decisions HAVING COUNT(*) > 0;
 CREATE TRIGGER decision_kept AFTER INSERT ON decisions BEGIN
     INSERT INTO body_usage (day, kind, bodies, size, stored)
-        VALUES (NEW.day, 'decision', 1, octet_length(NEW.body), octet_length(NEW.body))
+        VALUES (NEW.day, 'decision', 1, length(CAST(NEW.body AS BLOB)), length(CAST(NEW.body AS BLOB)))
         ON CONFLICT (day, kind) DO UPDATE SET bodies = bodies + 1, size = size + excluded.size,
             stored = stored + excluded.stored;
 END;
 CREATE TRIGGER decision_gone AFTER DELETE ON decisions BEGIN
-    UPDATE body_usage SET bodies = bodies - 1, size = size - octet_length(OLD.body),
-        stored = stored - octet_length(OLD.body) WHERE day = OLD.day AND kind = 'decision';
+    UPDATE body_usage SET bodies = bodies - 1, size = size - length(CAST(OLD.body AS BLOB)),
+        stored = stored - length(CAST(OLD.body AS BLOB)) WHERE day = OLD.day AND kind = 'decision';
     DELETE FROM body_usage WHERE day = OLD.day AND kind = 'decision' AND bodies <= 0;
 END;
 

@@ -121,6 +121,12 @@ impl Issuer {
         &self.intermediate
     }
 
+    /// DER of the certificates above it, without the root.
+    #[must_use]
+    pub fn above(&self) -> &[CertificateDer<'static>] {
+        &self.above
+    }
+
     /// By what certificates and lists of this intermediate are told from others'.
     #[must_use]
     pub const fn key_id(&self) -> IssuerKeyId {

@@ -32,8 +32,8 @@ fn operator() -> Actor {
 fn put_root(place: &Place) -> KeyId {
     let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
     let validity = (NOW.plus(-60), NOW.plus(100_000));
-    let serial = super::profile::draw_serial(&ring::rand::SystemRandom::new()).unwrap();
-    let params = super::profile::signer(&place.options.trust_domain, "root", serial, validity, 1).unwrap();
+    let serial = profile::draw_serial(&ring::rand::SystemRandom::new()).unwrap();
+    let params = profile::signer(&place.options.trust_domain, "root", serial, validity, 1).unwrap();
     let root = params.self_signed(&key).unwrap().der().to_vec();
     let (cert_file, key_file) = upstream_files(place);
     fs::create_dir_all(cert_file.parent().unwrap()).unwrap();
@@ -220,7 +220,7 @@ async fn a_new_root_is_published_before_anything_is_signed_below_it_and_the_old_
     house.tend(999).await.unwrap();
     assert_eq!(house.roots().await.len(), 2, "the last SVID below it lives");
     house.tend(1000).await.unwrap();
-    assert_eq!(house.roots().await, [new_root.clone()]);
+    assert_eq!(house.roots().await, std::slice::from_ref(&new_root));
     let domain = &house.place.options.trust_domain;
     let on_disk = Issuer::load(domain, &house.place.files(), NOW.plus(1000)).unwrap();
     assert_eq!(on_disk.bundle().authorities().len(), 1, "the file follows");

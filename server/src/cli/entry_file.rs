@@ -42,6 +42,8 @@ struct Declared {
     #[serde(default)]
     dns_names: Vec<String>,
     #[serde(default)]
+    federates_with: Vec<String>,
+    #[serde(default)]
     hint: String,
     #[serde(default, deserialize_with = "moment")]
     expires_at: i64,
@@ -88,6 +90,7 @@ impl Declared {
             x509_svid_ttl: self.x509_svid_ttl,
             jwt_svid_ttl: self.jwt_svid_ttl,
             dns_names: self.dns_names,
+            federates_with: self.federates_with,
             hint: self.hint,
             expires_at: self.expires_at,
             ..admin::Entry::default()
@@ -195,6 +198,7 @@ selectors = ["unix:uid:1000"]
 x509_svid_ttl = "30m"
 jwt_svid_ttl = "2m"
 dns_names = ["web.internal"]
+federates_with = ["other.org"]
 hint = "internal"
 expires_at = "2027-01-31T00:00:00Z"
 "#;
@@ -209,7 +213,7 @@ expires_at = "2027-01-31T00:00:00Z"
         assert_eq!((toml[0].x509_svid_ttl, toml[0].expires_at), (1800, 1_801_353_600));
         let json = r#" {"entries": [{"id": "web", "spiffe_id": "spiffe://example.org/web",
             "node_selectors": ["tpm:secure_boot:true"], "selectors": ["unix:uid:1000"], "x509_svid_ttl": 1800, "jwt_svid_ttl": 120,
-            "dns_names": ["web.internal"], "hint": "internal", "expires_at": 1801353600}]}"#;
+            "dns_names": ["web.internal"], "federates_with": ["other.org"], "hint": "internal", "expires_at": 1801353600}]}"#;
         assert_eq!(parse(json).unwrap(), toml);
     }
 

@@ -168,6 +168,7 @@ fn fate(entry: &SpireEntry, parents: &Parents, others: &Others<'_>) -> Fate {
         x509_svid_ttl: entry.x509_svid_ttl,
         jwt_svid_ttl: entry.jwt_svid_ttl,
         dns_names: entry.dns_names.clone(),
+        federates_with: entry.federates_with.clone(),
         hint: entry.hint.clone(),
         expires_at: entry.expires_at,
         ..admin::Entry::default()
@@ -180,12 +181,6 @@ fn unsupported(entry: &SpireEntry) -> Vec<String> {
         .into_iter()
         .map(|(field, reason)| format!("{field}: {reason}"))
         .collect();
-    if !entry.federates_with.is_empty() {
-        reasons.push(format!(
-            "federates_with: {}, and entries name no other domain here",
-            entry.federates_with.join(", ")
-        ));
-    }
     if entry.additional_attributes.jwt_svid_include_jti {
         reasons.push("additional_attributes.jwt_svid_include_jti: cannot be asked for by an entry".to_owned());
     }
@@ -255,8 +250,12 @@ fn fold(fate: Fate, of: &SpireEntry, granted: &mut HashMap<Vec<u8>, admin::Entry
     };
     let other =
         |reason: String| Remark { id: of.id.clone(), spiffe_id: entry.spiffe_id.clone(), reasons: vec![reason] };
-    let content = |entry: &admin::Entry| {
-        (entry.x509_svid_ttl, entry.jwt_svid_ttl, entry.dns_names.clone(), entry.hint.clone(), entry.expires_at)
+    // All but the ID and the order of what was compared above.
+    let content = |entry: &admin::Entry| admin::Entry {
+        id: String::new(),
+        selectors: Vec::new(),
+        node_selectors: Vec::new(),
+        ..entry.clone()
     };
     if content(first) == content(&entry) {
         return Fate::Covered(other(format!(

@@ -257,10 +257,7 @@ impl Config {
         let sinks = events::sinks(&mut reader);
         let ear_key = reader.optional("ear.key_file", str::parse::<PathBuf>);
         let lists = revocation::lists(&mut reader);
-        let challenge = reader.seconds("lifetimes.challenge", 10..=600);
-        let node_svid = reader.seconds("lifetimes.node_svid", 60..=86_400);
-        let x509_svid = reader.seconds("lifetimes.x509_svid", 5..=86_400);
-        let intermediate = reader.seconds("lifetimes.intermediate", 20..=3650 * DAY);
+        let lifetimes = upstream::lifetimes(&mut reader);
         let upstream = upstream::upstream(&mut reader);
         let jwt_svid = reader.seconds("lifetimes.jwt_svid", 30..=86_400);
         let tokens = tokens::tokens(&mut reader, jwt_svid);
@@ -306,12 +303,7 @@ impl Config {
                 sinks,
                 lists: lists?,
                 upstream,
-                lifetimes: Lifetimes {
-                    challenge: challenge?,
-                    node_svid: node_svid?,
-                    x509_svid: x509_svid?,
-                    intermediate: intermediate?,
-                },
+                lifetimes: lifetimes?,
                 tokens: tokens?,
                 oidc,
                 exchange,

@@ -1,9 +1,10 @@
-//! `[upstream_authority]`: who signs this server's intermediates.
+//! `[upstream_authority]`, who signs this server's intermediates, and `[lifetimes]`.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::reader::Reader;
+use super::{DAY, Lifetimes};
 use crate::authority::UpstreamSettings;
 
 /// Words of a command at most.
@@ -15,6 +16,15 @@ const BELONGS: [(&str, &[&str]); 3] = [
     ("command", &["command", "timeout"]),
     ("pkcs11", &["module", "token", "key", "pin_file", "cert_file", "bundle_file", "timeout"]),
 ];
+
+/// How long things live where no policy or entry says otherwise.
+pub(super) fn lifetimes(reader: &mut Reader) -> Option<Lifetimes> {
+    let challenge = reader.seconds("lifetimes.challenge", 10..=600);
+    let node_svid = reader.seconds("lifetimes.node_svid", 60..=86_400);
+    let x509_svid = reader.seconds("lifetimes.x509_svid", 5..=86_400);
+    let intermediate = reader.seconds("lifetimes.intermediate", 20..=3650 * DAY);
+    Some(Lifetimes { challenge: challenge?, node_svid: node_svid?, x509_svid: x509_svid?, intermediate: intermediate? })
+}
 
 /// The upstream authority, where there is a section of it.
 pub(super) fn upstream(reader: &mut Reader) -> Option<UpstreamSettings> {

@@ -65,8 +65,10 @@ pub(super) async fn fetch(
 async fn follow(http: &Http, first: &EndpointUrl) -> Result<(EndpointUrl, Vec<u8>), FetchFault> {
     let mut url = first.clone();
     for _ in 0..=REDIRECTS_MAX {
-        let answer =
-            http.get(url.as_str(), DOCUMENT_BYTES_MAX).await.map_err(|why| FetchFault::no_answer(url.as_str(), why))?;
+        let answer = http
+            .get_success(url.as_str(), DOCUMENT_BYTES_MAX)
+            .await
+            .map_err(|why| FetchFault::no_answer(url.as_str(), why))?;
         match answer.status {
             StatusCode::OK => return Ok((url, answer.body)),
             StatusCode::MOVED_PERMANENTLY

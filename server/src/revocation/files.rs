@@ -57,16 +57,17 @@ fn read(file: &Path, authority: &Authority, now: UnixTime) -> Result<RevocationL
     Ok(RevocationList { issuer, number: list.number, validity, der: bytes.into() })
 }
 
-/// The authority of the bundle that has signed it, and its end.
+/// The authority of the bundle, or between it and ours, that has signed it, and its end.
 fn signer(der: &[u8], authority: &Authority) -> Result<(IssuerKeyId, UnixTime), String> {
     let (_, list) = CertificateRevocationList::from_der(der).map_err(|error| error.to_string())?;
-    let bundle = authority.bundle().get();
-    for root in bundle.authorities() {
-        let Ok((_, root)) = x509_parser::parse_x509_certificate(root) else { continue };
+    let (bundle, issuer) = (authority.bundle().get(), authority.issuer());
+    let above = issuer.above().iter().map(|der| &**der);
+    for signer in bundle.authorities().iter().map(Vec::as_slice).chain(above) {
+        let Ok((_, root)) = x509_parser::parse_x509_certificate(signer) else { continue };
         if root.subject().as_raw() == list.issuer().as_raw() && list.verify_signature(root.public_key()).is_ok() {
             let ends = UnixTime(root.validity().not_after.timestamp());
             return Ok((IssuerKeyId::of_spki(root.public_key().raw), ends));
         }
     }
-    Err("no authority of the trust bundle has signed it".to_owned())
+    Err("no authority of the trust bundle has signed it, and none between it and ours".to_owned())
 }

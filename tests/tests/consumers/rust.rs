@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustls::pki_types::ServerName;
-use spiffe::{SvidPicker, X509Source, X509Svid};
+use spiffe::x509_source::SvidPicker;
+use spiffe::{X509Source, X509Svid};
 use spiffe_rustls::{authorizer, mtls_client, mtls_server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};

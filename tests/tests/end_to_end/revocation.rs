@@ -47,17 +47,24 @@ impl Held {
 impl World {
     /// What a workload on machine `index` gets.
     fn held(&self, index: usize) -> Held {
-        self.until_fetched(index);
+        let held = until("a workload has its SVID", PATIENCE, || self.held_now(index));
+        held.unwrap_or_else(|why| panic!("{why}\n{}", self.logs()))
+    }
+
+    /// The same; nothing while it gets none.
+    fn held_now(&self, index: usize) -> Option<Held> {
         let folder = self.work.path().join(format!("held-{index}-{}", self.work.path().read_dir().unwrap().count()));
         std::fs::create_dir(&folder).unwrap();
         let mut command = self.programs.command("holdfast-agent");
         command.args(["api", "fetch", "x509", "--socket-path"]).arg(self.agents[index].socket());
-        Output::of(command.arg("--write").arg(&folder)).unwrap().success().unwrap();
+        if Output::of(command.arg("--write").arg(&folder)).unwrap().code != 0 {
+            return None;
+        }
         let read = |name: &str| -> Vec<Vec<u8>> {
             let found = CertificateDer::pem_file_iter(folder.join(name)).unwrap();
             found.map(|one| one.unwrap().to_vec()).collect()
         };
-        Held { chain: read("svid.0.pem"), roots: read("bundle.0.pem") }
+        Some(Held { chain: read("svid.0.pem"), roots: read("bundle.0.pem") })
     }
 
     /// The revocation lists as the running server shows them over HTTP, and the root's.
@@ -163,7 +170,7 @@ fn an_evicted_node_gets_new_identities_and_the_old_ones_are_refused() {
     world.server.operator(&["node", "evict", &world.node_id(0)]).unwrap();
     world.until_listed(&before, &place);
     until("a new identity", PATIENCE, || {
-        let now = (world.fetch(0).code == 0).then(|| world.held(0))?;
+        let now = world.held_now(0)?;
         (now.serial() != before.serial() && !world.is_listed(&now, &place)).then_some(())
     })
     .unwrap_or_else(|why| panic!("{why}\n{}", world.logs()));

@@ -78,7 +78,7 @@ fn spiffe_075_tls_is_1_2_or_1_3_by_both_profiles() {
         with(&["--tlsv1.3"]).success().unwrap();
         let old = with(&["--tlsv1.0", "--tls-max", "1.1"]);
         assert_eq!(old.code, 35, "{}", old.stderr);
-        assert!(old.stderr.contains("alert protocol version"), "refused by the server: {}", old.stderr);
+        assert!(old.stderr.contains("alert"), "refused by the server: {}", old.stderr);
         // Nothing but what Mozilla's intermediate profile has: no CBC, no RSA key exchange.
         let cbc = with(&["--tls-max", "1.2", "--ciphers", "AES128-SHA:ECDHE-ECDSA-AES128-SHA:@SECLEVEL=0"]);
         assert_eq!(cbc.code, 35, "{}", cbc.stderr);

@@ -14,7 +14,7 @@ fn refused(ids: &[(&str, &str)]) {
         for (door, said) in
             [("spiffe ID", create(&server, id, PARENT)), ("parent", create(&server, "spiffe://td/a", id))]
         {
-            assert_eq!(said.code, 1, "{id:?} as {door}: {said:?}");
+            assert_eq!(said.code, 2, "{id:?} as {door}: {said:?}");
             assert!(said.stderr.contains(code), "{id:?} as {door}: {said:?}");
         }
     }
@@ -161,7 +161,7 @@ async fn spiffe_010_an_id_of_2048_bytes_is_issued_and_one_of_2049_is_refused() {
     let _turn = place.turn().await;
     let longest = format!("spiffe://example.org/{}", "a".repeat(2048 - "spiffe://example.org/".len()));
     let refused = create(&place.server, &format!("{longest}a"), &place.node_id());
-    assert_eq!(refused.code, 1, "{refused:?}");
+    assert_eq!(refused.code, 2, "{refused:?}");
     assert!(refused.stderr.contains("spiffe_id.too_long"), "{refused:?}");
     place.enter(&longest, &[]);
     let answer = place.fetch(&[&longest]).await;

@@ -9,7 +9,7 @@ const NODE: &str = "spiffe://example.org/holdfast/node/tpm/1";
 fn spire(id: &str, parent: &str, change: impl FnOnce(&mut Value)) -> Value {
     let mut entry = json!({
         "admin": false, "created_at": "100", "dns_names": ["web.internal"], "downstream": false, "expires_at": "0",
-        "federates_with": [], "hint": "internal", "id": id, "jwt_svid_ttl": 120,
+        "federates_with": ["spiffe://other.org"], "hint": "internal", "id": id, "jwt_svid_ttl": 120,
         "parent_id": {"path": parent, "trust_domain": "example.org"}, "revision_number": "2",
         "selectors": [{"type": "unix", "value": "uid:1000"}, {"type": "k8s", "value": "pod-label:app:web"}],
         "spiffe_id": {"path": format!("/{id}"), "trust_domain": "example.org"}, "store_svid": false,
@@ -55,6 +55,7 @@ fn what_both_have_carries_over_under_the_same_id() {
         x509_svid_ttl: 600,
         jwt_svid_ttl: 120,
         dns_names: vec!["web.internal".to_owned()],
+        federates_with: vec!["spiffe://other.org".to_owned()],
         hint: "internal".to_owned(),
         ..admin::Entry::default()
     };
@@ -70,7 +71,6 @@ fn each_field_without_a_meaning_here_is_named_and_keeps_the_entry_back() {
         ("admin", json!(true)),
         ("downstream", json!(true)),
         ("store_svid", json!(true)),
-        ("federates_with", json!(["spiffe://other.org"])),
         ("new_in_2030", json!("on")),
         ("additional_attributes", json!({"jwt_svid_include_jti": true})),
         ("selectors", json!([{"type": "k8s", "value": "ns-label:team:a"}])),

@@ -10,7 +10,7 @@ use super::super::ledger::Actor;
 use super::super::{Held, entry_rules};
 use super::entries::{add, remove, replace};
 use super::writer::{Tx, Verb};
-use super::{SqliteStore, entry_rows};
+use super::{SqliteStore, entry_rows, federation_rows};
 use holdfast_identity::{TrustDomain, UnixTime};
 use std::collections::{HashMap, HashSet};
 
@@ -102,6 +102,9 @@ impl Apply {
     async fn compare(&self, tx: &mut Tx, problems: &mut Problems) -> Result<Applied, StoreFault> {
         let mut plan = Applied::default();
         for draft in &self.set.drafts {
+            if let Some(refusal) = federation_rows::check(&mut tx.connection, draft, &self.trust_domain).await? {
+                problems.add(&draft.id, refusal);
+            }
             let Some(before) = entry_rows::by_id(&mut tx.connection, &draft.id).await? else {
                 plan.steps.push(Step::Create(self.planned(draft)));
                 continue;

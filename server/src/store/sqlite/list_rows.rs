@@ -37,8 +37,8 @@ async fn keep_part(tx: &mut Tx, node: i64, files: &JudgedFiles, manifest: Option
         "INSERT INTO list_parts (node, place, manifest) VALUES ($1, 0, $2)"
     } else {
         // A part goes behind one that is known, or says nothing.
-        "INSERT INTO list_parts (node, place, manifest) SELECT $1, place + 1, $2 FROM list_parts \
-         WHERE node = $1 AND place < $3 ORDER BY place DESC LIMIT 1"
+        "INSERT INTO list_parts (node, place, manifest) SELECT $1, MAX(place) + 1, $2 FROM list_parts \
+         WHERE node = $1 HAVING MAX(place) < $3"
     };
     let query = sqlx::query(text).bind(node).bind(manifest.0.to_vec());
     let query = if files.offset == 0 { query } else { query.bind(PARTS_MAX - 1) };
