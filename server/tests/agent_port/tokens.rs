@@ -35,7 +35,11 @@ fn refused(outcome: &Outcome) -> &str {
 async fn keys(client: &Client) -> JwtKeys {
     let mut stream =
         client.node().sync(wire::SyncRequest { holds: None, holds_lists: Vec::new() }).await.unwrap().into_inner();
-    let bundle = stream.message().await.unwrap().unwrap().bundle.unwrap();
+    let bundle = loop {
+        if let Some(bundle) = stream.message().await.unwrap().unwrap().bundle {
+            break bundle;
+        }
+    };
     let keys = bundle.jwt_authorities.into_iter().map(|authority| Jwk {
         key: PublicKey::from_spki(&authority.spki).unwrap(),
         key_id: Some(authority.authority_id),
