@@ -202,7 +202,7 @@ async fn a_redirect_is_followed_under_the_same_rules() {
     for (location, words) in [
         (format!("http://{last}/"), "its scheme is not https"),
         (format!("https://user@{last}/"), "it names a user"),
-        ("file:///etc/passwd".to_owned(), "its scheme is not https"),
+        ("file:///etc/passwd".to_owned(), "it is no URL"),
         (String::new(), "it is no URL"),
     ] {
         let at = serve(good.clone(), redirect(&location)).await;
