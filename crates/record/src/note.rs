@@ -15,7 +15,7 @@ pub const NOTE_BYTES_MAX: usize = 128 << 10;
 /// Signature lines of a note at most; the standard asks for at least sixteen.
 pub const SIGNATURES_MAX: usize = 32;
 /// Bytes of a key's name at most.
-pub const NAME_BYTES_MAX: usize = 255;
+pub const NAME_BYTES_MAX: usize = 320;
 
 const ED25519: u8 = 0x01;
 const COSIGNATURE_V1: u8 = 0x04;

@@ -71,7 +71,9 @@ impl fmt::Debug for FileCertificate {
 fn stamp(certificate: &Path, key: &Path) -> Stamp {
     [certificate, key].map(|path| {
         let found = std::fs::metadata(path).ok()?;
-        Some((found.dev(), found.ino(), found.size(), found.mtime(), found.ctime_nsec() ^ found.mtime_nsec()))
+        let nanoseconds = |seconds: i64, more: i64| seconds.saturating_mul(1_000_000_000).saturating_add(more);
+        let written = nanoseconds(found.mtime(), found.mtime_nsec());
+        Some((found.dev(), found.ino(), found.size(), written, nanoseconds(found.ctime(), found.ctime_nsec())))
     })
 }
 

@@ -14,8 +14,8 @@ const PROFILE: &str = "shim-grub";
 const PATIENCE: u64 = 120;
 /// Seconds that everything together may take on a busy machine.
 const LONG: u64 = 900;
-const LIFE_SECONDS: u64 = 48;
-const SVID_SECONDS: i64 = 16;
+const LIFE_SECONDS: u64 = 36;
+const SVID_SECONDS: i64 = 10;
 /// Intermediates after the first one.
 const ROTATIONS: usize = 5;
 const TALKERS: usize = 3;

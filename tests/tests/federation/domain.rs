@@ -44,8 +44,11 @@ impl Domain {
             (Programs::beside_this_one().unwrap(), WorkDir::new().unwrap(), free_port().unwrap());
         let ca_file = work.path().join("web.pem");
         std::fs::write(&ca_file, web.pem()).unwrap();
+        let pki = work.sub("pki").unwrap();
+        put_root(&pki, name, "first");
+        let upstream = crate::openssl::files(&pki.join("current.pem"), &pki.join("current.key"));
         let more = format!(
-            "[federation]\nca_file = \"{}\"\nrefresh_min = \"1s\"\ntimeout = \"10s\"\n\
+            "{upstream}[lifetimes]\nx509_svid = \"30s\"\n[federation]\nca_file = \"{}\"\nrefresh_min = \"1s\"\ntimeout = \"10s\"\n\
              [federation.bundle_endpoint]\nlisten = \"127.0.0.1:{port}\"\nrefresh_hint = \"1s\"\n{}",
             ca_file.display(),
             identity(work.path())
@@ -102,12 +105,18 @@ impl Domain {
         lines[lines.len().saturating_sub(40)..].join("\n")
     }
 
-    /// Stops the server, lets `change` do something to its files, and starts it again.
-    pub(crate) fn restart(&mut self, change: impl FnOnce(&Path)) {
-        self.server.daemon().unwrap().stop();
-        change(&self.server.folder().join("state/authority"));
-        let log = self.work.path().join("server.log");
-        self.server.start_again(&log).unwrap();
+    /// Gives the upstream authority another root, and has an intermediate prepared below it; its ID.
+    pub(crate) fn prepare_below_another_root(&self) -> String {
+        put_root(&self.work.path().join("pki"), self.name, "second");
+        self.server.operator(&["authority", "x509", "prepare"]).unwrap();
+        let shown = self.server.json(&["authority", "x509", "show"]).unwrap();
+        let prepared = shown["authorities"].as_array().unwrap().iter().find(|one| one["stage"] == "prepared");
+        prepared.unwrap()["authority_id"].as_str().unwrap().to_owned()
+    }
+
+    /// The prepared one signs from now on.
+    pub(crate) fn activate(&self, authority_id: &str) {
+        self.server.operator(&["authority", "x509", "activate", "--early", "--authority-id", authority_id]).unwrap();
     }
 
     /// Everything below the domain for workloads: `machines` are switched on, the first is its own.
@@ -210,4 +219,12 @@ impl Workloads {
 pub(crate) fn own_uid() -> String {
     let uid = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").unwrap());
     format!("unix:uid:{uid}")
+}
+
+fn put_root(folder: &Path, domain: &str, name: &str) {
+    let named = format!("subjectAltName=URI:spiffe://{domain}");
+    let extensions = ["basicConstraints=critical,CA:TRUE,pathlen:1", named.as_str()];
+    let (certificate, key) = crate::openssl::root(folder, name, &extensions);
+    std::fs::rename(key, folder.join("current.key")).unwrap();
+    std::fs::rename(certificate, folder.join("current.pem")).unwrap();
 }

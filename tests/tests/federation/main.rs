@@ -11,6 +11,9 @@
 
 mod domain;
 mod mesh;
+#[allow(dead_code, reason = "another test binary uses the rest")]
+#[path = "../authorities/openssl.rs"]
+mod openssl;
 mod reader;
 mod refusals;
 mod revocation;

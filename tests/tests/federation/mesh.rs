@@ -1,48 +1,25 @@
 //! Two trust domains, each with its own profile: their workloads meet, and go on meeting while both change their roots.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use holdfast_tests::{Output, WorkDir, until};
+use holdfast_tests::{WorkDir, until};
 use serde_json::Value;
 
 use crate::domain::{Domain, PATIENCE, Workloads, machines};
 use crate::stranger::Issuer;
 
-/// Makes another root for the domain in a folder of its own: its bundle's file, and the intermediate under it.
-fn another_root(domain: &Domain) -> (PathBuf, PathBuf) {
-    let folder = domain.work.sub("another-root").unwrap();
-    let config = folder.join("server.toml");
-    let text = format!("trust_domain = \"{}\"\ndata_dir = \"{}/state\"\n", domain.name, folder.display());
-    std::fs::write(&config, text).unwrap();
-    let mut command = domain.programs.command("holdfast-server");
-    command.args(["init", "--root-key"]).arg(folder.join("root.key")).arg("--config").arg(&config);
-    Output::of(&mut command).unwrap().success().unwrap();
-    let authority = folder.join("state/authority");
-    (authority.join("bundle.json"), authority.join("intermediate.pem"))
-}
-
-fn add_root(bundle: &Path, more: &Path) {
-    let read = |path: &Path| -> Value { serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap() };
-    let mut document = read(bundle);
-    let more = read(more)["keys"].as_array().unwrap().clone();
-    document["keys"].as_array_mut().unwrap().extend(more);
-    std::fs::write(bundle, document.to_string()).unwrap();
-}
-
 /// Changes the root of `domain` in two steps, the second once `partner` and its workloads know of the first.
-fn change_root(domain: &mut Domain, own: &Workloads, partner: &Domain, theirs: &Workloads) {
-    let (bundle, intermediate) = another_root(domain);
+fn change_root(domain: &Domain, own: &Workloads, partner: &Domain, theirs: &Workloads) {
     let before = own.signers();
     let sequence = |found: &Value| found["bundle"]["sequence"].as_u64().unwrap();
     let known = sequence(&partner.federation(domain.name));
-    domain.restart(|authority| add_root(&authority.join("bundle.json"), &bundle));
+    let prepared = domain.prepare_below_another_root();
     partner.until_federation(domain.name, "the partner knows both roots", |found| {
         found["bundle"]["x509_authorities"] == 2 && sequence(found) > known
     });
     theirs.until_foreign(domain.name, 2);
-    domain.restart(|authority| std::fs::copy(&intermediate, authority.join("intermediate.pem")).map(drop).unwrap());
+    domain.activate(&prepared);
     let signed = until("an SVID under the new root", PATIENCE, || {
         let now = own.signers();
         (!now.is_empty() && now != before).then_some(())
@@ -60,7 +37,7 @@ fn two_domains_federate_by_both_profiles_and_their_workloads_meet_while_both_cha
     let web = Issuer::new(&[]);
     let work = WorkDir::new().unwrap();
     let machines = machines(2, &work);
-    let (mut east, mut west) = (Domain::with_certificate("east.test", &web), Domain::with_svid("west.test", &web));
+    let (east, west) = (Domain::with_certificate("east.test", &web), Domain::with_svid("west.test", &web));
     east.federate_by_svid("west.test", &west.url(), &west.server_id(), &west.bundle_file()).success().unwrap();
     west.federate_by_host("east.test", &east.url()).success().unwrap();
     for (of, other) in [(&east, "west.test"), (&west, "east.test")] {
@@ -97,8 +74,8 @@ fn two_domains_federate_by_both_profiles_and_their_workloads_meet_while_both_cha
             }
         });
         let changed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            change_root(&mut east, &easts, &west, &wests);
-            change_root(&mut west, &wests, &east, &easts);
+            change_root(&east, &easts, &west, &wests);
+            change_root(&west, &wests, &east, &easts);
         }));
         stop.store(true, Ordering::Relaxed);
         if let Err(why) = changed {

@@ -52,6 +52,7 @@ impl Issuer {
     pub(crate) fn leaf(&self, names: Vec<SanType>) -> (Vec<u8>, Vec<u8>) {
         let mut params = CertificateParams::default();
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.is_ca = IsCa::ExplicitNoCa;
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.subject_alt_names = names;
         let key = new_key();

@@ -95,7 +95,11 @@ impl Lure {
             let stage = Arc::clone(&stage);
             move || stage.answer(&listener)
         });
-        agent.start_again(&work.path().join("agent.log")).unwrap();
+        let log = work.path().join("agent.log");
+        agent.start_again(&log).unwrap();
+        // Before it listens to signals, one ends it.
+        let is_up = || std::fs::read_to_string(&log).is_ok_and(|log| log.contains("agent started")).then_some(());
+        until("the agent", PATIENCE, is_up).unwrap();
         Self {
             agent,
             stage,
