@@ -127,7 +127,10 @@ async fn needs_python_spiffe_tls_admits_whom_it_should_through_rotations_and_a_r
     right.until_shown(&app).await;
 
     let next = restarted(&mut agent).await;
-    let (_, app) = (enter(&next, "web"), enter(&next, "app"));
+    // Under its new authorities everybody begins anew: the package's server would go on with what it began with.
+    let (web, app) = (enter(&next, "web"), enter(&next, "app"));
     next.registry.start();
-    right.until_shown(&app).await;
+    let (_server, port) = Script::start(&next, "server", "web", "app", "").await.unwrap();
+    let mut right = Script::start(&next, "client", "app", "web", &port).await.unwrap().0;
+    assert_eq!(right.dialled().await, format!("{} {}", serial(&web), serial(&app)));
 }
