@@ -93,6 +93,18 @@ async fn what_is_withdrawn_is_withdrawn_also_while_the_caller_cannot_be_attested
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_identity_of_two_is_withdrawn_also_while_the_caller_cannot_be_attested() {
+    let (agent, told) = agent().await;
+    agent.registry.enter(&["told:a".to_owned()], agent.authority.issue("/second", "", "second"));
+    let mut stream = agent.stream().await.unwrap();
+    assert_eq!(soon(stream.message()).await.unwrap().unwrap().svids.len(), 2);
+    told.say(None);
+    agent.registry.remove("second");
+    let answer = soon(stream.message()).await.unwrap().unwrap();
+    assert_eq!((answer.svids.len(), answer.svids[0].spiffe_id.as_str()), (1, "spiffe://example.org/a"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_change_waits_until_it_is_known_whom_it_would_go_to() {
     let (agent, told) = agent().await;
     let mut stream = agent.stream().await.unwrap();
