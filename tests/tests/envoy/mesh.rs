@@ -228,7 +228,7 @@ fn configuration(folder: &Path, agent: &Path, ways: &[Way]) -> Value {
             "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
             "common_tls_context": tls_context(way, way.client, way.server, &client_agent) } });
         clusters.push(with(cluster(way.name.to_owned(), &tls), "transport_socket", upstream));
-        let domain = way.client.rsplit_once('/').map_or(way.client, |(domain, _)| domain);
+        let domain = way.server.rsplit_once('/').map_or(way.server, |(domain, _)| domain);
         let downstream = json!({ "name": "envoy.transport_sockets.tls", "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
             "require_client_certificate": true,
