@@ -3,7 +3,7 @@
 # `packages.sh consumers` installs the programs of others too that tests run where they find them, as CI does.
 set -euo pipefail
 need=(build-essential pkg-config procps libtss2-dev swtpm swtpm-tools tpm2-tools)
-[ "${1:-}" = demo ] || need+=(openssl softhsm2 opensc python3-venv dbus-daemon dbus-session-bus-common)
+[ "${1:-}" = demo ] || need+=(openssl softhsm2 opensc curl jq python3-venv dbus-daemon dbus-session-bus-common)
 [ "${1:-}" != consumers ] || need+=(nginx-light postgresql)
 
 missing=()
