@@ -7,6 +7,7 @@ and the subject that the page pins. The clouds themselves are not here, and noth
 import datetime
 import http.server
 import json
+import logging
 import os
 import pathlib
 import re
@@ -21,7 +22,6 @@ import botocore.session
 import google.auth.exceptions
 import google.auth.transport.requests
 import jwt
-import requests
 from azure.core.exceptions import ClientAuthenticationError
 from azure.identity import WorkloadIdentityCredential
 from google.auth import identity_pool
@@ -116,7 +116,7 @@ def page(name, language):
     return found
 
 
-def aws(clouds, file, ca_file):
+def aws(clouds, file):
     """The role's trust policy is the page's."""
     (statement,) = json.loads(page("aws.md", "json")[0])["Statement"]
     pins = statement["Condition"]["StringEquals"]
@@ -128,7 +128,6 @@ def aws(clouds, file, ca_file):
         "AWS_WEB_IDENTITY_TOKEN_FILE": str(file),
         "AWS_ROLE_SESSION_NAME": "web",
         "AWS_ENDPOINT_URL_STS": clouds.url,
-        "AWS_CA_BUNDLE": ca_file,
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_REGION": "eu-central-1",
         "AWS_CONFIG_FILE": "/nonexistent",
@@ -138,7 +137,7 @@ def aws(clouds, file, ca_file):
     return botocore.session.Session().get_credentials().get_frozen_credentials().token
 
 
-def gcp(clouds, file, ca_file):
+def gcp(clouds, file):
     """The credential configuration is the page's, but for where Google is and where the file is."""
     settings = json.loads(page("gcp.md", "json")[0])
     provider = settings["audience"]
@@ -152,15 +151,13 @@ def gcp(clouds, file, ca_file):
     acting = "service_account_impersonation_url"
     settings[acting] = settings[acting].replace("https://iamcredentials.googleapis.com", clouds.url)
     settings["credential_source"]["file"] = str(file)
-    session = requests.Session()
-    session.verify = ca_file
     credentials = identity_pool.Credentials.from_info(settings)
     credentials = credentials.with_scopes(["https://www.googleapis.com/auth/cloud-platform"])
-    credentials.refresh(google.auth.transport.requests.Request(session))
+    credentials.refresh(google.auth.transport.requests.Request())
     return credentials.token
 
 
-def azure(clouds, file, ca_file):
+def azure(clouds, file):
     """Issuer, subject and audience are those of the page's command."""
     commands = " ".join(page("azure.md", "console"))
     subject, audience = (re.search(rf"--{name} (\S+)", commands).group(1) for name in ["subject", "audiences"])
@@ -171,17 +168,20 @@ def azure(clouds, file, ca_file):
         token_file_path=str(file),
         authority=clouds.url,
         disable_instance_discovery=True,
-        connection_verify=ca_file,
         retry_total=0,
     )
     return credential.get_token("https://management.azure.com/.default").token
 
 
+# What it says of a refusal is expected.
+logging.getLogger("azure.identity").setLevel(logging.CRITICAL)
 REFUSALS = (botocore.exceptions.ClientError, google.auth.exceptions.GoogleAuthError, ClientAuthenticationError)
 
 
 def main():
     issuer, ca_file, key_file, folder, algorithm = sys.argv[1:]
+    # All of them go by these, whatever this machine's say.
+    os.environ.update(dict.fromkeys(["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"], ca_file))
     clouds, folder = Clouds(issuer, ca_file, key_file), pathlib.Path(folder)
     files = {aws: "aws.token", gcp: "gcp.token", azure: "azure.token"}
     for call, name in files.items():
@@ -189,7 +189,7 @@ def main():
         other = next(file for file in files.values() if file != name)
         for file, is_taken in [(name, call is not azure or algorithm == "RS256"), (other, False)]:
             try:
-                held = call(clouds, folder / file, ca_file)
+                held = call(clouds, folder / file)
                 assert is_taken, f"{call.__name__} was given {held} for {file}"
                 print(f"{call.__name__}: {file}, {algorithm}: given {held!r}")
             except REFUSALS as error:

@@ -173,11 +173,13 @@ kill "${started[0]}"; wait "${started[0]}" || true
 sed -i '/^issuer = "https:\/\/localhost/a key_type = "rsa-2048"' "$work/server.toml"
 start server holdfast-server run
 until_true curl --silent --fail --cacert "$work/site.pem" "$issuer/ready"
+of_stage() { holdfast-server authority jwt show --output json | jq -er "[.authorities[] | select(.stage == \"$1\") | .authority_id][]"; }
+# The one that was prepared before is for ES256, and comes first.
+holdfast-server authority jwt activate --authority-id "$(of_stage prepared)" >/dev/null
 holdfast-server authority jwt prepare >/dev/null
-new=$(holdfast-server authority jwt show --output json | jq -er '.authorities[] | select(.stage == "prepared") | .authority_id' | tail -1)
-holdfast-server authority jwt activate --authority-id "$new"
-old=$(holdfast-server authority jwt show --output json | jq -er '.authorities[] | select(.stage == "old") | .authority_id' | head -1)
-holdfast-server authority jwt taint --authority-id "$old"
-signed_by_rsa() { delivered && cut -d . -f 1 "$work/web/aws.token" | base64 -d 2>/dev/null | grep -q '"alg":"RS256"'; }
+holdfast-server authority jwt activate --authority-id "$(of_stage prepared)" >/dev/null
+for old in $(of_stage old); do holdfast-server authority jwt taint --authority-id "$old" >/dev/null; done
+algorithm() { "$venv/bin/python" -c 'import jwt, sys; print(jwt.get_unverified_header(open(sys.argv[1]).read())["alg"])' "$work/web/aws.token"; }
+signed_by_rsa() { delivered && [ "$(algorithm)" = RS256 ]; }
 until_true signed_by_rsa
 clouds RS256
