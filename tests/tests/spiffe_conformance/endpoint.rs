@@ -1,16 +1,20 @@
-//! SPIFFE Workload Endpoint: rows 44 to 51, and 72 for the calls that may go unserved.
+//! SPIFFE Workload Endpoint, on the real agent: rows 44 to 51, and 72 for the calls that may go unserved.
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
 use holdfast_agent::workload_client_stubs::spiffe_workload_api_client::SpiffeWorkloadApiClient;
 use holdfast_protocol::workload as message;
-use holdfast_tests::Programs;
+use holdfast_tests::{Agent, Programs};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
-use crate::workload::{Agent, with_header};
+use crate::place::{Place, channel, wait};
+use crate::workload::with_header;
 
+const A: &str = "spiffe://example.org/a";
 const HEADER: &str = "workload.spiffe.io";
 
 fn dressed<T>(message: T, values: &[&str]) -> Request<T> {
@@ -52,18 +56,26 @@ async fn fetch_by(endpoint: &str) -> (i32, String) {
     (output.status.code().unwrap(), String::from_utf8(said).unwrap())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn spiffe_044_the_endpoint_is_grpc_over_a_unix_socket_and_no_tcp_port_is_open() {
-    let agent = Agent::with_me().await;
-    agent.fetch().await.unwrap();
-    // Sockets of this process that listen on TCP, over both families.
-    let own: Vec<String> = std::fs::read_dir("/proc/self/fd")
+/// Numbers of the sockets that a process has open.
+fn sockets(process: u32) -> Vec<String> {
+    std::fs::read_dir(format!("/proc/{process}/fd"))
         .unwrap()
         .filter_map(|fd| std::fs::read_link(fd.unwrap().path()).ok())
         .filter_map(|link| link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']').map(str::to_owned))
-        .collect();
-    for table in ["/proc/self/net/tcp", "/proc/self/net/tcp6"] {
-        for line in std::fs::read_to_string(table).unwrap_or_default().lines().skip(1) {
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spiffe_044_an_agent_listens_on_no_tcp_port() {
+    let place = Place::shared().await;
+    let mode = std::fs::metadata(place.agent.socket()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o777, "any workload may ask");
+    let process = place.agent.pid().unwrap();
+    let own = sockets(process);
+    assert!(!own.is_empty());
+    for table in ["tcp", "tcp6"] {
+        let text = std::fs::read_to_string(format!("/proc/{process}/net/{table}")).unwrap_or_default();
+        for line in text.lines().skip(1) {
             let fields: Vec<_> = line.split_ascii_whitespace().collect();
             assert!(fields[3] != "0A" || !own.contains(&fields[9].to_owned()), "listens on {}", fields[1]);
         }
@@ -71,14 +83,17 @@ async fn spiffe_044_the_endpoint_is_grpc_over_a_unix_socket_and_no_tcp_port_is_o
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn spiffe_045_security_header_is_required() {
-    let agent = Agent::with_me().await;
+async fn spiffe_045_the_header_is_wanted_of_every_rpc() {
+    let place = Place::shared().await;
+    let _turn = place.turn().await;
+    place.enter(A, &[]);
+    place.fetch(&[A]).await;
     for values in [&[][..], &["True"], &["TRUE"], &["false"], &["1"], &["true", "true"], &["true", "false"]] {
-        for (method, code) in call_all(&mut agent.client().await, values).await {
+        for (method, code) in call_all(&mut place.client().await, values).await {
             assert_eq!(code, Code::InvalidArgument, "{method} with {values:?}");
         }
     }
-    for (method, code) in call_all(&mut agent.client().await, &["true"]).await {
+    for (method, code) in call_all(&mut place.client().await, &["true"]).await {
         // What is to be validated there is no token.
         assert!(code != Code::InvalidArgument || method == "ValidateJWTSVID", "{method}");
     }
@@ -86,22 +101,30 @@ async fn spiffe_045_security_header_is_required() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn spiffe_046_transport_security_is_not_required() {
-    // The client of these tests speaks HTTP/2 in the clear.
-    Agent::with_me().await.fetch().await.unwrap();
+    let place = Place::shared().await;
+    // HTTP/2 in the clear, by prior knowledge: its preface and an empty SETTINGS frame; the answer is a SETTINGS frame.
+    let mut stream = tokio::net::UnixStream::connect(place.agent.socket()).await.unwrap();
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).await.unwrap();
+    assert_eq!(head[3], 4, "a SETTINGS frame: {head:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn spiffe_047_a_client_falls_back_to_the_environment() {
-    let agent = Agent::with_me().await;
-    let (code, said) = fetch_by(&agent.address()).await;
+    let place = Place::shared().await;
+    let _turn = place.turn().await;
+    place.enter(A, &[]);
+    place.fetch(&[A]).await;
+    let (code, said) = fetch_by(&place.agent.socket_url()).await;
     assert_eq!(code, 0, "{said}");
-    assert!(said.contains("spiffe://example.org/me"));
+    assert!(said.contains(A), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn spiffe_048_a_unix_address_is_an_absolute_path_and_nothing_else() {
-    let agent = Agent::with_me().await;
-    let path = agent.socket().display().to_string();
+    let place = Place::shared().await;
+    let path = place.agent.socket().display().to_string();
     for refused in [
         format!("unix://host{path}"),
         format!("unix://{path}?x"),
@@ -134,31 +157,48 @@ async fn spiffe_049_a_tcp_address_is_an_ip_address_and_a_port_and_nothing_else()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn spiffe_050_a_caller_needs_no_credentials() {
-    let agent = Agent::with_me().await;
+    let place = Place::shared().await;
+    let _turn = place.turn().await;
+    place.enter(A, &[]);
     // Nothing but the header goes out with the request, and no certificate with the connection.
     assert_eq!(with_header(()).metadata().len(), 1);
-    agent.fetch().await.unwrap();
+    place.fetch(&[A]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn spiffe_051_unavailable_while_starting_and_permission_denied_without_identity() {
-    let agent = Agent::starting().await;
-    let starting = agent.fetch().await.unwrap_err();
-    assert_eq!(starting.code(), Code::Unavailable);
-    agent.registry.trust(agent.authority.name(), agent.authority.bundle());
-    agent.registry.start();
-    let denied = agent.fetch().await.unwrap_err();
-    assert_eq!((denied.code(), denied.message()), (Code::PermissionDenied, "no identity issued"));
-    let bundles = agent.client().await.fetch_x509_bundles(with_header(Default::default())).await.unwrap_err();
-    assert_eq!((bundles.code(), bundles.message()), (Code::PermissionDenied, "no identity issued"));
+async fn spiffe_051_an_agent_denies_whom_no_entry_is_for_and_is_unavailable_without_its_server() {
+    let place = Place::shared().await;
+    let turn = place.turn().await;
+    place.until_denied().await;
+    for (method, code) in call_all(&mut place.client().await, &["true"]).await {
+        let expected = if method.contains("WIT") { Code::Unimplemented } else { Code::PermissionDenied };
+        assert_eq!(code, expected, "{method}");
+    }
+    let refused = place.stream().await.unwrap_err();
+    assert_eq!((refused.code(), refused.message()), (Code::PermissionDenied, "no identity issued"));
+    drop(turn);
+    // Another agent, whose server is nowhere: it does not know yet whether there is an identity.
+    let nobody = format!("127.0.0.1:{}", holdfast_tests::free_port().unwrap());
+    let (device, top) = ("[tsm]\npath = \"sim:/nowhere\"\n", "evidence = [\"snp\"]\n");
+    let mut alone = Agent::configure_with(&place.programs, &place.work, &place.server, "alone", top, device).unwrap();
+    let file = alone.folder().join("agent.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replacen(&place.server.address(), &nobody, 1)).unwrap();
+    alone.start_again(&place.work.path().join("alone.log")).unwrap();
+    let log = || std::fs::read_to_string(place.work.path().join("alone.log")).unwrap_or_default();
+    wait(&format!("its socket: {}", log()), || alone.socket().exists().then_some(()));
+    let mut client = SpiffeWorkloadApiClient::new(channel(&alone.socket()).await);
+    let refused = client.fetch_x509svid(with_header(Default::default())).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn spiffe_072_wit_rpcs_answer_unimplemented() {
-    let agent = Agent::with_me().await;
-    for (method, code) in call_all(&mut agent.client().await, &["true"]).await {
-        if method.contains("WIT") {
-            assert_eq!(code, Code::Unimplemented, "{method}");
-        }
-    }
+    let place = Place::shared().await;
+    let _turn = place.turn().await;
+    place.enter(A, &[]);
+    place.fetch(&[A]).await;
+    let answers = call_all(&mut place.client().await, &["true"]).await;
+    let wit: Vec<_> = answers.into_iter().filter(|(method, _)| method.contains("WIT")).collect();
+    assert_eq!(wit, [("FetchWITSVID", Code::Unimplemented), ("FetchWITBundles", Code::Unimplemented)]);
 }

@@ -133,6 +133,15 @@ impl Place {
         }
     }
 
+    /// Waits until the agent knows that nobody here has an identity.
+    pub(crate) async fn until_denied(&self) {
+        let begun = std::time::Instant::now();
+        while !self.stream().await.is_err_and(|status| status.code() == tonic::Code::PermissionDenied) {
+            assert!(begun.elapsed().as_secs() < PATIENCE, "{}", self.logs());
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
+
     pub(crate) fn logs(&self) -> String {
         let log = |name: &str| std::fs::read_to_string(self.work.path().join(name)).unwrap_or_default();
         let tail = |text: String| text.lines().rev().take(25).collect::<Vec<_>>().join("\n");

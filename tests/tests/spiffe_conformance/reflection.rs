@@ -1,4 +1,4 @@
-//! What the endpoint says it serves: rows 52, 53 and 55.
+//! What the real agent's endpoint says it serves: rows 52, 53 and 55.
 
 use prost::Message;
 use prost_types::{DescriptorProto, FileDescriptorProto};
@@ -7,6 +7,7 @@ use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 
+use crate::place::{Place, channel};
 use crate::workload::Agent;
 
 /// `workloadapi.proto` of the standard, written down by hand: one line an RPC or a field.
@@ -54,18 +55,18 @@ const EMPTY: [&str; 4] = ["X509SVIDRequest", "X509BundlesRequest", "JWTBundlesRe
 /// Envoy's service, for the same callers.
 const SECRETS: &str = "envoy.service.secret.v3.SecretDiscoveryService";
 
-async fn ask(agent: &Agent, request: MessageRequest) -> MessageResponse {
+async fn ask(request: MessageRequest) -> MessageResponse {
+    let place = Place::shared().await;
     let request = ServerReflectionRequest { host: String::new(), message_request: Some(request) };
-    let mut client = ServerReflectionClient::new(agent.channel().await);
+    let mut client = ServerReflectionClient::new(channel(&place.agent.socket()).await);
     let answer = client.server_reflection_info(futures_util::stream::iter([request])).await.unwrap();
     answer.into_inner().message().await.unwrap().unwrap().message_response.unwrap()
 }
 
 /// The file that holds the Workload API, as the endpoint tells it.
 async fn served() -> FileDescriptorProto {
-    let agent = Agent::starting().await;
     let asked = MessageRequest::FileContainingSymbol("SpiffeWorkloadAPI".to_owned());
-    let MessageResponse::FileDescriptorResponse(files) = ask(&agent, asked).await else { panic!("no file") };
+    let MessageResponse::FileDescriptorResponse(files) = ask(asked).await else { panic!("no file") };
     let files = files.file_descriptor_proto.iter().map(|file| FileDescriptorProto::decode(file.as_slice()).unwrap());
     files.into_iter().find(|file| file.service.iter().any(|service| service.name() == "SpiffeWorkloadAPI")).unwrap()
 }
@@ -122,10 +123,9 @@ async fn spiffe_052_the_served_descriptor_is_the_standards() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn spiffe_053_reflection_lists_the_workload_api_from_the_start_on() {
-    let agent = Agent::starting().await;
+async fn spiffe_053_reflection_lists_the_workload_api() {
     let asked = MessageRequest::ListServices(String::new());
-    let MessageResponse::ListServicesResponse(list) = ask(&agent, asked).await else { panic!("no list") };
+    let MessageResponse::ListServicesResponse(list) = ask(asked).await else { panic!("no list") };
     let mut names: Vec<_> = list.service.into_iter().map(|service| service.name).collect();
     names.sort();
     assert!(names.contains(&"SpiffeWorkloadAPI".to_owned()), "{names:?}");

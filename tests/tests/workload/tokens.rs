@@ -30,6 +30,14 @@ impl JwtAuthority {
         JwtKeys::new(domain.parse().unwrap(), [Jwk::named(self.key.public().clone())]).unwrap()
     }
 
+    /// The same as one of a bundle's keys, for `usage`.
+    pub(crate) fn jwk(&self, usage: &str) -> Value {
+        let mut members = jwk::members(self.key.public());
+        members.insert("use".to_owned(), usage.into());
+        members.insert("kid".to_owned(), self.id.clone().into());
+        Value::Object(members)
+    }
+
     /// What a workload is given.
     pub(crate) fn issue(&self, svid: &X509Svid, audience: &Audience) -> JwtToken {
         let issued = now();

@@ -213,3 +213,14 @@ async fn a_thousand_streams_of_one_process_all_hear_of_a_change() {
     }
     println!("1,000 streams after {:?}", begun.elapsed());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_that_did_not_change_is_not_sent_again() {
+    let agent = Agent::with_me().await;
+    let mut stream = agent.stream().await.unwrap();
+    soon(stream.message()).await.unwrap().unwrap();
+    // The same again, and an entry for somebody else.
+    agent.registry.trust(agent.authority.name(), agent.authority.bundle());
+    agent.registry.enter(&["unix:uid:4000000000".to_owned()], agent.authority.issue("/x", "", "x"));
+    assert!(tokio::time::timeout(Duration::from_millis(200), stream.message()).await.is_err());
+}
