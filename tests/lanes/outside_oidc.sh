@@ -64,6 +64,14 @@ claims = ["repository_owner_id=12"]
 spiffe_id = "spiffe://example.org/ci/release"
 audiences = ["shop", "bank"]
 uses = 10
+[[exchange.rule]]
+name = "numbered"
+issuer = "ci"
+audience = "$issuer"
+subject = "repo:acme@12/app@34:ref:refs/heads/main"
+claims = ["repository_owner_id=12"]
+spiffe_id = "spiffe://example.org/ci/numbered"
+audiences = ["shop"]
 CONFIGURATION
 export HOLDFAST_SERVER_CONFIG=$work/server.toml
 holdfast-server init --root-key "$work/root.key" >/dev/null
@@ -84,6 +92,9 @@ svid=$(exchanged shop | jq -r .access_token); other=$(exchanged bank | jq -r .ac
 refused shop sub=repo:acme/app:ref:refs/heads/dev
 refused shop repository_owner_id=13
 refused elsewhere
+# The subject of a repository of GitHub's that was made since July 2026.
+exchanged shop sub=repo:acme@12/app@34:ref:refs/heads/main | jq -e .access_token >/dev/null
+refused shop sub=repo:acme@12/app@35:ref:refs/heads/main
 holdfast-server exchange list
 
 say "found and verified by PyJWT"
@@ -148,9 +159,9 @@ socket = "$work/api.sock"
 CONFIGURATION
 start agent holdfast-agent run --config "$work/agent.toml"
 export SPIFFE_ENDPOINT_SOCKET=unix://$work/api.sock
-node() { holdfast-server node list | grep -o 'spiffe://[^ ]*'; }
-until_true node
-holdfast-server entry create --spiffe-id spiffe://example.org/web --parent-id "$(node)" --selector "unix:uid:$(id -u)" >/dev/null
+enrolled() { holdfast-server node list | grep -o 'spiffe://[^ ]*'; }
+until_true enrolled
+holdfast-server entry create --spiffe-id spiffe://example.org/web --parent-id "$(enrolled)" --selector "unix:uid:$(id -u)" >/dev/null
 google=https://iam.googleapis.com/projects/123456789012/locations/global/workloadIdentityPools/holdfast/providers/example-org
 mkdir -m 700 "$work/web"
 cat >"$work/helper.toml" <<CONFIGURATION
@@ -169,7 +180,7 @@ fetched() { holdfast-agent api fetch jwt --audience vault.example.org --spiffe-i
 holdfast-agent api validate jwt --audience vault.example.org --svid "$(fetched)"
 
 say "the same by RS256, once the server's next key is one for it"
-kill "${started[0]}"; wait "${started[0]}" || true
+kill "${started[0]}"; wait "${started[0]}" || true; unset 'started[0]'
 sed -i '/^issuer = "https:\/\/localhost/a key_type = "rsa-2048"' "$work/server.toml"
 start server holdfast-server run
 until_true curl --silent --fail --cacert "$work/site.pem" "$issuer/ready"

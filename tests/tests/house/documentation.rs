@@ -227,3 +227,11 @@ fn every_attack_names_a_test_or_a_case_that_is_there() {
     assert!(found > 50, "found {found} attacks: the rule looks in the wrong place");
     none("attacks without a test", offenders);
 }
+
+#[test]
+fn the_readme_shows_the_line_of_the_demos_policy_that_is_not_met() {
+    let policy = read(root().join("tests/src/bin/holdfast-demo/policy.toml"));
+    let line = 1 + policy.lines().position(|line| line.starts_with("tpm.boot.applications")).unwrap();
+    let shown = format!("tpm.boot.applications (policy line {line})");
+    assert!(read(root().join("README.md")).contains(&shown), "README.md has no {shown:?}");
+}
