@@ -290,6 +290,18 @@ async fn spiffe_070_validation_returns_subject_and_claims() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_withdrawn_validates_no_longer() {
+    let agent = Agent::with_me().await;
+    let (header, claims) = good(&agent);
+    let withdrawn = agent.registry.jwt.sign(&header, &claims);
+    let other = agent.registry.jwt.sign(&header, &with(&claims, "sub", json!("spiffe://example.org/third")));
+    validate(&agent, "me", &withdrawn).await.unwrap();
+    agent.registry.withdraw_jwt("spiffe://example.org/other");
+    refused(&agent, &withdrawn).await;
+    validate(&agent, "me", &other).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn spiffe_071_only_the_bundle_of_the_subjects_domain_verifies() {
     let agent = Agent::with_me().await;
     let (header, claims) = good(&agent);
