@@ -2,6 +2,7 @@
 //!
 //! The meeting point of those who make SVIDs (below this module) and those who hand them out (`workload_api`).
 
+mod budget;
 mod cache;
 mod jwt_bundle;
 mod key;
@@ -11,6 +12,7 @@ mod pool;
 mod tainted;
 mod token_maker;
 mod tokens;
+mod withdrawn;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -19,7 +21,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use holdfast_identity::{Selector, SpiffeId, UnixTime};
 use holdfast_svid::audience::Audience;
-use holdfast_svid::jwt::JwtKeys;
+use holdfast_svid::jwt::{JwtKeys, JwtSvid};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
@@ -31,6 +33,7 @@ pub use maker::make;
 pub use pool::KeyPool;
 pub use tainted::Tainted;
 pub use tokens::{JwtToken, NoToken};
+pub use withdrawn::Withdrawal;
 
 /// One identity of one workload, with its private key. Never written to disk by the agent.
 pub struct X509Svid {
@@ -94,6 +97,9 @@ pub trait SvidSource: Send + Sync {
 
     /// A JWT-SVID for the identity of `svid`, which an update named just now, and for this audience.
     fn token<'a>(&'a self, svid: &'a X509Svid, audience: Audience) -> BoxFuture<'a, Result<Arc<JwtToken>, NoToken>>;
+
+    /// Whether a JWT-SVID that verifies was withdrawn before its end.
+    fn is_withdrawn(&self, svid: &JwtSvid) -> bool;
 
     /// The time by which others' JWT-SVIDs are judged.
     fn now(&self) -> UnixTime;

@@ -3,6 +3,7 @@
 mod book;
 mod foreign;
 mod stream;
+mod withdrawn;
 
 pub use book::{Book, Change, Entry};
 pub use foreign::{ForeignBundle, ForeignBundles};

@@ -1,8 +1,10 @@
 //! Carries each committed change to those who must act on it: the rules, the bundle, the standing of nodes, the streams.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::broadcast::error::RecvError;
+use tokio::time::sleep;
 use tracing::{error, info, warn};
 
 use crate::authority::Authority;
@@ -11,9 +13,12 @@ use crate::desk::CurrentRules;
 use crate::federation::CurrentFederations;
 use crate::listen::TlsSettings;
 use crate::live::{Ending, LiveNodes};
-use crate::revocation::CurrentLists;
+use crate::revocation::{CurrentLists, CurrentWithdrawn};
 use crate::store::{NodeNumber, NodeTarget, Notice, Store, Subscription};
 use crate::sync::Subscribers;
+
+/// How long after it failed what is withdrawn is read again: until then agents take what they would not.
+const READ_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Everybody who hears of changes.
 #[derive(Clone)]
@@ -28,6 +33,8 @@ pub struct Dispatch {
     pub federations: CurrentFederations,
     /// Revocation lists.
     pub lists: CurrentLists,
+    /// Withdrawn JWT-SVIDs.
+    pub withdrawn: CurrentWithdrawn,
     /// The listener's configuration.
     pub tls: TlsSettings,
     /// Who stands.
@@ -40,7 +47,14 @@ impl Dispatch {
     /// Hears changes until the store closes. Subscribe before anything is read that a change could make stale.
     pub async fn run(self, mut changes: Subscription) {
         loop {
-            match changes.notices.recv().await {
+            let heard = tokio::select! {
+                heard = changes.notices.recv() => heard,
+                () = sleep(READ_AGAIN_AFTER), if self.withdrawn.is_behind() => {
+                    self.change_withdrawn().await;
+                    continue;
+                }
+            };
+            match heard {
                 Ok(notice) => self.act(&notice).await,
                 Err(RecvError::Lagged(missed)) => {
                     warn!(missed, "changes were missed, everything is looked at again");
@@ -74,6 +88,7 @@ impl Dispatch {
             }
             // The keeper of lists hears of it by itself.
             Notice::Revoked { .. } => {}
+            Notice::TokensWithdrawn { .. } => self.change_withdrawn().await,
             Notice::RevocationLists { .. } => {
                 self.change_lists().await;
                 self.subscribers.tell(notice);
@@ -121,7 +136,14 @@ impl Dispatch {
         }
     }
 
+    async fn change_withdrawn(&self) {
+        if let Err(fault) = self.withdrawn.read(self.store.as_ref(), clock::now()).await {
+            error!(code = fault.code(), %fault, "withdrawn JWT-SVIDs cannot be read, it will be tried again");
+        }
+    }
+
     async fn act_on_everything(&self) {
+        self.change_withdrawn().await;
         self.change_bundle().await;
         if let Err(fault) = self.federations.refresh(self.store.as_ref()).await {
             error!(code = fault.code(), %fault, "foreign trust domains cannot be read");

@@ -25,7 +25,7 @@ use crate::endorse::{EndorseSettings, Endorser};
 use crate::federation::CurrentFederations;
 use crate::listen::{ListenFault, ListenLimits, Listener, TlsSettings};
 use crate::live::LiveNodes;
-use crate::revocation::{CurrentLists, ListKeeper, ListSettings};
+use crate::revocation::{CurrentLists, CurrentWithdrawn, ListKeeper, ListSettings};
 use crate::space::Space;
 use crate::store::{Store, StoreFault, Subscription};
 use crate::sync::Subscribers;
@@ -167,6 +167,8 @@ impl Server {
         let tokens = Arc::new(TokenAuthority::open(files, options.tokens, store.as_ref(), clock::now()).await?);
         authority.read_bundle(store.as_ref()).await?;
         let keeper = ListKeeper::open(store.clone(), authority.clone(), options.lists).await?;
+        let withdrawn = CurrentWithdrawn::default();
+        withdrawn.read(store.as_ref(), clock::now()).await?;
         let seals = seal_ring(&options.challenge_key)?;
         let rules = Arc::new(CurrentRules::read(store.as_ref(), options.allow_simulated).await?);
         let endorser = Endorser::new(store.clone(), rules.clone(), options.endorse);
@@ -193,6 +195,7 @@ impl Server {
             bundle: authority.bundle().clone(),
             federations: federations.clone(),
             lists: keeper.lists().clone(),
+            withdrawn: withdrawn.clone(),
             signer: WorkloadSigner::new(store.clone(), authority.clone(), options.x509_svid_ttl),
             tokens: TokenSigner::new(store.clone(), tokens.clone()),
             gate: Gate::new(SIGNINGS_MAX, 4_096, Duration::from_secs(10)),
@@ -204,6 +207,7 @@ impl Server {
             authority: authority.clone(),
             federations: federations.clone(),
             lists: keeper.lists().clone(),
+            withdrawn,
             tls,
             live: live.clone(),
             subscribers,

@@ -87,6 +87,7 @@ pub struct Unverified<'a> {
 pub struct Claims {
     members: Map<String, Value>,
     expires: UnixTime,
+    signed_sha256: [u8; 32],
 }
 
 impl<'a> Unverified<'a> {
@@ -143,7 +144,7 @@ impl<'a> Unverified<'a> {
         self.compact.verify(&key.key)?;
         audience::check(&self.claims, audiences)?;
         let expires = time::check(&self.claims, now, leeway)?;
-        Ok(Claims { members: self.claims, expires })
+        Ok(Claims { members: self.claims, expires, signed_sha256: self.compact.signed_sha256() })
     }
 }
 
@@ -152,6 +153,12 @@ impl Claims {
     #[must_use]
     pub const fn members(&self) -> &Map<String, Value> {
         &self.members
+    }
+
+    /// SHA-256 over what was signed: whatever else its text could be, the token is the same.
+    #[must_use]
+    pub const fn signed_sha256(&self) -> &[u8; 32] {
+        &self.signed_sha256
     }
 
     /// The token's end: the first second in which it does not count.

@@ -4,7 +4,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use holdfast_evidence::crypto::{
-    CryptoFault, Curve, HashAlg, PrivateKey, PublicKey, SecureRandom, SignatureAlg, SignatureValue, verify, verify_pss,
+    CryptoFault, Curve, HashAlg, PrivateKey, PublicKey, SecureRandom, SignatureAlg, SignatureValue, sha256, verify,
+    verify_pss,
 };
 use serde_json::{Map, Value, json};
 
@@ -194,6 +195,13 @@ impl<'a> Compact<'a> {
     /// [`BadToken::Claims`] if the payload is no JSON object.
     pub fn claims(&self) -> Result<Map<String, Value>, BadToken> {
         json::object(&self.payload).map_err(BadToken::Claims)
+    }
+
+    /// SHA-256 over what is signed. It names the token, as its whole text does not: of one ECDSA signature anybody makes a
+    /// second one that verifies, without the key.
+    #[must_use]
+    pub fn signed_sha256(&self) -> [u8; 32] {
+        sha256(&[self.signed.as_bytes()])
     }
 
     /// Whether `key` signed it by the algorithm in the header.

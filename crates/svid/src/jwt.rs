@@ -8,6 +8,7 @@ use holdfast_identity::{SpiffeId, TrustDomain, UnixTime};
 use serde_json::{Map, Value};
 
 use crate::audience::{self, Audience};
+use crate::grant::{self, Grant};
 use crate::jwk::{self, BadJwk, Jwk};
 use crate::jws::{Algorithm, BadToken, Compact, Prepared};
 use crate::time::{self, Leeway};
@@ -96,6 +97,12 @@ impl<'a> Unverified<'a> {
         &self.subject
     }
 
+    /// By what it claims to have been given.
+    #[must_use]
+    pub fn claimed_grant(&self) -> Option<Grant> {
+        Grant::of(&self.claims)
+    }
+
     /// Checks everything: the keys are those of the subject's trust domain, the one that is named signed the bytes, one of
     /// `audiences` is meant, and it is time.
     ///
@@ -140,6 +147,18 @@ impl JwtSvid {
         self.expires
     }
 
+    /// When it was made, where it says so: the first second in which it counts.
+    #[must_use]
+    pub fn issued(&self) -> Option<UnixTime> {
+        self.claims.get("iat").and_then(time::numeric_date)
+    }
+
+    /// By what it was given, where a server of ours gave it.
+    #[must_use]
+    pub fn grant(&self) -> Option<Grant> {
+        Grant::of(&self.claims)
+    }
+
     /// All claims.
     #[must_use]
     pub const fn claims(&self) -> &Map<String, Value> {
@@ -160,6 +179,8 @@ pub struct Claims<'a> {
     pub expires: UnixTime,
     /// `iss`, which programs outside of SPIFFE look for.
     pub issuer: Option<&'a str>,
+    /// By what it is given, so that it can be withdrawn.
+    pub grant: Option<Grant>,
 }
 
 impl Claims<'_> {
@@ -172,6 +193,7 @@ impl Claims<'_> {
         claims.insert("exp".to_owned(), self.expires.seconds().into());
         claims.insert("iat".to_owned(), self.issued.seconds().into());
         claims.extend(self.issuer.map(|issuer| ("iss".to_owned(), issuer.into())));
+        claims.extend(self.grant.map(|grant| (grant::CLAIM.to_owned(), grant.to_string().into())));
         Prepared::new(algorithm, key_id, &claims)
     }
 }

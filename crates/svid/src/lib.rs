@@ -13,6 +13,7 @@
 pub mod audience;
 pub mod bundle;
 pub mod foreign;
+pub mod grant;
 pub mod json;
 pub mod jwk;
 pub mod jws;
@@ -20,5 +21,6 @@ pub mod jwt;
 mod refused;
 mod time;
 
+pub use grant::Grant;
 pub use jws::Algorithm;
 pub use time::{LEEWAY_SECONDS_MAX, Leeway};

@@ -77,6 +77,9 @@ pub enum BadToken {
     /// The key cannot have signed by this algorithm.
     #[error("the key with this kid does not sign by this alg")]
     KeyAlgorithm,
+    /// It was withdrawn before its end.
+    #[error("it was withdrawn by the server that signed it")]
+    Withdrawn,
     /// The key did not sign it.
     #[error("the signature is not that of the key")]
     Signature,
@@ -107,6 +110,7 @@ impl BadToken {
             Self::TrustDomain => "jwt.trust_domain",
             Self::KeyUnknown => "jwt.key.unknown",
             Self::KeyAlgorithm => "jwt.key.algorithm",
+            Self::Withdrawn => "jwt.withdrawn",
             Self::Signature => "jwt.signature",
         }
     }

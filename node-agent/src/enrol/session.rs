@@ -175,6 +175,9 @@ impl Keeper {
                     if let Some(foreign) = change.foreign {
                         cache.learn_foreign(foreign);
                     }
+                    if let Some(said) = &change.withdrawn {
+                        cache.learn_withdrawn(trust.trust_domain().as_str(), said);
+                    }
                     if change.lists {
                         cache.learn_lists(trust.trust_domain().as_str(), book.lists());
                     }

@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures_util::future::BoxFuture;
 use holdfast_identity::{Selector, UnixTime};
 use holdfast_svid::audience::Audience;
-use holdfast_svid::jwt::JwtKeys;
+use holdfast_svid::jwt::{JwtKeys, JwtSvid};
 use tokio::sync::{Notify, watch};
 
-use self::change::{same, still_stands};
+use self::change::{by_age, same, still_stands};
 use super::key::KeyType;
 use super::lists::Lists;
 use super::pool::KeyPool;
@@ -381,16 +381,13 @@ impl SvidSource for SvidCache {
         })
     }
 
+    fn is_withdrawn(&self, svid: &JwtSvid) -> bool {
+        self.tokens.is_withdrawn(svid)
+    }
+
     fn now(&self) -> UnixTime {
         self.clock.now()
     }
-}
-
-/// The oldest first; the ID decides between twins, so that the order never changes.
-fn by_age<'a>(entries: impl Iterator<Item = &'a Arc<Entry>>) -> Vec<&'a Arc<Entry>> {
-    let mut entries: Vec<_> = entries.collect();
-    entries.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
-    entries
 }
 
 #[cfg(test)]

@@ -107,6 +107,8 @@ fn accepted(signed: Signed) -> Result<JwtToken, &'static str> {
     }
     Ok(JwtToken {
         spiffe_id: read.claimed_subject().clone(),
+        issued: UnixTime(signed.issued_at),
+        grant: read.claimed_grant(),
         expires: UnixTime(signed.expires_at),
         authority_id: signed.authority_id,
         token: signed.token,

@@ -6,12 +6,16 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use holdfast_identity::{SpiffeId, UnixTime};
+use holdfast_svid::Grant;
 use holdfast_svid::audience::Audience;
+use holdfast_svid::jwt::JwtSvid;
 use tokio::sync::{Notify, oneshot};
 
+use super::budget::Budgets;
+use super::withdrawn::{Withdrawal, Withdrawn};
 use crate::clock::ServerClock;
 
 /// Tokens held in all: a thousand identities with four audiences each.
@@ -34,6 +38,16 @@ pub struct JwtToken {
     pub expires: UnixTime,
     /// Of the key that signed it.
     pub authority_id: String,
+    /// When it was made.
+    pub issued: UnixTime,
+    /// By what it was given.
+    pub grant: Option<Grant>,
+}
+
+impl JwtToken {
+    fn is_in(&self, withdrawn: &Withdrawn) -> bool {
+        withdrawn.has(&self.spiffe_id, self.grant, Some(self.issued))
+    }
 }
 
 impl fmt::Debug for JwtToken {
@@ -79,6 +93,8 @@ struct Inner {
     /// Those that are being signed now.
     under_way: HashSet<Wanted>,
     tainted: HashSet<String>,
+    withdrawn: Withdrawn,
+    budgets: Budgets,
 }
 
 struct Held {
@@ -107,6 +123,10 @@ impl Tokens {
             let Inner { waiting, under_way, .. } = &mut *inner;
             waiting.retain(|wanted, waiting| !waiting.is_empty() || under_way.contains(wanted));
             if inner.waiting.values().map(Vec::len).sum::<usize>() >= WAITING_MAX {
+                return held.map(|(token, _)| token).ok_or(NoToken::Overloaded);
+            }
+            // Whoever waits with others for the same costs nothing.
+            if !inner.waiting.contains_key(&wanted) && !inner.budgets.take(entry_id, Instant::now()) {
                 return held.map(|(token, _)| token).ok_or(NoToken::Overloaded);
             }
             let (sender, answer) = oneshot::channel();
@@ -142,12 +162,18 @@ impl Tokens {
         wanted.iter().for_each(|one| _ = inner.under_way.remove(one));
     }
 
-    /// What the server said to one of them. A token of a key that was tainted meanwhile is asked for again.
+    /// What the server said to one of them. A token of a key that was tainted meanwhile is asked for again, and so is one that
+    /// was withdrawn; but where all are that were made until now, whoever waits may ask in a while.
     pub(super) fn answer(&self, wanted: &Wanted, answer: Result<(JwtToken, UnixTime), NoToken>) {
         let mut inner = self.lock();
         inner.under_way.remove(wanted);
         let answer = match answer {
-            Ok((token, _)) if inner.tainted.contains(&token.authority_id) => return self.work.notify_one(),
+            Ok((token, _)) if inner.withdrawn.has_all_until(&token.spiffe_id, Some(token.issued)) => {
+                Err(NoToken::Unsigned)
+            }
+            Ok((token, _)) if inner.tainted.contains(&token.authority_id) || token.is_in(&inner.withdrawn) => {
+                return self.work.notify_one();
+            }
             Ok((token, renew_at)) => {
                 let token = Arc::new(token);
                 self.make_room(&mut inner, &wanted.0);
@@ -188,6 +214,7 @@ impl Tokens {
     pub(super) fn retain(&self, is_same: impl Fn(&str) -> bool) {
         let mut inner = self.lock();
         inner.held.retain(|(entry_id, _), _| is_same(entry_id));
+        inner.budgets.retain(is_same);
     }
 
     /// The node was refused: every token goes, and nobody waits any more.
@@ -206,6 +233,19 @@ impl Tokens {
         inner.tainted = tainted;
     }
 
+    /// What the server of `trust_domain` says was withdrawn; those that are held are let go of.
+    pub(super) fn withdraw(&self, trust_domain: &str, said: &Withdrawal) {
+        let mut inner = self.lock();
+        let Inner { held, withdrawn, .. } = &mut *inner;
+        withdrawn.learn(trust_domain, said, self.clock.now());
+        held.retain(|_, held| !held.token.is_in(withdrawn));
+    }
+
+    /// Whether a token that verifies was withdrawn.
+    pub(super) fn is_withdrawn(&self, svid: &JwtSvid) -> bool {
+        self.lock().withdrawn.has(svid.subject(), svid.grant(), svid.issued())
+    }
+
     /// Waits until somebody asks.
     pub(super) async fn work(&self) {
         self.work.notified().await;
@@ -217,116 +257,4 @@ impl Tokens {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn wanted(entry: &str, audience: &str) -> Wanted {
-        (entry.to_owned(), Audience::new(&[audience]).unwrap())
-    }
-
-    fn tokens() -> Arc<Tokens> {
-        Arc::new(Tokens::new(Arc::default()))
-    }
-
-    /// A token that lives an hour from now, and is to be replaced in so many seconds.
-    fn token(clock: &ServerClock, text: &str, renew_in: i64) -> (JwtToken, UnixTime) {
-        let token = JwtToken {
-            spiffe_id: "spiffe://td/a".parse().unwrap(),
-            token: text.to_owned(),
-            expires: clock.now().plus(3600),
-            authority_id: "k1".to_owned(),
-        };
-        (token, clock.now().plus(renew_in))
-    }
-
-    async fn asked(tokens: &Arc<Tokens>, entry: &str, audience: &str) -> tokio::task::JoinHandle<Answer> {
-        let (tokens_of_task, (entry, audience)) = (Arc::clone(tokens), wanted(entry, audience));
-        let before = tokens.lock().waiting.values().map(Vec::len).sum::<usize>();
-        let task = tokio::spawn(async move { tokens_of_task.fetch(&entry, audience).await });
-        while !task.is_finished() && tokens.lock().waiting.values().map(Vec::len).sum::<usize>() == before {
-            tokio::task::yield_now().await;
-        }
-        task
-    }
-
-    #[tokio::test]
-    async fn several_who_ask_for_the_same_get_the_same_signed_once() {
-        let tokens = tokens();
-        let (one, two) = (asked(&tokens, "e", "a").await, asked(&tokens, "e", "a").await);
-        let due = tokens.due(64);
-        assert_eq!(due, [wanted("e", "a")]);
-        let three = asked(&tokens, "e", "a").await;
-        assert!(tokens.due(64).is_empty(), "it is under way");
-        tokens.answer(&due[0], Ok(token(&tokens.clock, "t1", 1800)));
-        for task in [one, two, three] {
-            assert_eq!(task.await.unwrap().unwrap().token, "t1");
-        }
-        assert_eq!(tokens.fetch("e", wanted("e", "a").1).await.unwrap().token, "t1", "held");
-        assert!(tokens.due(64).is_empty());
-    }
-
-    #[tokio::test]
-    async fn other_audiences_and_entries_get_others() {
-        let tokens = tokens();
-        let tasks = [asked(&tokens, "e", "a").await, asked(&tokens, "e", "b").await, asked(&tokens, "f", "a").await];
-        assert_eq!(tokens.due(2).len(), 2);
-        assert_eq!(tokens.due(2).len(), 1);
-        tasks.iter().for_each(tokio::task::JoinHandle::abort);
-    }
-
-    #[tokio::test]
-    async fn after_half_of_its_life_a_new_one_is_asked_for_and_the_old_one_serves_where_there_is_none() {
-        let tokens = tokens();
-        tokens.answer(&wanted("e", "a"), Ok(token(&tokens.clock, "old", 0)));
-        let task = asked(&tokens, "e", "a").await;
-        tokens.answer(&tokens.due(64)[0], Err(NoToken::Unsigned));
-        assert_eq!(task.await.unwrap().unwrap().token, "old");
-        let task = asked(&tokens, "e", "a").await;
-        tokens.answer(&tokens.due(64)[0], Ok(token(&tokens.clock, "new", 1800)));
-        assert_eq!(task.await.unwrap().unwrap().token, "new");
-        let gone = wanted("e", "a");
-        tokens.answer(&gone, Err(NoToken::Gone));
-        assert!(tokens.lock().held.is_empty(), "what is gone is not served");
-    }
-
-    #[tokio::test]
-    async fn a_tainted_key_takes_its_tokens_with_it_and_one_under_way_is_asked_for_again() {
-        let tokens = tokens();
-        tokens.answer(&wanted("e", "a"), Ok(token(&tokens.clock, "t1", 1800)));
-        let task = asked(&tokens, "e", "b").await;
-        let due = tokens.due(64);
-        tokens.learn_authorities(&["k2".to_owned()].into(), ["k1".to_owned()].into());
-        assert!(tokens.lock().held.is_empty());
-        tokens.answer(&due[0], Ok(token(&tokens.clock, "t2", 1800)));
-        assert_eq!(tokens.due(64), due, "asked for again");
-        let (fresh, renew_at) = token(&tokens.clock, "t3", 1800);
-        tokens.answer(&due[0], Ok((JwtToken { authority_id: "k2".to_owned(), ..fresh }, renew_at)));
-        assert_eq!(task.await.unwrap().unwrap().token, "t3");
-    }
-
-    #[tokio::test]
-    async fn entries_that_go_and_a_refusal_take_their_tokens_with_them() {
-        let tokens = tokens();
-        for entry in ["e", "f"] {
-            tokens.answer(&wanted(entry, "a"), Ok(token(&tokens.clock, entry, 1800)));
-        }
-        tokens.retain(|entry| entry == "f");
-        assert_eq!(tokens.lock().held.len(), 1);
-        let task = asked(&tokens, "g", "a").await;
-        tokens.deny();
-        assert_eq!(task.await.unwrap(), Err(NoToken::Gone));
-        assert!(tokens.lock().held.is_empty());
-    }
-
-    #[tokio::test]
-    async fn whoever_asks_for_ever_new_audiences_pushes_out_his_own() {
-        let tokens = tokens();
-        tokens.answer(&wanted("other", "a"), Ok(token(&tokens.clock, "t", 1800)));
-        for n in 0..2 * HELD_OF_ENTRY_MAX {
-            tokens.answer(&wanted("e", &n.to_string()), Ok(token(&tokens.clock, "t", 1800)));
-        }
-        let inner = tokens.lock();
-        assert_eq!(inner.held.len(), HELD_OF_ENTRY_MAX + 1);
-        assert!(inner.held.contains_key(&wanted("other", "a")));
-    }
-}
+mod tests;

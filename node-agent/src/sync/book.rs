@@ -8,6 +8,8 @@ use holdfast_protocol::agent as wire;
 use holdfast_protocol::limits::{REVOCATION_LIST_BYTES_MAX, REVOCATION_LISTS_MAX};
 
 use super::foreign::{self, ForeignBundles};
+use super::withdrawn;
+use crate::svids::Withdrawal;
 
 /// Entries in one book. A node with more has been given somebody else's.
 const ENTRIES_MAX: usize = 100_000;
@@ -46,6 +48,8 @@ pub struct Change {
     pub lists: bool,
     /// The bundles of all foreign trust domains that entries name, where they changed.
     pub foreign: Option<ForeignBundles>,
+    /// What was withdrawn of JWT-SVIDs, where there is more.
+    pub withdrawn: Option<Withdrawal>,
 }
 
 /// The revocation lists by issuer, DER with the number of each.
@@ -67,6 +71,7 @@ struct Pending {
     bundle: Option<wire::Bundle>,
     lists: Lists,
     foreign: Option<wire::ForeignBundles>,
+    withdrawn: Option<Withdrawal>,
 }
 
 impl Book {
@@ -110,6 +115,7 @@ impl Book {
             bundle: None,
             lists: self.lists.clone(),
             foreign: None,
+            withdrawn: None,
         });
         if message.full {
             pending.entries.clear();
@@ -141,6 +147,9 @@ impl Book {
                 tracing::warn!(bytes = list.der.len(), "revocation list passed over: too long, or too many");
             }
         }
+        if let Some(said) = message.withdrawn_tokens {
+            pending.withdrawn = Some(withdrawn::joined(pending.withdrawn.take(), said));
+        }
         pending.bundle = message.bundle.or(pending.bundle);
         pending.foreign = message.foreign.or(pending.foreign);
         if message.more {
@@ -153,7 +162,8 @@ impl Book {
         self.entries = pending.entries;
         self.lists = pending.lists;
         self.revision = message.revision;
-        Some(Change { bundle: pending.bundle, entries, lists, foreign: pending.foreign.map(foreign::read) })
+        let foreign = pending.foreign.map(foreign::read);
+        Some(Change { bundle: pending.bundle, entries, lists, foreign, withdrawn: pending.withdrawn })
     }
 }
 

@@ -60,7 +60,8 @@ pub(super) async fn fetch(
     if answer.svids.is_empty() { Err(Refusal::NoIdentity) } else { Ok(answer) }
 }
 
-/// Answers `ValidateJWTSVID`: by the keys of the subject's trust domain, if the caller is to know them.
+/// Answers `ValidateJWTSVID`: by the keys of the subject's trust domain, if the caller is to know them, and by what the server
+/// has withdrawn.
 ///
 /// # Errors
 /// [`Refusal`] for the caller, [`BadToken`] for the token.
@@ -78,7 +79,9 @@ pub(super) async fn validate(
     let (_subscription, update) = Subscription::open(Arc::clone(sources), caller.ok_or(Refusal::Unattested)?).await?;
     let judged = Unverified::parse(&request.svid).and_then(|token| {
         let keys = update.jwt_bundles.get(token.claimed_subject().trust_domain_name()).ok_or(BadToken::TrustDomain)?;
-        token.verify(keys, &[&request.audience], sources.svids.now(), Leeway::seconds(LEEWAY_SECONDS))
+        let leeway = Leeway::seconds(LEEWAY_SECONDS);
+        let svid = token.verify(keys, &[&request.audience], sources.svids.now(), leeway)?;
+        if sources.svids.is_withdrawn(&svid) { Err(BadToken::Withdrawn) } else { Ok(svid) }
     });
     Ok(judged.map(|svid| ValidateJwtsvidResponse {
         spiffe_id: svid.subject().to_string(),

@@ -21,7 +21,7 @@ use crate::desk::{SigningEnds, SvidRequest, TokenRequest, TokenSigner, WorkloadS
 use crate::federation::CurrentFederations;
 use crate::listen::Connection;
 use crate::live::{LiveNodes, StandingNode};
-use crate::revocation::CurrentLists;
+use crate::revocation::{CurrentLists, CurrentWithdrawn};
 use crate::store::Store;
 use crate::sync::{self, Shown, Subscribers};
 
@@ -42,6 +42,8 @@ pub struct NodeService {
     pub federations: CurrentFederations,
     /// The revocation lists of the moment.
     pub lists: CurrentLists,
+    /// The withdrawn JWT-SVIDs of the moment.
+    pub withdrawn: CurrentWithdrawn,
     /// Signs workload SVIDs.
     pub signer: WorkloadSigner,
     /// Signs workloads' JWT-SVIDs.
@@ -62,8 +64,12 @@ impl Node for NodeService {
 
     async fn sync(&self, request: Request<wire::SyncRequest>) -> Result<Response<Self::SyncStream>, Status> {
         let node = self.standing(&*connection_of(&request)?)?;
-        let shown =
-            Shown { bundle: self.bundle.clone(), lists: self.lists.clone(), federations: self.federations.clone() };
+        let shown = Shown {
+            bundle: self.bundle.clone(),
+            lists: self.lists.clone(),
+            withdrawn: self.withdrawn.watch(),
+            federations: self.federations.clone(),
+        };
         let stream = sync::follow(self.store.clone(), &self.subscribers, shown, node, &request.into_inner());
         Ok(Response::new(Box::pin(stream)))
     }

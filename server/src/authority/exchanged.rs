@@ -81,6 +81,8 @@ impl TokenKey {
             issued: draft.issued,
             expires: draft.expires,
             issuer: self.issuer.as_deref(),
+            // No node and no entry stands behind it.
+            grant: None,
         };
         let prepared = claims.prepare(Algorithm::of(self.key.public()), &self.authority_id);
         let token = prepared

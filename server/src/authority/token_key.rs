@@ -90,7 +90,7 @@ impl TokenKey {
     /// [`AuthorityFault::OtherRecord`] if `recorded` is the store's answer to something else;
     /// [`AuthorityFault::Crypto`].
     pub fn sign(&self, draft: &TokenDraft, recorded: RecordedToken) -> Result<IssuedToken, AuthorityFault> {
-        let (authority_id, issuance) = recorded.redeem();
+        let (authority_id, issuance, grant) = recorded.redeem();
         if issuance != draft.issuance || authority_id != self.authority_id || draft.authority_id != self.authority_id {
             return Err(AuthorityFault::OtherRecord);
         }
@@ -100,6 +100,7 @@ impl TokenKey {
             issued: draft.issued,
             expires: issuance.expires,
             issuer: self.issuer.as_deref(),
+            grant: Some(grant),
         };
         let prepared = claims.prepare(Algorithm::of(self.key.public()), &self.authority_id);
         let token = prepared

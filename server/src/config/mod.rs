@@ -262,7 +262,8 @@ impl Config {
         let jwt_svid = reader.seconds("lifetimes.jwt_svid", 30..=86_400);
         let tokens = tokens::tokens(&mut reader, jwt_svid);
         let oidc = oidc::oidc(&mut reader, tokens.as_ref().and_then(|tokens| tokens.issuer.as_deref()));
-        let exchange = oidc::exchange(&mut reader, trust_domain.as_ref(), oidc.is_some());
+        let own = oidc.as_ref().map(|site| site.issuer.as_str());
+        let exchange = oidc::exchange(&mut reader, trust_domain.as_ref(), (oidc.is_some(), own));
         let connections = reader.number("limits.connections", 1..=1_000_000);
         let anonymous = reader.number("limits.anonymous_connections", 1..=1_000_000);
         let handshakes = reader.number("limits.handshakes", 1..=100_000);

@@ -67,7 +67,7 @@ pub(super) fn oidc(reader: &mut Reader, issuer: Option<&str>) -> Option<OidcSett
 pub(super) fn exchange(
     reader: &mut Reader,
     trust_domain: Option<&TrustDomain>,
-    is_served: bool,
+    (is_served, own): (bool, Option<&str>),
 ) -> Option<ExchangeSettings> {
     let leeway = reader.seconds("exchange.leeway", 0..=60);
     let per_second = reader.number("exchange.per_second", 1..=10_000);
@@ -77,6 +77,10 @@ pub(super) fn exchange(
         if let Some(issuer) = issuer(&mut one) {
             if issuers.iter().any(|other| other.name == issuer.name || other.issuer == issuer.issuer) {
                 one.refuse("name", format!("{:?} or its URL is another issuer's", issuer.name));
+            }
+            let is_own = |own: &str| own.trim_end_matches('/') == issuer.issuer.trim_end_matches('/');
+            if own.is_some_and(is_own) {
+                one.refuse("issuer", "is this server's own: a token of ours would be renewed without end");
             }
             issuers.push(issuer);
         }

@@ -125,12 +125,18 @@ impl Exchange {
             let issuer = issuer.to_owned();
             move |problem: BadToken| Refused::Token { issuer, problem }
         };
+        let began = Instant::now();
         let token = Unverified::parse(&form.subject_token).map_err(bad("an unknown issuer"))?;
         let claimed = token.claimed_issuer().map_err(bad("an unknown issuer"))?;
         let issuer = self.issuers.get(claimed).ok_or_else(|| Refused::Issuer { claimed: cut(claimed) })?;
         let key_id = token.claimed_key_id().map_err(bad(issuer.name()))?.map(str::to_owned);
         let keys = issuer.keys(key_id.as_deref()).await;
         let keys = keys.map_err(|problem| Refused::Keys { issuer: issuer.name().to_owned(), problem })?;
+        if !is_of_a_known_type(token.claimed_type()) {
+            return Err(bad(issuer.name())(BadToken::Type));
+        }
+        // It took its time to fetch them.
+        let now = now.plus(i64::try_from(began.elapsed().as_secs()).unwrap_or(i64::MAX));
         let rules: Vec<&Rule> = self.rules.iter().filter(|rule| rule.issuer == issuer.name()).collect();
         let audiences: Vec<&str> = rules.iter().map(|rule| rule.audience.as_str()).collect();
         let claims = token.verify(&keys, &audiences, now, self.leeway).map_err(bad(issuer.name()))?;
@@ -141,16 +147,14 @@ impl Exchange {
         }
         let rule = fitting(&rules, &claims, issuer.name())?;
         let audience = target(rule, &form.audiences)?;
-        self.issue(id, rule, audience, &form.subject_token, &claims, from, now).await
+        self.issue(id, rule, audience, &claims, from, now).await
     }
 
-    #[expect(clippy::too_many_arguments, reason = "what the record says of an exchange, each from another step")]
     async fn issue(
         &self,
         id: &str,
         rule: &Rule,
         audience: Audience,
-        token: &str,
         claims: &Claims,
         from: Asker,
         now: UnixTime,
@@ -169,7 +173,7 @@ impl Exchange {
             issuer: issuer.clone(),
             subject: cut(subject),
             token_id: text("jti").map(cut).unwrap_or_default(),
-            token: one_token(&issuer, text("jti"), token),
+            token: one_token(&issuer, text("jti"), claims),
             token_expires: claims.expires().plus(i64::from(holdfast_svid::LEEWAY_SECONDS_MAX)),
             uses: rule.uses,
             source: source(from),
@@ -273,11 +277,19 @@ fn target(rule: &Rule, asked: &[String]) -> Result<Audience, Refused> {
     audience.map_err(Refused::Audience)
 }
 
-/// What tells one token from all others: its issuer and its ID; without an ID, the token itself.
-fn one_token(issuer: &str, id: Option<&str>, token: &str) -> Sha256 {
-    let parts = match id {
+/// Whether a token of this type says who somebody is: of others (`logout+jwt`, `secevent+jwt`) the same key signs as well.
+fn is_of_a_known_type(claimed: Option<&str>) -> bool {
+    let known = |name: &str| ["JWT", "JOSE", "at+jwt"].iter().any(|known| known.eq_ignore_ascii_case(name));
+    claimed.is_none_or(|name| known(name.strip_prefix("application/").unwrap_or(name)))
+}
+
+/// What tells one token from all others: its issuer and its ID; without an ID, what was signed. Never the signature, of
+/// which there may be several for one token.
+fn one_token(issuer: &str, id: Option<&str>, claims: &Claims) -> Sha256 {
+    let signed = hex::encode(claims.signed_sha256());
+    let parts = match id.filter(|id| !id.is_empty()) {
         Some(id) => ["id", issuer, id],
-        None => ["token", issuer, token],
+        None => ["token", issuer, &signed],
     };
     let mut bytes = Vec::new();
     for part in parts {

@@ -154,6 +154,11 @@ impl KnownIssuer {
         match fetched {
             Ok(keys) => {
                 info!(issuer, keys = keys.len(), "keys of an issuer");
+                // Its own word: whoever has no key signs nothing, and nothing that was signed before counts.
+                if keys.is_empty() {
+                    error!(issuer, alarm = "exchange.no_keys", "an issuer has no key that verifies anything here");
+                    metrics::counter!("holdfast_alarms_total", "alarm" => "exchange.no_keys").increment(1);
+                }
                 let kept = Kept { keys: Arc::new(keys), at: Instant::now() };
                 *self.kept.write().unwrap_or_else(PoisonError::into_inner) = Some(kept);
             }
@@ -178,8 +183,7 @@ impl KnownIssuer {
             KeySource::Url(url) => self.get(url, JWKS_BYTES_MAX).await?,
             KeySource::File(path) => read(path.clone()).await?,
         };
-        let keys = IssuerKeys::read(self.issuer(), &document).map_err(|bad| format!("keys: {bad}"))?;
-        if keys.is_empty() { Err("no key among them verifies anything here".to_owned()) } else { Ok(keys) }
+        IssuerKeys::read(self.issuer(), &document).map_err(|bad| format!("keys: {bad}"))
     }
 
     /// Where the issuer itself says that its keys are.

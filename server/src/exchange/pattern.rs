@@ -75,8 +75,10 @@ impl Pattern {
     pub fn of_subject(text: &str) -> Result<Self, BadPattern> {
         let pattern: Self = text.parse()?;
         let whole = |segment: &&Segment| matches!(segment.content, Content::Whole(_));
-        let before = pattern.segments.iter().take_while(whole).count();
-        let open = before < pattern.segments.len() && before < WHOLE_SEGMENTS_MIN;
+        let before: Vec<_> = pattern.segments.iter().take_while(whole).collect();
+        // An empty one pins nothing: `https://*` is everybody's.
+        let pinned = before.iter().filter(|segment| segment.content != Content::Whole(String::new())).count();
+        let open = before.len() < pattern.segments.len() && pinned < WHOLE_SEGMENTS_MIN;
         if open { Err(BadPattern::Open) } else { Ok(pattern) }
     }
 
@@ -219,10 +221,18 @@ mod tests {
 
     #[test]
     fn a_subject_begins_with_two_whole_segments() {
-        for open in ["repo:*", "repo:**", "repo:acme*/app", "*:acme/app", "a*"] {
+        for open in
+            ["repo:*", "repo:**", "repo:acme*/app", "*:acme/app", "a*", "https://*", "https://**", "a::*", "::a*"]
+        {
             assert_eq!(Pattern::of_subject(open), Err(BadPattern::Open), "{open}");
         }
-        for pinned in ["repo:acme/*:ref:refs/heads/main", "system:serviceaccount:ci:*", "user", "repo:acme/**"] {
+        for pinned in [
+            "https://acme.example/*",
+            "repo:acme/*:ref:refs/heads/main",
+            "system:serviceaccount:ci:*",
+            "user",
+            "repo:acme/**",
+        ] {
             assert!(Pattern::of_subject(pinned).is_ok(), "{pinned}");
         }
     }

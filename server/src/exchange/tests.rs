@@ -262,6 +262,13 @@ async fn a_token_is_exchanged_as_often_as_its_rule_says() {
     let token = house.ci.token(&nameless);
     house.ask(token.clone(), &["shop"]).await.unwrap();
     assert_eq!(house.ask(token, &["shop"]).await.unwrap_err().code(), "exchange.replayed");
+    // And so it is with the other signature that anybody makes of an ECDSA one.
+    nameless["run"] = json!(2);
+    let token = house.ci.token(&nameless);
+    let other = other_signature(&token);
+    assert_ne!(token, other);
+    house.ask(token, &["shop"]).await.unwrap();
+    assert_eq!(house.ask(other, &["shop"]).await.unwrap_err().code(), "exchange.replayed");
     let twice = house_with(|settings| settings.rules[0].uses = 2).await;
     let token = twice.ci.token(&claims());
     for _ in 0..2 {
@@ -269,6 +276,38 @@ async fn a_token_is_exchanged_as_often_as_its_rule_says() {
     }
     assert_eq!(twice.ask(token, &["shop"]).await.unwrap_err().code(), "exchange.replayed");
     assert!(twice.directory.path().exists());
+}
+
+/// The same token with another signature that verifies as well: (r, n - s) for (r, s).
+fn other_signature(token: &str) -> String {
+    let order = hex::decode("ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551").unwrap();
+    let (signed, signature) = token.rsplit_once('.').unwrap();
+    let mut signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
+    let mut borrow = 0;
+    for (place, digit) in order.iter().enumerate().rev() {
+        let difference = i16::from(*digit) - i16::from(signature[32 + place]) - borrow;
+        borrow = i16::from(difference < 0);
+        signature[32 + place] = u8::try_from(difference.rem_euclid(256)).unwrap();
+    }
+    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+}
+
+#[tokio::test]
+async fn a_token_that_is_not_about_who_somebody_is_is_refused_by_its_type() {
+    let house = house().await;
+    let typed = |kind: &str| {
+        let header = json!({ "alg": "ES256", "kid": "ci-1", "typ": kind });
+        let signed =
+            format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(claims().to_string()));
+        let signature = house.ci.key.sign(signed.as_bytes(), &SystemRandom::new()).unwrap();
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+    };
+    for kind in ["logout+jwt", "secevent+jwt", "application/dpop+jwt", ""] {
+        assert_eq!(house.ask(typed(kind), &["shop"]).await.unwrap_err().code(), "jwt.header.typ", "{kind}");
+    }
+    for kind in ["JWT", "jwt", "application/jwt", "JOSE", "at+jwt"] {
+        house.ask(typed(kind), &["shop"]).await.unwrap();
+    }
 }
 
 #[tokio::test]
@@ -293,8 +332,8 @@ async fn what_is_remembered_of_exchanged_tokens_goes_when_they_end() {
     brief["jti"] = json!("brief");
     brief["exp"] = json!(clock::now().seconds() + 100);
     house.ask(house.ci.token(&brief), &["shop"]).await.unwrap();
-    house.store.prune(clock::now().plus(100)).await.unwrap();
-    assert_eq!(house.code(&brief).await, "exchange.replayed", "with the leeway it may still count");
-    house.store.prune(UnixTime(clock::now().seconds() + 1000)).await.unwrap();
+    house.store.prune(clock::now().plus(3_700)).await.unwrap();
+    assert_eq!(house.code(&brief).await, "exchange.replayed", "a clock that is set back gives it no second life");
+    house.store.prune(UnixTime(clock::now().seconds() + 4_000)).await.unwrap();
     house.ask(house.ci.token(&brief), &["shop"]).await.unwrap();
 }

@@ -1,4 +1,5 @@
-//! Revocation lists while the server runs: kept fresh, and shown to whoever relies on certificates of ours.
+//! Revocation lists while the server runs: kept fresh, and shown to whoever relies on certificates of ours; and what is
+//! withdrawn of JWT-SVIDs, for our own agents.
 //!
 //! What is on them the store decides; how they are signed is the authority's. Every server of a store shows all lists of
 //! it, whoever signed them.
@@ -9,6 +10,7 @@ mod keeper;
 mod listener;
 #[cfg(test)]
 mod tests;
+mod withdrawn;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,6 +18,7 @@ use std::path::PathBuf;
 pub use current::CurrentLists;
 pub use keeper::ListKeeper;
 pub use listener::ListListener;
+pub use withdrawn::{CurrentWithdrawn, Withdrawn};
 
 /// How revocation lists are made and shown.
 #[derive(Clone, Debug, PartialEq, Eq)]

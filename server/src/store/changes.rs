@@ -102,6 +102,11 @@ pub enum Notice {
         /// Who signed them.
         issuers: BTreeSet<IssuerKeyId>,
     },
+    /// JWT-SVIDs were withdrawn.
+    TokensWithdrawn {
+        /// The revision in which that happened; it makes none.
+        n: u64,
+    },
     /// There are other revocation lists now. They have numbers of their own.
     RevocationLists {
         /// The revision in which that happened; it makes none.
@@ -122,6 +127,7 @@ impl Notice {
             | Self::Bundle { n }
             | Self::Federation { n, .. }
             | Self::Revoked { n, .. }
+            | Self::TokensWithdrawn { n }
             | Self::RevocationLists { n } => *n,
         }
     }

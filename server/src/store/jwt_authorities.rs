@@ -2,6 +2,7 @@
 
 use holdfast_evidence::crypto::PublicKey;
 use holdfast_identity::{SpiffeId, UnixTime};
+use holdfast_svid::Grant;
 
 use super::entries::EntryNumber;
 use super::issuances::NotRecorded;
@@ -90,17 +91,18 @@ pub struct TokenIssuance {
 pub struct RecordedToken {
     authority_id: String,
     issuance: TokenIssuance,
+    grant: Grant,
 }
 
 impl RecordedToken {
     /// Only the store says so.
-    pub(in crate::store) const fn new(authority_id: String, issuance: TokenIssuance) -> Self {
-        Self { authority_id, issuance }
+    pub(in crate::store) const fn new(authority_id: String, issuance: TokenIssuance, grant: Grant) -> Self {
+        Self { authority_id, issuance, grant }
     }
 
-    /// Redeems the token: what was recorded, and by whose key it may be signed.
+    /// Redeems the token: what was recorded, by whose key it may be signed, and by what name it can be withdrawn.
     #[must_use]
-    pub fn redeem(self) -> (String, TokenIssuance) {
-        (self.authority_id, self.issuance)
+    pub fn redeem(self) -> (String, TokenIssuance, Grant) {
+        (self.authority_id, self.issuance, self.grant)
     }
 }

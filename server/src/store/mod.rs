@@ -60,8 +60,8 @@ pub use policies::{Document, Mode, Policies, PolicyDigest, PolicyDraft, PolicyVe
 pub use proposals::{Proposal, ProposalDraft, ProposalState, Proposed};
 pub use reports::{Activity, Reports, WaiverInForce};
 pub use revocations::{
-    IssuerKeyId, LIST_SERIALS_MAX, ListDraft, ListValidity, LiveSvid, RevocationList, RevocationReason, Revocations,
-    Revoked,
+    GRANTS_MAX, IssuerKeyId, LIST_SERIALS_MAX, ListDraft, ListValidity, LiveSvid, RevocationList, RevocationReason,
+    Revocations, Revoked, WithdrawnGrant, WithdrawnGrants,
 };
 pub use rollouts::{
     AnnouncedWaiver, FactBody, KeptFacts, KeptFactsOf, NewVersion, NextRollout, NodeFacts, PolicySignature, Rollout,

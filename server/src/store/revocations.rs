@@ -6,12 +6,17 @@ use super::entries::EntryNumber;
 use super::ledger::Actor;
 use super::nodes::NodeNumber;
 use holdfast_identity::UnixTime;
+use holdfast_svid::Grant;
 use std::fmt;
 use std::sync::Arc;
 
 /// Serials on one list: at 40 bytes each below a megabyte, which four lists may not exceed in one message of gRPC's usual
 /// size. Whoever withdraws more of one issuer at a time withdraws the issuer.
 pub const LIST_SERIALS_MAX: usize = 20_000;
+
+/// Withdrawn grants of JWT-SVIDs that agents hold: half a megabyte in one message. What there is no room for is withdrawn
+/// with everything else that was signed by then.
+pub const GRANTS_MAX: usize = 20_000;
 
 /// Verbs about revocations. Banning, evicting, refusing and deleting withdraw by their own verbs, in their transaction.
 pub trait Revocations: Send + Sync {
@@ -24,6 +29,8 @@ pub trait Revocations: Send + Sync {
     fn import_revocation_list(&self, list: RevocationList, at: UnixTime) -> Held<'_, bool>;
     /// The last list of each issuer, in the order of their identifiers.
     fn revocation_lists(&self) -> Held<'_, Vec<RevocationList>>;
+    /// What was withdrawn of JWT-SVIDs behind that place, and has not ended.
+    fn withdrawn_grants(&self, after: u64, now: UnixTime) -> Held<'_, WithdrawnGrants>;
     /// A node's certificates, its workloads' among them, that have not ended and were not withdrawn; at most 1,000 after
     /// the given place in the record.
     fn live_svids(&self, node: NodeNumber, after: u64, now: UnixTime) -> Held<'_, Vec<LiveSvid>>;
@@ -173,6 +180,28 @@ pub struct RevocationList {
     pub validity: ListValidity,
     /// DER of the `CertificateList`.
     pub der: Arc<[u8]>,
+}
+
+/// What was given to one node by one entry, and withdrawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WithdrawnGrant {
+    /// Rises with each.
+    pub place: u64,
+    /// By what its tokens name it.
+    pub grant: Grant,
+    /// When the last of its tokens ends.
+    pub ends: UnixTime,
+    /// Since when it is withdrawn.
+    pub at: UnixTime,
+}
+
+/// What was withdrawn of JWT-SVIDs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WithdrawnGrants {
+    /// In their order, at most [`GRANTS_MAX`].
+    pub grants: Vec<WithdrawnGrant>,
+    /// When the last of those was withdrawn that have no room among them.
+    pub left_out: Option<UnixTime>,
 }
 
 /// A certificate that has not ended and was not withdrawn.

@@ -9,6 +9,7 @@ mod stream;
 mod subscribers;
 #[cfg(test)]
 mod tests;
+mod withdrawn;
 
 pub use stream::{Shown, SyncStream, follow};
 pub use subscribers::{Interest, Push, Subscriber, Subscribers};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use holdfast_protocol::agent as wire;
 use holdfast_protocol::limits::SYNC_ENTRIES_MAX;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
@@ -14,13 +14,14 @@ use tracing::{debug, warn};
 use super::foreign::Foreign;
 use super::lists::Told;
 use super::message::{entry, held, portions};
+use super::withdrawn::Heard;
 use super::{Interest, Push, Subscriber, Subscribers};
 use crate::api::{Word, refused, unavailable};
 use crate::authority::CurrentBundle;
 use crate::clock;
 use crate::federation::CurrentFederations;
 use crate::live::{Ending, StandingNode, State};
-use crate::revocation::CurrentLists;
+use crate::revocation::{CurrentLists, Withdrawn};
 use crate::store::{NodeTarget, Revision, Store, StoreFault};
 
 /// Messages that wait for a slow agent.
@@ -38,6 +39,8 @@ pub struct Shown {
     pub bundle: CurrentBundle,
     /// The revocation lists.
     pub lists: CurrentLists,
+    /// Withdrawn JWT-SVIDs.
+    pub withdrawn: watch::Receiver<Arc<Withdrawn>>,
     /// Foreign trust domains.
     pub federations: CurrentFederations,
 }
@@ -46,7 +49,7 @@ pub struct Shown {
 pub fn follow(
     store: Arc<dyn Store>,
     subscribers: &Arc<Subscribers>,
-    Shown { bundle, lists, federations }: Shown,
+    Shown { bundle, lists, withdrawn, federations }: Shown,
     node: StandingNode,
     holds: &wire::SyncRequest,
 ) -> SyncStream {
@@ -56,7 +59,9 @@ pub fn follow(
     let subscriber = subscribers.join(interest);
     let (at, told) = (holds.holds.as_ref().and_then(held), Told::new(&holds.holds_lists));
     let foreign = Foreign::new(federations);
-    let mut stream = Stream { store, bundle, lists, told, foreign, node, subscriber, at, out: sender };
+    let heard = Heard::default();
+    let mut stream =
+        Stream { store, bundle, lists, told, withdrawn, heard, foreign, node, subscriber, at, out: sender };
     tokio::spawn(async move {
         let gauge = metrics::gauge!("holdfast_sync_streams");
         gauge.increment(1.0);
@@ -77,6 +82,9 @@ struct Stream {
     lists: CurrentLists,
     /// Which of them the agent holds.
     told: Told,
+    withdrawn: watch::Receiver<Arc<Withdrawn>>,
+    /// What the agent has heard of them.
+    heard: Heard,
     node: StandingNode,
     subscriber: Subscriber,
     /// What the agent holds.
@@ -117,11 +125,21 @@ impl Stream {
                 () = self.out.closed() => return None,
                 // The clock may be set meanwhile: look again now and then.
                 () = sleep(Duration::from_secs(left.min(15))) => Ok(()),
+                // The sender is the server's, and stays.
+                Ok(()) = self.withdrawn.changed() => self.withdraw().await,
                 push = self.subscriber.next() => self.pushed(push).await,
             };
             if let Err(end) = step {
                 return end;
             }
+        }
+    }
+
+    /// Tells what was withdrawn of JWT-SVIDs, whether or not anything else is new.
+    async fn withdraw(&mut self) -> Result<(), End> {
+        match self.at {
+            Some(at) => self.send(at, portions(at, false, Vec::new(), Vec::new(), None)).await,
+            None => self.synchronise(false).await,
         }
     }
 
@@ -207,11 +225,15 @@ impl Stream {
         Ok(())
     }
 
-    /// Sends a change, and before its last message the lists that the agent does not hold: what is withdrawn comes with
-    /// the change that withdraws it, or after it.
+    /// Sends a change: with its first message what was withdrawn of tokens, and before that the lists that the agent does
+    /// not hold, so that what is withdrawn comes with the change that withdraws it, or after it.
     async fn send(&mut self, at: Revision, mut messages: Vec<wire::SyncResponse>) -> Result<(), End> {
         if let Some(last) = messages.last_mut() {
             last.foreign = self.foreign.news();
+        }
+        let withdrawn = self.withdrawn.borrow_and_update().clone();
+        if let Some(first) = messages.first_mut() {
+            first.withdrawn_tokens = self.heard.news(&withdrawn);
         }
         let lists = self.told.news(&self.lists.get(), at);
         for message in lists.into_iter().chain(messages) {

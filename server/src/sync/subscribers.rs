@@ -122,8 +122,12 @@ impl Subscribers {
             Notice::Bundle { .. } => self.lock().streams.values().for_each(|stream| stream.push(Push::Bundle)),
             Notice::Federation { .. } => self.lock().streams.values().for_each(|stream| stream.push(Push::Federation)),
             Notice::RevocationLists { .. } => self.lock().streams.values().for_each(|stream| stream.push(Push::Lists)),
-            Notice::Policy { .. } | Notice::Inventory { .. } | Notice::Endorsements { .. } | Notice::Revoked { .. } => {
-            }
+            // What is withdrawn of tokens every stream sees by itself.
+            Notice::Policy { .. }
+            | Notice::Inventory { .. }
+            | Notice::Endorsements { .. }
+            | Notice::Revoked { .. }
+            | Notice::TokensWithdrawn { .. } => {}
         }
     }
 

@@ -15,11 +15,11 @@ use crate::clock;
 use crate::federation::CurrentFederations;
 use crate::listen::{Connection, PeerSvid};
 use crate::live::{Ending, LiveNodes, Quoted};
-use crate::revocation::CurrentLists;
+use crate::revocation::{CurrentLists, CurrentWithdrawn};
 use crate::store::sqlite::{SqliteStore, StoreLimits};
 use crate::store::{
-    Actor, Admission, Attempt, AttemptId, BundleDocument, Candidate, EntryDraft, Mark, Node, Outcome, Parent, Sha256,
-    Store, Subject, Verdict, Way,
+    Actor, Admission, Attempt, AttemptId, BundleDocument, Candidate, EntryDraft, Mark, Node, NodeTarget, Outcome,
+    Parent, Sha256, Store, Subject, Verdict, Way,
 };
 
 struct House {
@@ -29,6 +29,7 @@ struct House {
     live: LiveNodes,
     subscribers: Arc<Subscribers>,
     federations: CurrentFederations,
+    withdrawn: CurrentWithdrawn,
 }
 
 async fn open() -> House {
@@ -49,6 +50,7 @@ async fn open() -> House {
         live: LiveNodes::new(Duration::from_secs(25)),
         subscribers: Arc::default(),
         federations: CurrentFederations::default(),
+        withdrawn: CurrentWithdrawn::default(),
     }
 }
 
@@ -105,7 +107,8 @@ async fn stream(house: &House, expires: UnixTime) -> (SyncStream, Node) {
         house.live.quoted(&Quoted { node: &node, connection: &connection, drawn_at: now, drawn_here: true, at: now });
     let standing = house.live.standing(&connection, now).unwrap();
     let bundle = house.authority.bundle().clone();
-    let shown = Shown { bundle, lists: CurrentLists::default(), federations: house.federations.clone() };
+    let (lists, withdrawn) = (CurrentLists::default(), house.withdrawn.watch());
+    let shown = Shown { bundle, lists, withdrawn, federations: house.federations.clone() };
     let stream = follow(house.store.clone(), &house.subscribers, shown, standing, &Default::default());
     // The listener's tasks hold the connection; here nobody else does.
     Box::leak(Box::new(connection));
@@ -156,6 +159,39 @@ async fn a_new_bundle_is_pushed() {
     let second = timeout(Duration::from_secs(1), stream.next()).await.unwrap().unwrap().unwrap().bundle.unwrap();
     assert_eq!(second.x509_authorities, [first.x509_authorities[0].clone(), root]);
     assert!(second.sequence > first.sequence);
+}
+
+#[tokio::test]
+async fn what_is_withdrawn_of_tokens_begins_the_stream_and_is_pushed_by_itself() {
+    let house = open().await;
+    let (mut stream, node) = stream(&house, clock::now().plus(3600)).await;
+    let first = stream.next().await.unwrap().unwrap();
+    let said = first.withdrawn_tokens.unwrap();
+    assert!(first.full && said.full && said.grants.is_empty());
+
+    let tokens = house.place.options.data_dir.join("tokens");
+    let tokens = crate::authority::AuthorityFiles::below(&tokens);
+    let now = clock::now();
+    let authority = crate::authority::TokenAuthority::open(tokens, Default::default(), house.store.as_ref(), now).await;
+    let authority_id = authority.unwrap().signing().unwrap().authority_id().to_owned();
+    let issuance = crate::store::TokenIssuance {
+        spiffe_id: "spiffe://example.org/a".parse().unwrap(),
+        audience_sha256: Sha256([5; 32]),
+        expires: now.plus(300),
+        node: node.number,
+        entry: crate::store::EntryNumber(7),
+        revision: 0,
+    };
+    let mut recorded =
+        house.store.record_tokens(authority_id, vec![issuance], house.store.revision().n, now).await.unwrap();
+    let grant = recorded.remove(0).unwrap().redeem().2;
+    let ban = crate::store::NodeAction::Ban { reason: String::new() };
+    house.store.act(NodeTarget::Number(node.number), ban, Actor::Server, now).await.unwrap().unwrap();
+    house.withdrawn.read(house.store.as_ref(), clock::now()).await.unwrap();
+    let pushed = timeout(Duration::from_secs(1), stream.next()).await.unwrap().unwrap().unwrap();
+    let said = pushed.withdrawn_tokens.unwrap();
+    assert!(!said.full && said.made_until == 0);
+    assert_eq!(said.grants.iter().map(|one| one.id.clone()).collect::<Vec<_>>(), [grant.0.to_vec()]);
 }
 
 #[tokio::test]

@@ -21,4 +21,5 @@ mod revocation;
 mod rollout;
 mod survival;
 mod tokens;
+mod withdrawn_tokens;
 mod world;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tonic::Code;
 
 use crate::court::{Court, ids};
-use crate::place::Place;
+use crate::place::{PATIENCE, Place};
 use crate::stranger::{AUDIENCE, Stranger};
 use crate::workload::tokens::parts;
 use crate::workload::{certificates, with_header};
@@ -174,6 +174,27 @@ async fn spiffe_070_validation_returns_subject_and_claims() {
     let answer = court.validate(AUDIENCE, &own).await.unwrap();
     assert_eq!(answer.spiffe_id, A);
     assert_eq!(answer.claims.unwrap().fields.len(), parts(&own).1.as_object().unwrap().len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_withdrawn_validates_no_longer() {
+    let place = Place::shared().await;
+    let _turn = place.turn().await;
+    let entry = place.enter(A, &[]);
+    place.enter(B, &[]);
+    place.fetch(&[A, B]).await;
+    let mut court = Court::open(&place).await;
+    let withdrawn = court.fetch(&[AUDIENCE], A).await.unwrap().svids.remove(0).svid;
+    let other = court.fetch(&[AUDIENCE], B).await.unwrap().svids.remove(0).svid;
+    assert_eq!(court.taken(&withdrawn).await, A);
+    place.server.operator(&["entry", "delete", &entry]).unwrap();
+    let begun = std::time::Instant::now();
+    while court.validate(AUDIENCE, &withdrawn).await.is_ok() {
+        assert!(begun.elapsed().as_secs() < PATIENCE, "{}", place.logs());
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    court.refused(&withdrawn).await;
+    assert_eq!(court.taken(&other).await, B);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ use holdfast_agent::svids::{JwtToken, NoToken, SvidSource, SvidState, WorkloadUp
 use holdfast_evidence::crypto::KeyKind;
 use holdfast_identity::{Selector, UnixTime};
 use holdfast_svid::audience::Audience;
-use holdfast_svid::jwt::JwtKeys;
+use holdfast_svid::jwt::{JwtKeys, JwtSvid};
 use tokio::sync::watch;
 
 use super::tokens::{JwtAuthority, now};
@@ -30,6 +30,7 @@ struct State {
     bundles: Bundles,
     crls: Bundles,
     jwt_bundles: BTreeMap<String, JwtKeys>,
+    withdrawn: BTreeSet<String>,
     watchers: Vec<(BTreeSet<Selector>, watch::Sender<SvidState>)>,
 }
 
@@ -98,6 +99,11 @@ impl Registry {
         self.change(|state| drop(state.crls.insert(domain.to_owned(), lists)));
     }
 
+    /// Withdraws every JWT-SVID of this subject.
+    pub(crate) fn withdraw_jwt(&self, subject: &str) {
+        self.change(|state| drop(state.withdrawn.insert(subject.to_owned())));
+    }
+
     /// Sets the keys for JWT-SVIDs of one trust domain; none removes them.
     pub(crate) fn trust_jwt(&self, domain: &str, keys: Option<JwtKeys>) {
         self.change(|state| match keys {
@@ -130,6 +136,10 @@ impl SvidSource for Registry {
 
     fn token<'a>(&'a self, svid: &'a X509Svid, audience: Audience) -> BoxFuture<'a, Result<Arc<JwtToken>, NoToken>> {
         Box::pin(async move { Ok(Arc::new(self.jwt.issue(svid, &audience))) })
+    }
+
+    fn is_withdrawn(&self, svid: &JwtSvid) -> bool {
+        self.state.lock().unwrap().withdrawn.contains(&svid.subject().to_string())
     }
 
     fn now(&self) -> UnixTime {

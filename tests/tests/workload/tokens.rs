@@ -42,13 +42,15 @@ impl JwtAuthority {
     pub(crate) fn issue(&self, svid: &X509Svid, audience: &Audience) -> JwtToken {
         let issued = now();
         let expires = issued.plus(300);
-        let claims = Claims { subject: &svid.spiffe_id, audience, issued, expires, issuer: None };
+        let claims = Claims { subject: &svid.spiffe_id, audience, issued, expires, issuer: None, grant: None };
         let prepared = claims.prepare(Algorithm::of(self.key.public()), &self.id);
         JwtToken {
             spiffe_id: svid.spiffe_id.clone(),
             token: prepared.sign(&self.key, &SystemRandom::new()).unwrap(),
             expires,
             authority_id: self.id.clone(),
+            issued,
+            grant: None,
         }
     }
 

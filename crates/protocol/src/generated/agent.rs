@@ -231,6 +231,30 @@ pub struct SyncResponse {
     /// node's entries name. Forget the others.
     #[prost(message, optional, tag = "30")]
     pub foreign: ::core::option::Option<ForeignBundles>,
+    /// Present in the first message of a stream and whenever there is more: JWT-SVIDs that validate no longer.
+    #[prost(message, optional, tag = "40")]
+    pub withdrawn_tokens: ::core::option::Option<WithdrawnTokens>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WithdrawnTokens {
+    /// There are no others: forget those of before. At most 20,000.
+    #[prost(bool, tag = "1")]
+    pub full: bool,
+    #[prost(message, repeated, tag = "2")]
+    pub grants: ::prost::alloc::vec::Vec<WithdrawnGrant>,
+    /// Every JWT-SVID of the trust domain that was made at this second (since the epoch) or before is withdrawn. 0: none so.
+    #[prost(int64, tag = "3")]
+    pub made_until: i64,
+}
+/// What one node's workloads were given by one entry.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WithdrawnGrant {
+    /// 12 bytes, as the tokens' claim "holdfast_grant" has them in base64url.
+    #[prost(bytes = "vec", tag = "1")]
+    pub id: ::prost::alloc::vec::Vec<u8>,
+    /// When the last of its tokens ends, in seconds since the epoch.
+    #[prost(int64, tag = "2")]
+    pub ends: i64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ForeignBundles {

@@ -7,7 +7,7 @@ use holdfast_identity::{SpiffeId, UnixTime};
 use holdfast_svid::audience::Audience;
 use holdfast_svid::jws::Compact;
 use holdfast_svid::jwt::{Claims, JwtKeys, Unverified};
-use holdfast_svid::{Algorithm, Leeway, jwk};
+use holdfast_svid::{Algorithm, Grant, Leeway, jwk};
 use ring::rand::SystemRandom;
 use ring::signature::{self, RsaEncoding, RsaKeyPair};
 use serde_json::{Value, json};
@@ -27,6 +27,7 @@ fn a_prepared_token_verifies_when_it_is_signed() {
             issued: UnixTime(1000),
             expires: UnixTime(1300),
             issuer: Some("https://td.example"),
+            grant: Some(Grant([1; 12])),
         };
         let prepared = claims.prepare(Algorithm::of(signer.key().public()), &id);
         let token = prepared.sign(signer.key(), &SystemRandom::new()).unwrap();
@@ -34,8 +35,9 @@ fn a_prepared_token_verifies_when_it_is_signed() {
         let read = Unverified::parse(&token).unwrap();
         assert_eq!(read.claimed_subject(), &subject);
         let svid = read.verify(&keys, &["a"], UnixTime(1299), Leeway::NONE).unwrap();
-        let expected =
-            json!({ "sub": "spiffe://td/w", "aud": ["b", "a"], "exp": 1300, "iat": 1000, "iss": "https://td.example" });
+        let expected = json!({ "sub": "spiffe://td/w", "aud": ["b", "a"], "exp": 1300, "iat": 1000, "iss": "https://td.example",
+                    "holdfast_grant": "AQEBAQEBAQEBAQEB" });
+        assert_eq!((svid.grant(), svid.issued()), (Some(Grant([1; 12])), Some(UnixTime(1000))));
         assert_eq!(Value::Object(svid.claims().clone()), expected);
         let header = Compact::parse(&token).unwrap().header().clone();
         assert_eq!(header.keys().collect::<Vec<_>>(), ["alg", "kid", "typ"]);

@@ -2,8 +2,8 @@
 
 use holdfast_identity::UnixTime;
 
-use super::super::JwtBundle;
 use super::super::tokens::{JwtToken, NoToken, Tokens, Wanted};
+use super::super::{JwtBundle, Withdrawal};
 use super::{Standing, SvidCache};
 
 impl SvidCache {
@@ -21,6 +21,11 @@ impl SvidCache {
             answer => answer,
         };
         self.tokens.answer(wanted, answer);
+    }
+
+    /// These JWT-SVIDs of `trust_domain`, which is the own one, are withdrawn.
+    pub fn learn_withdrawn(&self, trust_domain: &str, said: &Withdrawal) {
+        self.tokens.withdraw(trust_domain, said);
     }
 
     /// The keys that verify JWT-SVIDs of this trust domain are these now. Tokens of tainted ones are let go of.

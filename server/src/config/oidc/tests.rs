@@ -86,5 +86,9 @@ fn an_issuer_is_reached_over_https_and_its_leeway_is_a_minute_at_most() {
     assert!(
         refused(&format!("{SITE}[exchange]\nleeway = \"61s\"\n")).contains("exchange.leeway: expected 0 s to 60 s")
     );
+    for own in ["https://oidc.td", "https://oidc.td/"] {
+        let own = ISSUER.replace("https://token.actions.githubusercontent.com", own);
+        assert!(refused(&format!("{SITE}{own}{RULE}")).contains("issuer: is this server's own"));
+    }
     assert!(refused(&format!("{SITE}{ISSUER}{ISSUER}{RULE}")).contains("another issuer's"));
 }

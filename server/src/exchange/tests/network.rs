@@ -67,6 +67,12 @@ async fn an_outage_of_the_keys_keeps_the_last_good_ones_for_a_time_and_a_new_key
     house.ask(next.token(&claims()), &["shop"]).await.unwrap();
     assert_eq!(house.code(&claims()).await, "jwt.key.unknown", "the former key is gone");
 
+    // It takes its own keys back, and that is its word.
+    *keys.document.lock().unwrap() = br#"{"keys":[]}"#.to_vec();
+    assert_eq!(house.ask(next.token(&claims()), &["shop"]).await.unwrap_err().code(), "jwt.key.unknown");
+    *keys.document.lock().unwrap() = write_set([&next.jwk()]);
+    house.ask(next.token(&claims()), &["shop"]).await.unwrap();
+
     // Too old, or never there.
     keys.is_away.store(true, Ordering::SeqCst);
     house.exchange.insert_issuer(known(Duration::ZERO, Duration::ZERO));
@@ -82,6 +88,33 @@ async fn an_outage_of_the_keys_keeps_the_last_good_ones_for_a_time_and_a_new_key
         assert_eq!(house.ask(named, &["shop"]).await.unwrap_err().code(), "jwt.key.unknown");
     }
     assert_eq!(keys.asked.load(Ordering::SeqCst), before + 1);
+    stop.cancel();
+}
+
+#[tokio::test]
+async fn whoever_sends_slowly_keeps_nobody_else_from_his_place() {
+    use tokio::io::AsyncWriteExt as _;
+    let house = house().await;
+    let token = house.ci.token(&claims());
+    let stop = CancellationToken::new();
+    let address = plain("door").bind(Arc::new(Door(house.exchange)), stop.clone()).await.unwrap().unwrap();
+    let mut slow = Vec::new();
+    for _ in 0..80 {
+        let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
+        let head = "POST /token HTTP/1.1\r\nHost: door\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+                    Content-Length: 100\r\n\r\ngrant_type=";
+        socket.write_all(head.as_bytes()).await.unwrap();
+        slow.push(socket);
+    }
+    let http = Http::new(std::path::Path::new("/nonexistent"), Duration::from_secs(60));
+    let mut headers = HeaderMap::new();
+    headers.insert("content-type", "application/x-www-form-urlencoded".parse().unwrap());
+    let form = format!(
+        "grant_type=urn:ietf:params:oauth:grant-type:token-exchange&subject_token={token}\
+         &subject_token_type=urn:ietf:params:oauth:token-type:jwt&audience=shop"
+    );
+    let given = http.post(&format!("http://{address}/token"), headers, form.into_bytes(), 8192).await.unwrap();
+    assert_eq!(given.status, StatusCode::OK);
     stop.cancel();
 }
 

@@ -14,6 +14,7 @@ use super::super::{Held, StoreFault};
 use super::SqliteStore;
 use super::issuances::{Request, judge_again};
 use super::node_rows::{self, Kept};
+use super::token_grants;
 use super::writer::{Tx, Verb, fault};
 use crate::authority::life::{Command, Life, LifeRefusal, Stage, command};
 use crate::record::{Leaf, token_leaf};
@@ -306,7 +307,8 @@ impl Verb for RecordTokens {
                 Some(refused) => Err(refused),
                 None => {
                     tx.append(&token_leaf(&self.authority_id, request, self.at));
-                    Ok(RecordedToken::new(self.authority_id.clone(), request.clone()))
+                    let grant = token_grants::name(tx, (request.node, request.entry), request.expires).await?;
+                    Ok(RecordedToken::new(self.authority_id.clone(), request.clone(), grant))
                 }
             });
         }

@@ -45,6 +45,7 @@ mod rollout_rows;
 mod rollouts;
 mod sinks;
 mod tiles;
+mod token_grants;
 mod writer;
 mod x509_authorities;
 

@@ -43,6 +43,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (14, "x509 authorities", include_str!("../../../migrations/sqlite/0014_x509_authorities.sql")),
     (15, "owners and exchanges", include_str!("../../../migrations/sqlite/0015_owners_and_exchanges.sql")),
     (16, "shared decisions", include_str!("../../../migrations/sqlite/0016_shared_decisions.sql")),
+    (17, "withdrawn tokens", include_str!("../../../migrations/sqlite/0017_withdrawn_tokens.sql")),
 ];
 
 impl SqliteStore {

@@ -8,7 +8,7 @@ use super::super::bodies::Retention;
 use super::super::ledger::Actor;
 use super::entry_rows::EntryRow;
 use super::writer::{Tx, Verb, fault};
-use super::{endorsements, entries, exchanges, kept_facts, revocation_lists, revocations};
+use super::{endorsements, entries, exchanges, kept_facts, revocation_lists, revocations, token_grants};
 use holdfast_identity::UnixTime;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -100,6 +100,7 @@ impl Verb for Prune {
         kept_facts::prune(tx, ROWS_AT_ONCE).await?;
         exchanges::prune(tx, self.now).await?;
         revocations::prune(tx, self.now).await?;
+        token_grants::prune(tx, self.now).await?;
         if self.thorough {
             revocation_lists::prune(tx, self.now).await?;
             endorsements::prune(tx, self.now).await?;
@@ -134,6 +135,7 @@ mod tests {
             .chain(kept_facts::PRUNING)
             .chain(bodies::PRUNING)
             .chain([revocations::PRUNING])
+            .chain(token_grants::PRUNING)
             .chain(["SELECT * FROM entries WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2"])
             .map(str::to_owned)
             .chain([ended, beyond])

@@ -5,11 +5,12 @@ use super::super::ledger::Actor;
 use super::super::nodes::NodeNumber;
 use super::super::revocations::{
     IssuerKeyId, LIST_SERIALS_MAX, ListDraft, ListValidity, LiveSvid, RevocationList, RevocationReason, Revocations,
-    Revoked,
+    Revoked, WithdrawnGrants,
 };
 use super::super::{Held, StoreFault};
 use super::SqliteStore;
 use super::revocations::{self, key_id};
+use super::token_grants;
 use super::writer::{Tx, Verb, fault};
 use crate::record::Leaf;
 use holdfast_identity::UnixTime;
@@ -34,6 +35,10 @@ impl Revocations for SqliteStore {
 
     fn revocation_lists(&self) -> Held<'_, Vec<RevocationList>> {
         Box::pin(async move { all(&mut *self.reader().await?).await })
+    }
+
+    fn withdrawn_grants(&self, after: u64, now: UnixTime) -> Held<'_, WithdrawnGrants> {
+        Box::pin(async move { token_grants::withdrawn_after(&mut *self.reader().await?, after, now).await })
     }
 
     fn live_svids(&self, node: NodeNumber, after: u64, now: UnixTime) -> Held<'_, Vec<LiveSvid>> {

@@ -8,7 +8,7 @@ use super::super::ledger::Actor;
 use super::super::nodes::{Node, NodeNumber, NodeTarget};
 use super::super::revocations::{IssuerKeyId, LiveSvid, RevocationReason};
 use super::writer::{Tx, Verb, fault};
-use super::{entry_rows, node_rows};
+use super::{entry_rows, node_rows, token_grants};
 use crate::record::Leaf;
 use holdfast_identity::UnixTime;
 use serde_json::json;
@@ -17,7 +17,7 @@ use sqlx::{AssertSqlSafe, FromRow};
 use std::collections::BTreeSet;
 
 /// Serials that one act names; 35 bytes each in its JSON.
-const SERIALS_IN_AN_ACT: usize = 1_000;
+pub(super) const SERIALS_IN_AN_ACT: usize = 1_000;
 /// Rows that one statement inserts.
 const ROWS: usize = 16;
 /// Ended certificates that one call forgets: more a second than any server signs.
@@ -70,7 +70,7 @@ impl Whose {
         }
     }
 
-    fn subject(self) -> String {
+    pub(super) fn subject(self) -> String {
         match self {
             Self::Node(node) | Self::Own(node) => format!("node {}", node.0),
             Self::Entry(entry) => format!("entry {}", entry.0),
@@ -92,7 +92,7 @@ pub(super) const fn reason_of(event: NodeEvent) -> Option<RevocationReason> {
     }
 }
 
-/// Withdraws them all, says so in the record, and tells whoever signs lists. Nothing that lives, nothing happens.
+/// Withdraws them all, tokens too, says so in the record, and tells whoever signs lists. Nothing that lives, nothing happens.
 pub(super) async fn revoke(
     tx: &mut Tx,
     whose: Whose,
@@ -100,6 +100,7 @@ pub(super) async fn revoke(
     by: &Actor,
     at: UnixTime,
 ) -> Result<(), StoreFault> {
+    token_grants::withdraw(tx, whose, reason, by, at).await?;
     let ([first, second, third], rows) = (whose.numbers(), whose.rows());
     let insert = format!(
         "INSERT INTO revocations (issuer, not_after, serial, reason, at) \
@@ -163,11 +164,14 @@ pub(super) async fn revoke_entry(
 /// Withdraws what the node's workloads have by entries that are not its any more: it has another name or other selectors.
 pub(super) async fn revoke_strays(tx: &mut Tx, node: &Node, at: UnixTime) -> Result<(), StoreFault> {
     let Some(name) = &node.spiffe_id else { return Ok(()) };
-    let entries: Vec<i64> = sqlx::query_scalar("SELECT DISTINCT entry FROM svids WHERE node = $1 AND entry > 0")
+    let mut entries: Vec<i64> = sqlx::query_scalar("SELECT DISTINCT entry FROM svids WHERE node = $1 AND entry > 0")
         .bind(node.number.0.cast_signed())
         .fetch_all(&mut tx.connection)
         .await
         .map_err(fault("read a node's certificates"))?;
+    entries.extend(token_grants::entries_of(tx, node.number).await?);
+    entries.sort_unstable();
+    entries.dedup();
     for number in entries.into_iter().map(|number| EntryNumber(number.cast_unsigned())) {
         let entry = entry_rows::by_number(&mut tx.connection, number).await?;
         if !entry.is_some_and(|entry| entry.draft.parent.is(name, &node.selectors)) {
