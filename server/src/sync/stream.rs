@@ -13,7 +13,7 @@ use tracing::{debug, warn};
 
 use super::foreign::Foreign;
 use super::lists::Told;
-use super::message::{entry, held, portions};
+use super::message::{entry, held, portions, with_foreign};
 use super::withdrawn::Heard;
 use super::{Interest, Push, Subscriber, Subscribers};
 use crate::api::{Word, refused, unavailable};
@@ -228,8 +228,8 @@ impl Stream {
     /// Sends a change: with its first message what was withdrawn of tokens, and before that the lists that the agent does
     /// not hold, so that what is withdrawn comes with the change that withdraws it, or after it.
     async fn send(&mut self, at: Revision, mut messages: Vec<wire::SyncResponse>) -> Result<(), End> {
-        if let Some(last) = messages.last_mut() {
-            last.foreign = self.foreign.news();
+        if let Some(last) = messages.pop() {
+            messages.extend(with_foreign(last, self.foreign.news()));
         }
         let withdrawn = self.withdrawn.borrow_and_update().clone();
         if let Some(first) = messages.first_mut() {
