@@ -56,7 +56,8 @@ impl TokenSigner {
         let started = Instant::now();
         let now = clock::now();
         let key = self.authority.signing().ok_or(AuthorityFault::NoTokenKey)?;
-        let (revision, entries) = self.store.entries_for_node(node.number(), now).await?;
+        let wanted = requests.iter().map(|request| request.entry_id.clone()).collect();
+        let (revision, entries) = self.store.entries_of_node(node.number(), wanted, now).await?;
         let entries: HashMap<&str, &Entry> = entries.iter().map(|entry| (entry.id(), entry)).collect();
         let judged: Vec<Result<(&str, TokenDraft), SvidRefused>> = requests
             .iter()

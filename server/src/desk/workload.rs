@@ -96,7 +96,8 @@ impl WorkloadSigner {
     ) -> Result<Vec<Result<WorkloadSvid, SvidRefused>>, SigningEnds> {
         let started = Instant::now();
         let now = clock::now();
-        let (revision, entries) = self.store.entries_for_node(node.number(), now).await?;
+        let wanted = requests.iter().map(|request| request.entry_id.clone()).collect();
+        let (revision, entries) = self.store.entries_of_node(node.number(), wanted, now).await?;
         let entries: HashMap<&str, &Entry> = entries.iter().map(|entry| (entry.id(), entry)).collect();
         let issuer = self.authority.issuer();
         let judged: Vec<Result<(&str, Draft), SvidRefused>> = requests

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use holdfast_identity::UnixTime;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
@@ -15,7 +15,8 @@ use crate::authority::{Authority, publish};
 use crate::clock;
 use crate::store::{IssuerKeyId, Notice, Store, StoreFault, Subscription};
 
-/// How long what is withdrawn one after another is gathered for one list: ten lists a second at most.
+/// Between two lists of what is withdrawn one after another, and as long the later of it is gathered for one list: ten
+/// lists a second at most.
 const GATHER: Duration = Duration::from_millis(100);
 /// How often it is looked for lists of half their age, for files, and for what failed before.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
@@ -61,7 +62,7 @@ impl ListKeeper {
     pub async fn keep(mut self, stop: CancellationToken) {
         let mut looks = interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut due = BTreeSet::new();
+        let (mut due, mut pace) = (BTreeSet::new(), Pace::default());
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -80,7 +81,7 @@ impl ListKeeper {
             if due.is_empty() {
                 continue;
             }
-            tokio::time::sleep(GATHER).await;
+            tokio::time::sleep(pace.wait(Instant::now())).await;
             loop {
                 match self.changes.notices.try_recv() {
                     Ok(notice) => due.extend(revoked(&notice)),
@@ -90,6 +91,7 @@ impl ListKeeper {
             }
             // What fails is old at the next look, and made then.
             self.make(std::mem::take(&mut due), clock::now()).await;
+            pace.made(Instant::now());
         }
     }
 
@@ -141,9 +143,42 @@ impl ListKeeper {
     }
 }
 
+/// When the next list may be made: at once where none was made lately, so that nobody who is withdrawn alone is good any
+/// longer than it takes.
+#[derive(Debug, Default)]
+struct Pace {
+    last: Option<Instant>,
+}
+
+impl Pace {
+    fn wait(&self, now: Instant) -> Duration {
+        self.last.map_or(Duration::ZERO, |last| GATHER.saturating_sub(now.saturating_duration_since(last)))
+    }
+
+    const fn made(&mut self, now: Instant) {
+        self.last = Some(now);
+    }
+}
+
 fn revoked(notice: &Notice) -> BTreeSet<IssuerKeyId> {
     match notice {
         Notice::Revoked { issuers, .. } => issuers.clone(),
         _ => BTreeSet::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_list_is_made_at_once_and_the_next_waits_for_company() {
+        let (mut pace, begin) = (Pace::default(), Instant::now());
+        assert_eq!(pace.wait(begin), Duration::ZERO);
+        pace.made(begin);
+        assert_eq!(pace.wait(begin), GATHER);
+        assert_eq!(pace.wait(begin + GATHER / 4), GATHER * 3 / 4);
+        assert_eq!(pace.wait(begin + GATHER), Duration::ZERO);
+        assert_eq!(pace.wait(begin + GATHER * 9), Duration::ZERO);
     }
 }

@@ -41,6 +41,14 @@ pub trait Entries: Send + Sync {
     /// The entries whose parent this node is now, unexpired, oldest first, and the revision at which this is so.
     /// Nothing for a node that does not stand.
     fn entries_for_node(&self, node: NodeNumber, now: UnixTime) -> Held<'_, (Revision, Vec<Entry>)>;
+    /// Those of the entries `ids` whose parent this node is now, unexpired, and a revision of which this is so unless the
+    /// world has moved since. Costs what is asked for, however many entries the node has.
+    fn entries_of_node(
+        &self,
+        node: NodeNumber,
+        ids: BTreeSet<String>,
+        now: UnixTime,
+    ) -> Held<'_, (Revision, Vec<Entry>)>;
     /// What changed for this node since `since`; the full state where that is unknown, pruned away, in the future, or
     /// where the node's own selectors or name changed in between.
     fn entry_changes(&self, node: NodeNumber, since: Option<Revision>, now: UnixTime) -> Held<'_, EntryChanges>;

@@ -30,7 +30,6 @@ struct State {
     bundles: Bundles,
     crls: Bundles,
     jwt_bundles: BTreeMap<String, JwtKeys>,
-    withdrawn: BTreeSet<String>,
     watchers: Vec<(BTreeSet<Selector>, watch::Sender<SvidState>)>,
 }
 
@@ -99,11 +98,6 @@ impl Registry {
         self.change(|state| drop(state.crls.insert(domain.to_owned(), lists)));
     }
 
-    /// Withdraws every JWT-SVID of this subject.
-    pub(crate) fn withdraw_jwt(&self, subject: &str) {
-        self.change(|state| drop(state.withdrawn.insert(subject.to_owned())));
-    }
-
     /// Sets the keys for JWT-SVIDs of one trust domain; none removes them.
     pub(crate) fn trust_jwt(&self, domain: &str, keys: Option<JwtKeys>) {
         self.change(|state| match keys {
@@ -138,8 +132,8 @@ impl SvidSource for Registry {
         Box::pin(async move { Ok(Arc::new(self.jwt.issue(svid, &audience))) })
     }
 
-    fn is_withdrawn(&self, svid: &JwtSvid) -> bool {
-        self.state.lock().unwrap().withdrawn.contains(&svid.subject().to_string())
+    fn is_withdrawn(&self, _: &JwtSvid) -> bool {
+        false
     }
 
     fn now(&self) -> UnixTime {

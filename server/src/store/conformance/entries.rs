@@ -9,6 +9,7 @@ on_each_store! {
     beyond_the_configured_limit_no_entry_is_created,
     an_update_from_an_old_revision_is_refused,
     a_node_gets_the_entries_of_its_name_and_of_its_selectors_only,
+    a_node_gets_of_the_entries_it_asks_for_those_that_are_its,
     a_node_that_does_not_stand_gets_nothing,
     changes_since_a_revision_are_what_changed_and_nothing_else,
     an_unknown_epoch_or_a_future_n_gets_the_full_state,
@@ -113,6 +114,27 @@ async fn a_node_gets_the_entries_of_its_name_and_of_its_selectors_only(store: Ar
     assert_eq!(revision, store.revision());
     let (_, entries) = store.entries_for_node(other.number, NOW).await.unwrap();
     assert_eq!(ids(&entries), ["others", "both"]);
+}
+
+async fn a_node_gets_of_the_entries_it_asks_for_those_that_are_its(store: Arc<dyn Store>) {
+    let node = admit(&*store, enrolment(1)).await;
+    let other = admit(&*store, enrolment(2)).await;
+    create(&*store, entry("mine", on(&node))).await;
+    create(&*store, entry("not-asked", on(&node))).await;
+    create(&*store, entry("others", on(&other))).await;
+    create(&*store, entry("both", on_all(&["tpm:secure_boot:on"]))).await;
+    create(&*store, entry("neither", on_all(&["tpm:secure_boot:on", "tpm:fips:on"]))).await;
+    create(&*store, EntryDraft { expires_at: Some(NOW.plus(5)), ..entry("brief", on(&node)) }).await;
+    let asked = ["both", "brief", "mine", "neither", "nobodys", "others"].map(str::to_owned);
+    let at = |now| store.entries_of_node(node.number, asked.clone().into(), now);
+    let (revision, entries) = at(NOW).await.unwrap();
+    assert_eq!((revision, ids(&entries)), (store.revision(), vec!["mine", "both", "brief"]));
+    assert_eq!(Some(&entries[0]), store.entry("mine".into()).await.unwrap().as_ref());
+    assert_eq!(ids(&at(NOW.plus(5)).await.unwrap().1), ["mine", "both"], "one has expired");
+    assert_eq!(at(NOW.plus(7200)).await.unwrap().1.len(), 0, "evidence expired");
+    let ban = NodeAction::Ban { reason: String::new() };
+    store.act(NodeTarget::Number(node.number), ban, operator(), NOW).await.unwrap().unwrap();
+    assert_eq!(at(NOW).await.unwrap().1.len(), 0);
 }
 
 async fn a_node_that_does_not_stand_gets_nothing(store: Arc<dyn Store>) {

@@ -7,6 +7,7 @@ on_each_store! {
     a_ban_withdraws_the_node_and_its_workloads_and_nobody_else,
     what_is_withdrawn_is_withdrawn_once_and_named_in_the_record,
     a_deleted_entry_and_one_that_takes_back_withdraw_theirs_and_a_harmless_change_nothing,
+    what_is_issued_and_withdrawn_in_one_transaction_is_withdrawn,
     an_entry_that_expires_withdraws_what_it_gave,
     an_entry_by_selectors_withdraws_what_it_gave_on_every_node,
     a_refused_quote_withdraws_what_the_node_had,
@@ -143,6 +144,22 @@ async fn a_deleted_entry_and_one_that_takes_back_withdraw_theirs_and_a_harmless_
     store.delete_entry("web".into(), operator(), NOW).await.unwrap().unwrap();
     assert_eq!(listed(&*store).await, sorted(&[&first, &second, &third]));
     assert_eq!(living(&*store, &node).await.len(), 2, "its own, and that of the other entry");
+}
+
+/// What is handed in together is one transaction of a store that commits in groups.
+async fn what_is_issued_and_withdrawn_in_one_transaction_is_withdrawn(store: Arc<dyn Store>) {
+    let (node, web) = standing(&*store, 1, "web").await;
+    let judged = store.revision().n;
+    let (before, after) = (workload(&node, &web), workload(&node, &web));
+    let serial = before.serial;
+    let issued = store.record_issuances(vec![before], judged, NOW);
+    let deleted = store.delete_entry("web".into(), operator(), NOW);
+    let late = store.record_issuances(vec![after], judged, NOW);
+    let (issued, deleted, late) = futures_util::future::join3(issued, deleted, late).await;
+    assert!(issued.unwrap()[0].is_ok() && deleted.unwrap().is_ok());
+    assert_eq!(late.unwrap()[0].as_ref().unwrap_err(), &NotRecorded::EntryGone);
+    assert_eq!(listed(&*store).await, [serial]);
+    assert_eq!(living(&*store, &node).await, [node.svid_serial.unwrap()]);
 }
 
 async fn an_entry_that_expires_withdraws_what_it_gave(store: Arc<dyn Store>) {

@@ -210,7 +210,7 @@ async fn write(
         node_rows::save(&mut tx.connection, kept).await?;
         withdraw(tx, &kept.node, (before, event), attempt.at).await?;
         if let Some(recorded) = &recorded {
-            revocations::remember(tx, &[(recorded.index(), kept.node.number, recorded.issuance())]).await?;
+            tx.remember(recorded.index(), kept.node.number, recorded.issuance());
         }
         kept_facts::keep(tx, attempt, kept.node.number).await?;
     }

@@ -13,6 +13,7 @@ use crate::record::Leaf;
 use holdfast_identity::{TrustDomain, UnixTime};
 use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -52,6 +53,15 @@ impl Entries for SqliteStore {
 
     fn entries_for_node(&self, node: NodeNumber, now: UnixTime) -> Held<'_, (Revision, Vec<Entry>)> {
         Box::pin(async move { entry_reads::for_node(self, node, now).await })
+    }
+
+    fn entries_of_node(
+        &self,
+        node: NodeNumber,
+        ids: BTreeSet<String>,
+        now: UnixTime,
+    ) -> Held<'_, (Revision, Vec<Entry>)> {
+        Box::pin(async move { entry_reads::of_node(self, node, ids, now).await })
     }
 
     fn entry_changes(&self, node: NodeNumber, since: Option<Revision>, now: UnixTime) -> Held<'_, EntryChanges> {

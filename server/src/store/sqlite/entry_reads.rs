@@ -1,7 +1,7 @@
 //! Reading entries: by filter, for one node, and what changed for one node.
 
 use super::super::StoreFault;
-use super::super::changes::Revision;
+use super::super::changes::{Changes as _, Revision};
 use super::super::entries::{Entry, EntryChanges, EntryFilter, Parent, SelectorMatch};
 use super::super::nodes::{NodeNumber, NodeTarget};
 use super::SqliteStore;
@@ -115,6 +115,34 @@ pub(super) async fn for_node(
         Some(kept) => full(&mut snapshot, &kept, now).await?,
         None => Vec::new(),
     };
+    Ok((revision, entries))
+}
+
+/// Those of the entries `ids` of which `node` is the parent now.
+pub(super) async fn of_node(
+    store: &SqliteStore,
+    node: NodeNumber,
+    ids: BTreeSet<String>,
+    now: UnixTime,
+) -> Result<(Revision, Vec<Entry>), StoreFault> {
+    // Before anything is read: whatever changes between the readings is a later revision, of which the writer judges anew.
+    let revision = store.revision();
+    let mut reader = store.reader().await?;
+    let kept = node_rows::find_unmarked(&mut reader, node).await?;
+    let Some(kept) = kept.filter(|kept| kept.node.stands(now)) else { return Ok((revision, Vec::new())) };
+    let rows: Vec<EntryRow> =
+        sqlx::query_as("SELECT * FROM entries WHERE id IN (SELECT value FROM json_each($1)) ORDER BY number")
+            .bind(serde_json::json!(ids).to_string())
+            .fetch_all(&mut *reader)
+            .await
+            .map_err(fault("read entries"))?;
+    let mut entries = Vec::with_capacity(rows.len());
+    for row in rows {
+        let entry = row.entry()?;
+        if is_for(&entry, &kept, now) {
+            entries.push(entry);
+        }
+    }
     Ok((revision, entries))
 }
 

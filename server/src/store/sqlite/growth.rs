@@ -1,13 +1,13 @@
 //! The record as the writer's transaction grows it: leaves and nodes in memory until the commit writes them.
 
 use super::super::StoreFault;
+use super::many::{Inserts, texts};
 use super::writer::fault;
 use holdfast_record::tile::TILE_HEIGHT;
 use holdfast_record::{Frontier, Hash, LEAF_BYTES_MAX, Node};
 use sqlx::sqlite::SqliteConnection;
 
-/// Rows that one statement inserts into the record.
-const LEDGER_ROWS: usize = 16;
+static LEDGER: Inserts = Inserts::new(|| texts("INSERT INTO ledger (idx, leaf, hash) VALUES", 3));
 
 /// What a transaction adds to the record.
 #[derive(Default)]
@@ -49,17 +49,13 @@ impl Growth {
         if let Some(bytes) = self.too_long {
             return Err(StoreFault::EntryTooLong { bytes });
         }
-        let mut leaves = std::mem::take(&mut self.leaves);
-        for rows in leaves.chunks_mut(LEDGER_ROWS) {
-            let text = if rows.len() == LEDGER_ROWS { MANY_LEDGER_ROWS } else { ONE_LEDGER_ROW };
-            let size = if rows.len() == LEDGER_ROWS { LEDGER_ROWS } else { 1 };
-            for part in rows.chunks_mut(size) {
-                let mut query = sqlx::query(text);
-                for (index, leaf, hash) in part {
-                    query = query.bind(index.cast_signed()).bind(std::mem::take(leaf)).bind(hash.0.to_vec());
-                }
-                query.execute(&mut *connection).await.map_err(fault("append to the record"))?;
+        let mut leaves = std::mem::take(&mut self.leaves).into_iter();
+        while let Some((text, rows)) = LEDGER.of(leaves.len()) {
+            let mut query = sqlx::query(text);
+            for (index, leaf, hash) in leaves.by_ref().take(rows) {
+                query = query.bind(index.cast_signed()).bind(leaf).bind(hash.0.to_vec());
             }
+            query.execute(&mut *connection).await.map_err(fault("append to the record"))?;
         }
         for (node, hash) in self.nodes.drain(..) {
             sqlx::query("INSERT INTO ledger_nodes (level, idx, hash) VALUES ($1, $2, $3)")
@@ -73,12 +69,6 @@ impl Growth {
         Ok(())
     }
 }
-
-const ONE_LEDGER_ROW: &str = "INSERT INTO ledger (idx, leaf, hash) VALUES ($1, $2, $3)";
-const MANY_LEDGER_ROWS: &str = "INSERT INTO ledger (idx, leaf, hash) VALUES \
-    ($1, $2, $3), ($4, $5, $6), ($7, $8, $9), ($10, $11, $12), ($13, $14, $15), ($16, $17, $18), ($19, $20, $21), \
-    ($22, $23, $24), ($25, $26, $27), ($28, $29, $30), ($31, $32, $33), ($34, $35, $36), ($37, $38, $39), \
-    ($40, $41, $42), ($43, $44, $45), ($46, $47, $48)";
 
 /// The tree's right edge as it was written last.
 pub(super) async fn read_frontier(connection: &mut SqliteConnection) -> Result<Frontier, StoreFault> {

@@ -6,7 +6,7 @@ use super::super::nodes::{NodeNumber, NodeTarget};
 use super::super::{Held, StoreFault};
 use super::node_rows::{self, Kept};
 use super::writer::{Tx, Verb};
-use super::{SqliteStore, entry_rows, revocations};
+use super::{SqliteStore, entry_rows};
 use crate::record::issuance_leaf;
 use holdfast_identity::{SpiffeId, UnixTime};
 
@@ -38,7 +38,6 @@ impl Verb for RecordIssuances {
         let moved = self.judged_at != tx.n();
         let mut asking: Option<Kept> = None;
         let mut answers = Vec::with_capacity(self.requests.len());
-        let mut living = Vec::with_capacity(self.requests.len());
         for request in &self.requests {
             let refused = match request.origin {
                 Origin::Server => None,
@@ -58,13 +57,12 @@ impl Verb for RecordIssuances {
                 None => {
                     let index = tx.append(&issuance_leaf(request, self.at));
                     if let Origin::Workload { node, .. } = request.origin {
-                        living.push((index, node, request));
+                        tx.remember(index, node, request);
                     }
                     Ok(Recorded::new(request.clone(), index))
                 }
             });
         }
-        revocations::remember(tx, &living).await?;
         Ok(answers)
     }
 }

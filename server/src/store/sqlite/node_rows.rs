@@ -79,6 +79,20 @@ pub(super) async fn find(connection: &mut SqliteConnection, target: &NodeTarget)
     }
 }
 
+/// The node of that number without its marks and mentions: what is asked at each signature asks nothing of them.
+pub(super) async fn find_unmarked(
+    connection: &mut SqliteConnection,
+    number: NodeNumber,
+) -> Result<Option<Kept>, StoreFault> {
+    let [by_number, ..] = SELECT;
+    let row: Option<NodeRow> = sqlx::query_as(by_number)
+        .bind(number.0.cast_signed())
+        .fetch_optional(connection)
+        .await
+        .map_err(fault("read a node"))?;
+    row.map(|row| kept(row, &mut Said::default())).transpose()
+}
+
 /// Nodes with numbers above `after`, in order.
 pub(super) async fn page(connection: &mut SqliteConnection, after: u64, limit: u32) -> Result<Vec<Kept>, StoreFault> {
     let rows: Vec<NodeRow> = sqlx::query_as("SELECT * FROM nodes WHERE number > $1 ORDER BY number LIMIT $2")
@@ -93,6 +107,7 @@ pub(super) async fn page(connection: &mut SqliteConnection, after: u64, limit: u
 }
 
 /// By what some nodes are known.
+#[derive(Default)]
 struct Said {
     marks: BTreeMap<i64, Vec<Mark>>,
     mentions: BTreeMap<i64, Vec<Mark>>,

@@ -3,7 +3,6 @@
 use super::super::StoreFault;
 use super::super::changes::{NodeEvent, Notice};
 use super::super::entries::{Entry, EntryNumber, Parent};
-use super::super::issuances::{Issuance, Origin};
 use super::super::ledger::Actor;
 use super::super::nodes::{Node, NodeNumber, NodeTarget};
 use super::super::revocations::{IssuerKeyId, LiveSvid, RevocationReason};
@@ -18,8 +17,6 @@ use std::collections::BTreeSet;
 
 /// Serials that one act names; 35 bytes each in its JSON.
 pub(super) const SERIALS_IN_AN_ACT: usize = 1_000;
-/// Rows that one statement inserts.
-const ROWS: usize = 16;
 /// Ended certificates that one call forgets: more a second than any server signs.
 const ENDED_AT_ONCE: u32 = 5_000;
 /// How long after its end a certificate is remembered as living: other servers' clocks may be late.
@@ -101,6 +98,7 @@ pub(super) async fn revoke(
     at: UnixTime,
 ) -> Result<(), StoreFault> {
     token_grants::withdraw(tx, whose, reason, by, at).await?;
+    tx.write_living().await?;
     let ([first, second, third], rows) = (whose.numbers(), whose.rows());
     let insert = format!(
         "INSERT INTO revocations (issuer, not_after, serial, reason, at) \
@@ -164,6 +162,7 @@ pub(super) async fn revoke_entry(
 /// Withdraws what the node's workloads have by entries that are not its any more: it has another name or other selectors.
 pub(super) async fn revoke_strays(tx: &mut Tx, node: &Node, at: UnixTime) -> Result<(), StoreFault> {
     let Some(name) = &node.spiffe_id else { return Ok(()) };
+    tx.write_living().await?;
     let mut entries: Vec<i64> = sqlx::query_scalar("SELECT DISTINCT entry FROM svids WHERE node = $1 AND entry > 0")
         .bind(node.number.0.cast_signed())
         .fetch_all(&mut tx.connection)
@@ -192,46 +191,13 @@ pub(super) fn takes_back(before: &Entry, after: &Entry) -> bool {
         || before.dns_names.iter().any(|name| !after.dns_names.contains(name))
 }
 
-/// Remembers certificates as living: one statement for up to 16 of them.
-pub(super) async fn remember(tx: &mut Tx, issued: &[(u64, NodeNumber, &Issuance)]) -> Result<(), StoreFault> {
-    for rows in issued.chunks(ROWS) {
-        let (text, size) = if rows.len() == ROWS { (MANY_ROWS, ROWS) } else { (ONE_ROW, 1) };
-        for part in rows.chunks(size) {
-            let mut query = sqlx::query(text);
-            for (index, node, issuance) in part {
-                let entry = match issuance.origin {
-                    Origin::Workload { entry, .. } => entry.0.cast_signed(),
-                    Origin::Node { .. } | Origin::Server => 0,
-                };
-                query = query
-                    .bind(node.0.cast_signed())
-                    .bind(entry)
-                    .bind(index.cast_signed())
-                    .bind(issuance.issuer.0.to_vec())
-                    .bind(issuance.serial.to_vec())
-                    .bind(issuance.not_after.seconds());
-            }
-            query.execute(&mut tx.connection).await.map_err(fault("remember certificates"))?;
-        }
-    }
-    Ok(())
-}
-
-const ONE_ROW: &str = "INSERT INTO svids (node, entry, idx, issuer, serial, not_after) VALUES ($1, $2, $3, $4, $5, $6)";
-const MANY_ROWS: &str = "INSERT INTO svids (node, entry, idx, issuer, serial, not_after) VALUES \
-    ($1, $2, $3, $4, $5, $6), ($7, $8, $9, $10, $11, $12), ($13, $14, $15, $16, $17, $18), \
-    ($19, $20, $21, $22, $23, $24), ($25, $26, $27, $28, $29, $30), ($31, $32, $33, $34, $35, $36), \
-    ($37, $38, $39, $40, $41, $42), ($43, $44, $45, $46, $47, $48), ($49, $50, $51, $52, $53, $54), \
-    ($55, $56, $57, $58, $59, $60), ($61, $62, $63, $64, $65, $66), ($67, $68, $69, $70, $71, $72), \
-    ($73, $74, $75, $76, $77, $78), ($79, $80, $81, $82, $83, $84), ($85, $86, $87, $88, $89, $90), \
-    ($91, $92, $93, $94, $95, $96)";
-
 /// What forgets ended certificates.
 pub(super) const PRUNING: &str = "DELETE FROM svids WHERE (node, entry, idx) IN \
     (SELECT node, entry, idx FROM svids WHERE not_after < $1 ORDER BY not_after LIMIT $2)";
 
 /// Forgets certificates that have ended; those that were withdrawn are the lists' to forget.
 pub(super) async fn prune(tx: &mut Tx, now: UnixTime) -> Result<(), StoreFault> {
+    tx.write_living().await?;
     sqlx::query(PRUNING)
         .bind(now.seconds() - END_GRACE)
         .bind(ENDED_AT_ONCE)

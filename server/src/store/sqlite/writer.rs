@@ -5,8 +5,11 @@
 
 use super::super::StoreFault;
 use super::super::changes::{Notice, Revision};
+use super::super::issuances::Issuance;
+use super::super::nodes::NodeNumber;
 use super::super::rollouts::RolloutState;
 use super::growth::{self, Growth};
+use super::living::Living;
 use super::rollout_rows;
 use crate::record::{Frontier, Leaf};
 use futures_util::future::BoxFuture;
@@ -38,6 +41,7 @@ pub(super) struct Tx {
     pub(super) connection: SqliteConnection,
     state: State,
     growth: Growth,
+    living: Living,
     notices: Vec<Notice>,
 }
 
@@ -55,12 +59,22 @@ pub(super) struct State {
 
 impl Tx {
     pub(super) fn new(connection: SqliteConnection, state: State) -> Self {
-        Self { connection, state, growth: Growth::default(), notices: Vec::new() }
+        Self { connection, state, growth: Growth::default(), living: Living::default(), notices: Vec::new() }
     }
 
     /// Appends to the record; returns the entry's index.
     pub(super) fn append(&mut self, leaf: &Leaf) -> u64 {
         self.growth.append(&mut self.state.tree, leaf.encode())
+    }
+
+    /// Remembers a certificate of `node`, or of a workload on it, as living: see [`Living::add`].
+    pub(super) fn remember(&mut self, index: u64, node: NodeNumber, issuance: &Issuance) {
+        self.living.add(index, node, issuance);
+    }
+
+    /// Writes what is remembered so far: before anything that withdraws or forgets.
+    pub(super) async fn write_living(&mut self) -> Result<(), StoreFault> {
+        self.living.write(&mut self.connection).await
     }
 
     /// Entries in the record, those of this transaction among them.
@@ -101,6 +115,7 @@ impl Tx {
 
     /// Writes the record's new entries, the head and the revision.
     async fn flush(&mut self, before: &State) -> Result<(), StoreFault> {
+        self.write_living().await?;
         self.growth.write(&mut self.connection).await?;
         if (self.state.n, self.state.tree.size()) != (before.n, before.tree.size()) {
             sqlx::query("UPDATE history SET n = $1, ledger_size = $2, frontier = $3 WHERE only_row = 1")
@@ -251,6 +266,7 @@ async fn transaction(tx: &mut Tx, calls: &mut [Box<dyn Call>]) -> Result<(), Sto
     if outcome.is_err() {
         tx.state = before;
         tx.growth.clear();
+        tx.living.clear();
         tx.notices.clear();
         // Fails where nothing was begun, or where SQLite rolled back by itself: both are what is wanted.
         let _ = sqlx::raw_sql("ROLLBACK").execute(&mut tx.connection).await;
