@@ -232,11 +232,11 @@ pub fn check_authority(der: &[u8], trust_domain: &TrustDomain) -> Result<(), Str
     if !certificate.is_ca() {
         return Err("is no signing certificate".to_owned());
     }
-    if let Ok(PublicKey::RSA(key)) = certificate.public_key().parsed()
-        && !RSA_BITS.contains(&key.key_size())
-    {
-        let (found, least, most) = (key.key_size(), RSA_BITS.start(), RSA_BITS.end());
-        return Err(format!("has an RSA key of {found} bits, expected {least} to {most}"));
+    if let Ok(PublicKey::RSA(key)) = certificate.public_key().parsed() {
+        let (found, least, most) = (8 * bare(key.modulus).len(), RSA_BITS.start(), RSA_BITS.end());
+        if !RSA_BITS.contains(&found) {
+            return Err(format!("has an RSA key of {found} bits, expected {least} to {most}"));
+        }
     }
     let names = certificate.subject_alternative_name().map_err(|_| "has unreadable alternative names".to_owned())?;
     let own = trust_domain.id();
@@ -276,6 +276,12 @@ fn certificate(element: &Value) -> Result<Vec<u8>, &'static str> {
     STANDARD.decode(text).map_err(|_| "is not base64")
 }
 
+/// A number without the zeros before it.
+fn bare(number: &[u8]) -> &[u8] {
+    let from = number.iter().position(|byte| *byte != 0).unwrap_or(number.len());
+    number.get(from..).unwrap_or_default()
+}
+
 /// A certificate as JWK; `None` for a key of a type that the standard does not know.
 fn x509_jwk(der: &[u8]) -> Option<Value> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
@@ -283,7 +289,7 @@ fn x509_jwk(der: &[u8]) -> Option<Value> {
     let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
     let info = certificate.public_key();
     if info.algorithm.algorithm == OID_SIG_ED25519 {
-        let x = text(&info.subject_public_key.data);
+        let x = text(info.subject_public_key.as_ref());
         return Some(json!({ "use": "x509-svid", "kty": "OKP", "crv": "Ed25519", "x": x, "x5c": x5c }));
     }
     match info.parsed().ok()? {
@@ -299,11 +305,7 @@ fn x509_jwk(der: &[u8]) -> Option<Value> {
             Some(json!({ "use": "x509-svid", "kty": "EC", "crv": curve, "x": text(x), "y": text(y), "x5c": x5c }))
         }
         PublicKey::RSA(key) => {
-            let bare = |number: &[u8]| {
-                let from = number.iter().position(|byte| *byte != 0).unwrap_or(number.len());
-                text(number.get(from..).unwrap_or_default())
-            };
-            let (n, e) = (bare(key.modulus), bare(key.exponent));
+            let (n, e) = (text(bare(key.modulus)), text(bare(key.exponent)));
             Some(json!({ "use": "x509-svid", "kty": "RSA", "n": n, "e": e, "x5c": x5c }))
         }
         _ => None,

@@ -28,12 +28,16 @@ struct Rsa(Vec<u8>);
 
 impl Rsa {
     fn of(bits: usize) -> Self {
-        let integer = |bytes: &[u8]| {
-            let length = u16::try_from(bytes.len() + 1).unwrap().to_be_bytes();
-            [&[2, 0x82], &length[..], &[0], bytes].concat()
+        let tagged = |tag: u8, content: &[u8]| {
+            let length = match u16::try_from(content.len()).unwrap().to_be_bytes() {
+                [0, short] if short < 0x80 => vec![short],
+                [0, byte] => vec![0x81, byte],
+                [high, low] => vec![0x82, high, low],
+            };
+            [&[tag], &length[..], content].concat()
         };
-        let numbers = [integer(&vec![0xff; bits / 8]), vec![2, 3, 1, 0, 1]].concat();
-        Self([&[0x30, 0x82], &u16::try_from(numbers.len()).unwrap().to_be_bytes()[..], &numbers].concat())
+        let modulus = [&[0][..], &vec![0xff; bits / 8]].concat();
+        Self(tagged(0x30, &[tagged(2, &modulus), tagged(2, &[1, 0, 1])].concat()))
     }
 }
 

@@ -77,9 +77,8 @@ impl Federations for Admin {
             if map.contains_key(&self.trust_domain) {
                 return Err(Refusal::from(FederationRefusal::Own(self.trust_domain.clone())).into());
             }
-            map.into_iter()
-                .map(|(name, bundle)| Ok((name.clone(), written(&name, &bundle)?)))
-                .collect::<Result<_, Refusal>>()?
+            let document = |(name, bundle)| written(&name, &bundle).map(|document| (name, document));
+            map.into_iter().map(document).collect::<Result<BTreeMap<_, _>, _>>()?
         } else {
             let name = trust_domain("trust_domain", &request.trust_domain)?;
             let document = read(&name, request.bundle, &request.format)?;

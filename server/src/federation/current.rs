@@ -93,7 +93,7 @@ impl Foreign {
     /// What it reads as; what reads as before is the same value, which nobody need compare.
     fn of(federation: Federation, former: Option<&Self>) -> Self {
         if let Some(former) = former.filter(|former| former.federation.bundle == federation.bundle) {
-            return Self { federation, ..former.clone() };
+            return Self { federation, bundle: former.bundle.clone(), message: former.message.clone() };
         }
         let bundle = federation.bundle.as_ref().and_then(|document| {
             // It was read before it was kept; one that reads no longer trusts nobody.
