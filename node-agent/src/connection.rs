@@ -35,6 +35,8 @@ pub struct Connection {
     stop: CancellationToken,
     gone: CancellationToken,
     own: bool,
+    /// What the server showed, DER, leaf first.
+    server: Vec<Vec<u8>>,
 }
 
 /// Sends requests on one connection; the service under the generated clients.
@@ -62,6 +64,12 @@ impl Connection {
     #[must_use]
     pub const fn is_nodes_own(&self) -> bool {
         self.own
+    }
+
+    /// What the server showed: DER, leaf first.
+    #[must_use]
+    pub fn server(&self) -> &[Vec<u8>] {
+        &self.server
     }
 
     /// The client of the attestation service on this connection.

@@ -1,6 +1,8 @@
 //! Whom the agent believes to be the server: the trust domain's authorities, from the operator's file, then from the
 //! server itself; or, where the operator asked for it, from the first connection.
 
+mod revoked;
+
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,11 +13,14 @@ use holdfast_svid::bundle::Bundle as Document;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::config::Bootstrap;
 use crate::state::{StateDir, StateFault};
 use crate::svids::JwtBundle;
+
+pub use revoked::Revoked;
 
 /// The file in the state directory.
 const FILE: &str = "bundle.json";
@@ -35,6 +40,9 @@ struct Learned {
     authorities: Vec<String>,
     /// Only seen on a connection that nothing vouched for, and not yet confirmed by a bundle.
     provisional: bool,
+    /// Intermediates that count no more.
+    #[serde(default, skip_serializing_if = "Revoked::is_empty")]
+    revoked: Revoked,
 }
 
 /// The authorities of the trust domain as they are known now.
@@ -44,6 +52,8 @@ pub struct Trust {
     origin: String,
     state: StateDir,
     known: Mutex<Known>,
+    /// Exchanged under the lock of what is known.
+    revoked: watch::Sender<Revoked>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -106,6 +116,7 @@ impl Trust {
     /// # Errors
     /// [`TrustFault`] where the file is no bundle.
     pub fn load(trust_domain: TrustDomain, bootstrap: &Bootstrap, state: StateDir) -> Result<Self, TrustFault> {
+        let mut revoked = Revoked::default();
         let (origin, mut known) = match bootstrap {
             Bootstrap::Insecure => ("insecure".to_owned(), Known::default()),
             Bootstrap::Bundle(path) => {
@@ -120,8 +131,9 @@ impl Trust {
             let authorities = learned.authorities.iter().map(|text| hex::decode(text).unwrap_or_default());
             known.authorities = checked("bundle.json", authorities)?;
             known.sequence = learned.sequence;
+            revoked = learned.revoked;
         }
-        Ok(Self { trust_domain, origin, state, known: Mutex::new(known) })
+        Ok(Self { trust_domain, origin, state, known: Mutex::new(known), revoked: watch::Sender::new(revoked) })
     }
 
     /// The trust domain that the server must speak for.
@@ -206,13 +218,43 @@ impl Trust {
         let mut known = self.lock();
         let is_new = known.jwt != jwt;
         known.jwt = jwt;
+        let revoked = self.revoked.borrow().with_key_ids(&bundle.revoked_key_ids);
+        let is_revoking = self.revoke(revoked);
         if known.authorities == authorities && known.sequence == bundle.sequence {
+            if is_revoking {
+                self.write(&known, false)?;
+            }
             return Ok(is_new);
         }
         known.authorities = authorities;
         known.sequence = bundle.sequence;
         self.write(&known, false)?;
         Ok(true)
+    }
+
+    /// Takes the revocation lists that the server sent: those of the authorities say which intermediates count no more.
+    ///
+    /// # Errors
+    /// [`TrustFault::State`] where it cannot be written down; it counts all the same.
+    pub fn learn_lists<'a>(&self, lists: impl Iterator<Item = &'a [u8]>) -> Result<(), TrustFault> {
+        let known = self.lock();
+        let revoked = self.revoked.borrow().with_lists(known.authorities.iter().map(|der| &**der), lists);
+        if self.revoke(revoked) { self.write(&known, false) } else { Ok(()) }
+    }
+
+    /// Intermediates that count no more, as they change.
+    #[must_use]
+    pub fn revoked(&self) -> watch::Receiver<Revoked> {
+        self.revoked.subscribe()
+    }
+
+    /// Whether that is news.
+    fn revoke(&self, revoked: Revoked) -> bool {
+        self.revoked.send_if_modified(|now| {
+            let is_news = *now != revoked;
+            *now = revoked;
+            is_news
+        })
     }
 
     fn write(&self, known: &Known, provisional: bool) -> Result<(), TrustFault> {
@@ -222,6 +264,7 @@ impl Trust {
             sequence: known.sequence,
             authorities: known.authorities.iter().map(hex::encode).collect(),
             provisional,
+            revoked: self.revoked.borrow().clone(),
         };
         Ok(self.state.write(FILE, &learned)?)
     }
@@ -267,94 +310,4 @@ fn checked(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn authority() -> Vec<u8> {
-        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
-        let mut params = rcgen::CertificateParams::default();
-        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        params.not_before = rcgen::date_time_ymd(2030, 1, 1);
-        params.self_signed(&key).unwrap().der().to_vec()
-    }
-
-    fn pem(der: &[u8]) -> String {
-        use base64::Engine as _;
-        let text = base64::engine::general_purpose::STANDARD.encode(der);
-        format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
-    }
-
-    fn bundle(authorities: &[&[u8]], sequence: u64) -> Bundle {
-        Bundle {
-            trust_domain: "td".to_owned(),
-            x509_authorities: authorities.iter().map(|der| der.to_vec()).collect(),
-            sequence,
-            refresh_hint: 0,
-            ..Bundle::default()
-        }
-    }
-
-    fn load(bootstrap: &Bootstrap, place: &Path) -> Result<Trust, TrustFault> {
-        Trust::load("td".parse().unwrap(), bootstrap, StateDir::open(&place.join("state")).unwrap())
-    }
-
-    #[test]
-    fn what_the_server_taught_outlives_a_restart_until_the_operators_file_changes() {
-        let place = tempfile::tempdir().unwrap();
-        let (first, second, third) = (authority(), authority(), authority());
-        let file = place.path().join("bundle.pem");
-        std::fs::write(&file, pem(&first)).unwrap();
-        let bootstrap = Bootstrap::Bundle(file.clone());
-
-        let trust = load(&bootstrap, place.path()).unwrap();
-        assert_eq!(trust.time(), UnixTime(1_893_456_000));
-        assert!(trust.learn(&bundle(&[&first, &second], 2)).unwrap());
-        assert!(!trust.learn(&bundle(&[&first, &second], 2)).unwrap());
-        assert_eq!(load(&bootstrap, place.path()).unwrap().authorities().len(), 2);
-
-        std::fs::write(&file, pem(&third)).unwrap();
-        let authorities = load(&bootstrap, place.path()).unwrap().authorities();
-        assert_eq!(authorities, [CertificateDer::from(third)]);
-    }
-
-    #[test]
-    fn an_insecure_bootstrap_pins_the_first_thing_it_saw_and_nothing_after_it() {
-        let place = tempfile::tempdir().unwrap();
-        let trust = load(&Bootstrap::Insecure, place.path()).unwrap();
-        assert!(trust.authorities().is_empty());
-        let (first, second) = (CertificateDer::from(authority()), CertificateDer::from(authority()));
-        trust.pin(&first).unwrap();
-        trust.pin(&second).unwrap();
-        assert_eq!(load(&Bootstrap::Insecure, place.path()).unwrap().authorities(), [first]);
-    }
-
-    #[test]
-    fn a_bundle_file_is_pem_or_the_document_of_the_standard() {
-        let place = tempfile::tempdir().unwrap();
-        let file = place.path().join("bundle.json");
-        let root = authority();
-        let document = Document { x509_authorities: vec![root.clone()], ..Document::default() };
-        std::fs::write(&file, document.to_json()).unwrap();
-        let bootstrap = Bootstrap::Bundle(file.clone());
-        assert_eq!(load(&bootstrap, place.path()).unwrap().authorities(), [CertificateDer::from(root)]);
-        std::fs::write(&file, "{\"keys\":[]}").unwrap();
-        assert_eq!(load(&bootstrap, place.path()).unwrap_err().code(), "agent.trust.form");
-    }
-
-    #[test]
-    fn bundles_that_are_none_are_refused() {
-        let place = tempfile::tempdir().unwrap();
-        let file = place.path().join("bundle.pem");
-        let bootstrap = Bootstrap::Bundle(file.clone());
-        assert_eq!(load(&bootstrap, place.path()).unwrap_err().code(), "agent.trust.unreadable");
-        for text in ["", "no certificate", &pem(b"no certificate")] {
-            std::fs::write(&file, text).unwrap();
-            assert_eq!(load(&bootstrap, place.path()).unwrap_err().code(), "agent.trust.form", "{text}");
-        }
-        std::fs::write(&file, pem(&authority())).unwrap();
-        let trust = load(&bootstrap, place.path()).unwrap();
-        assert_eq!(trust.learn(&bundle(&[], 3)).unwrap_err().code(), "agent.trust.form");
-        let other = Bundle { trust_domain: "other".to_owned(), ..bundle(&[&authority()], 3) };
-        assert_eq!(trust.learn(&other).unwrap_err().code(), "agent.trust.other_domain");
-    }
-}
+mod tests;

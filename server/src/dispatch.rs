@@ -11,14 +11,16 @@ use crate::authority::Authority;
 use crate::clock;
 use crate::desk::CurrentRules;
 use crate::federation::CurrentFederations;
-use crate::listen::TlsSettings;
+use crate::listen::{Counting, TlsSettings};
 use crate::live::{Ending, LiveNodes};
 use crate::revocation::{CurrentLists, CurrentWithdrawn};
-use crate::store::{NodeNumber, NodeTarget, Notice, Store, Subscription};
+use crate::store::{IssuerKeyId, NodeNumber, NodeTarget, Notice, Store, Subscription};
 use crate::sync::Subscribers;
 
 /// How long after it failed what is withdrawn is read again: until then agents take what they would not.
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// How long agents have to hear that an intermediate counts no more, before the connections below it are cut.
+const CUT_AFTER: Duration = Duration::from_millis(250);
 
 /// Everybody who hears of changes.
 #[derive(Clone)]
@@ -79,6 +81,7 @@ impl Dispatch {
             Notice::Bundle { .. } => {
                 self.change_bundle().await;
                 self.subscribers.tell(notice);
+                self.cut();
             }
             Notice::Federation { trust_domain, .. } => {
                 if let Err(fault) = self.federations.refresh_one(self.store.as_ref(), trust_domain).await {
@@ -90,8 +93,11 @@ impl Dispatch {
             Notice::Revoked { .. } => {}
             Notice::TokensWithdrawn { .. } => self.change_withdrawn().await,
             Notice::RevocationLists { .. } => {
-                self.change_lists().await;
+                let others_count = self.change_lists().await;
                 self.subscribers.tell(notice);
+                if others_count {
+                    self.cut();
+                }
             }
         }
     }
@@ -125,15 +131,48 @@ impl Dispatch {
             error!(code = fault.code(), %fault, "bundle cannot be read");
             return;
         }
-        if let Err(fault) = self.tls.trust(&self.authority.bundle().get()) {
+        self.count_anew().await;
+    }
+
+    /// Who counts below the roots of now: for the listener, and for what signs.
+    async fn count_anew(&self) {
+        let counting = counting(&self.authority, &self.lists);
+        if self.authority.heed(|intermediate| counting.revokes(intermediate)) {
+            // An operator may have put another in its place.
+            if let Err(fault) = self.authority.renew(self.store.as_ref(), clock::now()).await {
+                error!(%fault, "no other intermediate is taken up");
+            }
+        }
+        if let Err(fault) = self.tls.trust(&self.authority.bundle().get(), counting) {
             error!(code = fault.code(), %fault, "bundle cannot be trusted by the listener");
         }
     }
 
-    async fn change_lists(&self) {
+    /// Ends the connections that were opened below whoever counts no more. Their agents are told first, so that they come
+    /// back with something else.
+    fn cut(&self) {
+        let tls = self.tls.clone();
+        tokio::spawn(async move {
+            sleep(CUT_AFTER).await;
+            let count = tls.cut();
+            if count > 0 {
+                warn!(count, "connections cut: whoever signed their certificates counts no more");
+                metrics::counter!("holdfast_connections_cut_total").increment(count as u64);
+            }
+        });
+    }
+
+    /// Says whether others count since.
+    async fn change_lists(&self) -> bool {
         if let Err(fault) = self.lists.read(self.store.as_ref()).await {
             error!(code = fault.code(), %fault, "revocation lists cannot be read");
+            return false;
         }
+        let others_count = !self.tls.counts_by(&counting(&self.authority, &self.lists));
+        if others_count {
+            self.count_anew().await;
+        }
+        others_count
     }
 
     async fn change_withdrawn(&self) {
@@ -151,5 +190,13 @@ impl Dispatch {
         self.change_lists().await;
         self.change_rules().await;
         self.subscribers.resync_all();
+        self.cut();
     }
+}
+
+/// Who counts, by the bundle and by the lists of those above our intermediates.
+pub(crate) fn counting(authority: &Authority, lists: &CurrentLists) -> Counting {
+    let above: Vec<_> = authority.above().iter().filter_map(|der| IssuerKeyId::of_certificate(der)).collect();
+    let lists = lists.get();
+    Counting::new(&authority.bundle().get(), lists.iter().filter(|list| above.contains(&list.issuer)))
 }

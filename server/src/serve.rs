@@ -20,7 +20,7 @@ use crate::budget::Gate;
 use crate::clock;
 use crate::config::{Config, Simulated};
 use crate::desk::{CurrentRules, Desk, DeskParts, DeskSettings, TokenSigner, WorkloadSigner, seal_ring};
-use crate::dispatch::Dispatch;
+use crate::dispatch::{self, Dispatch};
 use crate::endorse::{EndorseSettings, Endorser};
 use crate::federation::CurrentFederations;
 use crate::listen::{ListenFault, ListenLimits, Listener, TlsSettings};
@@ -176,7 +176,9 @@ impl Server {
         let live = Arc::new(LiveNodes::new(limits.keepalive_interval + limits.keepalive_timeout + SWEEP_EVERY));
         let subscribers = Arc::new(Subscribers::default());
         let federations = CurrentFederations::read(store.as_ref()).await?;
-        let tls = TlsSettings::new(authority.own().clone(), &authority.bundle().get())?;
+        let counting = dispatch::counting(&authority, keeper.lists());
+        authority.heed(|intermediate| counting.revokes(intermediate));
+        let tls = TlsSettings::new(authority.own().clone(), &authority.bundle().get(), counting)?;
         let listener = Listener::bind(options.listen, tls.clone(), limits)?;
         let parts = DeskParts {
             store: store.clone(),

@@ -92,6 +92,8 @@ impl Opener {
 
     async fn http(&self, tls: TlsStream<Stream>, own: bool) -> Result<Connection, ConnectionFault> {
         let server = self.server.to_string();
+        let shown = tls.get_ref().1.peer_certificates().unwrap_or_default();
+        let shown = shown.iter().map(|der| der.to_vec()).collect();
         let origin = tonic::codegen::http::Uri::builder()
             .scheme("https")
             .authority(NAME)
@@ -117,7 +119,7 @@ impl Opener {
                 () = stopped.cancelled() => {}
             }
         });
-        Ok(Connection { channel: Channel { requests }, origin, stop, gone, own })
+        Ok(Connection { channel: Channel { requests }, origin, stop, gone, own, server: shown })
     }
 
     fn config(&self, credentials: Credentials) -> Result<ClientConfig, ConnectionFault> {
@@ -128,6 +130,7 @@ impl Opener {
         let verifier = ServerVerifier {
             expected,
             authorities: self.trust.authorities(),
+            revoked: self.trust.revoked().borrow().clone(),
             not_before: clock::BUILD_TIME.max(self.trust.time()),
             provider: Arc::clone(&provider),
         };

@@ -12,6 +12,8 @@ use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::trust::Revoked;
+
 /// Why a server's certificate is not the server's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NotTheServer {
@@ -37,6 +39,8 @@ pub(super) struct ServerVerifier {
     pub(super) expected: SpiffeId,
     /// Empty for an insecure first connection: then the presented chain's topmost certificate is the anchor.
     pub(super) authorities: Vec<CertificateDer<'static>>,
+    /// Intermediates that count no more.
+    pub(super) revoked: Revoked,
     /// A time that has certainly come: at most the present.
     pub(super) not_before: UnixTime,
     pub(super) provider: Arc<CryptoProvider>,
@@ -79,6 +83,9 @@ impl ServerCertVerifier for ServerVerifier {
             None,
         )
         .map_err(certificate_error)?;
+        if self.revoked.covers(shown().map(|der| &**der)) {
+            return Err(Error::InvalidCertificate(CertificateError::Revoked));
+        }
         named(end_entity, &self.expected)
             .and_then(|()| leaf_usage(end_entity))
             .map_err(|not| Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(not)))))?;

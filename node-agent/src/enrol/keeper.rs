@@ -170,10 +170,10 @@ impl Keeper {
         if self.svid.is_none() {
             self.svid = NodeSvid::load(&self.parts.state, &spki);
         }
-        let usable = self
-            .svid
-            .as_ref()
-            .filter(|svid| !self.parts.clock.is_over(svid.not_after) && self.parts.trust.vouches_for(&svid.chain));
+        let trust = &self.parts.trust;
+        let revoked = trust.revoked().borrow().clone();
+        let counts = |chain: &[Vec<u8>]| trust.vouches_for(chain) && !revoked.covers(chain.iter().map(Vec::as_slice));
+        let usable = self.svid.as_ref().filter(|svid| !self.parts.clock.is_over(svid.not_after) && counts(&svid.chain));
         Ok(match usable {
             Some(svid) if self.own_failures < OWN_FAILURES_MAX => {
                 Credentials::Node { chain: svid.chain.clone(), spki, key }

@@ -58,11 +58,17 @@ impl Keeper {
         let (mut broken, mut admitted_at) = (0, Instant::now());
         let mut tainted = self.parts.cache.tainted();
         renew_at = self.below_tainted(&tainted.borrow_and_update(), renew_at);
+        let mut revoked = self.parts.trust.revoked();
         let end = loop {
+            if revoked.borrow_and_update().covers(connection.server().iter().map(Vec::as_slice)) {
+                tracing::warn!("whoever signed the server's certificate counts no more; connecting anew");
+                break Next::Now;
+            }
             let ended = tokio::select! {
                 () = gone.cancelled() => break Next::Later(Setback::Server { code: Code::Unavailable, retry_after: None }),
                 Some(ended) = tasks.running.join_next() => Some(ended),
                 () = tokio::time::sleep(self.until(renew_at)) => None,
+                Ok(()) = revoked.changed() => continue,
                 Ok(()) = tainted.changed() => {
                     renew_at = self.below_tainted(&tainted.borrow_and_update(), renew_at);
                     None
@@ -179,6 +185,9 @@ impl Keeper {
                         cache.learn_withdrawn(trust.trust_domain().as_str(), said);
                     }
                     if change.lists {
+                        if let Err(fault) = trust.learn_lists(book.lists()) {
+                            tracing::warn!(code = fault.code(), error = %fault, "revoked intermediates not written down");
+                        }
                         cache.learn_lists(trust.trust_domain().as_str(), book.lists());
                     }
                     if change.entries {

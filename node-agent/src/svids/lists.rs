@@ -45,13 +45,13 @@ impl Lists {
         lists
     }
 
-    /// Whether the leaf of `chain` is on one of them.
+    /// Whether a certificate of `chain` is on one of them: the leaf, or an intermediate above it.
     pub(super) fn has(&self, chain: &[Vec<u8>]) -> bool {
-        !self.revoked.is_empty()
-            && chain
-                .first()
-                .and_then(|leaf| X509Certificate::from_der(leaf).ok())
-                .is_some_and(|(_, leaf)| self.revoked.contains(&key(leaf.issuer().as_raw(), leaf.raw_serial())))
+        let is_listed = |der: &Vec<u8>| {
+            X509Certificate::from_der(der)
+                .is_ok_and(|(_, one)| self.revoked.contains(&key(one.issuer().as_raw(), one.raw_serial())))
+        };
+        !self.revoked.is_empty() && chain.iter().any(is_listed)
     }
 
     /// Passes them on no longer where a certificate of `chain` has a signer without one: of an authority above ours, say.
@@ -59,7 +59,7 @@ impl Lists {
         let is_covered = |der: &Vec<u8>| {
             X509Certificate::from_der(der).is_ok_and(|(_, one)| self.issuers.contains(one.issuer().as_raw()))
         };
-        if !self.shown.is_empty() && !chain.iter().all(is_covered) {
+        if !self.ders.is_empty() && !self.uncovered && !chain.iter().all(is_covered) {
             tracing::warn!(code = "agent.crl.incomplete", "revocation lists held back: a signer of ours has none");
             self.uncovered = true;
             self.shown = Arc::default();
@@ -144,7 +144,26 @@ mod tests {
         let (list, empty) = (ours.list(&[5]), other.list(&[]));
         let lists = Lists::read("td", [list.as_slice(), &empty, b"nothing"].into_iter());
         assert!(lists.has(&ours.leaf(5)));
+        let below = [other.leaf(6), ours.leaf(5)].concat();
+        assert!(lists.has(&below), "an intermediate is listed as a leaf is");
         assert!(!lists.has(&ours.leaf(6)) && !lists.has(&other.leaf(5)) && !lists.has(&[]) && !lists.has(&[vec![0]]));
+    }
+
+    #[test]
+    fn a_signer_without_a_list_that_was_seen_before_the_bundle_holds_them_back_too() {
+        let (root, above) = (authority("root"), authority("above"));
+        let list = root.list(&[]);
+        let mut lists = Lists::read("td", [list.as_slice()].into_iter());
+        lists.believe(&BTreeMap::from([("td".to_owned(), vec![root.1.clone(), authority("former").1])]));
+        assert!(lists.shown().is_empty(), "a root has none");
+        lists.seen(&above.leaf(1));
+        lists.believe(&BTreeMap::from([("td".to_owned(), vec![root.1.clone()])]));
+        assert!(lists.shown().is_empty(), "whoever checks by lists would refuse what the agent holds");
+        let both = [list.as_slice(), &above.list(&[])].map(<[u8]>::to_vec);
+        let mut lists = Lists::read("td", both.iter().map(Vec::as_slice));
+        lists.seen(&above.leaf(1));
+        lists.believe(&BTreeMap::from([("td".to_owned(), vec![root.1.clone()])]));
+        assert_eq!(lists.shown()["td"], both);
     }
 
     #[test]

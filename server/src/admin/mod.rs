@@ -44,6 +44,7 @@ mod server;
 #[cfg(test)]
 mod sinks_tests;
 mod socket;
+mod svids;
 #[cfg(test)]
 mod tests;
 mod what_ifs;
@@ -62,7 +63,7 @@ use crate::admin_stubs::{
     entries_server::EntriesServer, events_server::EventsServer, exchanges_server::ExchangesServer,
     federations_server::FederationsServer, fleets_server::FleetsServer, jwt_authorities_server::JwtAuthoritiesServer,
     nodes_server::NodesServer, policies_server::PoliciesServer, proofs_server::ProofsServer,
-    record_server::RecordServer, results_server::ResultsServer, server_server::ServerServer,
+    record_server::RecordServer, results_server::ResultsServer, server_server::ServerServer, svids_server::SvidsServer,
     x509_authorities_server::X509AuthoritiesServer,
 };
 use crate::authority::{Authority, TokenAuthority};
@@ -163,6 +164,7 @@ impl Admin {
             .add_service(service!(ExchangesServer))
             .add_service(service!(JwtAuthoritiesServer))
             .add_service(service!(X509AuthoritiesServer))
+            .add_service(service!(SvidsServer))
             .serve_with_incoming_shutdown(socket.incoming(), stop.cancelled_owned())
             .await
     }

@@ -122,6 +122,8 @@ const NEEDED: &[(&str, &[Role])] = &[
     ("JwtAuthorities/Act", OPERATOR),
     ("X509Authorities/Show", ANY),
     ("X509Authorities/Act", OPERATOR),
+    ("Svids/List", ANY),
+    ("Svids/Revoke", OPERATOR),
     ("Endorsements/Import", OPERATOR),
     ("Endorsements/List", ANY),
     ("Endorsements/Withdraw", OPERATOR),

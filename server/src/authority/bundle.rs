@@ -26,7 +26,7 @@ pub struct Bundle {
     sequence: u64,
     /// Authorities below which everything is to be replaced.
     tainted: Vec<KeyId>,
-    /// Intermediates that count no more.
+    /// Intermediates and roots that count no more.
     revoked: Vec<KeyId>,
 }
 
@@ -49,14 +49,14 @@ impl Bundle {
         }
     }
 
-    /// With authorities below which everything is to be replaced, and intermediates that count no more. Neither is part of
-    /// the bundle's document: the first is for our agents, the second for our own listener.
+    /// With authorities below which everything is to be replaced, and those that count no more. Neither is part of
+    /// the bundle's document: they are for our agents and our own listener.
     #[must_use]
     pub fn with_marks(self, tainted: Vec<KeyId>, revoked: Vec<KeyId>) -> Self {
         Self { tainted, revoked, ..self }
     }
 
-    /// Intermediates that count no more.
+    /// Intermediates and roots that count no more.
     #[must_use]
     pub fn revoked(&self) -> &[KeyId] {
         &self.revoked
@@ -108,6 +108,7 @@ impl Bundle {
             refresh_hint: REFRESH_HINT_SECONDS,
             jwt_authorities: self.jwt_authorities.iter().map(jwt_message).collect(),
             tainted_key_ids: self.tainted.iter().map(|key_id| key_id.as_bytes().to_vec()).collect(),
+            revoked_key_ids: self.revoked.iter().map(|key_id| key_id.as_bytes().to_vec()).collect(),
         }
     }
 

@@ -28,6 +28,12 @@ const SIGNATURES: [Oid<'static>; 5] = [
     OID_PKCS1_SHA512WITHRSA,
 ];
 
+/// Whether every consumer verifies signatures of this kind.
+#[must_use]
+pub fn is_verified_everywhere(algorithm: &Oid<'_>) -> bool {
+    SIGNATURES.contains(algorithm)
+}
+
 /// Why a certificate cannot sign in this trust domain, or stand above one that does. The names are the operator's.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{whose}: {reason}")]
@@ -322,7 +328,7 @@ fn key_id(whose: &str, certificate: &X509Certificate<'_>) -> Result<KeyId, Chain
 }
 
 fn signed_by(whose: &str, child: &X509Certificate<'_>, parent: &X509Certificate<'_>) -> Result<(), ChainFault> {
-    if !SIGNATURES.contains(&child.signature_algorithm.algorithm) {
+    if !is_verified_everywhere(&child.signature_algorithm.algorithm) {
         let found = &child.signature_algorithm.algorithm;
         let reason = format!("is signed with {found}, expected ECDSA or RSA PKCS#1 with SHA-256 or more");
         return Err(fault(whose, Check::Algorithm, reason));

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use holdfast_identity::{TrustDomain, UnixTime};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::files::replace;
 use super::{
@@ -51,6 +51,8 @@ pub struct Authority {
     own: Arc<OwnCertificate>,
     /// Who changes the lives of authorities: one at a time.
     pub(super) turn: tokio::sync::Mutex<()>,
+    /// Who asks the upstream authority: one at a time.
+    pub(super) asking: tokio::sync::Mutex<()>,
     /// When the upstream authority may be asked again, seconds since the epoch.
     pub(super) ask_again: AtomicI64,
     /// When an authority was tainted or revoked last, seconds since the epoch.
@@ -92,6 +94,7 @@ impl Authority {
             bundle,
             own: Arc::new(OwnCertificate::new()),
             turn: tokio::sync::Mutex::new(()),
+            asking: tokio::sync::Mutex::new(()),
             ask_again: AtomicI64::new(i64::MIN),
             tainted_at: AtomicI64::new(i64::MIN),
         };
@@ -110,6 +113,12 @@ impl Authority {
     #[must_use]
     pub const fn trust_domain(&self) -> &TrustDomain {
         &self.trust_domain
+    }
+
+    /// Whether an upstream authority signs intermediates; else an operator does.
+    #[must_use]
+    pub const fn is_upstream(&self) -> bool {
+        self.rotation.upstream.is_some()
     }
 
     /// Which of the servers of the store this is.
@@ -162,6 +171,32 @@ impl Authority {
         std::iter::once(self.issuer()).chain(others).collect()
     }
 
+    /// Who stands above intermediates of ours, DER: the roots of the bundle, and those between them and us.
+    #[must_use]
+    pub fn above(&self) -> Vec<Vec<u8>> {
+        let issuers = self.former().into_iter().chain(self.prepared()).chain([self.issuer()]);
+        let mut above = self.bundle.get().authorities().to_vec();
+        for der in issuers.flat_map(|issuer| issuer.above().iter().map(|der| der.to_vec()).collect::<Vec<_>>()) {
+            if !above.contains(&der) {
+                above.push(der);
+            }
+        }
+        above
+    }
+
+    /// Has intermediates that count no more sign nothing. Says whether the one that signs is among them.
+    pub fn heed(&self, revokes: impl Fn(&[u8]) -> bool) -> bool {
+        for issuer in self.former().into_iter().chain(self.prepared()).chain([self.issuer()]) {
+            let is_revoked = revokes(issuer.intermediate());
+            if issuer.set_revoked(is_revoked) && is_revoked {
+                let authority = &issuer.path().key_id;
+                error!(alarm = "authority.revoked", %authority, "an intermediate of this server is revoked: it signs no more");
+                metrics::counter!("holdfast_alarms_total", "alarm" => "authority.revoked").increment(1);
+            }
+        }
+        self.issuer().is_revoked()
+    }
+
     /// The files, for those who import the lists among them.
     #[must_use]
     pub const fn files(&self) -> &AuthorityFiles {
@@ -194,7 +229,7 @@ impl Authority {
         let (state, x509) = (store.bundle().await?, store.x509_authorities().await?);
         let authorities: Vec<_> = state.authorities.into_iter().map(|authority| authority.der).collect();
         let tainted = x509.marks.iter().map(|mark| mark.key_id.clone()).collect();
-        let revoked = x509.marks.iter().filter(|mark| mark.revoked && !mark.is_root);
+        let revoked = x509.marks.iter().filter(|mark| mark.revoked);
         let revoked = revoked.map(|mark| mark.key_id.clone()).collect();
         if let Some(last) = x509.marks.iter().map(|mark| mark.at.seconds()).max() {
             self.tainted_at.store(last, std::sync::atomic::Ordering::Relaxed);

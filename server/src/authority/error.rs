@@ -119,6 +119,12 @@ pub enum AuthorityFault {
         /// What it is.
         found: &'static str,
     },
+    /// The intermediate counts no more: it was revoked, or stands on a list of whoever signed it.
+    #[error("intermediate {key_id} is revoked and signs no more; run \"holdfast-server init\" for another")]
+    Revoked {
+        /// Its name.
+        key_id: KeyId,
+    },
     /// The upstream authority has a root that agents have not heard of.
     #[error(
         "the upstream authority signs under root {found}, which is not in the bundle of {trust_domain}: start the server, \
@@ -158,6 +164,7 @@ impl AuthorityFault {
             Self::NoTokenKey => "authority.no_token_key",
             Self::Chain { source, .. } => source.code(),
             Self::NotActive { .. } => "authority.not_active",
+            Self::Revoked { .. } => "authority.revoked",
             Self::UnpublishedRoot { .. } => "authority.unpublished_root",
             Self::Crypto { .. } => "authority.crypto",
         }

@@ -1,7 +1,7 @@
 //! Drafts SVIDs and signs what was recorded, with the intermediate's key kept ready.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use holdfast_appraisal::AppraisedNode;
 use holdfast_evidence::key::ProvenKey;
@@ -37,6 +37,8 @@ pub struct Issuer {
     rng: SystemRandom,
     /// The latest end of an SVID that was drafted.
     used_until: AtomicI64,
+    /// It counts no more, and signs nothing.
+    is_revoked: AtomicBool,
 }
 
 /// A signed SVID.
@@ -100,6 +102,7 @@ impl Issuer {
             prepared,
             rng: SystemRandom::new(),
             used_until: AtomicI64::new(now.seconds()),
+            is_revoked: AtomicBool::new(false),
         })
     }
 
@@ -141,6 +144,20 @@ impl Issuer {
     /// What it signed before it was loaded may live until then.
     pub(super) fn was_used_until(&self, end: UnixTime) {
         self.used_until.fetch_max(end.seconds(), Ordering::Relaxed);
+    }
+
+    /// Whether it counts no more.
+    pub(super) fn is_revoked(&self) -> bool {
+        self.is_revoked.load(Ordering::Relaxed)
+    }
+
+    /// It counts no more, or does after all; says whether that is news.
+    pub(super) fn set_revoked(&self, is_revoked: bool) -> bool {
+        self.is_revoked.swap(is_revoked, Ordering::Relaxed) != is_revoked
+    }
+
+    fn stands(&self) -> Result<(), AuthorityFault> {
+        if self.is_revoked() { Err(AuthorityFault::Revoked { key_id: self.path.key_id.clone() }) } else { Ok(()) }
     }
 
     /// The path from the intermediate to its root.
@@ -216,6 +233,7 @@ impl Issuer {
         dns_names: Vec<String>,
         (now, ttl, ends): (UnixTime, i64, &[UnixTime]),
     ) -> Result<Draft, AuthorityFault> {
+        self.stands()?;
         let end = ends.iter().fold(self.not_after, |earliest, end| earliest.min(*end));
         let lifetime = Lifetime::cut(now, ttl, &[end])
             .ok_or(AuthorityFault::NoLifetime { not_after: end.seconds(), now: now.seconds() })?;
@@ -232,12 +250,14 @@ impl Issuer {
     /// Signs what was recorded: one P-256 signature and a few microseconds of encoding.
     ///
     /// # Errors
-    /// [`AuthorityFault::OtherRecord`] if `recorded` is the store's answer to something else. The other faults are
+    /// [`AuthorityFault::OtherRecord`] if `recorded` is the store's answer to something else;
+    /// [`AuthorityFault::Revoked`] if the intermediate was revoked meanwhile. The other faults are
     /// ours too: the draft was checked when it was made.
     pub fn sign(&self, draft: &Draft, recorded: Recorded) -> Result<IssuedSvid, AuthorityFault> {
         if recorded.redeem() != draft.issuance() || draft.issuer != self.key_id {
             return Err(AuthorityFault::OtherRecord);
         }
+        self.stands()?;
         let key = CertifiedKey::from_spki(&draft.spki)?;
         let validity = (draft.lifetime.not_before, draft.lifetime.not_after);
         let mut params = leaf(&draft.spiffe_id, &draft.dns_names, draft.serial, validity)?;

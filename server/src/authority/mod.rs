@@ -33,6 +33,7 @@ mod token_key;
 mod tokens;
 #[cfg(test)]
 mod tokens_tests;
+mod upper_list;
 pub mod upstream;
 
 pub(crate) use bundle::pem;

@@ -48,7 +48,9 @@ pub fn read_list(der: &[u8]) -> Result<ReadList, InvalidList> {
         return Err(invalid("found bytes behind it"));
     }
     let number = list.extensions().iter().find_map(|extension| match extension.parsed_extension() {
-        ParsedExtension::CRLNumber(number) => u64::try_from(number).ok(),
+        ParsedExtension::CRLNumber(number) => {
+            u64::try_from(number).ok().filter(|number| i64::try_from(*number).is_ok())
+        }
         _ => None,
     });
     let revoked: Vec<_> = list
@@ -61,7 +63,7 @@ pub fn read_list(der: &[u8]) -> Result<ReadList, InvalidList> {
     }
     Ok(ReadList {
         issuer: list.tbs_cert_list.issuer.as_raw().to_vec(),
-        number: number.ok_or_else(|| invalid("found no number of 64 bits"))?,
+        number: number.ok_or_else(|| invalid("found no number of at most 63 bits"))?,
         this_update: UnixTime(list.last_update().timestamp()),
         next_update: UnixTime(list.next_update().ok_or_else(|| invalid("found no nextUpdate"))?.timestamp()),
         revoked,
@@ -101,11 +103,18 @@ impl Issuer {
         if draft.issuer != self.key_id() {
             return Err(AuthorityFault::OtherRecord);
         }
-        let revoked = draft.revoked.iter().map(|one| revoked(&one.serial, one.at, reason(one.reason)));
-        let revoked = revoked.collect::<Result<_, _>>()?;
-        let validity = (draft.validity.this_update, draft.validity.next_update);
-        sign((&self.prepared, self.intermediate()), draft.number, validity, revoked)
+        sign_draft((&self.prepared, self.intermediate()), draft)
     }
+}
+
+/// Signs a list that the store has drafted and recorded, with its issuer's key.
+pub(super) fn sign_draft(
+    issuer: (&rcgen::Issuer<'_, impl SigningKey>, &[u8]),
+    draft: &ListDraft,
+) -> Result<Vec<u8>, AuthorityFault> {
+    let revoked = draft.revoked.iter().map(|one| revoked(&one.serial, one.at, reason(one.reason)));
+    let validity = (draft.validity.this_update, draft.validity.next_update);
+    sign(issuer, draft.number, validity, revoked.collect::<Result<_, _>>()?)
 }
 
 /// The root's list: what stood on the one before, and these serial numbers. Its number is the present second, as nobody
@@ -159,6 +168,7 @@ fn reason(reason: RevocationReason) -> Option<Code> {
     match reason {
         RevocationReason::Unspecified => None,
         RevocationReason::KeyCompromise => Some(Code::KeyCompromise),
+        RevocationReason::CaCompromise => Some(Code::CaCompromise),
         RevocationReason::Superseded => Some(Code::Superseded),
         RevocationReason::CessationOfOperation => Some(Code::CessationOfOperation),
         RevocationReason::PrivilegeWithdrawn => Some(Code::PrivilegeWithdrawn),

@@ -4,11 +4,12 @@
 //! them is mended at the next start, by what the store says.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use holdfast_identity::UnixTime;
 use rustls_pki_types::CertificateDer;
 use serde_json::json;
+use tokio::sync::MutexGuard;
 use tokio::time::MissedTickBehavior;
 use tracing::{error, info, warn};
 
@@ -59,19 +60,28 @@ impl Authority {
     /// # Errors
     /// [`RotationFault`]; what there is goes on signing, and the next look tries again.
     pub async fn tend(&self, store: &dyn Store, now: UnixTime) -> Result<(), RotationFault> {
-        let _turn = self.turn.lock().await;
+        let mut turn = self.turn.lock().await;
         let schedule = self.rotation.schedule();
         for _ in 0..STEPS_MAX {
             let state = store.x509_authorities().await?;
             self.measure(&state, now);
             let is_ours = |one: &&X509Authority| one.server == self.server;
-            let ours: Vec<_> = state.authorities.iter().filter(is_ours).collect();
+            // One that is revoked signs nothing: it is as good as gone.
+            let revoked = Some(self.issuer()).filter(|issuer| issuer.is_revoked());
+            let signs = |one: &&X509Authority| {
+                one.life.stage != Stage::Active
+                    || revoked.as_ref().is_none_or(|issuer| issuer.path().key_id != one.key_id)
+            };
+            let ours: Vec<_> = state.authorities.iter().filter(is_ours).filter(signs).collect();
             let step = if self.rotation.upstream.is_some() { schedule.due(ours, [], now) } else { None };
             match step {
                 Some(Step::Prepare) if self.may_ask(now) => {
-                    if let Err(fault) = self.make_next(store, Actor::Server, now).await {
-                        self.ask_later(now, self.rotation.lifetime);
-                        return Err(fault);
+                    match self.make_next(turn, store, Actor::Server, now).await {
+                        Ok((_, back)) => turn = back,
+                        Err(fault) => {
+                            self.ask_later(now, self.rotation.lifetime);
+                            return Err(fault);
+                        }
                     }
                 }
                 Some(Step::Activate(id)) => self.take_up(store, &id, Actor::Server, now).await?,
@@ -105,8 +115,8 @@ impl Authority {
     /// # Errors
     /// [`RotationFault`].
     pub async fn prepare(&self, store: &dyn Store, by: Actor, now: UnixTime) -> Result<X509Authority, RotationFault> {
-        let _turn = self.turn.lock().await;
-        self.make_next(store, by, now).await
+        let turn = self.turn.lock().await;
+        self.make_next(turn, store, by, now).await.map(|(next, _)| next)
     }
 
     /// Signs with the prepared intermediate `id` from now on. `early`: even if agents that are away have not heard of its
@@ -140,14 +150,19 @@ impl Authority {
         Ok(find(&store.x509_authorities().await?, id)?.clone())
     }
 
-    async fn make_next(&self, store: &dyn Store, by: Actor, now: UnixTime) -> Result<X509Authority, RotationFault> {
+    /// Asks the upstream authority for the next one. It may take its time, and hang: meanwhile whoever taints or revokes has
+    /// the turn.
+    async fn make_next<'a>(
+        &'a self,
+        turn: MutexGuard<'_, ()>,
+        store: &dyn Store,
+        by: Actor,
+        now: UnixTime,
+    ) -> Result<(X509Authority, MutexGuard<'a, ()>), RotationFault> {
+        drop(turn);
+        let _asking = self.asking.lock().await;
         let upstream = self.rotation.upstream.as_ref().ok_or(RotationFault::NoUpstream)?;
-        let state = store.x509_authorities().await?;
-        let prepared =
-            state.authorities.iter().find(|one| one.server == self.server && one.life.stage == Stage::Prepared);
-        if let Some(prepared) = prepared {
-            return Err(LifeRefusal::AlreadyPrepared { id: prepared.id.clone() }.into());
-        }
+        self.none_prepared(store).await?;
         let key = NewKey::generate(self.trust_domain())?;
         let asked =
             json!({ "upstream": upstream.kind(), "spki_sha256": crate::store::Sha256::of(&key.spki()).to_string() });
@@ -159,8 +174,12 @@ impl Authority {
             ttl: self.rotation.lifetime,
             now,
         };
-        let known = self.bundle().get();
+        let (known, asked_at) = (self.bundle().get(), Instant::now());
         let minted = mint(upstream.as_ref(), request, &key.spki(), known.authorities()).await?;
+        let turn = self.turn.lock().await;
+        let state = self.none_prepared(store).await?;
+        // Its root is published now, not when it was asked for: agents have the whole time to hear of it.
+        let now = now.plus(i64::try_from(asked_at.elapsed().as_secs()).unwrap_or(i64::MAX));
         let roots: Vec<KeyId> = minted.roots.iter().filter_map(|root| KeyId::of(root)).collect();
         if let Some(mark) = roots.iter().find_map(|root| state.mark(root)) {
             let stage = if mark.revoked { "revoked" } else { "tainted" };
@@ -171,6 +190,9 @@ impl Authority {
         // Read back as it will be used: what cannot be is known now, not when it is needed.
         let below = Bundle::new(self.trust_domain().clone(), minted.roots.clone(), 0);
         let issuer = Issuer::load_at(self.trust_domain(), (&self.files, &self.files.prepared()), &below, now)?;
+        if let Err(fault) = self.publish_upper_of(store, &minted, now).await {
+            warn!(code = fault.code(), %fault, "no revocation list of the upstream authority yet, it will be made later");
+        }
         let life = life::Life { ends: minted.path.not_after, ..self.rotation.schedule().prepared(now) };
         let id = minted.path.key_id.to_string();
         let next = X509Authority {
@@ -198,7 +220,16 @@ impl Authority {
         self.set_prepared(Some(Arc::new(issuer)));
         self.read_bundle(store).await?;
         info!(authority = id, root = %next.root, ends = life.ends.seconds(), "intermediate prepared");
-        Ok(next)
+        Ok((next, turn))
+    }
+
+    async fn none_prepared(&self, store: &dyn Store) -> Result<X509State, RotationFault> {
+        let state = store.x509_authorities().await?;
+        let is_prepared = |one: &&X509Authority| one.server == self.server && one.life.stage == Stage::Prepared;
+        match state.authorities.iter().find(is_prepared) {
+            Some(prepared) => Err(LifeRefusal::AlreadyPrepared { id: prepared.id.clone() }.into()),
+            None => Ok(state),
+        }
     }
 
     /// Changes over to the prepared intermediate.

@@ -346,3 +346,27 @@ async fn without_an_upstream_authority_an_operator_renews_and_nothing_is_prepare
     let refused = by_hand.prepare(house.store.as_ref(), operator(), NOW.plus(901)).await;
     assert_eq!(refused.unwrap_err().code(), "authority.upstream.absent");
 }
+
+#[tokio::test]
+async fn an_upstream_authority_that_hangs_keeps_nobody_from_tainting_and_revoking() {
+    let (house, _) = house().await;
+    let store = house.store.as_ref();
+    let old = house.authority.issuer().path().key_id.to_string();
+    let next = house.prepare(0).await.unwrap();
+    house.activate(&next, true, 0).await.unwrap();
+    let command = vec!["/bin/sleep".to_owned(), "60".to_owned()];
+    let upstream = UpstreamSettings::Command { command, timeout: std::time::Duration::from_secs(60) }.authority();
+    let authority = open(&house.place, store, NOW).await.unwrap();
+    let authority = authority.rotating(Rotation { upstream: Some(upstream), ..rotation(&house.place) });
+    let asking = authority.prepare(store, operator(), NOW);
+    let revoking = async {
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        authority.taint(store, &old, operator(), NOW).await.unwrap();
+        authority.revoke(store, &old, operator(), NOW).await.unwrap();
+    };
+    tokio::select! {
+        answer = asking => panic!("it was to hang: {answer:?}"),
+        () = revoking => {}
+    }
+    assert!(house.state().await.find(&KeyId::from_hex(&old).unwrap()).is_none());
+}

@@ -61,6 +61,7 @@ impl Authority {
             subject: one.id.clone(),
             gone: vec![(one.life.stage, one.key_id.clone())],
             mark: vec![mark(&one.key_id, (false, true), now, one.life.ends)],
+            list: self.listed(one).into_iter().collect(),
             ..X509Change::default()
         };
         self.change(store, change, by, now).await?;

@@ -161,6 +161,9 @@ pub(super) fn run(context: &Context) -> anyhow::Result<Outcome> {
 #[derive(Serialize)]
 struct Checked {
     problems: Vec<Finding>,
+    /// What may be meant so, and needs something more to be whole.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<Finding>,
 }
 
 #[derive(Serialize)]
@@ -171,8 +174,10 @@ struct Finding {
 
 /// Reads the configuration and reports every problem; exit code 1 if there is one.
 pub(super) fn check_config(context: &Context) -> anyhow::Result<Outcome> {
+    let mut notes = Vec::new();
     let problems = match Config::load(&context.config) {
         Ok(config) => {
+            notes.extend(no_list_above(&config));
             let checked = check_key(&config.record.key, config.record.origin.as_deref());
             let problem =
                 checked.err().map(|fault| Problem { key: "record.key".to_owned(), problem: fault.to_string() });
@@ -183,11 +188,26 @@ pub(super) fn check_config(context: &Context) -> anyhow::Result<Outcome> {
     };
     let outcome = if problems.is_empty() { Outcome::Yes } else { Outcome::Refused };
     let problems = problems.into_iter().map(|p| Finding { key: p.key, problem: p.problem }).collect();
-    context.format.print(&Checked { problems }, |checked| {
+    context.format.print(&Checked { problems, notes }, |checked| {
+        let notes: String =
+            checked.notes.iter().map(|note| format!("note: {}: {}\n", note.key, note.problem)).collect();
         if checked.problems.is_empty() {
-            return format!("{}: no problem", context.config.display());
+            return format!("{notes}{}: no problem", context.config.display());
         }
-        checked.problems.iter().map(|p| format!("{}: {}\n", p.key, p.problem)).collect()
+        let problems = checked.problems.iter().map(|p| format!("{}: {}\n", p.key, p.problem));
+        problems.chain([notes]).collect()
     })?;
     Ok(outcome)
+}
+
+/// Nobody on this machine can sign the list of whoever signs its intermediates.
+fn no_list_above(config: &Config) -> Option<Finding> {
+    let is_program = matches!(config.upstream, Some(UpstreamSettings::Command { .. }));
+    (is_program && config.lists.files.is_empty()).then(|| Finding {
+        key: "crl.files".to_owned(),
+        problem:
+            "is empty: name the revocation lists of the authorities above this server, which the upstream command \
+                  cannot sign; without them agents pass no lists on, and relying parties cannot check SVIDs by lists"
+                .to_owned(),
+    })
 }

@@ -37,6 +37,7 @@ mod rollout;
 mod show;
 mod spire_entries;
 mod spire_mapping;
+mod svids;
 mod trust;
 mod what_if;
 
@@ -107,6 +108,8 @@ enum Command {
     Authority(authority::Command),
     #[command(subcommand, name = "upstreamauthority")]
     UpstreamAuthority(authority_x509::UpstreamCommand),
+    #[command(subcommand)]
+    Svid(svids::Command),
     #[command(subcommand)]
     Endorsements(endorsements::Command),
     #[command(subcommand)]
@@ -191,6 +194,7 @@ fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
         Command::Federation(command) => asked(federation::run(command, context)),
         Command::Authority(command) => asked(authority::run(command, context)),
         Command::UpstreamAuthority(command) => asked(authority_x509::upstream(command, context)),
+        Command::Svid(command) => asked(svids::run(command, context)),
         Command::Endorsements(command) => asked(endorsements::run(command, context)),
         Command::Fleet(command) => asked(fleet::run(command, context)),
         Command::Audit(command) => asked(audit::run(command, context)),

@@ -113,6 +113,7 @@ impl Foreign {
                 jwt_authorities: bundle.jwt_authorities.iter().filter_map(jwt_authority).collect(),
                 // What another trust domain taints is its own to replace.
                 tainted_key_ids: Vec::new(),
+                revoked_key_ids: Vec::new(),
             })
         });
         Self { federation, bundle, message }

@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use tower::Service as _;
 use tracing::{debug, warn};
 
+use super::below::Below;
 use super::connection::{RequestGuard, Tapped};
 use super::{Connection, ListenLimits, PeerSvid, TlsSettings};
 
@@ -138,7 +139,7 @@ impl Port {
             () = stop.cancelled() => return,
             shaken = timeout(self.limits.handshake_timeout, self.handshake(stream)) => shaken,
         };
-        let (stream, peer) = match shaken {
+        let (stream, shown) = match shaken {
             Ok(Ok(shaken)) => shaken,
             Ok(Err(error)) => {
                 metrics::counter!("holdfast_handshakes_failed_total", "reason" => "tls").increment(1);
@@ -150,7 +151,7 @@ impl Port {
                 return;
             }
         };
-        let anonymous = if peer.is_some() {
+        let anonymous = if shown.is_some() {
             None
         } else {
             match self.anonymous.clone().try_acquire_owned() {
@@ -161,29 +162,36 @@ impl Port {
                 }
             }
         };
-        let connection = Connection::new(remote, peer);
+        let (peer, below) = shown.unzip();
+        let connection = Connection::shaken(remote, peer, below);
+        self.tls.opened(&connection);
         let gauge =
             metrics::gauge!("holdfast_connections", "peer" => if anonymous.is_some() { "anonymous" } else { "node" });
         gauge.increment(1.0);
         self.http2(stream, &connection, router, stop).await;
         connection.mark_closed();
+        self.tls.ended(&connection);
         gauge.decrement(1.0);
     }
 
     async fn handshake(
         &self,
         stream: TcpStream,
-    ) -> io::Result<(tokio_rustls::server::TlsStream<TcpStream>, Option<PeerSvid>)> {
+    ) -> io::Result<(tokio_rustls::server::TlsStream<TcpStream>, Option<(PeerSvid, Below)>)> {
         let place = self.handshakes.acquire().await.map_err(io::Error::other)?;
         let config = self.tls.current();
         let stream = TlsAcceptor::from(config).accept(stream).await?;
         drop(place);
         let (_, session) = stream.get_ref();
-        let peer = match session.peer_certificates().and_then(<[_]>::first) {
-            Some(leaf) => Some(PeerSvid::from_leaf(leaf, self.tls.trust_domain()).map_err(io::Error::other)?),
+        let chain = session.peer_certificates().unwrap_or_default();
+        let shown = match chain.first() {
+            Some(leaf) => {
+                let peer = PeerSvid::from_leaf(leaf, self.tls.trust_domain()).map_err(io::Error::other)?;
+                Some((peer, Below::of(chain)))
+            }
             None => None,
         };
-        Ok((stream, peer))
+        Ok((stream, shown))
     }
 
     async fn http2(

@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::CancellationToken;
 
 use super::PeerSvid;
+use super::below::Below;
 use crate::store::NodeNumber;
 
 /// Tells connections apart for as long as this process lives; later ones are greater.
@@ -40,6 +41,8 @@ pub struct Connection {
     id: ConnectionId,
     remote: SocketAddr,
     peer: Option<PeerSvid>,
+    /// By whom its certificate was signed.
+    below: Option<Below>,
     opened: Instant,
     /// Milliseconds after `opened` at which bytes last came from the peer.
     last_read: AtomicU64,
@@ -55,11 +58,18 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// Of a peer whose certificate nobody has signed.
+    #[cfg(test)]
     pub(crate) fn new(remote: SocketAddr, peer: Option<PeerSvid>) -> Arc<Self> {
+        Self::shaken(remote, peer, None)
+    }
+
+    pub(super) fn shaken(remote: SocketAddr, peer: Option<PeerSvid>, below: Option<Below>) -> Arc<Self> {
         Arc::new(Self {
             id: ConnectionId::next(),
             remote,
             peer,
+            below,
             opened: Instant::now(),
             last_read: AtomicU64::new(0),
             requests: AtomicUsize::new(0),
@@ -87,6 +97,11 @@ impl Connection {
     #[must_use]
     pub const fn peer(&self) -> Option<&PeerSvid> {
         self.peer.as_ref()
+    }
+
+    /// By whom that was signed.
+    pub(super) const fn below(&self) -> Option<&Below> {
+        self.below.as_ref()
     }
 
     /// The node that was last admitted on this connection. It may stand no more.

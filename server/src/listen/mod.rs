@@ -4,6 +4,7 @@
 //! here names a node and proves nothing about it: `desk` compares its key with the record.
 
 mod accept;
+mod below;
 mod connection;
 mod limits;
 mod peer;
@@ -14,6 +15,7 @@ mod tests;
 mod tls;
 
 pub use accept::{ListenFault, Listener};
+pub use below::Counting;
 pub use connection::{Connection, ConnectionId};
 pub use limits::ListenLimits;
 pub use peer::{InvalidSvid, PeerSvid, uri_san};

@@ -18,8 +18,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::authority::testing::{Place, leaf_params, sign, svid_for};
-use crate::authority::{Issuer, KeyId, OwnCertificate, OwnKey, init};
+use crate::authority::{Bundle, Issuer, KeyId, OwnCertificate, OwnKey, init};
 use crate::clock;
+use crate::store::{IssuerKeyId, ListValidity, RevocationList};
 
 struct Port {
     place: Place,
@@ -36,6 +37,10 @@ impl Drop for Port {
     }
 }
 
+fn counting(bundle: &Bundle) -> Counting {
+    Counting::new(bundle, std::iter::empty())
+}
+
 fn limits() -> ListenLimits {
     ListenLimits { handshake_timeout: Duration::from_millis(400), ..ListenLimits::default() }
 }
@@ -48,7 +53,7 @@ async fn open(limits: ListenLimits) -> Port {
     let key = OwnKey::generate().unwrap();
     let svid = sign(&issuer, issuer.draft_server(&key.spki(), 3600, clock::now()).unwrap());
     own.install(&key, &svid, clock::now()).unwrap();
-    let tls = TlsSettings::new(own, issuer.bundle()).unwrap();
+    let tls = TlsSettings::new(own, issuer.bundle(), counting(issuer.bundle())).unwrap();
     let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), tls.clone(), limits).unwrap();
     let router = Router::new()
         .route(
@@ -150,10 +155,61 @@ async fn a_node_whose_intermediate_was_revoked_is_refused_though_a_root_has_sign
     let port = open(limits()).await;
     let bundle = port.issuer.bundle().as_ref().clone();
     let (own, other) = (port.issuer.path().key_id.clone(), KeyId::new(&[7; 20]).unwrap());
-    port.tls.trust(&bundle.clone().with_marks(vec![own.clone()], vec![other])).unwrap();
+    let trust = |bundle: Bundle| port.tls.trust(&bundle, counting(&bundle)).unwrap();
+    trust(bundle.clone().with_marks(vec![own.clone()], vec![other]));
     assert!(port.who(Some(port.node())).await.is_some(), "tainted is not revoked, and another's is not its");
-    port.tls.trust(&bundle.with_marks(Vec::new(), vec![own])).unwrap();
+    trust(bundle.with_marks(Vec::new(), vec![own]));
     assert_eq!(port.who(Some(port.node())).await, None);
+    assert_eq!(port.who(None).await.as_deref(), Some("stranger"));
+}
+
+/// The root's list of `place`, with its own intermediate on it, as the store would keep it.
+fn list_of_root(place: &Place) -> RevocationList {
+    let mut options = place.options.clone();
+    let issuer = place.issuer();
+    let (_, own) = x509_parser::parse_x509_certificate(issuer.intermediate()).unwrap();
+    options.revoke_intermediates = vec![own.raw_serial().to_vec()];
+    init(&options).unwrap();
+    let der: Arc<[u8]> = std::fs::read(place.files().root_list()).unwrap().into();
+    let validity = ListValidity { this_update: clock::now(), next_update: clock::now(), issuer_ends: clock::now() };
+    RevocationList { issuer: IssuerKeyId([0; 20]), number: 1, validity, der }
+}
+
+#[tokio::test]
+async fn connections_below_an_intermediate_that_is_revoked_are_cut_and_no_other() {
+    let port = open(limits()).await;
+    let bundle = port.issuer.bundle().as_ref().clone();
+    let own = port.issuer.path().key_id.clone();
+    // By an operator's command, of the intermediate or of the root, and by the root's list.
+    let marked = bundle.clone().with_marks(Vec::new(), vec![own]);
+    let without_root = bundle.clone().with_marks(Vec::new(), vec![port.issuer.path().root_id.clone()]);
+    let ways = [
+        (counting(&marked), marked),
+        (Counting::new(&bundle, std::iter::once(&list_of_root(&port.place))), bundle.clone()),
+        (counting(&without_root), without_root),
+    ];
+    for (counting_then, bundle_then) in ways {
+        port.tls.trust(&bundle, counting(&bundle)).unwrap();
+        let mut node = port.connect(port.client(Some(port.node()), &rustls::version::TLS13)).await.unwrap();
+        let mut stranger = port.connect(port.client(None, &rustls::version::TLS13)).await.unwrap();
+        // Both are served before anything happens.
+        assert!(!ends_within(&mut node, Duration::from_millis(300)).await);
+        assert_eq!(port.tls.cut(), 0);
+        port.tls.trust(&bundle_then, counting_then).unwrap();
+        assert_eq!(port.tls.cut(), 1);
+        assert!(ends_within(&mut node, Duration::from_secs(20)).await);
+        assert!(!ends_within(&mut stranger, Duration::from_millis(300)).await);
+    }
+}
+
+#[tokio::test]
+async fn a_node_whose_intermediate_stands_on_the_roots_list_is_refused() {
+    let port = open(limits()).await;
+    let bundle = port.issuer.bundle().as_ref().clone();
+    let node = port.node();
+    let list = list_of_root(&port.place);
+    port.tls.trust(&bundle, Counting::new(&bundle, std::iter::once(&list))).unwrap();
+    assert_eq!(port.who(Some(node)).await, None);
     assert_eq!(port.who(None).await.as_deref(), Some("stranger"));
 }
 

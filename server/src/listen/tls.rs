@@ -13,36 +13,55 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, UnixTime};
 
+use super::below::{Below, Counting, OpenConnections};
 use super::peer::InvalidSvid;
-use super::{ListenFault, PeerSvid};
-use crate::authority::{Bundle, KeyId, OwnCertificate};
+use super::{Connection, ListenFault, PeerSvid};
+use crate::authority::{Bundle, OwnCertificate};
 
-/// The TLS configuration of the moment: exchanged when the bundle changes, read at each accept.
+/// The TLS configuration of the moment: exchanged when the bundle or a list changes, read at each accept.
 #[derive(Clone)]
 pub struct TlsSettings {
     trust_domain: TrustDomain,
     own: Arc<OwnCertificate>,
-    current: Arc<RwLock<Arc<ServerConfig>>>,
+    current: Arc<RwLock<Current>>,
+    open: OpenConnections,
+}
+
+struct Current {
+    config: Arc<ServerConfig>,
+    counting: Arc<Counting>,
 }
 
 impl TlsSettings {
-    /// Presents `own` and trusts the roots of `bundle`.
+    /// Presents `own` and trusts the roots of `bundle`, and what is below them as far as it counts.
     ///
     /// # Errors
     /// [`ListenFault::Tls`] where a root cannot be used.
-    pub fn new(own: Arc<OwnCertificate>, bundle: &Bundle) -> Result<Self, ListenFault> {
-        let config = server_config(own.clone(), bundle)?;
-        Ok(Self { trust_domain: bundle.trust_domain().clone(), own, current: Arc::new(RwLock::new(config)) })
+    pub fn new(own: Arc<OwnCertificate>, bundle: &Bundle, counting: Counting) -> Result<Self, ListenFault> {
+        let current = current(own.clone(), bundle, counting)?;
+        let (trust_domain, current) = (bundle.trust_domain().clone(), Arc::new(RwLock::new(current)));
+        Ok(Self { trust_domain, own, current, open: OpenConnections::default() })
     }
 
-    /// Trusts the roots of `bundle` from the next connection on.
+    /// Trusts the roots of `bundle` from the next connection on. Those that are open stay until [`Self::cut`].
     ///
     /// # Errors
     /// [`ListenFault::Tls`]; the former configuration stays.
-    pub fn trust(&self, bundle: &Bundle) -> Result<(), ListenFault> {
-        let config = server_config(self.own.clone(), bundle)?;
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = config;
+    pub fn trust(&self, bundle: &Bundle, counting: Counting) -> Result<(), ListenFault> {
+        let current = current(self.own.clone(), bundle, counting)?;
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = current;
         Ok(())
+    }
+
+    /// Whether connections are judged so already.
+    #[must_use]
+    pub fn counts_by(&self, counting: &Counting) -> bool {
+        *self.counting() == *counting
+    }
+
+    /// Ends the connections whose certificate would not be taken any more; how many.
+    pub fn cut(&self) -> usize {
+        self.open.end(&self.counting())
     }
 
     pub(super) fn trust_domain(&self) -> &TrustDomain {
@@ -50,13 +69,40 @@ impl TlsSettings {
     }
 
     pub(super) fn current(&self) -> Arc<ServerConfig> {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.current.read().unwrap_or_else(PoisonError::into_inner).config.clone()
+    }
+
+    fn counting(&self) -> Arc<Counting> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).counting.clone()
+    }
+
+    /// A connection was opened. If its handshake went by what counted before, it ends at once.
+    pub(super) fn opened(&self, connection: &Arc<Connection>) {
+        let Some(below) = connection.below() else { return };
+        self.open.join(connection);
+        if self.counting().is_revoked(below) {
+            connection.close();
+        }
+    }
+
+    /// A connection has ended.
+    pub(super) fn ended(&self, connection: &Connection) {
+        self.open.leave(connection);
     }
 }
 
-fn server_config(own: Arc<OwnCertificate>, bundle: &Bundle) -> Result<Arc<ServerConfig>, ListenFault> {
+fn current(own: Arc<OwnCertificate>, bundle: &Bundle, counting: Counting) -> Result<Current, ListenFault> {
+    let counting = Arc::new(counting);
+    Ok(Current { config: server_config(own, bundle, counting.clone())?, counting })
+}
+
+fn server_config(
+    own: Arc<OwnCertificate>,
+    bundle: &Bundle,
+    counting: Arc<Counting>,
+) -> Result<Arc<ServerConfig>, ListenFault> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = SvidVerifier::new(bundle, provider.clone())?;
+    let verifier = SvidVerifier::new(bundle, counting, provider.clone())?;
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(|error| ListenFault::Tls(error.to_string()))?
@@ -75,12 +121,12 @@ fn server_config(own: Arc<OwnCertificate>, bundle: &Bundle) -> Result<Arc<Server
 struct SvidVerifier {
     path: Arc<dyn ClientCertVerifier>,
     trust_domain: TrustDomain,
-    /// Intermediates that count no more, though a root has signed them.
-    revoked: Vec<KeyId>,
+    /// Intermediates may count no more, though a root has signed them.
+    counting: Arc<Counting>,
 }
 
 impl SvidVerifier {
-    fn new(bundle: &Bundle, provider: Arc<CryptoProvider>) -> Result<Self, ListenFault> {
+    fn new(bundle: &Bundle, counting: Arc<Counting>, provider: Arc<CryptoProvider>) -> Result<Self, ListenFault> {
         let mut roots = RootCertStore::empty();
         for der in bundle.authorities() {
             roots.add(CertificateDer::from(der.clone())).map_err(|error| ListenFault::Tls(error.to_string()))?;
@@ -89,7 +135,7 @@ impl SvidVerifier {
             .allow_unauthenticated()
             .build()
             .map_err(|error| ListenFault::Tls(error.to_string()))?;
-        Ok(Self { path, trust_domain: bundle.trust_domain().clone(), revoked: bundle.revoked().to_vec() })
+        Ok(Self { path, trust_domain: bundle.trust_domain().clone(), counting })
     }
 }
 
@@ -111,8 +157,8 @@ impl ClientCertVerifier for SvidVerifier {
     ) -> Result<ClientCertVerified, Error> {
         let verified = self.path.verify_client_cert(end_entity, intermediates, now)?;
         // Whoever leaves it out has no path, and whoever adds it to another path loses by it.
-        let is_revoked = |der: &CertificateDer<'_>| KeyId::of(der).is_some_and(|found| self.revoked.contains(&found));
-        if intermediates.iter().any(is_revoked) {
+        let chain: Vec<_> = std::iter::once(end_entity).chain(intermediates).cloned().collect();
+        if self.counting.is_revoked(&Below::of(&chain)) {
             return Err(Error::InvalidCertificate(CertificateError::Revoked));
         }
         PeerSvid::from_leaf(end_entity, &self.trust_domain)

@@ -10,16 +10,21 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::{CurrentLists, ListSettings, files};
+use super::completeness::Completeness;
+use super::files::Files;
+use super::{CurrentLists, ListSettings};
 use crate::authority::{Authority, publish};
 use crate::clock;
-use crate::store::{IssuerKeyId, Notice, Store, StoreFault, Subscription};
+use crate::store::{IssuerKeyId, ListDraft, Notice, Store, StoreFault, Subscription};
 
 /// Between two lists of what is withdrawn one after another, and as long the later of it is gathered for one list: ten
 /// lists a second at most.
 const GATHER: Duration = Duration::from_millis(100);
 /// How often it is looked for lists of half their age, for files, and for what failed before.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
+
+/// How soon a list is tried again that could not be made.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// Keeps the lists of what this server has signed.
 pub struct ListKeeper {
@@ -28,6 +33,8 @@ pub struct ListKeeper {
     lists: CurrentLists,
     settings: ListSettings,
     changes: Subscription,
+    files: Files,
+    completeness: Completeness,
 }
 
 impl ListKeeper {
@@ -42,13 +49,14 @@ impl ListKeeper {
     ) -> Result<Self, StoreFault> {
         // Before anything is read: what is withdrawn meanwhile is heard of.
         let changes = store.changes();
-        let keeper = Self { store, authority, lists: CurrentLists::default(), settings, changes };
+        let (lists, files, completeness) = <(CurrentLists, Files, Completeness)>::default();
+        let mut keeper = Self { store, authority, lists, settings, changes, files, completeness };
         let now = clock::now();
-        files::import(keeper.store.as_ref(), &keeper.authority, &keeper.settings.files, now).await;
+        keeper.import(now).await;
         // Nobody knows what was withdrawn while no server was there to say so.
-        let all = keeper.authority.list_signers(now).iter().map(|issuer| issuer.key_id()).collect();
-        keeper.make(all, now).await;
+        keeper.make(keeper.all(), now).await;
         keeper.lists.read(keeper.store.as_ref()).await?;
+        keeper.measure(now);
         Ok(keeper)
     }
 
@@ -63,9 +71,12 @@ impl ListKeeper {
         let mut looks = interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut due, mut pace) = (BTreeSet::new(), Pace::default());
+        // What could not be made: whoever checks by lists waits for it.
+        let mut failed = BTreeSet::new();
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
+                () = tokio::time::sleep(TRY_AGAIN), if !failed.is_empty() => due.append(&mut failed),
                 heard = self.changes.notices.recv() => match heard {
                     Ok(notice) => due.extend(revoked(&notice)),
                     Err(RecvError::Lagged(_)) => due.extend(self.all()),
@@ -73,7 +84,7 @@ impl ListKeeper {
                 },
                 _ = looks.tick() => {
                     let now = clock::now();
-                    files::import(self.store.as_ref(), &self.authority, &self.settings.files, now).await;
+                    self.import(now).await;
                     due.extend(self.old(now));
                     self.measure(now);
                 }
@@ -89,37 +100,58 @@ impl ListKeeper {
                     Err(TryRecvError::Empty | TryRecvError::Closed) => break,
                 }
             }
-            // What fails is old at the next look, and made then.
-            self.make(std::mem::take(&mut due), clock::now()).await;
+            failed.extend(self.make(std::mem::take(&mut due), clock::now()).await);
             pace.made(Instant::now());
         }
     }
 
-    /// Makes the lists of these issuers, as far as they are this server's.
-    async fn make(&self, due: BTreeSet<IssuerKeyId>, now: UnixTime) {
+    async fn import(&mut self, now: UnixTime) {
+        self.files.import(self.store.as_ref(), &self.authority, &self.settings.files, now).await;
+    }
+
+    /// Makes the lists of these issuers, as far as they are this server's; those that could not be made.
+    async fn make(&self, due: BTreeSet<IssuerKeyId>, now: UnixTime) -> BTreeSet<IssuerKeyId> {
+        let (store, lifetime) = (self.store.as_ref(), self.settings.lifetime);
+        let mut failed = BTreeSet::new();
         for issuer in self.authority.list_signers(now) {
-            if !due.contains(&issuer.key_id()) {
-                continue;
+            if due.contains(&issuer.key_id()) {
+                let made = publish(&issuer, store, lifetime, now).await;
+                self.made(issuer.key_id(), made.map(Some), &mut failed);
             }
-            match publish(&issuer, self.store.as_ref(), self.settings.lifetime, now).await {
-                Ok(list) => {
-                    info!(issuer = %list.issuer, number = list.number, serials = list.revoked.len(), "revocation list signed");
-                    metrics::counter!("holdfast_revocation_lists_total").increment(1);
-                    if list.left_out > 0 {
-                        error!(alarm = "crl.full", issuer = %list.issuer, left_out = list.left_out,
+        }
+        if let Some(upper) = self.authority.upper().filter(|upper| due.contains(upper)) {
+            self.made(upper, self.authority.publish_upper(store, lifetime, now).await, &mut failed);
+        }
+        failed
+    }
+
+    fn made<E: std::fmt::Display>(
+        &self,
+        issuer: IssuerKeyId,
+        made: Result<Option<ListDraft>, E>,
+        failed: &mut BTreeSet<IssuerKeyId>,
+    ) {
+        match made {
+            Ok(None) => {}
+            Ok(Some(list)) => {
+                info!(issuer = %list.issuer, number = list.number, serials = list.revoked.len(), "revocation list signed");
+                metrics::counter!("holdfast_revocation_lists_total").increment(1);
+                if list.left_out > 0 {
+                    error!(alarm = "crl.full", issuer = %list.issuer, left_out = list.left_out,
                             "revocation list is full: renew the intermediate and revoke it");
-                        metrics::counter!("holdfast_alarms_total", "alarm" => "crl.full").increment(1);
-                    }
+                    metrics::counter!("holdfast_alarms_total", "alarm" => "crl.full").increment(1);
                 }
-                Err(fault) => {
-                    warn!(issuer = %issuer.key_id(), %fault, "revocation list not signed, it will be tried again")
-                }
+            }
+            Err(fault) => {
+                warn!(%issuer, %fault, "revocation list not signed, it will be tried again");
+                failed.insert(issuer);
             }
         }
     }
 
     fn all(&self) -> BTreeSet<IssuerKeyId> {
-        self.authority.list_signers(clock::now()).iter().map(|issuer| issuer.key_id()).collect()
+        let signers = self.authority.list_signers(clock::now());
+        signers.iter().map(|issuer| issuer.key_id()).chain(self.authority.upper()).collect()
     }
 
     /// Issuers without a list, or with one that has lived half of its life.
@@ -135,8 +167,9 @@ impl ListKeeper {
     }
 
     #[expect(clippy::cast_precision_loss, reason = "gauges are floating-point; seconds are far below 2^52")]
-    fn measure(&self, now: UnixTime) {
+    fn measure(&mut self, now: UnixTime) {
         let lists = self.lists.get();
+        self.completeness.look(&self.authority, &lists, now);
         if let Some(first) = lists.iter().map(|list| list.validity.next_update.since(now)).min() {
             metrics::gauge!("holdfast_first_revocation_list_expiry_seconds").set(first as f64);
         }

@@ -4,12 +4,15 @@
 //! What is on them the store decides; how they are signed is the authority's. Every server of a store shows all lists of
 //! it, whoever signed them.
 
+mod completeness;
 mod current;
 mod files;
 mod keeper;
 mod listener;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod upstream_tests;
 mod withdrawn;
 
 use std::net::SocketAddr;

@@ -61,14 +61,16 @@ pub use proposals::{Proposal, ProposalDraft, ProposalState, Proposed};
 pub use reports::{Activity, Reports, WaiverInForce};
 pub use revocations::{
     GRANTS_MAX, IssuerKeyId, LIST_SERIALS_MAX, ListDraft, ListValidity, LiveSvid, RevocationList, RevocationReason,
-    Revocations, Revoked, WithdrawnGrant, WithdrawnGrants,
+    Revocations, Revoked, ShownSvid, SvidFilter, SvidPlace, WithdrawnGrant, WithdrawnGrants,
 };
 pub use rollouts::{
     AnnouncedWaiver, FactBody, KeptFacts, KeptFactsOf, NewVersion, NextRollout, NodeFacts, PolicySignature, Rollout,
     RolloutRefusal, RolloutState, Rollouts, Scope,
 };
 pub use sinks::{Sink, SinkStart, Sinks};
-pub use x509_authorities::{AuthorityMark, ServerId, X509Authorities, X509Authority, X509Change, X509State};
+pub use x509_authorities::{
+    AuthorityMark, ListedAuthority, ServerId, X509Authorities, X509Authority, X509Change, X509State,
+};
 
 /// What every verb returns: the result, or a fault of ours.
 pub type Held<'a, T> = BoxFuture<'a, Result<T, StoreFault>>;

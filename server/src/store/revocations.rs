@@ -5,7 +5,7 @@ use super::Held;
 use super::entries::EntryNumber;
 use super::ledger::Actor;
 use super::nodes::NodeNumber;
-use holdfast_identity::UnixTime;
+use holdfast_identity::{SpiffeId, UnixTime};
 use holdfast_svid::Grant;
 use std::fmt;
 use std::sync::Arc;
@@ -22,10 +22,18 @@ pub const GRANTS_MAX: usize = 20_000;
 pub trait Revocations: Send + Sync {
     /// Numbers the next list of `issuer` and writes into the record that it may be signed now.
     fn draft_revocation_list(&self, issuer: IssuerKeyId, validity: ListValidity, at: UnixTime) -> Held<'_, ListDraft>;
+    /// The same for the list of whoever signs our intermediates, where its key is at hand. `None` where a list of it was
+    /// imported: then it is somebody else's to give.
+    fn draft_upper_list(
+        &self,
+        issuer: IssuerKeyId,
+        validity: ListValidity,
+        at: UnixTime,
+    ) -> Held<'_, Option<ListDraft>>;
     /// Keeps a list that was signed, and lets go of what ended before it was made. False if a later one is kept already.
     fn keep_revocation_list(&self, list: RevocationList, at: UnixTime) -> Held<'_, bool>;
-    /// Keeps a list that was signed elsewhere, by a root say. False if it is not newer than what is kept, or its issuer is
-    /// a server's of ours.
+    /// Keeps a list that was signed elsewhere, by a root say, also in place of one that was drafted by
+    /// [`Self::draft_upper_list`]. False if it is not newer than what was imported, or its issuer is a server's of ours.
     fn import_revocation_list(&self, list: RevocationList, at: UnixTime) -> Held<'_, bool>;
     /// The last list of each issuer, in the order of their identifiers.
     fn revocation_lists(&self) -> Held<'_, Vec<RevocationList>>;
@@ -34,6 +42,11 @@ pub trait Revocations: Send + Sync {
     /// A node's certificates, its workloads' among them, that have not ended and were not withdrawn; at most 1,000 after
     /// the given place in the record.
     fn live_svids(&self, node: NodeNumber, after: u64, now: UnixTime) -> Held<'_, Vec<LiveSvid>>;
+    /// Certificates that have not ended and were not withdrawn, by node, entry and place in the record; at most 1,000 after
+    /// the given place.
+    fn svids(&self, filter: SvidFilter, after: SvidPlace, limit: u32, now: UnixTime) -> Held<'_, Vec<ShownSvid>>;
+    /// Withdraws all of them, in one transaction; how many. A filter that names nothing withdraws nothing.
+    fn revoke_svids(&self, filter: SvidFilter, reason: RevocationReason, by: Actor, at: UnixTime) -> Held<'_, u64>;
     /// Withdraws one certificate. `None` if there is no such one that lives.
     fn revoke_svid(
         &self,
@@ -54,6 +67,13 @@ impl IssuerKeyId {
     pub fn of_spki(spki: &[u8]) -> Self {
         let digest = super::Sha256::of(spki).0;
         Self(digest.first_chunk().copied().unwrap_or_default())
+    }
+
+    /// Of a DER certificate that parses.
+    #[must_use]
+    pub fn of_certificate(der: &[u8]) -> Option<Self> {
+        let (_, parsed) = x509_parser::parse_x509_certificate(der).ok()?;
+        Some(Self::of_spki(parsed.public_key().raw))
     }
 
     /// Reads 40 hexadecimal digits in lower case.
@@ -83,6 +103,8 @@ pub enum RevocationReason {
     Unspecified,
     /// Two machines speak as one: somebody else has its keys.
     KeyCompromise,
+    /// An intermediate that an operator has revoked.
+    CaCompromise,
     /// The entry says something else now.
     Superseded,
     /// The entry or the node is gone.
@@ -93,9 +115,10 @@ pub enum RevocationReason {
 
 impl RevocationReason {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Unspecified,
         Self::KeyCompromise,
+        Self::CaCompromise,
         Self::Superseded,
         Self::CessationOfOperation,
         Self::PrivilegeWithdrawn,
@@ -107,6 +130,7 @@ impl RevocationReason {
         match self {
             Self::Unspecified => 0,
             Self::KeyCompromise => 1,
+            Self::CaCompromise => 2,
             Self::Superseded => 4,
             Self::CessationOfOperation => 5,
             Self::PrivilegeWithdrawn => 9,
@@ -119,6 +143,7 @@ impl RevocationReason {
         match self {
             Self::Unspecified => "unspecified",
             Self::KeyCompromise => "keyCompromise",
+            Self::CaCompromise => "cACompromise",
             Self::Superseded => "superseded",
             Self::CessationOfOperation => "cessationOfOperation",
             Self::PrivilegeWithdrawn => "privilegeWithdrawn",
@@ -219,4 +244,49 @@ pub struct LiveSvid {
     pub entry: Option<EntryNumber>,
     /// Its end.
     pub not_after: UnixTime,
+}
+
+/// Which certificates; what is absent excludes nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SvidFilter {
+    /// The name in it: a workload's, or a node's own.
+    pub spiffe_id: Option<SpiffeId>,
+    /// The entry that it was issued by.
+    pub entry_id: Option<String>,
+    /// The node that asked for it.
+    pub node: Option<NodeNumber>,
+    /// Its serial number.
+    pub serial: Option<[u8; 16]>,
+}
+
+impl SvidFilter {
+    /// Whether it names nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Where a certificate stands among all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SvidPlace {
+    /// The node that asked for it.
+    pub node: u64,
+    /// The entry it was issued by; 0 for the node's own.
+    pub entry: u64,
+    /// Its place in the record.
+    pub index: u64,
+}
+
+/// A certificate with the names that belong to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShownSvid {
+    /// The certificate.
+    pub svid: LiveSvid,
+    /// The name in it.
+    pub spiffe_id: String,
+    /// The node's name; empty if it has none any more.
+    pub node_id: String,
+    /// Empty for the node's own.
+    pub entry_id: String,
 }

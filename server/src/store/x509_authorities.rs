@@ -3,6 +3,7 @@
 use holdfast_identity::UnixTime;
 
 use super::ledger::Actor;
+use super::revocations::IssuerKeyId;
 use super::{Held, Sha256};
 use crate::authority::KeyId;
 use crate::authority::life::{Life, Living, Stage};
@@ -84,6 +85,17 @@ impl X509State {
     }
 }
 
+/// An intermediate as the list of whoever signed it names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedAuthority {
+    /// Who signed it.
+    pub issuer: IssuerKeyId,
+    /// Its serial number.
+    pub serial: [u8; 16],
+    /// Its end.
+    pub not_after: UnixTime,
+}
+
 /// A step in the life of authorities.
 #[derive(Clone, Debug, Default)]
 pub struct X509Change {
@@ -99,6 +111,8 @@ pub struct X509Change {
     pub gone: Vec<(Stage, KeyId)>,
     /// What is tainted or revoked from now on.
     pub mark: Vec<AuthorityMark>,
+    /// Intermediates that stand on their issuer's list from now on.
+    pub list: Vec<ListedAuthority>,
     /// Marks that mean nothing any more.
     pub forget: Vec<KeyId>,
     /// Roots that are in the bundle from now on.

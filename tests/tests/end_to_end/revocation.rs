@@ -163,6 +163,47 @@ fn base64(text: &str) -> Vec<u8> {
 }
 
 #[test]
+fn an_operator_finds_what_lives_and_withdraws_it_by_hand() {
+    let (world, place) = enrolled(2);
+    (0..2).for_each(|index| drop(world.create_entry(index, "web")));
+    let (first, second) = (world.held(0), world.held(1));
+    let serials = |words: &[&str]| -> Vec<String> {
+        let listed = world.server.json(&[&["svid", "list"], words].concat()).unwrap();
+        let svids = listed["svids"].as_array().unwrap();
+        svids.iter().map(|one| one["serial"].as_str().unwrap().to_owned()).collect()
+    };
+    let web = id("web");
+    let (bad, good) = (hex::encode(first.serial()), hex::encode(second.serial()));
+    let named = serials(&["--spiffe-id", &web]);
+    assert!(named.contains(&bad) && named.contains(&good), "{named:?}");
+    let on_first = serials(&["--spiffe-id", &web, "--node", &world.node_id(0)]);
+    assert!(on_first.contains(&bad) && !on_first.contains(&good), "{on_first:?}");
+    assert!(serials(&["--spiffe-id", &world.node_id(0)]).iter().all(|serial| !named.contains(serial)));
+    let shown = world.server.json(&["svid", "show", &bad.to_uppercase()]).unwrap();
+    assert_eq!((shown["spiffe_id"].as_str(), shown["node_id"].as_str()), (Some(&*web), Some(&*world.node_id(0))));
+
+    world.server.operator(&["svid", "revoke", "--serial", &bad, "--reason", "keyCompromise"]).unwrap();
+    world.until_listed(&first, &place);
+    assert!(!world.is_listed(&second, &place));
+    let again = world.server.cli(&["svid", "revoke", "--serial", &bad, "--reason", "keyCompromise"]).unwrap();
+    assert!(again.code == 1 && again.stderr.contains("admin.not_found"), "{again:?}");
+    let gone = world.server.cli(&["svid", "show", &bad]).unwrap();
+    assert_ne!(gone.code, 0, "{gone:?}");
+    // Whoever still matches has another by now, with another key.
+    let fresh = until("another SVID", PATIENCE, || {
+        let now = world.held_now(0)?;
+        (now.serial() != first.serial() && !world.is_listed(&now, &place)).then_some(now)
+    });
+    let fresh = fresh.unwrap_or_else(|why| panic!("{why}\n{}", world.logs()));
+    world.server.operator(&["svid", "revoke", "--spiffe-id", &web, "--reason", "privilegeWithdrawn"]).unwrap();
+    world.until_listed(&fresh, &place);
+    world.until_listed(&second, &place);
+    let nothing = world.server.cli(&["svid", "revoke", "--reason", "superseded"]).unwrap();
+    assert_eq!(nothing.code, 2, "{nothing:?}");
+    world.server.operator(&["audit", "verify"]).unwrap();
+}
+
+#[test]
 fn an_evicted_node_gets_new_identities_and_the_old_ones_are_refused() {
     let (world, place) = enrolled(1);
     world.create_entry(0, "web");

@@ -1714,6 +1714,82 @@ pub struct SetBundleRequest {
     #[prost(string, tag = "3")]
     pub format: ::prost::alloc::string::String,
 }
+/// What is empty excludes nothing.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SvidFilter {
+    /// The name in it: a workload's, or a node's own.
+    #[prost(string, tag = "1")]
+    pub spiffe_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub entry_id: ::prost::alloc::string::String,
+    /// The node that asked for it.
+    #[prost(message, optional, tag = "3")]
+    pub node: ::core::option::Option<NodeTarget>,
+    /// 16 bytes.
+    #[prost(bytes = "vec", tag = "4")]
+    pub serial: ::prost::alloc::vec::Vec<u8>,
+}
+/// Where one stands in the order of a list.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SvidPlace {
+    #[prost(uint64, tag = "1")]
+    pub node: u64,
+    /// 0 for the node's own.
+    #[prost(uint64, tag = "2")]
+    pub entry: u64,
+    /// Its place in the record.
+    #[prost(uint64, tag = "3")]
+    pub index: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListSvidsRequest {
+    #[prost(message, optional, tag = "1")]
+    pub filter: ::core::option::Option<SvidFilter>,
+    #[prost(message, optional, tag = "2")]
+    pub after: ::core::option::Option<SvidPlace>,
+    /// At most 1000; 0 means 1000.
+    #[prost(uint32, tag = "3")]
+    pub limit: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListSvidsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub svids: ::prost::alloc::vec::Vec<Svid>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Svid {
+    #[prost(message, optional, tag = "1")]
+    pub place: ::core::option::Option<SvidPlace>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub serial: ::prost::alloc::vec::Vec<u8>,
+    #[prost(string, tag = "3")]
+    pub spiffe_id: ::prost::alloc::string::String,
+    /// The node's name; empty if it has none any more.
+    #[prost(string, tag = "4")]
+    pub node_id: ::prost::alloc::string::String,
+    /// Empty for the node's own.
+    #[prost(string, tag = "5")]
+    pub entry_id: ::prost::alloc::string::String,
+    /// Who signed it, as its revocation list is called.
+    #[prost(string, tag = "6")]
+    pub issuer: ::prost::alloc::string::String,
+    #[prost(int64, tag = "7")]
+    pub expires_at: i64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RevokeSvidsRequest {
+    /// Must name something.
+    #[prost(message, optional, tag = "1")]
+    pub filter: ::core::option::Option<SvidFilter>,
+    /// As RFC 5280 calls it: unspecified, keyCompromise, superseded, cessationOfOperation or privilegeWithdrawn.
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RevokeSvidsResponse {
+    #[prost(uint64, tag = "1")]
+    pub count: u64,
+}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum NodeAction {

@@ -172,6 +172,9 @@ pub struct Bundle {
     /// Subject key identifiers of authorities below which every SVID is to be replaced now.
     #[prost(bytes = "vec", repeated, tag = "8")]
     pub tainted_key_ids: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    /// Subject key identifiers of authorities that count no more: intermediates, and roots that were in the bundle.
+    #[prost(bytes = "vec", repeated, tag = "9")]
+    pub revoked_key_ids: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
 }
 /// A key that verifies JWT-SVIDs.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

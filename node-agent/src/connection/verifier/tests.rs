@@ -44,6 +44,7 @@ fn verifier(authorities: &[&Issuer]) -> ServerVerifier {
     ServerVerifier {
         expected: NAME.parse().unwrap(),
         authorities: authorities.iter().map(|authority| authority.der().clone()).collect(),
+        revoked: Revoked::default(),
         not_before: UnixTime(0),
         provider: Arc::new(rustls::crypto::ring::default_provider()),
     }
@@ -73,6 +74,31 @@ fn an_intermediate_may_stand_between() {
     let leaf = leaf(&intermediate, &[NAME]);
     verify(&verifier(&[&root]), &leaf, &[intermediate.der().clone()], MADE + 60).unwrap();
     assert!(verify(&verifier(&[&root]), &leaf, &[], MADE + 60).is_err());
+}
+
+fn key_identifier(der: &[u8]) -> Vec<u8> {
+    let (_, certificate) = X509Certificate::from_der(der).unwrap();
+    let mut extensions = certificate.extensions().iter();
+    let id = extensions.find_map(|extension| match extension.parsed_extension() {
+        x509_parser::extensions::ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0.to_vec()),
+        _ => None,
+    });
+    id.unwrap()
+}
+
+#[test]
+fn a_server_below_a_revoked_intermediate_is_refused() {
+    let root = authority();
+    let intermediate = CertifiedIssuer::signed_by(authority_params(), key(), &root).unwrap();
+    let leaf = leaf(&intermediate, &[NAME]);
+    let mut verifier = verifier(&[&root]);
+    verifier.revoked = verifier.revoked.with_key_ids(&[vec![9; 20]]);
+    let shown = [intermediate.der().clone()];
+    verify(&verifier, &leaf, &shown, MADE + 60).unwrap();
+    let id = key_identifier(intermediate.der());
+    verifier.revoked = verifier.revoked.with_key_ids(&[id]);
+    let refused = verify(&verifier, &leaf, &shown, MADE + 60).unwrap_err();
+    assert_eq!(refused, Error::InvalidCertificate(CertificateError::Revoked));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use rustls_pki_types::pem::PemObject as _;
 use super::local::Certificates;
 use super::{Answer, Request, Upstream, UpstreamFault};
 use crate::authority::files::read_secret;
+use crate::store::ListDraft;
 
 pub(super) const KIND: &str = "files";
 
@@ -28,6 +29,17 @@ impl Upstream for Files {
         Box::pin(async move {
             let key = self.key()?;
             self.certificates.sign(&request, key)
+        })
+    }
+
+    fn list_signer(&self) -> Result<Option<Vec<u8>>, UpstreamFault> {
+        self.certificates.list_signer()
+    }
+
+    fn sign_list(&self, draft: ListDraft) -> BoxFuture<'_, Result<Vec<u8>, UpstreamFault>> {
+        Box::pin(async move {
+            let key = self.key()?;
+            self.certificates.sign_list(&draft, key)
         })
     }
 }

@@ -14,6 +14,8 @@ use super::{Answer, Request, UpstreamFault};
 use crate::authority::AuthorityFault;
 use crate::authority::files::read_public;
 use crate::authority::profile::{BACKDATE_SECONDS, draw_serial, signer};
+use crate::authority::revocation_list::sign_draft;
+use crate::store::{IssuerKeyId, ListDraft};
 
 /// The certificates of a signing key: its own first, then those above it.
 pub(super) struct Certificates {
@@ -27,11 +29,7 @@ impl Certificates {
         let own = read(&self.cert_file)?;
         let bundle = self.bundle_file.as_deref().map(read).transpose()?;
         let (issuer, above) = own.split_first().ok_or_else(|| none(&self.cert_file))?;
-        let bad = |reason: String| UpstreamFault::Key { path: self.cert_file.clone(), reason };
-        let (_, certificate) = X509Certificate::from_der(issuer).map_err(|error| bad(error.to_string()))?;
-        if certificate.public_key().subject_public_key.as_ref() != key.der_bytes() {
-            return Err(bad("is the certificate of another key".to_owned()));
-        }
+        let certificate = self.of_key(issuer, &key)?;
         let end = UnixTime(certificate.validity().not_after.timestamp());
         let (mut chain, mut roots) = (Vec::new(), bundle.unwrap_or_default());
         if roots.is_empty() {
@@ -43,7 +41,7 @@ impl Certificates {
         let csr = CertificateSigningRequestDer::from(request.csr.as_slice());
         let csr = CertificateSigningRequestParams::from_der(&csr).map_err(|_| UpstreamFault::Request)?;
         let not_after = request.now.plus(request.ttl).min(end);
-        let sign = |_| UpstreamFault::Key { path: self.cert_file.clone(), reason: "cannot sign".to_owned() };
+        let sign = |_| self.bad("cannot sign".to_owned());
         let serial = draw_serial(&SystemRandom::new()).map_err(Box::new)?;
         let validity = (request.now.plus(-BACKDATE_SECONDS), not_after);
         let mut params = signer(&request.trust_domain, "server", serial, validity, 0).map_err(Box::new)?;
@@ -54,6 +52,40 @@ impl Certificates {
         let signed = params.signed_by(&csr.public_key, &issuer).map_err(sign)?;
         chain.insert(0, signed.der().to_vec());
         Ok(Answer { chain, roots })
+    }
+
+    /// The signing certificate, if it may sign lists too.
+    pub(super) fn list_signer(&self) -> Result<Option<Vec<u8>>, UpstreamFault> {
+        let own = read(&self.cert_file)?.into_iter().next().ok_or_else(|| none(&self.cert_file))?;
+        let (_, certificate) = X509Certificate::from_der(&own).map_err(|error| self.bad(error.to_string()))?;
+        let usage = certificate.key_usage().ok().flatten();
+        let may = usage.is_some_and(|usage| usage.value.crl_sign());
+        Ok(may.then_some(own))
+    }
+
+    /// Signs a list with `key`, which must be that of the first certificate.
+    pub(super) fn sign_list(&self, draft: &ListDraft, key: impl SigningKey) -> Result<Vec<u8>, UpstreamFault> {
+        let own = read(&self.cert_file)?.into_iter().next().ok_or_else(|| none(&self.cert_file))?;
+        self.of_key(&own, &key)?;
+        if IssuerKeyId::of_certificate(&own) != Some(draft.issuer) {
+            return Err(self.bad("has changed since the list was drafted".to_owned()));
+        }
+        let issuer = rcgen::Issuer::from_ca_cert_der(&CertificateDer::from(own.as_slice()), key);
+        let issuer = issuer.map_err(|_| self.bad("cannot sign".to_owned()))?;
+        Ok(sign_draft((&issuer, &own), draft).map_err(Box::new)?)
+    }
+
+    fn of_key<'a>(&self, issuer: &'a [u8], key: &impl SigningKey) -> Result<X509Certificate<'a>, UpstreamFault> {
+        let (_, certificate) = X509Certificate::from_der(issuer).map_err(|error| self.bad(error.to_string()))?;
+        if certificate.public_key().subject_public_key.as_ref() == key.der_bytes() {
+            Ok(certificate)
+        } else {
+            Err(self.bad("is the certificate of another key".to_owned()))
+        }
+    }
+
+    fn bad(&self, reason: String) -> UpstreamFault {
+        UpstreamFault::Key { path: self.cert_file.clone(), reason }
     }
 }
 

@@ -20,6 +20,7 @@ use futures_util::future::BoxFuture;
 use holdfast_identity::{TrustDomain, UnixTime};
 
 use super::chain::{self, CHAIN_MAX, ROOTS_MAX};
+use crate::store::ListDraft;
 pub use error::UpstreamFault;
 
 /// What is asked of an upstream authority.
@@ -51,6 +52,18 @@ pub trait Upstream: Send + Sync {
     fn kind(&self) -> &'static str;
     /// Signs, or says why not. Bounded in time and size by itself.
     fn sign(&self, request: Request) -> BoxFuture<'_, Result<Answer, UpstreamFault>>;
+    /// DER of the certificate whose key signs intermediates, and the list of those that are revoked; `None` where that list
+    /// is somebody else's to give.
+    ///
+    /// # Errors
+    /// [`UpstreamFault`] where it cannot be read.
+    fn list_signer(&self) -> Result<Option<Vec<u8>>, UpstreamFault> {
+        Ok(None)
+    }
+    /// Signs the list of intermediates that are revoked, DER: it is drafted and recorded. Bounded as [`Self::sign`] is.
+    fn sign_list(&self, _draft: ListDraft) -> BoxFuture<'_, Result<Vec<u8>, UpstreamFault>> {
+        Box::pin(std::future::ready(Err(UpstreamFault::Request)))
+    }
 }
 
 /// Which upstream authority there is, and how to reach it.

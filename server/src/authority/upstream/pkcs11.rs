@@ -22,7 +22,7 @@ use super::local::Certificates;
 use super::{Answer, Request, Upstream, UpstreamFault};
 use crate::authority::files::{read_public, read_secret};
 use crate::authority::profile::CertifiedKey;
-use crate::store::Sha256;
+use crate::store::{ListDraft, Sha256};
 
 pub(super) const KIND: &str = "pkcs11";
 
@@ -64,35 +64,60 @@ impl Upstream for Pkcs11 {
     }
 
     fn sign(&self, request: Request) -> BoxFuture<'_, Result<Answer, UpstreamFault>> {
-        Box::pin(async move {
-            let late = UpstreamFault::Timeout { seconds: self.timeout.as_secs() };
-            let (token, turn) = (self.token.clone(), self.turn.clone());
-            let signed = async move {
-                let turn = turn.acquire_owned().await;
-                tokio::task::spawn_blocking(move || {
-                    let signed = token.sign(&request);
-                    drop(turn);
-                    signed
-                })
-                .await
-            };
-            match tokio::time::timeout(self.timeout, signed).await {
-                Ok(Ok(signed)) => signed,
-                Ok(Err(_)) => Err(self.token.fault("sign", "its library has panicked")),
-                Err(_) => Err(late),
-            }
-        })
+        Box::pin(self.in_turn(move |token| token.sign(&request)))
+    }
+
+    fn list_signer(&self) -> Result<Option<Vec<u8>>, UpstreamFault> {
+        self.token.certificates.list_signer()
+    }
+
+    fn sign_list(&self, draft: ListDraft) -> BoxFuture<'_, Result<Vec<u8>, UpstreamFault>> {
+        Box::pin(self.in_turn(move |token| token.sign_list(&draft)))
+    }
+}
+
+impl Pkcs11 {
+    /// Has the token do something, if it can within its time.
+    async fn in_turn<T: Send + 'static>(
+        &self,
+        what: impl FnOnce(&Token) -> Result<T, UpstreamFault> + Send + 'static,
+    ) -> Result<T, UpstreamFault> {
+        let late = UpstreamFault::Timeout { seconds: self.timeout.as_secs() };
+        let (token, turn) = (self.token.clone(), self.turn.clone());
+        let done = async move {
+            let turn = turn.acquire_owned().await;
+            tokio::task::spawn_blocking(move || {
+                let done = what(&token);
+                drop(turn);
+                done
+            })
+            .await
+        };
+        match tokio::time::timeout(self.timeout, done).await {
+            Ok(Ok(done)) => done,
+            Ok(Err(_)) => Err(self.token.fault("sign", "its library has panicked")),
+            Err(_) => Err(late),
+        }
     }
 }
 
 impl Token {
     fn sign(&self, request: &Request) -> Result<Answer, UpstreamFault> {
         let session = self.open(&self.library()?)?;
-        let key = self.find(&session)?;
+        self.certificates.sign(request, self.key(&session)?)
+    }
+
+    fn sign_list(&self, draft: &ListDraft) -> Result<Vec<u8>, UpstreamFault> {
+        let session = self.open(&self.library()?)?;
+        self.certificates.sign_list(draft, self.key(&session)?)
+    }
+
+    fn key<'a>(&'a self, session: &'a Session) -> Result<TokenKey<'a>, UpstreamFault> {
+        let key = self.find(session)?;
         let spki = self.spki()?;
         let public = CertifiedKey::from_spki(&spki).map_err(Box::new)?;
         let (algorithm, bits) = (public.algorithm(), public.der_bytes().to_vec());
-        self.certificates.sign(request, TokenKey { token: self, session: &session, key, algorithm, bits })
+        Ok(TokenKey { token: self, session, key, algorithm, bits })
     }
 
     fn library(&self) -> Result<Library, UpstreamFault> {

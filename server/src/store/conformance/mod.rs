@@ -12,6 +12,7 @@ mod nodes;
 mod others;
 mod revocations;
 mod rollouts;
+mod svids;
 mod token_grants;
 
 use super::sqlite::{SqliteStore, StoreLimits};

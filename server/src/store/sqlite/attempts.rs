@@ -233,7 +233,7 @@ async fn withdraw(
 ) -> Result<(), StoreFault> {
     let Some(event) = event else { return Ok(()) };
     if let Some(reason) = revocations::reason_of(event) {
-        return revocations::revoke(tx, Whose::Node(node.number), reason, &Actor::Server, at).await;
+        return revocations::revoke(tx, Whose::Node(node.number), reason, &Actor::Server, at).await.map(|_| ());
     }
     if before.is_some() && before != node.spiffe_id {
         let whose = Whose::Own(node.number);

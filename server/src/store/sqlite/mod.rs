@@ -26,6 +26,7 @@ mod kept_facts;
 mod ledger;
 mod list_rows;
 mod listed_names;
+mod live_svids;
 mod living;
 mod machines;
 mod many;

@@ -5,24 +5,41 @@ use super::super::ledger::Actor;
 use super::super::nodes::NodeNumber;
 use super::super::revocations::{
     IssuerKeyId, LIST_SERIALS_MAX, ListDraft, ListValidity, LiveSvid, RevocationList, RevocationReason, Revocations,
-    Revoked, WithdrawnGrants,
+    Revoked, ShownSvid, SvidFilter, SvidPlace, WithdrawnGrants,
 };
 use super::super::{Held, StoreFault};
-use super::SqliteStore;
-use super::revocations::{self, key_id};
+use super::revocations::key_id;
 use super::token_grants;
 use super::writer::{Tx, Verb, fault};
+use super::{SqliteStore, live_svids};
 use crate::record::Leaf;
 use holdfast_identity::UnixTime;
 use serde_json::json;
 use sqlx::sqlite::SqliteConnection;
+
+/// Whose a list is, as its row says in `imported`: an intermediate's of ours. 1 is one that was imported.
+const OWN: i64 = 0;
+/// Of whoever signs our intermediates, made here.
+const UPPER: i64 = 2;
 
 /// Certificates in one answer.
 const PAGE: u32 = 1_000;
 
 impl Revocations for SqliteStore {
     fn draft_revocation_list(&self, issuer: IssuerKeyId, validity: ListValidity, at: UnixTime) -> Held<'_, ListDraft> {
-        Box::pin(self.queue.run(Draft { issuer, validity, at }))
+        Box::pin(async move {
+            let drafted = self.queue.run(Draft { issuer, validity, at, whose: OWN }).await?;
+            drafted.ok_or(StoreFault::Corrupt { what: "list of an issuer of ours" })
+        })
+    }
+
+    fn draft_upper_list(
+        &self,
+        issuer: IssuerKeyId,
+        validity: ListValidity,
+        at: UnixTime,
+    ) -> Held<'_, Option<ListDraft>> {
+        Box::pin(self.queue.run(Draft { issuer, validity, at, whose: UPPER }))
     }
 
     fn keep_revocation_list(&self, list: RevocationList, at: UnixTime) -> Held<'_, bool> {
@@ -42,7 +59,25 @@ impl Revocations for SqliteStore {
     }
 
     fn live_svids(&self, node: NodeNumber, after: u64, now: UnixTime) -> Held<'_, Vec<LiveSvid>> {
-        Box::pin(async move { revocations::of_node(&mut *self.reporter().await?, (node, after), now, PAGE).await })
+        Box::pin(async move { live_svids::of_node(&mut *self.reporter().await?, (node, after), now, PAGE).await })
+    }
+
+    fn svids(&self, filter: SvidFilter, after: SvidPlace, limit: u32, now: UnixTime) -> Held<'_, Vec<ShownSvid>> {
+        Box::pin(async move {
+            let limit = if limit == 0 { PAGE } else { limit.min(PAGE) };
+            live_svids::page(&mut *self.reporter().await?, &filter, after, limit, now).await
+        })
+    }
+
+    fn revoke_svids(&self, filter: SvidFilter, reason: RevocationReason, by: Actor, at: UnixTime) -> Held<'_, u64> {
+        Box::pin(async move {
+            let listed = match filter.serial {
+                None => Vec::new(),
+                // Reads all rows: not by the writer.
+                Some(_) => live_svids::page(&mut *self.reporter().await?, &filter, SvidPlace::default(), 1, at).await?,
+            };
+            self.queue.run(live_svids::RevokeSvids { filter, listed, reason, by, at }).await
+        })
     }
 
     fn revoke_svid(
@@ -53,9 +88,9 @@ impl Revocations for SqliteStore {
         at: UnixTime,
     ) -> Held<'_, Option<LiveSvid>> {
         Box::pin(async move {
-            let found = revocations::by_serial(&mut *self.reporter().await?, serial, at).await?;
+            let found = live_svids::by_serial(&mut *self.reporter().await?, serial, at).await?;
             if let Some(svid) = found {
-                self.queue.run(revocations::RevokeSvid { svid, reason, by, at }).await?;
+                self.queue.run(live_svids::RevokeSvid { svid, reason, by, at }).await?;
             }
             Ok(found)
         })
@@ -66,13 +101,14 @@ struct Draft {
     issuer: IssuerKeyId,
     validity: ListValidity,
     at: UnixTime,
+    whose: i64,
 }
 
 impl Verb for Draft {
-    type Reply = ListDraft;
+    type Reply = Option<ListDraft>;
     const NAME: &'static str = "draft_revocation_list";
 
-    async fn run(&self, tx: &mut Tx) -> Result<ListDraft, StoreFault> {
+    async fn run(&self, tx: &mut Tx) -> Result<Option<ListDraft>, StoreFault> {
         let ListValidity { this_update, next_update, issuer_ends } = self.validity;
         // Those that end last come first: what has no room ends soonest.
         let rows: Vec<(Vec<u8>, u8, i64)> = sqlx::query_as(
@@ -86,18 +122,21 @@ impl Verb for Draft {
         let left_out =
             if rows.len() < LIST_SERIALS_MAX { 0 } else { self.count(tx).await?.saturating_sub(rows.len() as u64) };
         let revoked = rows.into_iter().map(revoked).collect::<Result<Vec<_>, _>>()?;
-        let number: i64 = sqlx::query_scalar(
+        let number: Option<i64> = sqlx::query_scalar(
             "INSERT INTO revocation_lists \
-             (issuer, number, ends, imported, signed_number, this_update, next_update) VALUES ($1, 1, $2, 0, 0, $3, $4) \
-             ON CONFLICT (issuer) DO UPDATE SET number = number + 1, ends = $2 RETURNING number",
+             (issuer, number, ends, imported, signed_number, this_update, next_update) VALUES ($1, 1, $2, $5, 0, $3, $4) \
+             ON CONFLICT (issuer) DO UPDATE SET number = number + 1, ends = $2 WHERE imported = $5 OR $5 = 0 \
+             RETURNING number",
         )
         .bind(self.issuer.0.to_vec())
         .bind(issuer_ends.seconds())
         .bind(this_update.seconds())
         .bind(next_update.seconds())
-        .fetch_one(&mut tx.connection)
+        .bind(self.whose)
+        .fetch_optional(&mut tx.connection)
         .await
         .map_err(fault("number a list"))?;
+        let Some(number) = number else { return Ok(None) };
         tx.append(&act(
             "crl.sign",
             self.issuer,
@@ -108,13 +147,13 @@ impl Verb for Draft {
                 "this_update": this_update.seconds(), "next_update": next_update.seconds(),
             }),
         ));
-        Ok(ListDraft {
+        Ok(Some(ListDraft {
             issuer: self.issuer,
             number: number.cast_unsigned(),
             validity: self.validity,
             revoked,
             left_out,
-        })
+        }))
     }
 }
 
@@ -143,12 +182,14 @@ impl Verb for Keep {
         let RevocationList { issuer, number, validity, der } = &self.list;
         // One of ours has its row since it was drafted; one from elsewhere brings it.
         let text = if self.imported {
+            // The operator's word goes before what was made here with the same key.
             "INSERT INTO revocation_lists (issuer, number, ends, imported, signed_number, der, this_update, next_update) \
              VALUES ($1, $2, $3, 1, $2, $4, $5, $6) ON CONFLICT (issuer) DO UPDATE SET number = $2, ends = $3, \
-             signed_number = $2, der = $4, this_update = $5, next_update = $6 WHERE imported = 1 AND signed_number < $2"
+             imported = 1, signed_number = $2, der = $4, this_update = $5, next_update = $6 \
+             WHERE (imported = 1 AND signed_number < $2) OR imported = 2"
         } else {
             "UPDATE revocation_lists SET ends = $3, signed_number = $2, der = $4, this_update = $5, next_update = $6 \
-             WHERE issuer = $1 AND imported = 0 AND signed_number < $2 AND number >= $2"
+             WHERE issuer = $1 AND imported <> 1 AND signed_number < $2 AND number >= $2"
         };
         let kept = sqlx::query(text)
             .bind(issuer.0.to_vec())

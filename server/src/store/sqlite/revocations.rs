@@ -6,13 +6,13 @@ use super::super::entries::{Entry, EntryNumber, Parent};
 use super::super::ledger::Actor;
 use super::super::nodes::{Node, NodeNumber, NodeTarget};
 use super::super::revocations::{IssuerKeyId, LiveSvid, RevocationReason};
-use super::writer::{Tx, Verb, fault};
+use super::super::x509_authorities::ListedAuthority;
+use super::writer::{Tx, fault};
 use super::{entry_rows, node_rows, token_grants};
 use crate::record::Leaf;
 use holdfast_identity::UnixTime;
 use serde_json::json;
-use sqlx::sqlite::SqliteConnection;
-use sqlx::{AssertSqlSafe, FromRow};
+use sqlx::AssertSqlSafe;
 use std::collections::BTreeSet;
 
 /// Serials that one act names; 35 bytes each in its JSON.
@@ -89,14 +89,15 @@ pub(super) const fn reason_of(event: NodeEvent) -> Option<RevocationReason> {
     }
 }
 
-/// Withdraws them all, tokens too, says so in the record, and tells whoever signs lists. Nothing that lives, nothing happens.
+/// Withdraws them all, tokens too, says so in the record, and tells whoever signs lists; how many certificates. Nothing that
+/// lives, nothing happens.
 pub(super) async fn revoke(
     tx: &mut Tx,
     whose: Whose,
     reason: RevocationReason,
     by: &Actor,
     at: UnixTime,
-) -> Result<(), StoreFault> {
+) -> Result<u64, StoreFault> {
     token_grants::withdraw(tx, whose, reason, by, at).await?;
     tx.write_living().await?;
     let ([first, second, third], rows) = (whose.numbers(), whose.rows());
@@ -115,7 +116,7 @@ pub(super) async fn revoke(
         .await
         .map_err(fault("withdraw certificates"))?;
     if listed.rows_affected() == 0 {
-        return Ok(());
+        return Ok(0);
     }
     let delete = format!("DELETE FROM svids WHERE {rows} RETURNING issuer, serial");
     let gone: Vec<(Vec<u8>, Vec<u8>)> = sqlx::query_as(AssertSqlSafe(delete))
@@ -133,10 +134,30 @@ pub(super) async fn revoke(
             "detail": { "reason": reason.as_str(), "serials": serials },
         })));
     }
-    metrics::counter!("holdfast_svids_revoked_total", "reason" => reason.as_str()).increment(gone.len() as u64);
+    let count = gone.len() as u64;
+    metrics::counter!("holdfast_svids_revoked_total", "reason" => reason.as_str()).increment(count);
     let issuers = gone.into_iter().map(|(issuer, _)| key_id(issuer)).collect::<Result<BTreeSet<_>, _>>()?;
     let n = tx.n();
     tx.notify(Notice::Revoked { n, issuers });
+    Ok(count)
+}
+
+/// Puts an intermediate on the list of whoever signed it.
+pub(super) async fn list_authority(tx: &mut Tx, one: &ListedAuthority, at: UnixTime) -> Result<(), StoreFault> {
+    sqlx::query(
+        "INSERT INTO revocations (issuer, not_after, serial, reason, at) VALUES ($1, $2, $3, $4, $5) \
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(one.issuer.0.to_vec())
+    .bind(one.not_after.seconds())
+    .bind(one.serial.to_vec())
+    .bind(RevocationReason::CaCompromise.code())
+    .bind(at.seconds())
+    .execute(&mut tx.connection)
+    .await
+    .map_err(fault("list an authority"))?;
+    let n = tx.n();
+    tx.notify(Notice::Revoked { n, issuers: BTreeSet::from([one.issuer]) });
     Ok(())
 }
 
@@ -156,7 +177,7 @@ pub(super) async fn revoke_entry(
         },
         Parent::Selectors(_) => Whose::Entry(entry.number),
     };
-    revoke(tx, whose, reason, by, at).await
+    revoke(tx, whose, reason, by, at).await.map(|_| ())
 }
 
 /// Withdraws what the node's workloads have by entries that are not its any more: it has another name or other selectors.
@@ -205,81 +226,6 @@ pub(super) async fn prune(tx: &mut Tx, now: UnixTime) -> Result<(), StoreFault> 
         .await
         .map_err(fault("forget ended certificates"))?;
     Ok(())
-}
-
-/// Withdraws one, where it lives.
-pub(super) struct RevokeSvid {
-    pub(super) svid: LiveSvid,
-    pub(super) reason: RevocationReason,
-    pub(super) by: Actor,
-    pub(super) at: UnixTime,
-}
-
-impl Verb for RevokeSvid {
-    type Reply = ();
-    const NAME: &'static str = "revoke_svid";
-
-    async fn run(&self, tx: &mut Tx) -> Result<(), StoreFault> {
-        revoke(tx, Whose::One(self.svid), self.reason, &self.by, self.at).await
-    }
-}
-
-/// A row of a live certificate.
-#[derive(FromRow)]
-pub(super) struct Row {
-    idx: i64,
-    issuer: Vec<u8>,
-    serial: Vec<u8>,
-    node: i64,
-    entry: i64,
-    not_after: i64,
-}
-
-impl Row {
-    fn svid(self) -> Result<LiveSvid, StoreFault> {
-        Ok(LiveSvid {
-            index: self.idx.cast_unsigned(),
-            issuer: key_id(self.issuer)?,
-            serial: self.serial.try_into().map_err(|_| StoreFault::Corrupt { what: "serial number" })?,
-            node: NodeNumber(self.node.cast_unsigned()),
-            entry: (self.entry != 0).then_some(EntryNumber(self.entry.cast_unsigned())),
-            not_after: UnixTime(self.not_after),
-        })
-    }
-}
-
-/// A node's live certificates after one place of the record.
-pub(super) async fn of_node(
-    reader: &mut SqliteConnection,
-    (node, after): (NodeNumber, u64),
-    now: UnixTime,
-    limit: u32,
-) -> Result<Vec<LiveSvid>, StoreFault> {
-    let rows: Vec<Row> =
-        sqlx::query_as("SELECT * FROM svids WHERE node = $1 AND idx > $2 AND not_after > $3 ORDER BY idx LIMIT $4")
-            .bind(node.0.cast_signed())
-            .bind(after.cast_signed())
-            .bind(now.seconds())
-            .bind(limit)
-            .fetch_all(reader)
-            .await
-            .map_err(fault("read a node's certificates"))?;
-    rows.into_iter().map(Row::svid).collect()
-}
-
-/// The live certificate of that serial number. Reads all rows: for an operator, and not by the writer.
-pub(super) async fn by_serial(
-    reader: &mut SqliteConnection,
-    serial: [u8; 16],
-    now: UnixTime,
-) -> Result<Option<LiveSvid>, StoreFault> {
-    let row: Option<Row> = sqlx::query_as("SELECT * FROM svids WHERE serial = $1 AND not_after > $2")
-        .bind(serial.to_vec())
-        .bind(now.seconds())
-        .fetch_optional(reader)
-        .await
-        .map_err(fault("look for a certificate"))?;
-    row.map(Row::svid).transpose()
 }
 
 pub(super) fn key_id(bytes: Vec<u8>) -> Result<IssuerKeyId, StoreFault> {

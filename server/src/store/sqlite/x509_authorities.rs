@@ -36,7 +36,7 @@ impl Verb for Change {
     const NAME: &'static str = "change_x509";
 
     async fn run(&self, tx: &mut Tx) -> Result<bool, StoreFault> {
-        let X509Change { action, subject, detail, put, gone, mark, forget, publish: roots, withdraw: out } =
+        let X509Change { action, subject, detail, put, gone, mark, list, forget, publish: roots, withdraw: out } =
             &self.change;
         let before = put.iter().map(|(stage, one)| (*stage, &one.key_id));
         for (stage, key_id) in before.chain(gone.iter().map(|(stage, key_id)| (Some(*stage), key_id))) {
@@ -55,6 +55,9 @@ impl Verb for Change {
         }
         for one in mark {
             write_mark(&mut tx.connection, one).await?;
+        }
+        for one in list {
+            super::revocations::list_authority(tx, one, self.at).await?;
         }
         for key_id in forget {
             delete(&mut tx.connection, "DELETE FROM x509_marks WHERE key_id = $1", key_id).await?;
