@@ -6,6 +6,8 @@
 
 use super::cgroup::Cgroups;
 
+/// Below this are the groups of Podman's containers and pods where the driver is cgroupfs.
+const LIBPOD_PARENT: &str = "libpod_parent";
 /// Characters of a container's ID.
 const ID_LENGTH: usize = 64;
 
@@ -71,8 +73,8 @@ impl Container {
         let mut found: Option<Self> = None;
         for membership in cgroups.iter() {
             let Some(below) = membership.path.strip_prefix(root) else { continue };
-            let Some((depth, (runtime, id))) =
-                below.iter().enumerate().find_map(|(depth, name)| Some((depth, container_id(name)?)))
+            let mut named = below.iter().enumerate().filter(|(depth, _)| !is_pod(&membership.path, root.len() + depth));
+            let Some((depth, (runtime, id))) = named.find_map(|(depth, name)| Some((depth, container_id(name)?)))
             else {
                 continue;
             };
@@ -90,6 +92,13 @@ impl Container {
         }
         Ok(found)
     }
+}
+
+/// Whether a group is a pod of Podman's, which without systemd has the pod's ID for a name and the containers below it.
+fn is_pod(path: &[String], depth: usize) -> bool {
+    let name_at = |depth: usize| path.get(depth).map_or("", String::as_str);
+    let is_bare = |name: &str| container_id(name).is_some_and(|(runtime, id)| runtime.is_empty() && name == id);
+    depth > 0 && name_at(depth - 1) == LIBPOD_PARENT && is_bare(name_at(depth))
 }
 
 /// What stands before a container's ID, and the ID, in the name of a group: `docker-ID.scope`, `libpod-ID`, `ID`,
@@ -128,6 +137,9 @@ mod tests {
             (format!("/docker/{A}"), ""),
             (format!("/system.slice/docker-{A}.scope"), "docker"),
             (format!("/libpod_parent/libpod-{A}"), "libpod"),
+            (format!("/libpod_parent/{B}/libpod-{A}"), "libpod"),
+            (format!("/libpod_parent/{B}/libpod-{A}/container"), "libpod"),
+            (format!("/machine.slice/machine-libpod_pod_{B}.slice/libpod-{A}.scope"), "libpod"),
             (format!("/machine.slice/libpod-{A}.scope/container"), "libpod"),
             (format!("/../../docker-{A}.scope/init.scope"), "docker"),
             (format!("/my.slice/cri-containerd-{A}.scope"), "cri-containerd"),
@@ -158,6 +170,15 @@ mod tests {
     fn the_outermost_container_counts_whatever_names_are_given_below_it() {
         let inside = find(&format!("0::/docker/{A}/docker/{B}")).unwrap();
         assert_eq!(inside, find(&format!("0::/docker/{A}")).unwrap());
+    }
+
+    #[test]
+    fn a_pod_of_podmans_is_no_container_and_only_where_podman_makes_pods() {
+        assert_eq!(found(&format!("0::/libpod_parent/{B}")), None);
+        assert_eq!(found(&format!("0::/libpod_parent/{B}/conmon")), None);
+        assert_eq!(found(&format!("0::/other/{B}/libpod-{A}")), Some((String::new(), B.to_owned())));
+        let (real, forged) = (format!("0::/libpod_parent/{B}/libpod-{A}"), format!("0::/libpod_parent/{A}/libpod-{A}"));
+        assert_ne!(find(&real), find(&forged));
     }
 
     #[test]

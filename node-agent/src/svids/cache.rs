@@ -13,7 +13,7 @@ use holdfast_svid::audience::Audience;
 use holdfast_svid::jwt::{JwtKeys, JwtSvid};
 use tokio::sync::{Notify, watch};
 
-use self::change::{by_age, same, still_stands};
+use self::change::{Remaining, by_age, same};
 use super::key::KeyType;
 use super::lists::Lists;
 use super::pool::KeyPool;
@@ -305,7 +305,7 @@ impl SvidCache {
         }
     }
 
-    /// The state for one set of selectors. While a part of it is being made, what was there before stays.
+    /// The state for one set of selectors. While a part of it is being made, there is what is left of the one before.
     fn state(&self, inner: &Inner, set: &BTreeSet<Selector>, before: &SvidState) -> SvidState {
         match inner.standing {
             Standing::Denied => return SvidState::Denied,
@@ -316,39 +316,40 @@ impl SvidCache {
         let matching = by_age(inner.entries.values().filter(|entry| {
             entry.selectors.is_subset(set) && !entry.expires_at.is_some_and(|end| self.clock.is_over(end))
         }));
+        if matching.is_empty() {
+            return SvidState::Denied;
+        }
         let (mut svids, mut hints, mut waiting) = (Vec::new(), HashSet::new(), false);
+        let mut remaining = Remaining::of(before);
         for entry in &matching {
             if !entry.hint.is_empty() && !hints.insert(entry.hint.as_str()) {
                 continue;
             }
             let held = inner.held.get(&entry.id).filter(|held| !self.clock.is_over(held.svid.not_after));
-            match held {
-                Some(held) => svids.push(Arc::clone(&held.svid)),
-                None => waiting |= !inner.unsigned.contains_key(&entry.id),
-            }
+            let is_waiting = held.is_none() && !inner.unsigned.contains_key(&entry.id);
+            let stands = |svid: &X509Svid| !self.clock.is_over(svid.not_after) && !inner.lists.has(&svid.chain);
+            remaining.see(entry, held.map(|held| &held.svid), |svid| is_waiting && stands(svid));
+            svids.extend(held.map(|held| Arc::clone(&held.svid)));
+            waiting |= is_waiting;
         }
+        let svids = if waiting { remaining.svids() } else { svids };
         let bundles = self.bundles.borrow().clone();
-        match (matching.is_empty(), waiting || bundles.is_empty(), before) {
-            (true, ..) => SvidState::Denied,
-            (false, true, SvidState::Ready(update)) if still_stands(update, &svids) => before.clone(),
-            (false, true, _) => SvidState::Starting,
-            (false, false, _) if svids.is_empty() => SvidState::Denied,
-            (false, false, _) => {
-                let (mut bundles, mut jwt_bundles) = (bundles.as_ref().clone(), inner.jwt_bundles.clone());
-                // A foreign trust domain without a bundle is there with none: whoever believed it must hear of that.
-                for name in matching.iter().flat_map(|entry| &entry.federates_with) {
-                    let foreign = inner.foreign.get(name);
-                    bundles
-                        .entry(name.clone())
-                        .or_insert_with(|| foreign.map(|foreign| foreign.x509_authorities.clone()).unwrap_or_default());
-                    if let Some(foreign) = foreign.filter(|_| !jwt_bundles.contains_key(name)) {
-                        jwt_bundles.insert(name.clone(), foreign.jwt_keys.clone());
-                    }
-                }
-                let crls = inner.lists.shown();
-                SvidState::Ready(Arc::new(WorkloadUpdate { svids, bundles, jwt_bundles, crls }))
+        if svids.is_empty() || bundles.is_empty() {
+            return if waiting || bundles.is_empty() { SvidState::Starting } else { SvidState::Denied };
+        }
+        let (mut bundles, mut jwt_bundles) = (bundles.as_ref().clone(), inner.jwt_bundles.clone());
+        // A foreign trust domain without a bundle is there with none: whoever believed it must hear of that.
+        for name in matching.iter().flat_map(|entry| &entry.federates_with) {
+            let foreign = inner.foreign.get(name);
+            bundles
+                .entry(name.clone())
+                .or_insert_with(|| foreign.map(|foreign| foreign.x509_authorities.clone()).unwrap_or_default());
+            if let Some(foreign) = foreign.filter(|_| !jwt_bundles.contains_key(name)) {
+                jwt_bundles.insert(name.clone(), foreign.jwt_keys.clone());
             }
         }
+        let crls = inner.lists.shown();
+        SvidState::Ready(Arc::new(WorkloadUpdate { svids, bundles, jwt_bundles, crls }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -27,9 +27,13 @@ pub struct Limits {
     pub process: Allowance,
     /// All processes of one user together.
     pub user: Allowance,
-    /// Open connections of all users together; each costs the agent two descriptors.
+    /// Open connections of all users together; each costs the agent two descriptors. One user gets at most
+    /// [`USER_SHARE`] of what the others leave of them, so that there is always room for one more.
     pub connections: usize,
 }
+
+/// Of the connections that other users leave, how many one user may have.
+const USER_SHARE: (usize, usize) = (3, 4);
 
 impl Default for Limits {
     fn default() -> Self {
@@ -121,11 +125,13 @@ impl Ledger {
         let owners = [Owner::Process(pid), Owner::User(uid)];
         let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
         self.sweep(&mut accounts, now);
-        let full = accounts.connections >= self.limits.connections
-            || owners.iter().any(|owner| {
-                let held = accounts.owners.get(owner).map_or(0, |account| account.connections);
-                held >= self.allowance(*owner).connections
-            });
+        let held = |owner| accounts.owners.get(&owner).map_or(0, |account| account.connections);
+        let left = self.limits.connections.saturating_sub(accounts.connections);
+        // By the whole above: the last place of all is somebody's too, who has none.
+        let share = ((left + held(Owner::User(uid))) * USER_SHARE.0).div_ceil(USER_SHARE.1);
+        let full = left == 0
+            || held(Owner::User(uid)) >= share
+            || owners.iter().any(|owner| held(*owner) >= self.allowance(*owner).connections);
         if full {
             return Err(Refusal::Overloaded);
         }
@@ -244,6 +250,32 @@ mod tests {
         assert!(ledger.connect(5, 8, now).is_err(), "four in all");
         drop(first);
         assert!(ledger.connect(5, 8, now).is_ok());
+    }
+
+    #[test]
+    fn whoever_takes_all_he_can_leaves_room_for_one_more_user() {
+        let ledger = Arc::new(Ledger::new(Limits::default()));
+        let now = Instant::now();
+        let greedy = |uid: u32| {
+            let pids = 1_000_000 * i32::try_from(uid).unwrap()..;
+            let places: Vec<_> = pids.map_while(|pid| ledger.connect(pid, uid, now).ok()).collect();
+            places
+        };
+        let taken: Vec<_> = (1..=4).map(greedy).collect();
+        assert_eq!(taken.iter().map(Vec::len).collect::<Vec<_>>(), [6144, 1536, 384, 96]);
+        let quiet: Vec<_> = (100..110).map(|uid| ledger.connect(i32::try_from(uid).unwrap(), uid, now)).collect();
+        assert!(quiet.iter().all(Result::is_ok), "each of ten more users gets in");
+        drop(taken);
+        assert_eq!(greedy(5).len(), 6137, "three quarters of what ten others leave");
+    }
+
+    #[test]
+    fn one_user_leaves_room_for_others_where_descriptors_are_few() {
+        let ledger = Arc::new(Ledger::new(Limits { connections: 448, ..Limits::default() }));
+        let now = Instant::now();
+        let taken: Vec<_> = (0..).map_while(|pid| ledger.connect(pid, 1, now).ok()).collect();
+        assert_eq!(taken.len(), 336);
+        assert!(ledger.connect(-1, 2, now).is_ok());
     }
 
     #[test]

@@ -130,7 +130,7 @@ impl Endpoint {
     /// # Errors
     /// [`SocketFault`] where the socket cannot be opened.
     pub async fn serve(self, path: &std::path::Path, stop: CancellationToken) -> anyhow::Result<()> {
-        let socket = Socket::open(path)?;
+        let socket = Socket::open(path).await?;
         tracing::info!(socket = %path.display(), "workload api listening");
         let hang_up = CancellationToken::new();
         let limits = Limits { connections: descriptors::allow(self.limits.connections), ..self.limits };

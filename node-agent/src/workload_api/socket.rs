@@ -3,13 +3,15 @@
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::UnixStream as Probe;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use tokio::net::UnixListener;
+use tokio::net::{UnixListener, UnixStream};
 
 /// Everyone may connect: who may have which identity is the attestor's business.
 const SOCKET_MODE: u32 = 0o777;
+/// How long somebody who listens there may take to let us in.
+const PROBE_TIME_MAX: Duration = Duration::from_secs(1);
 /// Of a folder that is made for the socket.
 const FOLDER_MODE: u32 = 0o755;
 
@@ -62,12 +64,12 @@ pub(super) struct Socket {
 
 impl Socket {
     /// Listens at `path`. What a killed agent left there is replaced; what is alive or no socket is not touched.
-    pub(super) fn open(path: &Path) -> Result<Self, SocketFault> {
+    pub(super) async fn open(path: &Path) -> Result<Self, SocketFault> {
         match fs::symlink_metadata(path) {
             Ok(found) if !found.file_type().is_socket() => {
                 return Err(SocketFault::Occupied { path: path.to_owned() });
             }
-            Ok(_) if Probe::connect(path).is_ok() => return Err(SocketFault::InUse { path: path.to_owned() }),
+            Ok(_) if is_alive(path).await => return Err(SocketFault::InUse { path: path.to_owned() }),
             _ => {}
         }
         Self::make(path).map_err(|source| SocketFault::Io { path: path.to_owned(), source })
@@ -93,6 +95,14 @@ impl Socket {
     }
 }
 
+/// Whether somebody listens: also one whom so many wait for that nobody else is let in.
+async fn is_alive(path: &Path) -> bool {
+    match tokio::time::timeout(PROBE_TIME_MAX, UnixStream::connect(path)).await {
+        Ok(Ok(_)) | Err(_) => true,
+        Ok(Err(error)) => error.kind() == io::ErrorKind::WouldBlock,
+    }
+}
+
 impl Drop for Socket {
     fn drop(&mut self) {
         if fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.identity) {
@@ -110,7 +120,7 @@ mod tests {
     async fn everyone_may_connect_and_the_file_goes_with_the_socket() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a/b/api.sock");
-        let socket = Socket::open(&path).unwrap();
+        let socket = Socket::open(&path).await.unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, SOCKET_MODE);
         assert_eq!(fs::metadata(path.parent().unwrap()).unwrap().mode() & 0o777, FOLDER_MODE);
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
@@ -123,17 +133,31 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("api.sock");
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-        let _socket = Socket::open(&path).unwrap();
-        Probe::connect(&path).unwrap();
+        let _socket = Socket::open(&path).await.unwrap();
+        UnixStream::connect(&path).await.unwrap();
     }
 
     #[tokio::test]
     async fn a_living_agents_socket_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("api.sock");
-        let _first = Socket::open(&path).unwrap();
-        assert_eq!(Socket::open(&path).unwrap_err().code(), "workload_api.socket.in_use");
-        Probe::connect(&path).unwrap();
+        let _first = Socket::open(&path).await.unwrap();
+        assert_eq!(Socket::open(&path).await.unwrap_err().code(), "workload_api.socket.in_use");
+        UnixStream::connect(&path).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_too_many_wait_for_is_left_alone_and_holds_nobody_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("api.sock");
+        let busy = tokio::net::UnixSocket::new_stream().unwrap();
+        busy.bind(&path).unwrap();
+        let _busy = busy.listen(1).unwrap();
+        let mut waiting = Vec::new();
+        while let Ok(stream) = UnixStream::connect(&path).await {
+            waiting.push(stream);
+        }
+        assert_eq!(Socket::open(&path).await.unwrap_err().code(), "workload_api.socket.in_use");
     }
 
     #[tokio::test]
@@ -141,7 +165,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("api.sock");
         fs::write(&path, "precious").unwrap();
-        assert_eq!(Socket::open(&path).unwrap_err().code(), "workload_api.socket.occupied");
+        assert_eq!(Socket::open(&path).await.unwrap_err().code(), "workload_api.socket.occupied");
         assert_eq!(fs::read(&path).unwrap(), b"precious");
     }
 
@@ -149,10 +173,10 @@ mod tests {
     async fn a_later_agents_socket_survives_the_end_of_the_earlier_one() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("api.sock");
-        let first = Socket::open(&path).unwrap();
+        let first = Socket::open(&path).await.unwrap();
         fs::remove_file(&path).unwrap();
-        let _second = Socket::open(&path).unwrap();
+        let _second = Socket::open(&path).await.unwrap();
         drop(first);
-        Probe::connect(&path).unwrap();
+        UnixStream::connect(&path).await.unwrap();
     }
 }

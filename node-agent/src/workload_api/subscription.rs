@@ -16,6 +16,9 @@ use crate::svids::{SvidSource, SvidState, WorkloadUpdate};
 
 /// How long a first answer is waited for while SVIDs are being signed, before the caller is asked to come again.
 const STARTING_TIME_MAX: Duration = Duration::from_secs(3);
+/// How long something is waited for in place of all that a caller was given and that was taken back; then it is told that
+/// it has nothing. Less than the second within which a withdrawal arrives.
+const SUCCESSOR_TIME_MAX: Duration = Duration::from_millis(700);
 /// How soon after a look that failed.
 const LOOK_AFTER_FAULT: Duration = Duration::from_secs(5);
 /// Failed looks in a row after which a stream ends.
@@ -160,6 +163,15 @@ impl Subscription {
             if matches!(*self.state.borrow(), SvidState::Denied) {
                 return self.settle().await;
             }
+            // So is all that he holds where nothing is known in its place, unless that is there in a moment.
+            if self.owed && self.lost_all() {
+                let Ok(changed) = tokio::time::timeout(SUCCESSOR_TIME_MAX, self.state.changed()).await else {
+                    return Err(Refusal::NoIdentity);
+                };
+                changed.map_err(|_| Refusal::Stopping)?;
+                seen = true;
+                continue;
+            }
             // So is one identity among several, an authority, and what stands on a list: nothing that the caller does not
             // hold goes out, so that it need not be looked at first.
             if self.owed && self.gives_no_more() {
@@ -186,6 +198,13 @@ impl Subscription {
     fn gives_no_more(&self) -> bool {
         let (SvidState::Ready(now), Some(given)) = (&*self.state.borrow(), &self.given) else { return false };
         now.svids.iter().all(|svid| given.svids.iter().any(|held| Arc::ptr_eq(held, svid)))
+    }
+
+    /// Whether all that the caller was given was taken back before its end, and nothing is known in its place.
+    fn lost_all(&mut self) -> bool {
+        let (SvidState::Starting, Some(given)) = (&*self.state.borrow_and_update(), &self.given) else { return false };
+        let now = self.sources.svids.now();
+        given.svids.iter().any(|svid| svid.not_after > now)
     }
 
     /// Looks at the caller again, and follows other SVIDs if it has other selectors by now.

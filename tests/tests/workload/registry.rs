@@ -79,6 +79,11 @@ impl Registry {
         self.change(|state| state.started = true);
     }
 
+    /// Everything is taken back, and what takes its place is not known yet.
+    pub(crate) fn stop(&self) {
+        self.change(|state| state.started = false);
+    }
+
     /// Enters `svid` for workloads that have all `selectors`; in place of an earlier one of the same entry.
     pub(crate) fn enter(&self, selectors: &[String], svid: Arc<X509Svid>) {
         let wanted: BTreeSet<Selector> = selectors.iter().map(|selector| selector.parse().unwrap()).collect();

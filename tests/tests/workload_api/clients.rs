@@ -61,6 +61,20 @@ async fn the_rust_client_loses_its_stream_with_its_last_identity() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_taken_back_is_lost_though_what_takes_its_place_is_long_in_coming() {
+    let agent = Agent::with_me().await;
+    let client = WorkloadApiClient::connect_to(agent.address()).await.unwrap();
+    let mut contexts = client.stream_x509_contexts().await.unwrap();
+    soon(contexts.next()).await.unwrap().unwrap();
+    agent.registry.stop();
+    agent.registry.start();
+    soon(contexts.next()).await.unwrap().expect("what comes at once is waited for");
+    agent.registry.stop();
+    let ended = soon(contexts.next()).await.unwrap().unwrap_err();
+    assert!(matches!(ended, WorkloadApiError::NoIdentityIssued | WorkloadApiError::PermissionDenied(_)), "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_rust_source_lives_through_a_restart_of_the_agent_under_another_authority() {
     let mut agent = Agent::with_me().await;
     let source = X509Source::builder().endpoint(agent.address()).build().await.unwrap();

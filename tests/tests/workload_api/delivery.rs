@@ -100,6 +100,35 @@ async fn the_exit_code_says_whether_the_files_are_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_notice_that_nobody_heard_is_given_again_without_another_rotation() {
+    let agent = Agent::with_me().await;
+    let at = |name: &str| agent.work.path().join(name);
+    let (tried, ready, told, signalled) = (at("tried"), at("ready"), at("told"), at("signalled"));
+    let script = format!("echo x >> {tried:?}; test -e {ready:?} && echo x >> {told:?}");
+    let more = format!(
+        "renew_command = [\"sh\", \"-c\", {script:?}]\nrenew_signal = \"SIGUSR1\"\npid_file_name = {:?}\n",
+        at("pid")
+    );
+    let (_, config) = configured(&agent, &more);
+    let mut running = helper(&config, &[]).spawn().unwrap();
+    until("the first notice", || tried.exists()).await;
+    assert!(!told.exists(), "the command failed, and there is no process to signal");
+    let script = format!(
+        "trap 'echo x >> {}' USR1; echo $$ > {1}.new; mv {1}.new {1}; while :; do sleep 0.02; done",
+        signalled.display(),
+        at("pid").display()
+    );
+    let mut reader = Command::new("sh").args(["-c", &script]).kill_on_drop(true).spawn().unwrap();
+    std::fs::write(&ready, "").unwrap();
+    until("the command again", || told.exists()).await;
+    until("the signal again", || signalled.exists()).await;
+    let count = |file: &Path| std::fs::read_to_string(file).unwrap().lines().count();
+    assert_eq!((count(&told), count(&signalled)), (1, 1), "and what was heard is over");
+    reader.kill().await.unwrap();
+    running.kill().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_rotation_replaces_all_files_and_gives_notice_by_signal_and_command() {
     let agent = Agent::with_me().await;
     let at = |name: &str| agent.work.path().join(name);

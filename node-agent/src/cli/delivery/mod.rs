@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use super::Outcome;
 use contents::Contents;
 use folder::Folder;
+use notice::Owed;
 use settings::Settings;
 use source::News;
 
@@ -80,12 +81,20 @@ async fn keep(settings: &Settings, folder: &Folder) -> anyhow::Result<Outcome> {
     let mut written = Vec::new();
     let sources = source::follow(settings, tell);
     tokio::pin!(sources);
+    let mut owed = Owed::nothing();
     loop {
         let item = tokio::select! {
             _ = terminate.recv() => return Ok(Outcome::Yes),
             _ = interrupt.recv() => return Ok(Outcome::Yes),
             never = &mut sources => match never {},
             item = news.recv() => item,
+            () = owed.due() => {
+                tokio::select! {
+                    _ = terminate.recv() => return Ok(Outcome::Yes),
+                    _ = interrupt.recv() => return Ok(Outcome::Yes),
+                    () = owed.give(settings) => continue,
+                }
+            }
         };
         let Some(item) = item else { continue };
         contents.learn(item);
@@ -107,10 +116,6 @@ async fn keep(settings: &Settings, folder: &Folder) -> anyhow::Result<Outcome> {
         folder.write(&files)?;
         written = files;
         eprintln!("holdfast-agent: {} files written in {}", written.len(), settings.cert_dir.display());
-        tokio::select! {
-            _ = terminate.recv() => return Ok(Outcome::Yes),
-            _ = interrupt.recv() => return Ok(Outcome::Yes),
-            () = notice::give(settings) => {}
-        }
+        owed.all(settings);
     }
 }

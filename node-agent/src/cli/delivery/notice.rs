@@ -1,5 +1,5 @@
-//! Tells the program whose files are new: by a signal, by a command, or both. What goes wrong is said, and ends nothing:
-//! the files are there.
+//! Tells the program whose files are new: by a signal, by a command, or both. What goes wrong is said, ends nothing, for the
+//! files are there, and is tried again: a program that was not told goes on with an SVID that ends.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -8,26 +8,70 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use tokio::time::Instant;
 
 use super::settings::Settings;
+use crate::backoff::Backoff;
 
 /// How long a command may take. A program that reads its files anew is told so, not waited for.
 const COMMAND_TIME_MAX: Duration = Duration::from_secs(30);
 /// Bytes of a file with a process's number; PostgreSQL's has some more lines.
 const PID_FILE_BYTES_MAX: u64 = 4096;
 
-/// Gives every notice that is configured.
-pub(super) async fn give(settings: &Settings) {
-    if let Some((signal, file)) = &settings.signal
-        && let Err(error) = send(*signal, file)
-    {
+/// Pauses before a notice that went wrong is given again: the program may be starting just now, or be down for long.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+
+/// The notices that are still to be given.
+#[derive(Debug)]
+pub(super) struct Owed {
+    signal: bool,
+    command: bool,
+    backoff: Backoff,
+    at: Option<Instant>,
+}
+
+impl Owed {
+    /// None.
+    pub(super) const fn nothing() -> Self {
+        Self { signal: false, command: false, backoff: Backoff::new(PAUSES.0, PAUSES.1), at: None }
+    }
+
+    /// The files are new: every notice that is configured is to be given, now.
+    pub(super) fn all(&mut self, settings: &Settings) {
+        (self.signal, self.command) = (settings.signal.is_some(), settings.command.is_some());
+        self.backoff.reset();
+        self.at = (self.signal || self.command).then(Instant::now);
+    }
+
+    /// Waits until something is to be given; for ever where nothing is.
+    pub(super) async fn due(&self) {
+        match self.at {
+            Some(at) => tokio::time::sleep_until(at).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Gives what is owed. What went wrong stays owed, and is due again later.
+    pub(super) async fn give(&mut self, settings: &Settings) {
+        if let Some((signal, file)) = settings.signal.as_ref().filter(|_| self.signal) {
+            self.signal = failed(send(*signal, file).err());
+        }
+        if let Some(argv) = settings.command.as_ref().filter(|_| self.command) {
+            self.command = failed(run(argv, COMMAND_TIME_MAX).await.context("renew_command").err());
+        }
+        self.at = (self.signal || self.command).then(|| {
+            let pause = self.backoff.pause();
+            eprintln!("holdfast-agent: the notice is given again in {} s", pause.as_secs().max(1));
+            Instant::now() + pause
+        });
+    }
+}
+
+fn failed(error: Option<anyhow::Error>) -> bool {
+    error.is_some_and(|error| {
         eprintln!("holdfast-agent: {error:#}");
-    }
-    if let Some(argv) = &settings.command
-        && let Err(error) = run(argv, COMMAND_TIME_MAX).await
-    {
-        eprintln!("holdfast-agent: renew_command: {error:#}");
-    }
+        true
+    })
 }
 
 fn send(signal: Signal, file: &Path) -> anyhow::Result<()> {

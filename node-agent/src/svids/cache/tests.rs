@@ -156,6 +156,65 @@ fn an_identity_that_was_taken_back_leaves_the_stream_though_another_is_still_bei
 }
 
 #[test]
+fn a_deleted_entry_takes_its_svid_with_it_though_another_grants_the_same_name() {
+    let cache = cache();
+    cache.admit();
+    let (a, twin, c) = (entry("a", 1, 1, "x"), entry("twin", 1, 2, "y"), entry("c", 1, 3, "z"));
+    let twin = Arc::new(Entry { spiffe_id: a.spiffe_id.clone(), ..twin.as_ref().clone() });
+    push(&cache, &[Arc::clone(&a), Arc::clone(&twin)]);
+    sign_for(&cache, &a, 3600);
+    sign_for(&cache, &twin, 3600);
+    let state = cache.subscribe(set(1));
+    assert_eq!(names(&state.borrow()), ["a", "twin"]);
+    push(&cache, &[Arc::clone(&twin), Arc::clone(&c)]);
+    assert_eq!(names(&state.borrow()), ["twin"], "while that of c is being made");
+    sign_for(&cache, &c, 3600);
+    assert_eq!(names(&state.borrow()), ["twin", "c"]);
+}
+
+#[test]
+fn who_still_matches_an_entry_that_asks_for_more_keeps_his_svid_until_the_new_one_is_there() {
+    let cache = cache();
+    cache.admit();
+    let more: Selector = "unix:path:/bin/x".parse().unwrap();
+    let (a, b) = (entry("a", 1, 1, ""), entry("b", 1, 2, ""));
+    push(&cache, &[Arc::clone(&a), Arc::clone(&b)]);
+    sign_for(&cache, &a, 3600);
+    sign_for(&cache, &b, 3600);
+    let (still, no_more) =
+        (cache.subscribe(set(1).into_iter().chain([more.clone()]).collect()), cache.subscribe(set(1)));
+    let key = |state: &SvidState| match state {
+        SvidState::Ready(update) => Arc::as_ptr(&update.svids[0]),
+        _ => std::ptr::null(),
+    };
+    let before = key(&still.borrow());
+    let mut narrow = Entry { revision_number: 1, ..a.as_ref().clone() };
+    narrow.selectors.insert(more);
+    let narrow = Arc::new(narrow);
+    push(&cache, &[Arc::clone(&narrow), Arc::clone(&b)]);
+    assert_eq!((names(&still.borrow()), key(&still.borrow())), (vec!["a".to_owned(), "b".to_owned()], before));
+    assert_eq!(names(&no_more.borrow()), ["b"]);
+    assert_eq!(due(&cache), ["a"]);
+    sign_for(&cache, &narrow, 3600);
+    assert_eq!(names(&still.borrow()), ["a", "b"]);
+    assert_ne!(key(&still.borrow()), before, "another key than those have who match no more");
+}
+
+#[test]
+fn bundles_reach_a_workload_while_another_svid_of_its_is_being_made() {
+    let cache = cache();
+    cache.admit();
+    let (a, b) = (entry("a", 1, 1, ""), entry("b", 1, 2, ""));
+    push(&cache, &[Arc::clone(&a)]);
+    sign_for(&cache, &a, 3600);
+    let state = cache.subscribe(set(1));
+    push(&cache, &[a, b]);
+    cache.learn_bundles(BTreeMap::from([("td".to_owned(), vec![vec![2]])]));
+    let SvidState::Ready(update) = state.borrow().clone() else { panic!("not ready") };
+    assert_eq!((update.svids.len(), &update.bundles["td"]), (1, &vec![vec![2]]));
+}
+
+#[test]
 fn the_oldest_entry_wins_a_duplicate_hint() {
     let cache = cache();
     cache.admit();
