@@ -9,12 +9,15 @@ use holdfast_evidence::EvidenceKind;
 use holdfast_identity::UnixTime;
 use serde_json::{Value, json};
 
+use crate::bytes::Digest;
 use crate::entry::AttemptEntry;
 use crate::replay::RefusedEvidence;
 
 /// The parts of a decision's JSON that explain it, beside those that are the decision. `machine` is said by the server alone;
-/// `observed` is compared with what the observed policy says.
+/// `observed` is compared with what the observed policy says, `firmware_log` with the log.
 const NOTES: [&str; 5] = ["machine", "firmware_log", "observed", "explanation", "results"];
+/// Those of them that stand only in the text of a policy's decision about evidence that verified, and once in it.
+const OF_VERIFIED: [&str; 3] = ["machine", "firmware_log", "observed"];
 /// What texts leave to the attempt's entry, so that equal decisions are kept once; those of before hold it.
 const ENDS: &str = "evidence_expires";
 /// And what explanations leave to it.
@@ -71,6 +74,17 @@ impl Again {
         }
         differ
     }
+}
+
+/// What the text says of a machine that nothing proved; nothing in one that a server writes.
+pub(crate) fn unproven(recorded: &Value) -> BTreeSet<String> {
+    OF_VERIFIED.into_iter().filter(|name| recorded.get(name).is_some()).map(str::to_owned).collect()
+}
+
+/// Whether the text names another firmware log than the evidence rests on.
+pub(crate) fn names_another_log(recorded: &Value, log: Option<Digest>) -> bool {
+    let log = log.map_or(Value::Null, |log| log.to_string().into());
+    recorded.get("firmware_log").is_some_and(|named| *named != log)
 }
 
 /// What is wrong with the end of the evidence as it was recorded: in the entry, or in a text of before.

@@ -19,6 +19,7 @@ use holdfast_evidence::{
 use holdfast_identity::UnixTime;
 
 use crate::body::{Bodies, BodyMissing};
+use crate::bytes::Digest;
 use crate::manifest::{ItemRecord, Manifest, NodeKey, VerifiedWith};
 use crate::pieces::{Unjoined, WHOLE_BYTES_MAX, join};
 use crate::trust::{TrustDocument, TrustUnread};
@@ -121,6 +122,14 @@ impl ReplayedEvidence {
             Self::NitroTpm(item) => ReplayedItem::NitroTpm(item),
             Self::Gcp(item) => ReplayedItem::Gcp(item),
             Self::Azure(item) => ReplayedItem::Azure(item),
+        }
+    }
+
+    /// The firmware log that it was verified with.
+    pub(crate) fn log(&self) -> Option<Digest> {
+        match self {
+            Self::Tpm(item) => item.claims().log.as_ref().map(|log| Digest(*log.digest())),
+            Self::Snp(_) | Self::Tdx(_) | Self::Nitro(_) | Self::NitroTpm(_) | Self::Gcp(_) | Self::Azure(_) => None,
         }
     }
 

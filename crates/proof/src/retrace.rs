@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::body::Bodies;
 use crate::bytes::Digest;
 use crate::check::Policies;
-use crate::compare::{Again, end_of_evidence};
+use crate::compare::{Again, end_of_evidence, names_another_log, unproven};
 use crate::enrolment::{Endorsed, endorsed};
 use crate::entry::AttemptEntry;
 use crate::manifest::Manifest;
@@ -160,7 +160,11 @@ fn refused_again(
     let again = Again::of_refused(refused, kinds, UnixTime(given.manifest.judged_at));
     let words = refused.errors.join(": ");
     match recorded {
-        Some(recorded) if again.differing(recorded).is_empty() && given.entry.verdict == "refused" => {
+        Some(recorded)
+            if again.differing(recorded).is_empty()
+                && unproven(recorded).is_empty()
+                && given.entry.verdict == "refused" =>
+        {
             steps.holds("evidence", format!("the evidence is refused again, by {}: {words}", refused.code));
             the_same_code(given, refused.code, steps);
         }
@@ -193,7 +197,7 @@ fn appraise_again(
     let Some(policy) = &given.policies.enforced else {
         // Verified, and refused before any policy was asked: a root withdrawn meanwhile, or another machine's node.
         of_the_server(entry, Harsher::ThanRefused, steps);
-        if recorded.is_some_and(|recorded| !is_refusal_of_the_server(recorded)) {
+        if recorded.is_some_and(|recorded| !is_refusal_of_the_server(recorded) || !unproven(recorded).is_empty()) {
             let detail = "no policy was asked, and the decision is none of the server's own";
             steps.fails("appraisal", Flaw::Decision, detail);
         }
@@ -213,6 +217,7 @@ fn appraise_again(
     if let Some(list) = &list {
         list_in_words(list, policy, steps);
     }
+    let log = items.iter().find_map(ReplayedEvidence::log);
     let items: Vec<ReplayedItem<'_>> = items.iter().map(ReplayedEvidence::item).collect();
     let appraise = |policy: &Policy| {
         let ownership = given.manifest.ownership.ownership();
@@ -226,7 +231,10 @@ fn appraise_again(
     };
     let (decision, again) = appraise(policy);
     if let Some(recorded) = recorded {
-        let differing = again.differing(recorded);
+        let mut differing = again.differing(recorded);
+        if names_another_log(recorded, log) {
+            differing.insert("firmware_log".to_owned());
+        }
         if differing.is_empty() {
             steps.holds("appraisal", "the policy decides the same again, in every field");
         } else {
@@ -234,6 +242,10 @@ fn appraise_again(
             steps.fails("appraisal", Flaw::Decision, format!("the policy decides otherwise: {named}"));
         }
         observed_again(given, recorded, &|policy| appraise(policy).1, steps);
+        if recorded.get("machine").is_some() {
+            let detail = "what the decision's text says of the machine beside what decides (its field \"machine\")";
+            steps.vouched("server", detail);
+        }
     }
     if let Some(detail) = end_of_evidence(entry, recorded, &decision) {
         steps.fails("verdict", Flaw::Verdict, detail);
@@ -261,7 +273,7 @@ fn observed_again(given: &Retraced<'_>, recorded: &Value, appraise: &dyn Fn(&Pol
     let observed = observed.as_ref().or(enforced.as_ref().filter(|_| given.manifest.observed.is_some()));
     match (recorded.get("observed"), observed) {
         (None, None) => {}
-        (Some(was), Some(policy)) if appraise(policy).differing(was).is_empty() => {
+        (Some(was), Some(policy)) if appraise(policy).differing(was).is_empty() && unproven(was).is_empty() => {
             steps.holds("observed policy", "it decides the same again");
         }
         (None, Some(_)) if given.manifest.observed.is_none() => {}

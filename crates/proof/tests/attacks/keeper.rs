@@ -1,7 +1,7 @@
 //! A log's own keeper who lies: he changes entry, decision and bodies, and signs them with the log's key. What can be computed
 //! again refutes him.
 
-use holdfast_proof::{Conclusion, Digest, TrustDocument};
+use holdfast_proof::{Conclusion, Digest, State, TrustDocument};
 use serde_json::{Value, json};
 
 use crate::sample::{LOG, Lie, checked, log_key, refuted, sample, signed};
@@ -85,9 +85,33 @@ fn each_field_of_a_decision_is_compared() {
         refuted(&lie.told());
         let mut lie = Lie::about(about);
         lie.decide(|decision| decision["observed"] = json!({ "verdict": "admitted" }));
-        if about != "refused-evidence" {
-            assert!(refuted(&lie.told()).contains(&"proof.decision_differs"));
+        let code = if about == "refused-evidence" { "proof.evidence" } else { "proof.decision_differs" };
+        assert!(refuted(&lie.told()).contains(&code), "{about}");
+    }
+}
+
+#[test]
+fn what_a_text_says_beside_the_decision_is_made_again_or_the_servers_word() {
+    for about in ["admitted", "renewed", "refused-policy"] {
+        for log in [json!(null), json!("ab".repeat(32)), json!(7)] {
+            let mut lie = Lie::about(about);
+            lie.decide(|decision| decision["firmware_log"] = log);
+            assert_eq!(refuted(&lie.told()), ["proof.decision_differs"], "{about}");
         }
+        let mut lie = Lie::about(about);
+        lie.decide(|decision| decision["machine"] = json!([{ "class": "discrete" }]));
+        let report = checked(&lie.told());
+        let is_of_it =
+            |step: &&holdfast_proof::Step| step.state == State::Vouched && step.detail.contains("\"machine\"");
+        assert_eq!(report.steps.iter().filter(is_of_it).count(), 1, "{report:#?}");
+    }
+    // Of evidence that did not verify nobody knows whose it was, which log it has, or what another policy says.
+    for (name, value) in
+        [("machine", json!([])), ("firmware_log", json!(null)), ("observed", json!({ "verdict": "admitted" }))]
+    {
+        let mut lie = Lie::about("refused-evidence");
+        lie.decide(|decision| decision[name] = value);
+        assert_eq!(refuted(&lie.told()), ["proof.evidence"], "{name}");
     }
 }
 
