@@ -100,11 +100,17 @@ fn kept(part: &[u8], offset: u64, salt: u8) -> Evidence {
         digest: Sha256(body.digest.0),
         bytes: Some(body.bytes.into()),
     };
-    Evidence { manifest: digest, bodies: bodies.into_iter().chain([manifest]).map(body).collect() }
+    let bodies = bodies.into_iter().chain([manifest]).map(body).collect();
+    Evidence { manifest: digest, bodies, keeps_text: true }
 }
 
 /// A machine that brings its list in so many parts, judged by the policy in force.
 async fn machine(operated: &Operated, n: u8, entries: &[Vec<u8>], parts: usize) -> NodeNumber {
+    machine_with(operated, n, entries, parts, &[]).await
+}
+
+/// One that sends this behind each part, which nothing proves.
+async fn machine_with(operated: &Operated, n: u8, entries: &[Vec<u8>], parts: usize, behind: &[u8]) -> NodeNumber {
     let store = &operated.store;
     let enforced = store.policy_in(Mode::Enforce).await.unwrap().unwrap();
     let policy = policy(&enforced.documents);
