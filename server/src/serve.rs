@@ -19,7 +19,9 @@ use crate::authority::{
 use crate::budget::Gate;
 use crate::clock;
 use crate::config::{Config, Simulated};
-use crate::desk::{CurrentRules, Desk, DeskParts, DeskSettings, TokenSigner, WorkloadSigner, seal_ring};
+use crate::desk::{
+    CurrentRules, Desk, DeskParts, DeskSettings, OUR_ATTEMPTS_MAX, TokenSigner, WorkloadSigner, seal_ring,
+};
 use crate::dispatch::{self, Dispatch};
 use crate::endorse::{EndorseSettings, Endorser};
 use crate::federation::CurrentFederations;
@@ -86,6 +88,7 @@ impl From<&Config> for ServeOptions {
             },
             listen_limits: config.limits.listen.clone(),
             desk: DeskSettings {
+                our_attempts: OUR_ATTEMPTS_MAX,
                 challenge_lifetime: config.lifetimes.challenge,
                 node_svid_ttl_max: config.lifetimes.node_svid,
                 per_source: config.limits.begin_per_source,

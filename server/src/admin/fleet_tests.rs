@@ -12,7 +12,10 @@ use crate::admin_clients::{fleets_client::FleetsClient, policies_client::Policie
 use crate::config::Simulated;
 use crate::record::Leaf;
 use crate::store::conformance::enrolment;
-use crate::store::{EndorsementDraft, EndorsementRole, EndorsementSource, Mode, Outcome, Verdict};
+use crate::store::{
+    Attempt, EndorsementDraft, EndorsementRole, EndorsementSource, Mode, NodeNumber, NodeTarget, Outcome, Subject,
+    Verdict, Way,
+};
 
 const CHIP: &str = "0707";
 
@@ -28,6 +31,19 @@ async fn admit(operated: &Operated, n: u8, kind: &str, tcb: &[(&str, &str)]) {
     attempt.decision = serde_json::json!({ "verdict": "admitted", "machine": machine, "n": n }).to_string();
     let admitted = operated.store.record_attempt(attempt).await.unwrap();
     assert!(matches!(admitted, Outcome::Admitted { .. }), "{admitted:?}");
+}
+
+/// What a node sends on its own connection that does not even parse: refused, and nothing ends.
+async fn junk(operated: &Operated, n: u8, node: NodeNumber) {
+    let junk = Attempt {
+        way: Way::Renew,
+        subject: Subject::Known(node),
+        verdict: Verdict::Refuse { code: "evidence.malformed".to_owned(), genuine: false },
+        decision: "{}".to_owned(),
+        clock: None,
+        ..enrolment(n)
+    };
+    assert!(matches!(operated.store.record_attempt(junk).await.unwrap(), Outcome::Refused { .. }));
 }
 
 async fn admit_milan(operated: &Operated, n: u8, snp: &str) {
@@ -62,6 +78,9 @@ async fn a_floor_names_whom_it_would_refuse() {
     admit_milan(&operated, 2, "8").await;
     admit(&operated, 3, "tpm", &[]).await;
     admit(&operated, 4, "snp", &[]).await;
+    // Whoever stands hides nothing by what it sends later.
+    let node = operated.store.node(NodeTarget::AkName(vec![2; 34])).await.unwrap().unwrap();
+    junk(&operated, 2, node.number).await;
     let nodes = tcb(&operated, &["snp.tcb.reported.snp=24"]).await.unwrap();
     let below: Vec<&[String]> = nodes.iter().map(|node| node.below.as_slice()).collect();
     assert_eq!(below, [&[][..], &["snp.tcb.reported.snp 8".to_owned()], &[], &[]]);
@@ -161,7 +180,8 @@ facts = ["tpm.firmware_version"]
     attempt.decision = serde_json::json!({ "verdict": "admitted", "waivers": [taken, former] }).to_string();
     let Verdict::Admit(admission) = &mut attempt.verdict else { panic!("{attempt:?}") };
     admission.evidence_expires = crate::clock::now().plus(7200);
-    assert!(matches!(operated.store.record_attempt(attempt).await.unwrap(), Outcome::Admitted { .. }));
+    let Outcome::Admitted { node, .. } = operated.store.record_attempt(attempt).await.unwrap() else { panic!() };
+    junk(&operated, 1, node.number).await;
 
     let mut fleets = FleetsClient::new(operated.channel.clone());
     let report = fleets.report(admin::FleetReportRequest::default()).await.unwrap().into_inner();

@@ -123,8 +123,15 @@ mod tests {
             let refused = operated.admin.ask_what_if(asked, by(), Found::Withheld).await.unwrap_err();
             assert_eq!(refused.code(), "admin.role");
         }
-        let asked = admin::WhatIfRequest { floors: Vec::new(), ..floor };
-        let refused = operated.admin.ask_what_if(asked, by(), Found::Withheld).await.unwrap_err();
+        let asked = || admin::WhatIfRequest { floors: Vec::new(), ..floor.clone() };
+        let refused = operated.admin.ask_what_if(asked(), by(), Found::Withheld).await.unwrap_err();
         assert_eq!(refused.code(), "admin.not_found", "about a version that is kept he may");
+        // Of the places there are he leaves one to those who run the fleet.
+        let others = operated.what_ifs.clone().try_acquire_owned().unwrap();
+        let refused = operated.admin.ask_what_if(asked(), by(), Found::Withheld).await.unwrap_err();
+        assert_eq!(refused.code(), "rollout.what_if_busy");
+        let heard = operated.admin.ask_what_if(asked(), by(), Found::Shown).await.unwrap_err();
+        assert_eq!(heard.code(), "admin.not_found", "whoever runs it has his turn");
+        drop(others);
     }
 }

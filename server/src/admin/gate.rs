@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use holdfast_appraisal::{Appraiser, Document as PolicyText, Policy};
 
@@ -13,6 +14,10 @@ use super::refusal::Refusal;
 use crate::clock;
 use crate::fleet::{Floor, Question, scope_selector, what_if};
 use crate::store::{Document, Mode, NewVersion, PolicyDigest, PolicyDraft, PolicyVersion, RolloutState, Scope};
+
+/// How long lists of measured files are judged again before a change, of the minute that its request has: machines choose how long
+/// their lists are, and must not keep anybody from a stricter policy. What is not judged is unknown, which counts as lost.
+pub(super) const LISTS_WITHIN: Duration = Duration::from_secs(20);
 
 /// The one change that is asked neither for its share nor for a second person: back to what was enforced just before.
 pub(super) const INSTANT: &str = "policy.rollback";
@@ -29,7 +34,8 @@ impl Admin {
         if now.enforces_as(&planned.next.state) {
             return Ok(());
         }
-        let question = self.question(now, &planned.next.state, policies, Vec::new());
+        let mut question = self.question(now, &planned.next.state, policies, Vec::new());
+        question.lists_within = Some(LISTS_WITHIN);
         let fleet = what_if(self.store.as_ref(), Arc::new(question), None).await?;
         let (lost, admitted) = (fleet.lost(), fleet.admitted());
         let limit = self.rollout.lost_max_per_mille;
@@ -41,6 +47,12 @@ impl Admin {
         if lost > 0 {
             let note = format!("{lost} of {admitted} admitted nodes are refused, wait, or are unknown by it");
             planned.notes.push(note);
+        }
+        if fleet.lists_left > 0 {
+            let (left, seconds) = (fleet.lists_left, LISTS_WITHIN.as_secs());
+            planned
+                .notes
+                .push(format!("{left} lists of measured files were not judged within {seconds} s, and are unknown"));
         }
         Ok(())
     }
@@ -129,6 +141,7 @@ impl Admin {
             floors,
             appraiser: Appraiser::new(self.trust_domain.clone()),
             at: clock::now(),
+            lists_within: None,
         }
     }
 }

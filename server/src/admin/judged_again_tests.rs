@@ -2,6 +2,7 @@
 //! however many machines have it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use holdfast_appraisal::facts::{Explained, Fact, FactId, Facts, HeldFacts, LogFacts};
 use holdfast_appraisal::ima::{ImaState, judge};
@@ -99,11 +100,17 @@ fn kept(part: &[u8], offset: u64, salt: u8) -> Evidence {
         digest: Sha256(body.digest.0),
         bytes: Some(body.bytes.into()),
     };
-    Evidence { manifest: digest, bodies: bodies.into_iter().chain([manifest]).map(body).collect() }
+    let bodies = bodies.into_iter().chain([manifest]).map(body).collect();
+    Evidence { manifest: digest, bodies, keeps_text: true }
 }
 
 /// A machine that brings its list in so many parts, judged by the policy in force.
 async fn machine(operated: &Operated, n: u8, entries: &[Vec<u8>], parts: usize) -> NodeNumber {
+    machine_with(operated, n, entries, parts, &[]).await
+}
+
+/// One that sends this behind each part, which nothing proves.
+async fn machine_with(operated: &Operated, n: u8, entries: &[Vec<u8>], parts: usize, behind: &[u8]) -> NodeNumber {
     let store = &operated.store;
     let enforced = store.policy_in(Mode::Enforce).await.unwrap().unwrap();
     let policy = policy(&enforced.documents);
@@ -133,7 +140,7 @@ async fn machine(operated: &Operated, n: u8, entries: &[Vec<u8>], parts: usize) 
             policy: Some(enforced.digest),
             facts: Some(KeptFacts { own: FactBody::new(held.own_body().unwrap()), log: None }),
             measured_files: Some(JudgedFiles { states, offset, length: part.len() as u64 }),
-            evidence: Some(kept(&part, offset, n)),
+            evidence: Some(kept(&[part.as_slice(), behind].concat(), offset, n)),
             ..enrolment_of(key, "tpm:manufacturer:id:MAKER")
         };
         if let Some(number) = number {
@@ -162,6 +169,10 @@ async fn in_force(files: &[u8]) -> Operated {
 
 /// What another version would do, and how often it was heard how far that has come.
 async fn asked(operated: &Operated, files: &[u8]) -> (WhatIf, usize) {
+    asked_within(operated, files, None).await
+}
+
+async fn asked_within(operated: &Operated, files: &[u8], within: Option<Duration>) -> (WhatIf, usize) {
     let draft = PolicyDraft {
         name: "second".to_owned(),
         documents: documents("second", files),
@@ -173,7 +184,9 @@ async fn asked(operated: &Operated, files: &[u8]) -> (WhatIf, usize) {
     let then = now.enforce(draft.digest(), std::collections::BTreeSet::new());
     let versions = [NewVersion { draft, signature: None, waivers: Vec::new() }];
     let policies = operated.admin.policies_of(&[&now, &then], &versions).await.unwrap();
-    let question = Arc::new(operated.admin.question(&now, &then, policies, Vec::new()));
+    let mut question = operated.admin.question(&now, &then, policies, Vec::new());
+    question.lists_within = within;
+    let question = Arc::new(question);
     let (hear, mut heard) = tokio::sync::mpsc::channel(1_000);
     let fleet = what_if(operated.store.as_ref(), question, Some(hear)).await.unwrap();
     let mut progress = 0;
@@ -214,5 +227,33 @@ async fn a_list_of_which_a_part_is_gone_or_that_is_none_of_the_quote_on_record_s
     let later = crate::clock::now().plus(92 * 86_400);
     while operated.store.drop_bodies(later).await.unwrap().more {}
     let (fleet, _) = asked(&operated, &[1, 2]).await;
+    assert_eq!((effects(&fleet), fleet.lists), (vec![(Effect::NewlyUnknown, 1)], 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_for_which_there_is_no_time_are_unknown_and_keep_nobody_from_a_change() {
+    let operated = in_force(&[1, 2, 3]).await;
+    machine(&operated, 1, &list(&[1, 2]), 1).await;
+    machine(&operated, 2, &list(&[1, 3]), 2).await;
+    let (fleet, _) = asked_within(&operated, &[1, 2, 3], Some(Duration::ZERO)).await;
+    assert_eq!((effects(&fleet), fleet.lists, fleet.lists_left), (vec![(Effect::NewlyUnknown, 2)], 0, 2));
+    assert_eq!(fleet.lost(), 2, "who is unknown counts as lost");
+    // What judged a list keeps knowing it, however little time there is.
+    let now = operated.store.rollout().await.unwrap().state;
+    let policies = operated.admin.policies_of(&[&now], &[]).await.unwrap();
+    let mut question = operated.admin.question(&now, &now, policies, Vec::new());
+    question.lists_within = Some(Duration::ZERO);
+    let fleet = what_if(operated.store.as_ref(), Arc::new(question), None).await.unwrap();
+    assert_eq!((effects(&fleet), fleet.lists_left), (vec![(Effect::StillAdmitted, 2)], 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_machine_that_sends_the_same_again_and_again_only_so_much_is_read() {
+    let operated = in_force(&[1, 2, 3]).await;
+    // Eight parts of 20 MiB each, of which an entry each is proven: together more than four times the longest list.
+    let entries = list(&[1, 2, 3, 1, 2, 3, 1]);
+    let junk = vec![0xff; 20 << 20];
+    machine_with(&operated, 1, &entries, entries.len(), &junk).await;
+    let (fleet, _) = asked(&operated, &[1, 2, 3]).await;
     assert_eq!((effects(&fleet), fleet.lists), (vec![(Effect::NewlyUnknown, 1)], 0));
 }

@@ -11,7 +11,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use super::Admin;
-use super::gate::compiled;
+use super::gate::{LISTS_WITHIN, compiled};
 use super::plan::scope;
 use super::policies::{check_size, finding, read_documents};
 use super::refusal::{Refusal, argument};
@@ -44,6 +44,10 @@ impl Admin {
             return Err(Refusal::Role { needed: format!("{}, to ask by a policy or floor of your own", readers()) });
         }
         let turn = self.what_ifs.clone().try_acquire_owned().map_err(|_| Refusal::Busy { limit: WHAT_IFS_MAX })?;
+        if found == Found::Withheld && self.what_ifs.available_permits() == 0 {
+            // Whoever only looks leaves a place to those who run the fleet, and takes no more of its cores than one of them.
+            return Err(Refusal::Busy { limit: WHAT_IFS_MAX - 1 });
+        }
         let (answers, stream) = mpsc::channel(64);
         let (floors, each) = (read_floors(&request.floors)?, request.nodes);
         let selectors = scope(&request.selectors)?;
@@ -82,7 +86,9 @@ impl Admin {
         let name = draft.name.clone();
         let versions = [NewVersion { draft, signature: None, waivers: Vec::new() }];
         let policies = self.policies_of(&[&now, &then], &versions).await?;
-        let question = Arc::new(self.question(&now, &then, policies, floors));
+        let mut question = self.question(&now, &then, policies, floors);
+        question.lists_within = (found == Found::Withheld).then_some(LISTS_WITHIN);
+        let question = Arc::new(question);
         let (store, limit) = (self.store.clone(), self.rollout.lost_max_per_mille);
         let (hear, mut heard) = mpsc::channel(64);
         let asked = question.clone();

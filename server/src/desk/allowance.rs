@@ -1,5 +1,6 @@
 //! How much one machine may have kept of itself in a day: whoever owns a genuine chip can make evidence without end, and
-//! be refused without end. Counts in memory what machines send, not what vendors say; keeps nothing, and judges nobody.
+//! be refused without end. Counts in memory what machines send and what is said of them, not what vendors say; keeps nothing,
+//! and judges nobody.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -20,6 +21,9 @@ const MACHINES_MAX: usize = 262_144;
 const STRANGE_ATTEMPTS_MAX: u32 = 32;
 /// Such attempts of all machines, in a day: with some six kilobytes each, 25 MB.
 const ALL_STRANGE_ATTEMPTS_MAX: u32 = 4_096;
+/// Attempts of one machine of ours in a day that change nothing: an agent that is refused twice a minute is seen all day. Of all
+/// of them together there is no bound: there are no more of them than were let in or listed.
+pub const OUR_ATTEMPTS_MAX: u32 = 3_072;
 /// Seconds between two lines in the log that say how many were not written.
 const SAID_EVERY: i64 = 60;
 
@@ -31,9 +35,37 @@ pub(super) struct Allowance(Mutex<Day>);
 struct Day {
     day: i64,
     /// Those of strangers fill no table of ours.
-    ours: HashMap<Sha256, u64>,
-    strange: HashMap<Sha256, u64>,
+    ours: HashMap<Sha256, Used>,
+    strange: HashMap<Sha256, Used>,
     strange_bytes: u64,
+}
+
+/// What of its allowance a machine has used.
+#[derive(Clone, Copy, Debug, Default)]
+struct Used {
+    bytes: u64,
+    /// SHA-256 of the last decision's text.
+    text: Option<Sha256>,
+}
+
+/// What of an attempt is to be kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    /// Bytes of evidence that are the machine's own; `None` where no evidence is kept whoever it is.
+    pub(super) evidence: Option<u64>,
+    /// SHA-256 and bytes of the decision's text.
+    pub(super) text: (Sha256, u64),
+}
+
+/// What of it is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Granted {
+    /// All that is wanted.
+    All,
+    /// The decision's text.
+    Text,
+    /// The entry alone.
+    Nothing,
 }
 
 /// Whose evidence it is.
@@ -46,8 +78,9 @@ pub(super) enum Whose {
 }
 
 impl Allowance {
-    /// Takes `bytes` off the machine's allowance; whether there was so much left.
-    pub(super) fn take(&self, machine: Sha256, whose: Whose, bytes: u64, at: UnixTime) -> bool {
+    /// Takes what is wanted off the machine's allowance, as far as there is so much left. A text that is the one of before
+    /// takes nothing: it is kept once.
+    pub(super) fn take(&self, machine: Sha256, whose: Whose, wanted: Wanted, at: UnixTime) -> Granted {
         let today = at.seconds().div_euclid(86_400);
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if held.day != today {
@@ -60,25 +93,39 @@ impl Allowance {
         };
         let used = machines.get(&machine).copied();
         if used.is_none() && machines.len() >= MACHINES_MAX {
-            return false;
+            return Granted::Nothing;
         }
-        let used = used.unwrap_or(0).saturating_add(bytes);
-        let strange = if whose == Whose::Strange { day.strange_bytes.saturating_add(bytes) } else { 0 };
-        if used > MACHINE_BYTES_MAX || strange > STRANGE_BYTES_MAX {
-            return false;
+        let (used, (digest, bytes)) = (used.unwrap_or_default(), wanted.text);
+        let text = if used.text == Some(digest) { 0 } else { bytes };
+        let all = wanted.evidence.map(|evidence| (Granted::All, evidence.saturating_add(text)));
+        for (granted, bytes) in all.into_iter().chain([(Granted::Text, text)]) {
+            let of_machine = used.bytes.saturating_add(bytes);
+            let strange = if whose == Whose::Strange { day.strange_bytes.saturating_add(bytes) } else { 0 };
+            if of_machine <= MACHINE_BYTES_MAX && strange <= STRANGE_BYTES_MAX {
+                day.strange_bytes = day.strange_bytes.max(strange);
+                machines.insert(machine, Used { bytes: of_machine, text: Some(digest) });
+                return granted;
+            }
         }
-        day.strange_bytes = day.strange_bytes.max(strange);
-        machines.insert(machine, used);
-        true
+        Granted::Nothing
     }
 }
 
-/// Attempts of machines that nobody listed and that were not admitted, or that the store bars, by the day.
+/// Attempts of machines that nobody listed and that were not admitted, or that the store bars, or that change nothing, by the
+/// day.
 #[derive(Debug)]
 pub(super) struct Unlisted {
     /// Which of them, for the log.
     machines: &'static str,
+    most: Most,
     attempts: Mutex<Attempts>,
+}
+
+/// How many are written in a day.
+#[derive(Clone, Copy, Debug)]
+struct Most {
+    of_machine: u32,
+    of_all: u32,
 }
 
 #[derive(Debug, Default)]
@@ -94,13 +141,20 @@ struct Attempts {
 impl Unlisted {
     /// Of these machines.
     pub(super) fn of(machines: &'static str) -> Self {
-        Self { machines, attempts: Mutex::default() }
+        let most = Most { of_machine: STRANGE_ATTEMPTS_MAX, of_all: ALL_STRANGE_ATTEMPTS_MAX };
+        Self { machines, most, attempts: Mutex::default() }
+    }
+
+    /// Of these machines of ours.
+    pub(super) fn of_ours(machines: &'static str, of_machine: u32) -> Self {
+        let most = Most { of_machine, of_all: u32::MAX };
+        Self { machines, most, attempts: Mutex::default() }
     }
 
     /// Whether one more attempt of the machine would be written. Takes nothing: of those under way at once each may hear yes.
     pub(super) fn has_room(&self, machine: Sha256, at: UnixTime) -> bool {
         let held = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
-        held.day != at.seconds().div_euclid(86_400) || held.has_room(machine)
+        held.day != at.seconds().div_euclid(86_400) || held.has_room(machine, self.most)
     }
 
     /// Whether one more attempt of the machine may be written. What may not is counted, and said once a minute.
@@ -111,12 +165,12 @@ impl Unlisted {
             *held = Attempts { day: today, said_at: held.said_at, ..Attempts::default() };
         }
         let of_machine = held.machines.get(&machine).copied().unwrap_or(0);
-        if held.has_room(machine) {
-            held.written += 1;
+        if held.has_room(machine, self.most) {
+            held.written = held.written.saturating_add(1);
             held.machines.insert(machine, of_machine + 1);
             return true;
         }
-        let reason = if of_machine < STRANGE_ATTEMPTS_MAX { "all" } else { "machine" };
+        let reason = if of_machine < self.most.of_machine { "all" } else { "machine" };
         metrics::counter!("holdfast_attempts_unwritten_total", "bound" => reason).increment(1);
         held.unwritten += 1;
         if at.seconds() >= held.said_at.saturating_add(SAID_EVERY) {
@@ -129,9 +183,9 @@ impl Unlisted {
 }
 
 impl Attempts {
-    fn has_room(&self, machine: Sha256) -> bool {
+    fn has_room(&self, machine: Sha256, most: Most) -> bool {
         let of_machine = self.machines.get(&machine).copied().unwrap_or(0);
-        self.written < ALL_STRANGE_ATTEMPTS_MAX && of_machine < STRANGE_ATTEMPTS_MAX
+        self.written < most.of_all && of_machine < most.of_machine
     }
 }
 
@@ -145,23 +199,47 @@ mod tests {
         Sha256([n.to_be_bytes(); 16].concat().try_into().unwrap())
     }
 
+    /// Evidence of this size, beside the text of before.
+    fn takes(allowance: &Allowance, machine: Sha256, whose: Whose, evidence: u64, at: UnixTime) -> bool {
+        let wanted = Wanted { evidence: Some(evidence), text: (Sha256([0; 32]), 0) };
+        allowance.take(machine, whose, wanted, at) == Granted::All
+    }
+
     #[test]
     fn a_machine_that_sends_without_end_is_not_kept_without_end() {
         let allowance = Allowance::default();
         let (noisy, quiet) = (Sha256([1; 32]), Sha256([2; 32]));
-        let kept = (0..100).filter(|_| allowance.take(noisy, Whose::Ours, 1 << 20, NOW)).count();
+        let kept = (0..100).filter(|_| takes(&allowance, noisy, Whose::Ours, 1 << 20, NOW)).count();
         assert_eq!(kept, 32);
-        assert!(allowance.take(quiet, Whose::Ours, 1 << 20, NOW), "another machine has its own");
-        assert!(allowance.take(noisy, Whose::Ours, 1 << 20, NOW.plus(86_400)), "and tomorrow is another day");
+        assert!(takes(&allowance, quiet, Whose::Ours, 1 << 20, NOW), "another machine has its own");
+        assert!(takes(&allowance, noisy, Whose::Ours, 1 << 20, NOW.plus(86_400)), "and tomorrow is another day");
     }
 
     #[test]
     fn machines_that_are_not_ours_share_one_allowance_and_take_nothing_of_ours() {
         let allowance = Allowance::default();
-        let kept = (0..500).filter(|n| allowance.take(machine(*n), Whose::Strange, 1 << 20, NOW)).count();
+        let kept = (0..500).filter(|n| takes(&allowance, machine(*n), Whose::Strange, 1 << 20, NOW)).count();
         assert_eq!(kept, 256);
-        assert!(allowance.take(machine(501), Whose::Ours, 1 << 20, NOW));
-        assert!(allowance.take(machine(1), Whose::Ours, 31 << 20, NOW), "listed by now, it has one of its own");
+        assert!(takes(&allowance, machine(501), Whose::Ours, 1 << 20, NOW));
+        assert!(takes(&allowance, machine(1), Whose::Ours, 31 << 20, NOW), "listed by now, it has one of its own");
+    }
+
+    #[test]
+    fn a_text_that_is_another_each_time_counts_and_one_that_is_the_same_does_not() {
+        let allowance = Allowance::default();
+        let text = |n: u16| Wanted { evidence: Some(1 << 10), text: (machine(n), 1 << 20) };
+        let take = |n: u16| allowance.take(machine(0), Whose::Ours, text(n), NOW);
+        assert!((0..1_000).all(|_| take(1) == Granted::All), "renewals of one state have one text");
+        let kept: Vec<Granted> = (2..1_000).map(take).collect();
+        let count = |granted| kept.iter().filter(|one| **one == granted).count();
+        assert_eq!((count(Granted::All), count(Granted::Text)), (29, 0));
+        // Where there is no room for evidence there may be for the text; where none is kept, the text counts all the same.
+        let large = Wanted { evidence: Some(MACHINE_BYTES_MAX), text: (machine(1), 1 << 10) };
+        assert_eq!(allowance.take(machine(1), Whose::Strange, large, NOW), Granted::Text);
+        let none = |n: u16| Wanted { evidence: None, text: (machine(n), 1 << 20) };
+        let kept =
+            (0..1_000).filter(|n| allowance.take(machine(2), Whose::Ours, none(*n), NOW) == Granted::Text).count();
+        assert_eq!(kept, 32);
     }
 
     #[test]
@@ -179,6 +257,15 @@ mod tests {
         let written = (0..20_000).filter(|n| unlisted.take(machine(*n), NOW)).count();
         assert_eq!(written, ALL_STRANGE_ATTEMPTS_MAX as usize);
         assert!(unlisted.take(machine(1), NOW.plus(86_400)));
+    }
+
+    #[test]
+    fn a_machine_of_ours_that_is_refused_without_end_is_written_down_so_often_and_takes_nothing_of_others() {
+        let refused = Unlisted::of_ours("of ours, that are refused", OUR_ATTEMPTS_MAX);
+        let written = (0..20_000).filter(|_| refused.take(machine(1), NOW)).count();
+        assert_eq!(written, OUR_ATTEMPTS_MAX as usize);
+        let others = (2..20_000).filter(|n| refused.take(machine(*n), NOW)).count();
+        assert_eq!(others, 19_998, "many of ours may be refused at once");
     }
 
     #[test]

@@ -93,6 +93,7 @@ impl Desk {
                     return Err(Failure::Decided { code });
                 }
                 Outcome::AwaitsApproval { node } => {
+                    barring.iter().for_each(Barring::count);
                     info!(attempt = %examined.attempt, node = node.0, "machine awaits approval");
                     return Err(Failure::AwaitsApproval);
                 }

@@ -8,7 +8,7 @@ use crate::api::Word;
 use crate::authority::AuthorityFault;
 use crate::budget::OverBudget;
 use crate::endorse::EndorseFault;
-use crate::store::StoreFault;
+use crate::store::{AWAITS_APPROVAL, StoreFault};
 
 use super::evidence::EvidenceRefused;
 
@@ -42,9 +42,11 @@ pub enum Failure {
         /// Stable code, `policy.…` or `node.…`.
         code: String,
     },
-    /// Decided like the one above or below; but nobody listed the machine, or it is barred, and its attempts, or those of all
-    /// such machines, are over the bound of the day: counted, and not in the record.
-    #[error("refused: {code}; not written: too many attempts today of machines that nobody listed, or that are barred")]
+    /// Decided like the one above or below; but it changes nothing, and the machine's attempts, or those of all that nobody
+    /// listed, are over the bound of the day: counted, and not in the record.
+    #[error(
+        "refused: {code}; not written: too many such attempts today of this machine, or of those that nobody listed"
+    )]
     Unwritten {
         /// Stable code of what was decided.
         code: String,
@@ -224,7 +226,7 @@ impl Failure {
             Self::Key(_) | Self::Evidence(_) | Self::TwoAlive => Reply::Word(Word::Refused),
             Self::ChallengeTaken => Reply::Word(Word::Again),
             Self::Decided { code } => Reply::Word(of_decision(code)),
-            Self::Unwritten { code } if code == Self::AwaitsApproval.code() => Reply::Word(Word::Approval),
+            Self::Unwritten { code } if code == AWAITS_APPROVAL => Reply::Word(Word::Approval),
             Self::Unwritten { code } => Reply::Word(of_decision(code)),
             Self::AwaitsApproval => Reply::Word(Word::Approval),
             Self::Superseded => Reply::Word(Word::Attest),

@@ -16,6 +16,7 @@ use holdfast_proof::{
 };
 
 use super::Desk;
+use super::allowance::{Granted, Wanted};
 use super::complete::Examined;
 use super::evidence::Machine;
 use super::measured_files::MeasuredFiles;
@@ -140,24 +141,20 @@ impl Desk {
         let ownership = Machine::ownership(&owned.held);
         let list = examined.measured_files.as_ref().map(|(offset, list)| (*offset, list.as_ref(), files));
         let mut evidence = evidence(&examined.gathered, attempt, &ownership, rules, &self.trusts, list);
-        if let Some(reason) = self.may_not_keep(&evidence, examined, attempt, owned) {
+        let granted = self.granted(&evidence, examined, attempt, owned);
+        let reason = if self.space.is_low() { "storage_low" } else { "allowance" };
+        if granted != Granted::All {
             // The entry says by what it was judged; the room that is left is for entries.
             metrics::counter!("holdfast_evidence_not_kept_total", "reason" => reason).increment(1);
             evidence.bodies.clear();
+            evidence.keeps_text = granted == Granted::Text;
         }
         evidence
     }
 
-    fn may_not_keep(
-        &self,
-        evidence: &Evidence,
-        examined: &Examined,
-        attempt: &Attempt,
-        owned: &Owned,
-    ) -> Option<&'static str> {
-        if self.space.is_low() {
-            return Some("storage_low");
-        }
+    /// What of it the machine may have kept today. A decision's text may be as long as what the machine shows, and a new one
+    /// each time.
+    fn granted(&self, evidence: &Evidence, examined: &Examined, attempt: &Attempt, owned: &Owned) -> Granted {
         let proven = match &attempt.subject {
             Subject::Proven(marks) => marks.proven.first(),
             Subject::Known(_) => None,
@@ -165,8 +162,12 @@ impl Desk {
         let mark = proven.or_else(|| owned.held.node.as_ref()?.marks.first()).map(|mark| mark.digest);
         // Who has no mark at all is whoever renews on that connection.
         let machine = mark.unwrap_or_else(|| Sha256::of(format!("{:?}", examined.renewing).as_bytes()));
-        let is_kept = self.allowance.take(machine, owned.whose(), machines_own(evidence), attempt.at);
-        (!is_kept).then_some("allowance")
+        let text = attempt.decision.as_bytes();
+        let wanted = Wanted {
+            evidence: (!self.space.is_low()).then(|| machines_own(evidence)),
+            text: (Sha256::of(text), text.len() as u64),
+        };
+        self.allowance.take(machine, owned.whose(), wanted, attempt.at)
     }
 }
 
@@ -235,7 +236,7 @@ fn evidence(
     let manifest = kept(Body::new(BodyKind::Manifest, manifest.encode()));
     let digest = manifest.digest;
     bodies.push(manifest);
-    Evidence { manifest: digest, bodies }
+    Evidence { manifest: digest, bodies, keeps_text: true }
 }
 
 /// Bytes that the machine itself brought, or that are about this attempt alone; what vendors and operators say is shared.

@@ -22,6 +22,7 @@ mod tokens;
 mod whose;
 mod workload;
 
+pub use allowance::OUR_ATTEMPTS_MAX;
 use allowance::{Allowance, Unlisted};
 pub use begin::{Begun, Material};
 pub use complete::{Admitted, Answer, Completed, Opened};
@@ -79,6 +80,8 @@ pub struct DeskSettings {
     pub per_source: Rate,
     /// Verifications at one time.
     pub verifications_max: u32,
+    /// Attempts of one machine of ours that change nothing, and are written in a day: [`OUR_ATTEMPTS_MAX`].
+    pub our_attempts: u32,
 }
 
 /// The desk.
@@ -99,6 +102,7 @@ pub struct Desk {
     allowance: Allowance,
     unlisted: Unlisted,
     barred: Unlisted,
+    refused: Unlisted,
     trusts: KnownTrust,
     endorser: Endorser,
     strangers: Strangers,
@@ -142,6 +146,7 @@ impl Desk {
             cpu: Gate::new(settings.verifications_max, WAITING_MAX, PATIENCE),
             memory: Gate::new(MEMORY_UNITS, WAITING_MAX, PATIENCE),
             memory_of_strangers: Gate::new(MEMORY_UNITS, WAITING_MAX, PATIENCE),
+            refused: Unlisted::of_ours("of ours, that are refused", settings.our_attempts),
             settings,
             store: parts.store,
             authority: parts.authority,
@@ -155,7 +160,7 @@ impl Desk {
             offers: Offers::default(),
             allowance: Allowance::default(),
             unlisted: Unlisted::of("that nobody listed"),
-            barred: Unlisted::of("of ours, that are barred"),
+            barred: Unlisted::of("of ours, that are barred or wait"),
             trusts: KnownTrust::default(),
             endorser: parts.endorser,
             strangers: Strangers::default(),

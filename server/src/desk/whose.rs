@@ -99,16 +99,16 @@ impl Desk {
         if self.unlisted.take(mark, attempt.at) { Ok(()) } else { Err(Failure::Unwritten { code: code.to_owned() }) }
     }
 
-    /// Where an attempt counts that the policy lets through, if the store bars it: whoever is frozen, or bears another's name,
-    /// can be barred without end, whoever listed it. `None` for one that counts already, or that the policy refuses.
+    /// Where an attempt counts if it comes to nothing: whoever is frozen, bears another's name, waits, or is refused, can come
+    /// again without end, whoever listed it. `None` for one that counts already.
     pub(super) fn barring(&self, owned: &Owned, attempt: &Attempt) -> Option<Barring<'_>> {
         let strange = owned.whose() == Whose::Strange;
-        let counts = match attempt.verdict {
-            Verdict::Admit(_) => true,
-            Verdict::AwaitApproval(_) => owned.is_renewal || !strange,
-            Verdict::Refuse { .. } => false,
+        let (counts, of_ours) = match attempt.verdict {
+            Verdict::Admit(_) => (true, &self.barred),
+            Verdict::AwaitApproval(_) => (owned.is_renewal || !strange, &self.barred),
+            Verdict::Refuse { .. } => (owned.is_renewal || !strange, &self.refused),
         };
-        let table = if strange { &self.unlisted } else { &self.barred };
+        let table = if strange { &self.unlisted } else { of_ours };
         counts.then(|| Barring { table, mark: owned.counted_as(attempt), at: attempt.at })
     }
 }
@@ -126,7 +126,7 @@ impl Barring<'_> {
         if self.table.has_room(self.mark, self.at) { WhenBarred::Written } else { WhenBarred::Unwritten }
     }
 
-    /// It was barred.
+    /// It came to nothing.
     pub(super) fn count(&self) {
         self.table.take(self.mark, self.at);
     }

@@ -1,8 +1,10 @@
 //! Lists of measured files as they were kept, judged by policies that judged none of them yet: each distinct list once, however
-//! many machines have it, and one at a time in memory. Decides about nobody.
+//! many machines have it, one at a time in memory, and only while there is time: machines choose how long their lists are.
+//! Decides about nobody.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use holdfast_appraisal::facts::{FactId, HeldFacts};
 use holdfast_appraisal::ima::{ImaState, judge, remembered};
@@ -17,13 +19,20 @@ use crate::store::{BODIES_AT_ONCE, NodeNumber, Sha256, Store, StoreFault};
 const HELD_MAX: usize = 4_096;
 /// Manifests that are read at a time.
 const MANIFESTS_AT_ONCE: usize = 16;
+/// Bytes that are read of one machine's list, with what came behind the proven part of it and came again: of a machine that
+/// sends more than four times the longest list nothing is known.
+const READ_BYTES_MAX: usize = 4 * WHOLE_BYTES_MAX;
 
 /// What was found in the lists of one question.
 #[derive(Debug, Default)]
 pub(super) struct Lists {
     found: HashMap<Key, ImaState>,
+    /// Until when lists are judged; `None` where whoever asked hears how far it has come, and ends it himself.
+    until: Option<Instant>,
     /// Lists that were judged.
     pub(super) judged: u64,
+    /// Lists that were not, as there was no time.
+    pub(super) left: u64,
 }
 
 /// A policy's version and a list: its register after the last entry, and the registers that its first entry is about.
@@ -42,8 +51,13 @@ struct OnRecord {
 }
 
 impl Lists {
+    /// Judges lists until then.
+    pub(super) fn until(until: Option<Instant>) -> Self {
+        Self { until, ..Self::default() }
+    }
+
     /// What those of `policies` find in the node's list that rest on it and have not judged it: `states` are what others
-    /// found. Nothing where the list, or the registers that it begins with, are not on record.
+    /// found. Nothing where the list, or the registers that it begins with, are not on record, or there is no time for it.
     pub(super) async fn judge(
         &mut self,
         store: &dyn Store,
@@ -65,6 +79,10 @@ impl Lists {
             }
         }
         if unknown.is_empty() {
+            return Ok(known);
+        }
+        if self.until.is_some_and(|until| Instant::now() >= until) {
+            self.left += 1;
             return Ok(known);
         }
         let Some(list) = whole(store, node).await? else { return Ok(known) };
@@ -113,10 +131,11 @@ impl OnRecord {
     }
 }
 
-/// A node's list from its first entry on, put together of what its attempts brought; nothing if a part is gone.
+/// A node's list from its first entry on, put together of what its attempts brought; nothing if a part is gone, or they
+/// brought too much.
 async fn whole(store: &dyn Store, node: NodeNumber) -> Result<Option<Vec<u8>>, StoreFault> {
     let manifests = store.list_parts(node).await?;
-    let mut list = Vec::new();
+    let (mut list, mut room) = (Vec::new(), READ_BYTES_MAX);
     for some in manifests.chunks(MANIFESTS_AT_ONCE) {
         let mut read: HashMap<Sha256, Vec<u8>> = store.bodies(some.to_vec()).await?.into_iter().collect();
         for digest in some {
@@ -135,6 +154,8 @@ async fn whole(store: &dyn Store, node: NodeNumber) -> Result<Option<Vec<u8>>, S
             }
             let begins = usize::try_from(part.offset).ok().filter(|begins| *begins <= list.len());
             let (Some(begins), Ok(bytes)) = (begins, join(&part.list, &bodies)) else { return Ok(None) };
+            let Some(left) = room.checked_sub(bytes.len()) else { return Ok(None) };
+            room = left;
             if begins.saturating_add(bytes.len()) > WHOLE_BYTES_MAX {
                 return Ok(None);
             }

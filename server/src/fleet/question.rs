@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use holdfast_appraisal::decision::{Approval, MachineRecord};
 use holdfast_appraisal::facts::HeldFacts;
@@ -31,6 +32,8 @@ pub struct Question {
     pub appraiser: Appraiser,
     /// The moment of both.
     pub at: UnixTime,
+    /// How long lists of measured files are judged again; `None` for as long as it takes. What is not judged is unknown.
+    pub lists_within: Option<Duration>,
 }
 
 /// What a policy says of a node.

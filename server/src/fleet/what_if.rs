@@ -67,6 +67,8 @@ pub struct WhatIf {
     pub logs: u64,
     /// Lists of measured files that were judged again.
     pub lists: u64,
+    /// And those that were not, as [`Question::lists_within`] had passed: their machines are unknown.
+    pub lists_left: u64,
     /// How long it took.
     pub milliseconds: u64,
 }
@@ -130,7 +132,8 @@ pub async fn what_if(
     let began = Instant::now();
     let mut fleet = WhatIf::default();
     let total = store.count_nodes(question.at).await?.states.iter().map(|(_, nodes)| *nodes).sum();
-    let (mut logs, mut lists) = (Logs::default(), Lists::default());
+    let until = question.lists_within.and_then(|within| began.checked_add(within));
+    let (mut logs, mut lists) = (Logs::default(), Lists::until(until));
     let (mut after, mut done) = (NodeNumber(0), 0_u64);
     loop {
         let filter = NodeFilter { state: None, after: Some(after), limit: PAGE };
@@ -185,7 +188,7 @@ pub async fn what_if(
         }
         after = last;
     }
-    (fleet.logs, fleet.lists) = (logs.read, lists.judged);
+    (fleet.logs, fleet.lists, fleet.lists_left) = (logs.read, lists.judged, lists.left);
     fleet.milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(fleet)
 }

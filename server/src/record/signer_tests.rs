@@ -232,6 +232,26 @@ async fn a_log_is_published_extended_and_audited_by_its_files_alone() {
     assert_eq!(codes(&mut files, &strange).await, ["audit.origin_differs"]);
 }
 
+#[tokio::test]
+async fn a_record_without_a_checkpoint_is_not_whole_by_a_key_that_verified_nothing() {
+    let place = place().await;
+    grow(&place.store, 5).await;
+    let mut source = Source::Archive(archive(&place).await);
+    let held = || Held { log: Some(place.signer.log().clone()), earlier: Vec::new() };
+    assert_eq!(codes(&mut source, &held()).await, ["audit.missing"]);
+    assert_eq!(codes(&mut source, &Held::default()).await, [""; 0], "nobody asked for a signature");
+    let signed = place.signer.sign(NOW).await.unwrap();
+    assert_eq!(codes(&mut source, &held()).await, [""; 0]);
+    // Rewritten, with the checkpoint taken out: one that the auditor kept tells as much as before.
+    let database = place.directory.path().join("holdfast.sqlite");
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&database);
+    let mut beside = <sqlx::SqliteConnection as sqlx::Connection>::connect_with(&options).await.unwrap();
+    sqlx::raw_sql("DELETE FROM checkpoints").execute(&mut beside).await.unwrap();
+    assert_eq!(codes(&mut source, &held()).await, ["audit.missing"]);
+    let earlier = vec![("mine".to_owned(), signed)];
+    assert_eq!(codes(&mut source, &Held { earlier, ..held() }).await, [""; 0]);
+}
+
 async fn archive(place: &Place) -> crate::store::sqlite::Archive {
     SqliteStore::open_for_audit(&place.directory.path().join("holdfast.sqlite")).await.unwrap()
 }

@@ -81,6 +81,9 @@ impl Source {
             Self::Server(client) => {
                 let claims = client.claims(admin::RecordClaimsRequest {}).await?.into_inner();
                 let root = Hash::from_bytes(&claims.root).context("the server's root has not 32 bytes")?;
+                if claims.checkpoints.len() != claims.vkeys.len() {
+                    bail!("the server names {} checkpoints and {} keys", claims.checkpoints.len(), claims.vkeys.len());
+                }
                 let pairs = claims.checkpoints.iter().zip(&claims.vkeys);
                 let checkpoints = pairs.map(|(text, vkey)| Ok((text.parse()?, Some(vkey.parse()?))));
                 let serials = claims.node_serials.iter().filter_map(|serial| serial.as_slice().try_into().ok());

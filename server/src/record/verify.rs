@@ -52,6 +52,10 @@ pub async fn verify(
         };
         audit.checkpoint(checkpoint, key, Claim::Earlier, name);
     }
+    if held.log.is_some() && claims.checkpoints.is_empty() && held.earlier.is_empty() {
+        // Whoever rewrites a record leaves out what he cannot sign: that it agrees with itself is not what was asked.
+        audit.missing("checkpoint", "there is none for the key that was given to verify");
+    }
     let beside = source.has_hashes_beside_leaves();
     let mut full = Vec::new();
     let mut from = 0;

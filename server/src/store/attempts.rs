@@ -180,7 +180,7 @@ pub struct Attempt {
     pub policy: Option<PolicyDigest>,
     /// The verdict.
     pub verdict: Verdict,
-    /// What becomes of it if the store bars what the policy let through.
+    /// What becomes of it if it changes nothing.
     pub when_barred: WhenBarred,
     /// The whole decision as JSON, for the operator: rule, alternatives, events that differ, chain of errors.
     pub decision: String,
@@ -212,15 +212,18 @@ pub enum Subject {
     Known(NodeNumber),
 }
 
-/// What becomes of an attempt that the policy lets through and the store does not: a ban, a freeze, another's name or key. A
-/// machine could be barred without end, so of each so many are written in a day.
+/// What becomes of an attempt that changes nothing: refused by the policy, or by a ban, a freeze, another's name or key, or of
+/// a machine that waits already. It could come again without end, so of each machine so many are written in a day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenBarred {
     /// It is written like any other.
     Written,
-    /// It is refused all the same, and not written: [`Outcome::Unwritten`]. What ends a node's standing, or is an alarm, always is.
+    /// It is answered all the same, and not written: [`Outcome::Unwritten`]. What ends a node's standing, or is an alarm, always is.
     Unwritten,
 }
+
+/// The code of [`Outcome::Unwritten`] of a machine that waits for an operator.
+pub const AWAITS_APPROVAL: &str = "attempt.awaits_approval";
 
 /// What the desk found.
 #[derive(Clone, Debug)]
@@ -303,9 +306,9 @@ pub enum Outcome {
         /// `node.unknown`.
         code: String,
     },
-    /// Refused by what the store knows, and not recorded: see [`WhenBarred::Unwritten`].
+    /// Refused, or waiting still, and not recorded: see [`WhenBarred::Unwritten`].
     Unwritten {
-        /// As of [`Self::Refused`].
+        /// As of [`Self::Refused`], or [`AWAITS_APPROVAL`].
         code: String,
     },
     /// The challenge was answered before. Nothing was recorded.

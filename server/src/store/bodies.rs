@@ -46,6 +46,8 @@ pub struct Evidence {
     pub manifest: Sha256,
     /// The manifest itself, and what it names.
     pub bodies: Vec<KeptBody>,
+    /// Whether the decision's text is kept too; its SHA-256 is in the entry either way.
+    pub keeps_text: bool,
 }
 
 /// How long bodies are kept, in seconds. Rows of attempts go with what they were judged by; entries of the record never go.

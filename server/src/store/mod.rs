@@ -31,8 +31,8 @@ use futures_util::future::BoxFuture;
 use std::fmt;
 
 pub use attempts::{
-    Admission, Attempt, AttemptFilter, AttemptId, AttemptRecord, Attempts, Candidate, ClockReading, JudgedFiles,
-    Outcome, Progress, Subject, Verdict, Way, WhenBarred,
+    AWAITS_APPROVAL, Admission, Attempt, AttemptFilter, AttemptId, AttemptRecord, Attempts, Candidate, ClockReading,
+    JudgedFiles, Outcome, Progress, Subject, Verdict, Way, WhenBarred,
 };
 pub use bodies::{BODIES_AT_ONCE, Bodies, Dropped, Evidence, KeptBody, KindUsage, Retention, Usage};
 pub use changes::{Changes, NodeEvent, Notice, Revision, Subscription};

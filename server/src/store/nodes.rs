@@ -224,7 +224,7 @@ pub struct Node {
     pub svid_serial: Option<[u8; 16]>,
     /// End of its latest node SVID.
     pub svid_not_after: UnixTime,
-    /// Its latest attempt in the record.
+    /// Its latest attempt in the record that says why it is what it is: not one that was refused and by which it goes on standing.
     pub last_attempt: Option<AttemptId>,
 }
 

@@ -58,6 +58,7 @@ pub(crate) fn settings() -> DeskSettings {
         node_svid_ttl_max: 7200,
         per_source: Rate { per_second: 1_000.0, burst: 10_000.0 },
         verifications_max: 16,
+        our_attempts: 64,
     }
 }
 

@@ -3,8 +3,8 @@
 use holdfast_server::clock;
 use holdfast_server::store::{NodeAction, NodeTarget, Sha256, Standing};
 
-use crate::house::{BY, House, import, word};
-use crate::virtual_tpm::VirtualTpm;
+use crate::house::{BY, House, import, settings, word};
+use crate::virtual_tpm::{Spoil, VirtualTpm};
 
 /// Attempts of one such machine that are written in a day.
 const WRITTEN: usize = 32;
@@ -38,6 +38,31 @@ async fn a_machine_of_ours_is_written_down_however_often_it_is_refused() {
         house.stranger().await.attest(&mut tpm, &house.boot).await.unwrap_err();
     }
     assert_eq!(house.attempts().await.len(), WRITTEN + 3);
+}
+
+#[tokio::test]
+async fn a_node_that_sends_junk_on_its_own_connection_fills_the_record_so_far_and_stands_on_what_it_showed() {
+    let house = House::open().await;
+    let mut tpm = house.machine().await;
+    let (own, admitted) = house.stand(&mut tpm).await;
+    let (before, stood) = (house.attempts().await.len(), house.node(&admitted.spiffe_id).await);
+    let most = settings().our_attempts as usize;
+    tpm.spoil = Spoil::QuoteSignature;
+    for _ in 0..most + 3 {
+        assert_eq!(word(&own.renew(&mut tpm, &house.boot).await.unwrap_err()), "refused");
+    }
+    tpm.spoil = Spoil::Nothing;
+    assert_eq!(house.attempts().await.len(), before + most);
+    let stands = house.node(&admitted.spiffe_id).await;
+    assert_eq!((stands.standing, stands.last_attempt), (Standing::Admitted, stood.last_attempt));
+    // What ends its standing is written all the same, and so is its coming back.
+    house.apply("[rule.require]\ntpm.secure_boot.enabled = false").await;
+    assert_eq!(word(&own.renew(&mut tpm, &house.boot).await.unwrap_err()), "refused");
+    let ended = house.attempts().await.remove(0);
+    assert_eq!((house.attempts().await.len(), ended.code.as_str()), (before + most + 1, "policy.no_rule_matched"));
+    house.apply("").await;
+    assert_eq!(house.enrol(&mut tpm).await.spiffe_id, admitted.spiffe_id);
+    assert_eq!(house.attempts().await.len(), before + most + 2);
 }
 
 #[tokio::test]

@@ -21,7 +21,6 @@ on_each_store! {
     an_id_once_owned_goes_to_no_other_machine,
     a_node_key_of_another_machine_is_refused,
     kinds_that_a_machine_once_proved_never_shrink,
-    what_the_store_bars_is_not_written_if_the_desk_has_no_room_for_it,
     a_renewal_without_a_change_tells_nobody,
     attempts_are_listed_newest_first_and_shown_with_their_decision,
     a_node_that_waits_is_admitted_after_approval,
@@ -82,10 +81,6 @@ async fn a_policy_that_moved_takes_nothing(store: Arc<dyn Store>) {
     store.apply_policy(other, operator(), NOW).await.unwrap();
     attempt.challenge_id = draw();
     assert!(matches!(store.record_attempt(attempt).await.unwrap(), Outcome::PolicyMoved));
-}
-
-fn refuse(n: u8, genuine: bool) -> Attempt {
-    Attempt { verdict: Verdict::Refuse { code: "policy.no_rule_matched".to_owned(), genuine }, ..enrolment(n) }
 }
 
 async fn a_strangers_refusal_ends_nobodys_standing(store: Arc<dyn Store>) {
@@ -258,41 +253,6 @@ async fn an_admission_by_a_waiver_says_so_in_its_entry(store: Arc<dyn Store>) {
     let number = NodeTarget::Mark(Sha256([2; 32]));
     store.act(number, NodeAction::Ban { reason: "so".into() }, operator(), NOW).await.unwrap().unwrap();
     assert_eq!(entry(waived(2)).await.get("waivers"), None, "what was refused took none");
-}
-
-async fn what_the_store_bars_is_not_written_if_the_desk_has_no_room_for_it(store: Arc<dyn Store>) {
-    let no_room = |attempt: Attempt| Attempt { when_barred: WhenBarred::Unwritten, ..attempt };
-    let owner = admit(&*store, no_room(enrolment(1))).await;
-    let head = store.head().await.unwrap();
-    // Another machine that bears its name, and another that bears its key.
-    let mut of_its_name = enrolment(2);
-    admission(&mut of_its_name).spiffe_id = owner.spiffe_id.clone().unwrap();
-    let mut of_its_key = enrolment(3);
-    admission(&mut of_its_key).node_key_spki.clone_from(&owner.node_key_spki);
-    for (attempt, code) in [(of_its_name, "node.id_owned"), (of_its_key, "node.key_owned")] {
-        let unwritten = no_room(Attempt { id: AttemptId(draw()), challenge_id: draw(), ..attempt.clone() });
-        let (id, again) = (unwritten.id, unwritten.clone());
-        let outcome = store.record_attempt(unwritten).await.unwrap();
-        assert!(matches!(&outcome, Outcome::Unwritten { code: found } if found == code), "{outcome:?}");
-        assert!(store.attempt(id).await.unwrap().is_none());
-        assert_eq!(store.head().await.unwrap(), head, "nothing was written");
-        assert!(matches!(store.record_attempt(again).await.unwrap(), Outcome::ChallengeTaken));
-    }
-    // Frozen or banned; and what is written is written as before.
-    let target = || NodeTarget::Number(owner.number);
-    store.act(target(), NodeAction::Freeze { reason: "so".into() }, operator(), NOW).await.unwrap().unwrap();
-    let outcome = store.record_attempt(no_room(enrolment(1))).await.unwrap();
-    assert!(matches!(&outcome, Outcome::Unwritten { code } if code == "node.frozen"), "{outcome:?}");
-    assert_eq!(refusal(&*store, enrolment(1)).await, "node.frozen");
-    // What ends a standing, what is an alarm, and what the policy refuses is written always.
-    store.act(target(), NodeAction::Reset, operator(), NOW).await.unwrap().unwrap();
-    admit(&*store, enrolment(1)).await;
-    let back = Attempt { way: Way::Return, subject: Subject::Known(owner.number), ..enrolment(1) };
-    let went_back = no_room(Attempt { clock: Some(clock(5, 1)), ..back.clone() });
-    assert_eq!(refusal(&*store, went_back).await, "node.clock.went_back");
-    let fell = no_room(Attempt { clock: Some(clock(1, 1)), id: AttemptId(draw()), challenge_id: draw(), ..back });
-    assert_eq!(refusal(&*store, fell).await, "node.clock.fell");
-    assert_eq!(refusal(&*store, no_room(refuse(1, true))).await, "policy.no_rule_matched");
 }
 
 async fn kinds_that_a_machine_once_proved_never_shrink(store: Arc<dyn Store>) {

@@ -12,6 +12,7 @@ on_each_store! {
     what_is_used_again_and_gone_harms_no_attempt,
     attempts_go_with_what_they_were_judged_by_and_the_record_stays_whole,
     equal_decisions_share_one_text_that_is_accounted_for_until_it_goes,
+    a_text_that_is_not_kept_leaves_its_digest_in_the_entry_and_takes_nobody_elses,
 }
 
 const DAY: i64 = 86_400;
@@ -22,7 +23,11 @@ fn body(kind: &'static str, bytes: &[u8]) -> KeptBody {
 
 fn with(n: u8, bodies: Vec<KeptBody>) -> Attempt {
     let manifest = body("manifest", &draw());
-    let evidence = Evidence { manifest: manifest.digest, bodies: bodies.into_iter().chain([manifest]).collect() };
+    let evidence = Evidence {
+        manifest: manifest.digest,
+        bodies: bodies.into_iter().chain([manifest]).collect(),
+        keeps_text: true,
+    };
     Attempt { evidence: Some(evidence), ..enrolment(n) }
 }
 
@@ -202,4 +207,26 @@ async fn attempts_go_with_what_they_were_judged_by_and_the_record_stays_whole(st
         |id: &AttemptId| entries.iter().any(|entry| String::from_utf8_lossy(&entry.leaf).contains(&id.to_string()));
     assert!(says(&first) && renewals.iter().all(says));
     assert!(audit(&*store).await.findings.is_empty());
+}
+
+async fn a_text_that_is_not_kept_leaves_its_digest_in_the_entry_and_takes_nobody_elses(store: Arc<dyn Store>) {
+    let saying = |n, text: &str, keeps_text| {
+        let mut attempt = Attempt { decision: text.to_owned(), ..with(n, Vec::new()) };
+        attempt.evidence.as_mut().unwrap().keeps_text = keeps_text;
+        attempt
+    };
+    let (long, shared) = (saying(1, "{\"long\":1}", false), saying(2, "{\"shared\":1}", true));
+    let again = saying(3, "{\"shared\":1}", false);
+    let (id, others) = (long.id, [shared.id, again.id]);
+    let at = store.head().await.unwrap().size;
+    for attempt in [long, shared, again] {
+        admit(&*store, attempt).await;
+    }
+    assert_eq!(store.attempt(id).await.unwrap().unwrap().decision, "");
+    let leaf = store.ledger_entries(at, 1).await.unwrap().remove(0).leaf;
+    let Leaf::Attempt(entry) = Leaf::parse(&leaf).unwrap() else { panic!("no attempt") };
+    assert_eq!(entry["decision"], Sha256::of(b"{\"long\":1}").to_string());
+    for id in others {
+        assert_eq!(store.attempt(id).await.unwrap().unwrap().decision, "{\"shared\":1}");
+    }
 }

@@ -14,6 +14,7 @@ mod revocations;
 mod rollouts;
 mod svids;
 mod token_grants;
+mod unwritten;
 
 use super::sqlite::{SqliteStore, StoreLimits};
 use super::*;
@@ -154,6 +155,11 @@ pub(crate) fn enrolment_of(key: Sha256, selector: &str) -> Attempt {
 }
 
 /// Changes the admission inside an attempt.
+/// That machine, refused by the policy, or by what anybody could have sent.
+pub(super) fn refuse(n: u8, genuine: bool) -> Attempt {
+    Attempt { verdict: Verdict::Refuse { code: "policy.no_rule_matched".to_owned(), genuine }, ..enrolment(n) }
+}
+
 pub(super) fn admission(attempt: &mut Attempt) -> &mut Admission {
     match &mut attempt.verdict {
         Verdict::Admit(admission) => admission,

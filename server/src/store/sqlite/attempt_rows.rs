@@ -72,18 +72,9 @@ pub(super) async fn insert(
         }
     }
     let index = tx.append(&Leaf::Attempt(entry));
-    // An unchanged decision (the rule at renewal after renewal) is kept once.
-    sqlx::query(
-        "INSERT INTO decisions (digest, body, last_used, day) VALUES ($1, $2, $3, $3 / 86400) \
-         ON CONFLICT (digest) DO UPDATE SET last_used = excluded.last_used \
-         WHERE decisions.last_used < excluded.last_used - 86400",
-    )
-    .bind(decision.0.to_vec())
-    .bind(attempt.decision.clone())
-    .bind(attempt.at.seconds())
-    .execute(&mut tx.connection)
-    .await
-    .map_err(fault("keep a decision"))?;
+    if attempt.evidence.as_ref().is_none_or(|evidence| evidence.keeps_text) {
+        keep_text(tx, decision, attempt).await?;
+    }
     sqlx::query(
         "INSERT INTO attempts (id, at, way, kinds, source, node, spiffe_id, verdict, code, policy, decision, \
          idx, manifest, evidence_expires) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
@@ -105,6 +96,22 @@ pub(super) async fn insert(
     .execute(&mut tx.connection)
     .await
     .map_err(fault("write an attempt"))?;
+    Ok(())
+}
+
+/// Keeps the decision's text: an unchanged one (the rule at renewal after renewal) once.
+async fn keep_text(tx: &mut Tx, digest: Sha256, attempt: &Attempt) -> Result<(), StoreFault> {
+    sqlx::query(
+        "INSERT INTO decisions (digest, body, last_used, day) VALUES ($1, $2, $3, $3 / 86400) \
+         ON CONFLICT (digest) DO UPDATE SET last_used = excluded.last_used \
+         WHERE decisions.last_used < excluded.last_used - 86400",
+    )
+    .bind(digest.0.to_vec())
+    .bind(attempt.decision.clone())
+    .bind(attempt.at.seconds())
+    .execute(&mut tx.connection)
+    .await
+    .map_err(fault("keep a decision"))?;
     Ok(())
 }
 

@@ -1,8 +1,8 @@
 //! The recording transaction: challenge, node, verdict, decision and issuance, all of it or nothing.
 
 use super::super::attempts::{
-    Admission, Attempt, AttemptFilter, AttemptId, AttemptRecord, Attempts, Candidate, Outcome, Subject, Verdict, Way,
-    WhenBarred,
+    AWAITS_APPROVAL, Admission, Attempt, AttemptFilter, AttemptId, AttemptRecord, Attempts, Candidate, Outcome,
+    Subject, Verdict, Way, WhenBarred,
 };
 use super::super::bodies::Retention;
 use super::super::changes::{NodeEvent, Notice};
@@ -86,11 +86,10 @@ impl Verb for RecordAttempt {
         {
             judgement.refuse(code);
         }
-        if let (Verdict::Admit(_) | Verdict::AwaitApproval(_), WhenBarred::Unwritten, None) =
-            (&attempt.verdict, attempt.when_barred, judgement.alarm)
-            && let Judged::Refuse { code, ends: false } = judgement.judged
+        if let (WhenBarred::Unwritten, None) = (attempt.when_barred, judgement.alarm)
+            && let Some(code) = changes_nothing(&judgement.judged, &found)
         {
-            return Ok(Outcome::Unwritten { code });
+            return Ok(Outcome::Unwritten { code: code.to_owned() });
         }
         let mut found = found.into_iter();
         let (mut kept, others) = (found.next(), found.collect::<Vec<_>>());
@@ -108,6 +107,17 @@ impl Verb for RecordAttempt {
             (None, Judged::Admit | Judged::AwaitApproval) => kept = Some(machines::new(tx, attempt.at).await?),
         }
         write(tx, attempt, kept, judgement, self.retention).await
+    }
+}
+
+/// The code of a verdict by which nobody's standing ends or begins, and nobody begins to wait.
+fn changes_nothing<'j>(judged: &'j Judged, found: &[Kept]) -> Option<&'j str> {
+    let stands = found.iter().any(|kept| kept.node.standing == Standing::Admitted);
+    let waits = found.first().is_some_and(|kept| kept.node.standing == Standing::Pending);
+    match judged {
+        Judged::Refuse { code, ends } => (!ends || !stands).then_some(code.as_str()),
+        Judged::AwaitApproval => (waits && !stands).then_some(AWAITS_APPROVAL),
+        Judged::Admit => None,
     }
 }
 
@@ -306,7 +316,11 @@ fn describe(node: &mut Node, candidate: &Candidate) {
 /// What follows for the node's pins.
 fn follow(kept: &mut Kept, attempt: &Attempt, judgement: &Judgement) {
     let node = &mut kept.node;
-    node.last_attempt = Some(attempt.id);
+    let stands = node.standing == Standing::Admitted && node.ban.is_none() && node.freeze.is_none();
+    // The last attempt says why the node is what it is, and reports rest on it: junk by which it goes on standing hides nothing.
+    if !(stands && matches!(judgement.judged, Judged::Refuse { ends: false, .. })) {
+        node.last_attempt = Some(attempt.id);
+    }
     let stated = matches!(judgement.judged, Judged::Admit | Judged::AwaitApproval | Judged::Refuse { ends: true, .. });
     if stated && attempt.clock.is_some() {
         node.clock = attempt.clock;

@@ -17,8 +17,16 @@ const BARE: [(&str, OwnershipFact); 5] = [
     ("idevid.spki", OwnershipFact::IdevidSpki),
 ];
 
-/// Adds the names of what is on record without one.
+/// Adds the names of what is on record without one, all of them or none: a node that has one of a kind is not looked at again.
 pub(super) async fn add(connection: &mut SqliteConnection) -> Result<(), StoreFault> {
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await.map_err(fault("begin"))?;
+    let added = names(connection).await;
+    let end = if added.is_ok() { "COMMIT" } else { "ROLLBACK" };
+    sqlx::query(end).execute(connection).await.map_err(fault("name what is said of nodes"))?;
+    added
+}
+
+async fn names(connection: &mut SqliteConnection) -> Result<(), StoreFault> {
     for (kind, fact) in BARE {
         let id = FactId::Owned(fact);
         let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as(
@@ -54,6 +62,24 @@ mod tests {
     use crate::store::sqlite::of_before::with_a_node;
     use crate::store::sqlite::{SqliteStore, StoreLimits};
     use crate::store::{Actor, NodeAction, NodeNumber, NodeTarget, Nodes};
+
+    #[tokio::test]
+    async fn of_the_names_of_a_node_all_are_added_or_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let database = with_a_node(directory.path(), 8, &["iak.spki", "iak.spki"], &[]).await;
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&database);
+        let mut beside = <SqliteConnection as sqlx::Connection>::connect_with(&options).await.unwrap();
+        crate::store::sqlite::open::migrate_to(&mut beside, i64::MAX).await;
+        // The second name finds the first one there, as if the server had been killed between them.
+        let trap = "CREATE TRIGGER trap BEFORE INSERT ON node_mentions WHEN EXISTS (SELECT 1 FROM node_mentions) \
+                    BEGIN SELECT RAISE(ABORT, 'killed'); END";
+        sqlx::raw_sql(trap).execute(&mut beside).await.unwrap();
+        assert!(add(&mut beside).await.is_err());
+        sqlx::raw_sql("DROP TRIGGER trap").execute(&mut beside).await.unwrap();
+        add(&mut beside).await.unwrap();
+        let named: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM node_mentions").fetch_one(&mut beside).await.unwrap();
+        assert_eq!(named, 2);
+    }
 
     #[tokio::test]
     async fn a_ban_by_name_meets_the_machines_of_before_too() {
