@@ -18,8 +18,8 @@ use crate::live::{Ending, LiveNodes, Quoted};
 use crate::revocation::CurrentLists;
 use crate::store::sqlite::{SqliteStore, StoreLimits};
 use crate::store::{
-    Actor, Admission, Attempt, AttemptId, BundleDocument, Candidate, EntryDraft, Mark, Node, Outcome, Parent, Sha256,
-    Store, Subject, Verdict, Way,
+    Actor, Admission, Attempt, AttemptId, BundleDocument, Candidate, EntryDraft, Mark, Node, Notice, Outcome, Parent,
+    Sha256, Store, Subject, Verdict, Way,
 };
 
 struct House {
@@ -156,6 +156,31 @@ async fn a_new_bundle_is_pushed() {
     let second = timeout(Duration::from_secs(1), stream.next()).await.unwrap().unwrap().unwrap().bundle.unwrap();
     assert_eq!(second.x509_authorities, [first.x509_authorities[0].clone(), root]);
     assert!(second.sequence > first.sequence);
+}
+
+#[tokio::test]
+async fn a_new_bundle_reaches_an_agent_that_falls_behind_with_everything_else() {
+    let house = open().await;
+    let (mut stream, _) = stream(&house, clock::now().plus(3600)).await;
+    stream.next().await.unwrap().unwrap();
+    let root = Place::at(clock::now());
+    init(&root.options).unwrap();
+    let root = root.issuer().bundle().authorities()[0].clone();
+    house.store.publish_authority(root.clone(), Actor::Server, clock::now()).await.unwrap();
+    house.authority.read_bundle(house.store.as_ref()).await.unwrap();
+    // More than wait for one stream, of which the bundle is one.
+    for _ in 0..100 {
+        house.subscribers.tell(&Notice::RevocationLists { n: 0 });
+    }
+    house.subscribers.tell(&Notice::Bundle { n: house.store.revision().n });
+    let told = async {
+        loop {
+            if let Some(bundle) = stream.next().await.unwrap().unwrap().bundle {
+                return bundle;
+            }
+        }
+    };
+    assert!(timeout(Duration::from_secs(10), told).await.unwrap().x509_authorities.contains(&root));
 }
 
 #[tokio::test]
