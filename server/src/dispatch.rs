@@ -70,7 +70,7 @@ impl Dispatch {
     async fn act(&self, notice: &Notice) {
         match notice {
             Notice::Inventory { removed: true, .. } => self.live.end_all(Ending::AttestAgain),
-            Notice::Entry { .. } | Notice::Inventory { .. } => self.subscribers.tell(notice),
+            Notice::Entry { .. } | Notice::Entries { .. } | Notice::Inventory { .. } => self.subscribers.tell(notice),
             Notice::Node { node, event, .. } => {
                 if event.ends_identity() {
                     self.judge(*node).await;

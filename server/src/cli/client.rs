@@ -22,6 +22,14 @@ const CODE: &str = "holdfast-code";
 /// # Errors
 /// If the configuration cannot be read, or nobody listens.
 pub(super) async fn connect(context: &Context) -> anyhow::Result<Channel> {
+    connect_for(context, ANSWER_WITHIN).await
+}
+
+/// As [`connect`], for calls that may take so long.
+///
+/// # Errors
+/// As [`connect`].
+pub(super) async fn connect_for(context: &Context, longest: std::time::Duration) -> anyhow::Result<Channel> {
     let socket = match &context.socket {
         Some(socket) => socket.clone(),
         None => Config::load(&context.config)?.admin_socket,
@@ -32,7 +40,7 @@ pub(super) async fn connect(context: &Context) -> anyhow::Result<Channel> {
         async move { tokio::net::UnixStream::connect(path).await.map(TokioIo::new) }
     });
     Endpoint::from_static("http://localhost")
-        .timeout(ANSWER_WITHIN)
+        .timeout(longest)
         .connect_with_connector(connector)
         .await
         .with_context(|| unreachable_hint(&socket))

@@ -185,7 +185,7 @@ pub(super) struct Entry {
     federates_with: Vec<String>,
     revision_number: u64,
     created_at: i64,
-    owner: String,
+    pub(super) owner: String,
 }
 
 impl From<admin::Entry> for Entry {
@@ -217,14 +217,14 @@ impl Entry {
             ("Entry ID", self.id.clone()),
             ("SPIFFE ID", self.spiffe_id.clone()),
             ("Parent ID", self.parent_id.clone()),
-            ("Node selectors", self.node_selectors.join(", ")),
+            ("Node selectors", show::text(&self.node_selectors.join(", "))),
             ("Revision", self.revision_number.to_string()),
             ("X509-SVID TTL", ttl(self.x509_svid_ttl)),
             ("JWT-SVID TTL", ttl(self.jwt_svid_ttl)),
             ("Expires", expires),
-            ("Selectors", self.selectors.join(", ")),
+            ("Selectors", show::text(&self.selectors.join(", "))),
             ("DNS names", self.dns_names.join(", ")),
-            ("Hint", self.hint.clone()),
+            ("Hint", show::text(&self.hint)),
             ("Federates with", self.federates_with.join(", ")),
             ("Owner", self.owner.clone()),
         ])

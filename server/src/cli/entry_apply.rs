@@ -1,6 +1,8 @@
 //! `entry apply`: entries become what files declare, and how what that changes looks at a terminal.
 
+use std::future::Future;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use holdfast_protocol::admin;
@@ -8,11 +10,18 @@ use serde::Serialize;
 use serde_json::Value;
 use tonic::transport::Channel;
 
-use super::client::{answered, connect};
+use super::client::{answered, connect_for};
 use super::entries::Entry;
 use super::{Context, Outcome, entry_file, show};
 use crate::admin::REQUEST_BYTES_MAX;
 use crate::admin_clients::entries_client::EntriesClient;
+
+/// How long the server may take over one set: it waits for its turn, and writes ten thousand entries in a few seconds.
+const ANSWER_WITHIN: Duration = Duration::from_secs(600);
+/// How often it is said that there is no answer yet.
+const STILL_AT_IT: Duration = Duration::from_secs(2);
+/// So many deletions are an everyday matter, as long as something is left.
+const DELETIONS_MAX: u64 = 10;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -39,6 +48,9 @@ pub(super) struct Apply {
     /// Delete the owner's entries that are in none of the files
     #[arg(long)]
     prune: bool,
+    /// Delete as many as this, though they are all that the owner has, or more than half and more than ten
+    #[arg(long, value_name = "COUNT", requires = "prune", default_value = "0", hide_default_value = true)]
+    accept_deletions: u64,
     /// Take over entries that were made by hand or by another owner
     #[arg(long)]
     adopt: bool,
@@ -50,21 +62,55 @@ pub(super) struct Apply {
 /// Runs the command.
 pub(super) async fn run(apply: Apply, context: &Context) -> anyhow::Result<Outcome> {
     let entries = entry_file::read_all(apply.files.iter().map(PathBuf::as_path))?;
-    let Apply { owner, prune, adopt, dry_run, .. } = apply;
+    let Apply { owner, prune, accept_deletions, adopt, dry_run, .. } = apply;
+    let what = format!("{} entries", entries.len());
     let mut client = client(context).await?;
-    let answer = answered!(client.apply(admin::ApplyEntriesRequest { entries, owner, prune, adopt, dry_run }));
-    let plan = Plan::new(answer, dry_run);
+    let mut request = admin::ApplyEntriesRequest { entries, owner: owner.clone(), prune, adopt, dry_run };
+    if prune && !dry_run {
+        // A file that came empty, or broke off between two entries, looks like the wish to delete.
+        let asked = admin::ApplyEntriesRequest { dry_run: true, ..request.clone() };
+        let plan = Plan::new(answered!(patiently(&what, client.apply(asked))), true);
+        if let Some(deleted) = plan.deletes_too_much(&owner).filter(|deleted| *deleted != accept_deletions) {
+            eprintln!("holdfast-server: {}", too_much(deleted, &owner));
+            return Ok(Outcome::Refused);
+        }
+    }
+    request.dry_run = dry_run;
+    let plan = Plan::new(answered!(patiently(&what, client.apply(request))), dry_run);
     let outcome = plan.outcome();
     context.format.print(&plan, Plan::text)?;
+    if let Some(deleted) = plan.deletes_too_much(&owner).filter(|deleted| dry_run && *deleted != accept_deletions) {
+        eprintln!("holdfast-server: {}", too_much(deleted, &owner));
+    }
     Ok(outcome)
+}
+
+fn too_much(deleted: u64, owner: &str) -> String {
+    format!(
+        "--prune would delete {deleted} entries of {owner}, most of what it has or all of it: `--dry-run` says which, \
+         --accept-deletions {deleted} does it"
+    )
+}
+
+/// Waits for an answer, and says now and then that it is still waited for.
+pub(super) async fn patiently<T>(what: &str, answer: impl Future<Output = T>) -> T {
+    let began = Instant::now();
+    tokio::pin!(answer);
+    loop {
+        match tokio::time::timeout(STILL_AT_IT, &mut answer).await {
+            Ok(answer) => return answer,
+            Err(_) => eprintln!("holdfast-server: {what}, {} s", began.elapsed().as_secs()),
+        }
+    }
 }
 
 /// A client that sets of entries are sent by: the answer has each twice.
 ///
 /// # Errors
-/// As [`connect`].
+/// As [`connect_for`].
 pub(super) async fn client(context: &Context) -> anyhow::Result<EntriesClient<Channel>> {
-    Ok(EntriesClient::new(connect(context).await?).max_decoding_message_size(3 * REQUEST_BYTES_MAX))
+    let channel = connect_for(context, ANSWER_WITHIN).await?;
+    Ok(EntriesClient::new(channel).max_decoding_message_size(3 * REQUEST_BYTES_MAX))
 }
 
 /// What was changed, or would be.
@@ -117,16 +163,33 @@ impl Plan {
     }
 
     /// Problems are a refusal; so is, as `diff` says it, a dry run that finds something to do.
-    fn outcome(&self) -> Outcome {
-        let differs = self.dry_run && !self.steps.is_empty();
-        if self.problems.is_empty() && !differs { Outcome::Yes } else { Outcome::Refused }
+    pub(super) fn outcome(&self) -> Outcome {
+        match (self.problems.is_empty(), self.steps.is_empty(), self.dry_run) {
+            (true, true, _) | (true, false, false) => Outcome::Yes,
+            (false, false, false) => Outcome::Incomplete,
+            (false, true, _) | (_, false, true) => Outcome::Refused,
+        }
+    }
+
+    /// How many entries would go, where that is all that the owner has, or more than half and more than a few.
+    fn deletes_too_much(&self, owner: &str) -> Option<u64> {
+        let count = |is: fn(&Step, &str) -> bool| self.steps.iter().filter(|step| is(step, owner)).count() as u64;
+        let deleted = count(|step, _| step.action == "delete");
+        let changed = count(|step, owner| step.action == "update" && step.is_of(owner));
+        let stays = changed + self.unchanged;
+        let too_much = deleted > 0 && (stays == 0 || (deleted > DELETIONS_MAX && deleted > stays));
+        too_much.then_some(deleted)
     }
 
     /// The plan for people.
     pub(super) fn text(&self) -> String {
         if !self.problems.is_empty() {
             let lines: Vec<String> = self.problems.iter().map(Problem::line).collect();
-            return format!("nothing is done:\n{}", lines.join("\n"));
+            let done = match (self.dry_run, self.steps.len()) {
+                (true, _) | (false, 0) => "nothing is done".to_owned(),
+                (false, steps) => format!("{steps} changes are done, and no others"),
+            };
+            return format!("{done}:\n{}", lines.join("\n"));
         }
         let mut text: String = self.steps.iter().map(Step::text).collect();
         let count = |action: &str| self.steps.iter().filter(|step| step.action == action).count();
@@ -153,6 +216,10 @@ impl Problem {
 }
 
 impl Step {
+    fn is_of(&self, owner: &str) -> bool {
+        self.before.as_ref().is_some_and(|before| before.owner == owner)
+    }
+
     /// A line, and one more for each field that changes.
     fn text(&self) -> String {
         let line = |sign, entry: &Entry| format!("{sign} {}  {}\n", entry.id, entry.spiffe_id);
@@ -217,6 +284,25 @@ mod tests {
     }
 
     #[test]
+    fn a_plan_that_deletes_all_that_there_is_or_most_of_it_is_told_apart() {
+        let of = |hint: &str| admin::Entry { owner: "shop".to_owned(), ..entry("b", hint) };
+        let gone = || admin::EntryStep { before: Some(of("")), after: None };
+        let changed = || admin::EntryStep { before: Some(of("")), after: Some(of("x")) };
+        let adopted = || admin::EntryStep { before: Some(entry("b", "")), after: Some(of("")) };
+        let asked = |steps: Vec<admin::EntryStep>, unchanged| {
+            Plan::new(admin::ApplyEntriesResponse { steps, unchanged, problems: Vec::new() }, true)
+                .deletes_too_much("shop")
+        };
+        assert_eq!(asked(vec![gone()], 0), Some(1));
+        assert_eq!(asked(vec![gone(), adopted()], 0), Some(1));
+        assert_eq!(asked(vec![gone(), changed()], 0), None);
+        assert_eq!(asked((0..10).map(|_| gone()).collect(), 1), None);
+        assert_eq!(asked((0..11).map(|_| gone()).collect(), 10), Some(11));
+        assert_eq!(asked((0..11).map(|_| gone()).collect(), 11), None);
+        assert_eq!(asked(Vec::new(), 0), None);
+    }
+
+    #[test]
     fn problems_are_a_refusal_that_names_each_entry() {
         let problems = vec![admin::EntryProblem {
             id: "web".to_owned(),
@@ -230,5 +316,17 @@ mod tests {
             "{text}"
         );
         assert_eq!(plan.outcome(), Outcome::Refused);
+    }
+
+    #[test]
+    fn what_was_done_before_a_problem_is_not_denied() {
+        let problems = vec![admin::EntryProblem {
+            code: "entry.limit".to_owned(),
+            message: "full".to_owned(),
+            ..Default::default()
+        }];
+        let plan = Plan::new(admin::ApplyEntriesResponse { problems, ..answer() }, false);
+        assert!(plan.text().starts_with("3 changes are done, and no others:\n  full (entry.limit)"), "{}", plan.text());
+        assert_eq!(plan.outcome(), Outcome::Incomplete);
     }
 }

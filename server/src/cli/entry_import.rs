@@ -9,7 +9,7 @@ use tonic::Status;
 use tonic::transport::Channel;
 
 use super::client::refused;
-use super::entry_apply::{Plan, client};
+use super::entry_apply::{Plan, client, patiently};
 use super::spire_mapping::{Fate, ParentPair, Parents, Remark, map, read_pair};
 use super::{Context, Outcome, entry_file, show, spire_entries};
 use crate::admin_clients::entries_client::EntriesClient;
@@ -83,8 +83,11 @@ pub(super) async fn run(import: Import, context: &Context) -> anyhow::Result<Out
     }
     let mut asking = Asking { client: client(context).await?, import: &import };
     let mut portions: Vec<Vec<admin::Entry>> = entries.chunks(AT_ONCE).map(<[admin::Entry]>::to_vec).collect();
+    let (mut looked_at, all) = (0, entries.len());
     for portion in &mut portions {
-        match asking.plan(portion, &mut report).await {
+        looked_at += portion.len();
+        let what = format!("{looked_at} of {all} entries are looked at");
+        match patiently(&what, asking.plan(portion, &mut report)).await {
             Ok(plan) => report.add(plan),
             Err(status) => return refused(&status),
         }
@@ -92,8 +95,11 @@ pub(super) async fn run(import: Import, context: &Context) -> anyhow::Result<Out
     let whole = report.left.is_empty() || import.skip_unsupported;
     if whole && !import.dry_run {
         report.plan = Plan::default();
+        let (mut written, all) = (0, portions.iter().map(Vec::len).sum::<usize>());
         for portion in portions {
-            match asking.apply(portion, false).await {
+            written += portion.len();
+            let what = format!("{written} of {all} entries are written");
+            match patiently(&what, asking.apply(portion, false)).await {
                 Ok(plan) => report.add(plan),
                 Err(status) => return incomplete(&status, &report),
             }
@@ -162,8 +168,7 @@ impl Report {
     }
 
     fn outcome(&self, whole: bool) -> Outcome {
-        let differs = self.plan.dry_run && !self.plan.steps.is_empty();
-        if whole && self.plan.problems.is_empty() && !differs { Outcome::Yes } else { Outcome::Refused }
+        if whole { self.plan.outcome() } else { Outcome::Refused }
     }
 
     fn text(&self) -> String {

@@ -1,7 +1,7 @@
 //! What `spire-server entry show -output json` prints, as far as an import looks at it.
 //!
 //! protobuf's JSON with the names of the `.proto`, fields without value included, 64-bit numbers as texts, absent messages
-//! left out. What a later SPIRE adds is kept by its name, and is no obstacle while it says nothing.
+//! left out or `null`. What a later SPIRE adds is kept by its name, and is no obstacle while it says nothing.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -43,7 +43,7 @@ pub(super) struct SpireEntry {
     pub(super) expires_at: i64,
     #[serde(default, deserialize_with = "number")]
     pub(super) created_at: i64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "attributes")]
     pub(super) additional_attributes: Attributes,
     /// `revision_number`, which is the server's own, and what this version has never heard of.
     #[serde(flatten)]
@@ -119,6 +119,11 @@ fn says_something(value: &Value) -> bool {
     }
 }
 
+/// Those there are; none for `null`.
+fn attributes<'de, D: Deserializer<'de>>(from: D) -> Result<Attributes, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
+}
+
 /// A number, or a text of one.
 fn number<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
     let value = Value::deserialize(from)?;
@@ -168,6 +173,11 @@ mod tests {
         assert_eq!(unheard(""), [""; 0]);
         assert_eq!(unheard(r#","new":false,"more":"0","list":[],"deep":{"a":""}"#), [""; 0]);
         assert_eq!(unheard(r#","new":true,"more":"x""#), ["more", "new"]);
+        assert_eq!(
+            unheard(r#","additional_attributes":null,"other_message":null"#),
+            [""; 0],
+            "a message nobody has set"
+        );
         let attributes = r#","additional_attributes":{"disable_x509_svid_prefetch":true,"glow":true}"#;
         assert_eq!(unheard(attributes), ["additional_attributes.glow"]);
     }

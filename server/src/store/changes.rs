@@ -13,6 +13,10 @@ use tokio::sync::{broadcast, watch};
 /// revision instead.
 pub const NOTICES_HELD: usize = 1024;
 
+/// Changes of entries in one transaction that are told one by one. More, as from a set in a file, would push everything
+/// else out of what is held for a slow subscriber, who then has to look at the whole world again.
+pub const ENTRY_NOTICES_MAX: usize = 256;
+
 /// Verbs about changes.
 pub trait Changes: Send + Sync {
     /// The present revision. Reads no disk.
@@ -54,6 +58,12 @@ pub enum Notice {
         entry: Option<SharedEntry>,
         /// The parent that it had before, if it existed.
         before: Option<Parent>,
+    },
+    /// So many entries changed in one transaction that each is not told: whoever follows them asks for the changes since
+    /// his revision.
+    Entries {
+        /// The last revision that they made.
+        n: u64,
     },
     /// A node's standing changed.
     Node {
@@ -120,6 +130,7 @@ impl Notice {
     pub const fn n(&self) -> u64 {
         match self {
             Self::Entry { n, .. }
+            | Self::Entries { n }
             | Self::Node { n, .. }
             | Self::Policy { n }
             | Self::Inventory { n, .. }
@@ -172,5 +183,48 @@ impl NodeEvent {
             | Self::Frozen => true,
             Self::Admitted | Self::Approved | Self::Unbanned => false,
         }
+    }
+}
+
+/// The notices of one transaction as they are told: many entries, and the withdrawals that come with them, as one each.
+#[must_use]
+pub fn gathered(notices: Vec<Notice>) -> Vec<Notice> {
+    let is_entry = |notice: &&Notice| matches!(notice, Notice::Entry { .. });
+    if notices.iter().filter(is_entry).count() <= ENTRY_NOTICES_MAX {
+        return notices;
+    }
+    let (mut told, mut withdrawn, mut last) = (Vec::new(), BTreeSet::new(), 0);
+    for notice in notices {
+        match notice {
+            Notice::Entry { n, .. } => last = n,
+            Notice::Revoked { issuers, .. } => withdrawn.extend(issuers),
+            other => told.push(other),
+        }
+    }
+    told.push(Notice::Entries { n: last });
+    if !withdrawn.is_empty() {
+        told.push(Notice::Revoked { n: last, issuers: withdrawn });
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries(count: usize) -> impl Iterator<Item = Notice> {
+        (1..=count as u64).map(|n| Notice::Entry { n, id: n.to_string(), entry: None, before: None })
+    }
+
+    #[test]
+    fn many_entries_of_one_transaction_are_one_notice_and_nothing_else_is_lost() {
+        let few: Vec<_> = entries(ENTRY_NOTICES_MAX).collect();
+        assert_eq!(gathered(few).len(), ENTRY_NOTICES_MAX);
+        let revoked = |key: u8| Notice::Revoked { n: 0, issuers: BTreeSet::from([IssuerKeyId([key; 20])]) };
+        let many: Vec<_> =
+            entries(NOTICES_HELD * 2).chain([Notice::Bundle { n: 9 }, revoked(1), revoked(2), revoked(1)]).collect();
+        let told = gathered(many);
+        assert!(matches!(told[..2], [Notice::Bundle { n: 9 }, Notice::Entries { n: 2048 }]), "{told:?}");
+        assert!(matches!(&told[2..], [Notice::Revoked { issuers, .. }] if issuers.len() == 2), "{told:?}");
     }
 }

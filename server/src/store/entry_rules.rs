@@ -8,6 +8,12 @@ use holdfast_identity::{TrustDomain, UnixTime};
 /// Longest TTL that an entry may ask for: 7 days. Evidence ends an SVID long before that.
 pub const X509_SVID_TTL_MAX: i64 = 7 * 86_400;
 
+/// The last second of the year 9999, the last that a certificate can name: a moment in milliseconds is no moment.
+const EXPIRES_AT_MAX: UnixTime = UnixTime(253_402_300_799);
+
+/// Bytes of all texts of an entry together. What the record says of it has them escaped, twice as long at worst.
+const ENTRY_BYTES_MAX: usize = 30_000;
+
 /// Below this are the IDs of nodes, and of nothing else.
 const NODES: &str = "/holdfast/node/";
 
@@ -66,9 +72,31 @@ pub fn check(draft: &EntryDraft, trust_domain: &TrustDomain, now: UnixTime) -> R
         return invalid("hint", "contains a control character".to_owned());
     }
     match draft.expires_at {
-        Some(end) if end <= now => invalid("expires_at", "is in the past".to_owned()),
-        _ => Ok(()),
+        Some(end) if end <= now => return invalid("expires_at", "is in the past".to_owned()),
+        Some(end) if end > EXPIRES_AT_MAX => {
+            let end = end.seconds();
+            return invalid(
+                "expires_at",
+                format!("{end} s are beyond the year 9999: expected seconds since the epoch"),
+            );
+        }
+        _ => {}
     }
+    match bytes(draft) {
+        0..=ENTRY_BYTES_MAX => Ok(()),
+        found => invalid("entry", format!("{found} bytes in selectors and names, limit {ENTRY_BYTES_MAX}")),
+    }
+}
+
+fn bytes(draft: &EntryDraft) -> usize {
+    let parents = match &draft.parent {
+        Parent::Id(id) => id.as_str().len(),
+        Parent::Selectors(selectors) => selectors.iter().map(|selector| selector.to_string().len()).sum(),
+    };
+    let selectors: usize = draft.selectors.iter().map(|selector| selector.to_string().len()).sum();
+    let names: usize = draft.dns_names.iter().map(String::len).sum();
+    let foreign: usize = draft.federates_with.iter().map(|name| name.as_str().len()).sum();
+    parents + selectors + names + foreign + draft.hint.len() + draft.spiffe_id.as_str().len()
 }
 
 fn invalid(field: &'static str, reason: String) -> Result<(), EntryRefusal> {
@@ -181,6 +209,9 @@ mod tests {
         assert_eq!(refused(|draft| draft.hint = "a\u{1b}[31m".to_owned()), "hint");
         assert_eq!(refused(|draft| draft.hint = "a".repeat(HINT_BYTES_MAX + 1)), "hint");
         assert_eq!(refused(|draft| draft.expires_at = Some(UnixTime(100))), "expires_at");
+        assert_eq!(refused(|draft| draft.expires_at = Some(UnixTime(1_900_000_000_000))), "expires_at");
+        let long = |n: u8| format!("a:{n:02}{}", "\"".repeat(500)).parse().unwrap();
+        assert_eq!(refused(|draft| draft.selectors = (0..64).map(long).collect()), "entry");
         assert_eq!(refused(|draft| draft.id = "a b".to_owned()), "id");
         assert_eq!(refused(|draft| draft.id = "a".repeat(256)), "id");
     }

@@ -17,7 +17,7 @@ use super::message::{entry, held, portions, with_foreign};
 use super::withdrawn::Heard;
 use super::{Interest, Push, Subscriber, Subscribers};
 use crate::api::{Word, refused, unavailable};
-use crate::authority::CurrentBundle;
+use crate::authority::{Bundle, CurrentBundle};
 use crate::clock;
 use crate::federation::CurrentFederations;
 use crate::live::{Ending, StandingNode, State};
@@ -59,9 +59,9 @@ pub fn follow(
     let subscriber = subscribers.join(interest);
     let (at, told) = (holds.holds.as_ref().and_then(held), Told::new(&holds.holds_lists));
     let foreign = Foreign::new(federations);
-    let heard = Heard::default();
+    let (heard, told_bundle) = (Heard::default(), None);
     let mut stream =
-        Stream { store, bundle, lists, told, withdrawn, heard, foreign, node, subscriber, at, out: sender };
+        Stream { store, bundle, told_bundle, lists, told, withdrawn, heard, foreign, node, subscriber, at, out: sender };
     tokio::spawn(async move {
         let gauge = metrics::gauge!("holdfast_sync_streams");
         gauge.increment(1.0);
@@ -77,6 +77,8 @@ pub fn follow(
 struct Stream {
     store: Arc<dyn Store>,
     bundle: CurrentBundle,
+    /// Which of it the agent was told on this stream: by it and not by a push, which may be lost where many come.
+    told_bundle: Option<Arc<Bundle>>,
     /// What the agent holds of foreign trust domains.
     foreign: Foreign,
     lists: CurrentLists,
@@ -98,7 +100,7 @@ type End = Option<Status>;
 impl Stream {
     async fn run(&mut self) -> End {
         let mut watch = self.node.watch();
-        if let Err(end) = self.synchronise(true).await {
+        if let Err(end) = self.synchronise().await {
             return end;
         }
         loop {
@@ -146,13 +148,12 @@ impl Stream {
     /// Sends one push and all that wait behind it as one change.
     async fn pushed(&mut self, first: Push) -> Result<(), End> {
         let (mut entries, mut removed, mut latest) = (Vec::new(), Vec::new(), self.at);
-        let (mut bundle, mut lists) = (false, false);
+        let mut lists = false;
         let mut next = Some(first);
         while let Some(push) = next {
             match push {
-                Push::Resync => return self.synchronise(bundle).await,
-                Push::Bundle => bundle = true,
-                Push::Federation => {}
+                Push::Resync => return self.synchronise().await,
+                Push::Bundle | Push::Federation => {}
                 Push::Lists => lists = true,
                 Push::Entry { n, entry: changed } if self.is_news(n) => {
                     self.foreign.entry(&changed);
@@ -173,11 +174,11 @@ impl Stream {
             next = if entries.len() + removed.len() < SYNC_ENTRIES_MAX { self.subscriber.try_next() } else { None };
         }
         let behind = self.foreign.is_behind() || (lists && self.told.is_behind(&self.lists.get()));
-        if entries.is_empty() && removed.is_empty() && !bundle && !behind {
+        let Some(at) = latest else { return self.synchronise().await };
+        let bundle = self.bundle_news();
+        if entries.is_empty() && removed.is_empty() && bundle.is_none() && !behind {
             return Ok(());
         }
-        let Some(at) = latest else { return self.synchronise(bundle).await };
-        let bundle = bundle.then(|| self.bundle.get().to_message());
         self.send(at, portions(at, false, entries, removed, bundle)).await?;
         self.at = Some(at);
         Ok(())
@@ -187,8 +188,19 @@ impl Stream {
         self.at.is_none_or(|at| n > at.n)
     }
 
+    /// The bundle, where the agent was not told of it as it is now.
+    fn bundle_news(&mut self) -> Option<wire::Bundle> {
+        let now = self.bundle.get();
+        if self.told_bundle.as_ref() == Some(&now) {
+            return None;
+        }
+        let message = now.to_message();
+        self.told_bundle = Some(now);
+        Some(message)
+    }
+
     /// Asks the store for everything since what the agent holds.
-    async fn synchronise(&mut self, bundle: bool) -> Result<(), End> {
+    async fn synchronise(&mut self) -> Result<(), End> {
         let number = self.node.number();
         let node = self.store.node(NodeTarget::Number(number)).await.map_err(|fault| self.fault(&fault))?;
         let Some((node, name)) = node.and_then(|node| node.spiffe_id.clone().map(|name| (node, name))) else {
@@ -214,11 +226,11 @@ impl Stream {
         changes.removed.iter().for_each(|id| self.foreign.removed(id));
         let entries: Vec<_> = changes.entries.iter().map(entry).collect();
         let behind = self.foreign.is_behind() || self.told.is_behind(&self.lists.get());
-        let empty = entries.is_empty() && changes.removed.is_empty() && !behind;
-        if empty && !changes.full && !bundle && self.at == Some(changes.revision) {
+        let bundle = self.bundle_news();
+        let empty = entries.is_empty() && changes.removed.is_empty() && bundle.is_none() && !behind;
+        if empty && !changes.full && self.at == Some(changes.revision) {
             return Ok(());
         }
-        let bundle = bundle.then(|| self.bundle.get().to_message());
         let at = changes.revision;
         self.send(at, portions(at, changes.full, entries, changes.removed, bundle)).await?;
         self.at = Some(changes.revision);

@@ -115,6 +115,7 @@ impl Subscribers {
     pub fn tell(&self, notice: &Notice) {
         match notice {
             Notice::Entry { n, id, entry, before } => self.tell_entry(*n, id, entry.as_ref(), before.as_ref()),
+            Notice::Entries { .. } => self.resync_all(),
             Notice::Node { node, .. } => {
                 let table = self.lock();
                 table.streams.values().filter(|stream| stream.interest.node == *node).for_each(Stream::resync);

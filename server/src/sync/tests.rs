@@ -18,8 +18,8 @@ use crate::live::{Ending, LiveNodes, Quoted};
 use crate::revocation::{CurrentLists, CurrentWithdrawn};
 use crate::store::sqlite::{SqliteStore, StoreLimits};
 use crate::store::{
-    Actor, Admission, Attempt, AttemptId, BundleDocument, Candidate, EntryDraft, Mark, Node, NodeTarget, Outcome,
-    Parent, Sha256, Store, Subject, Verdict, Way,
+    Actor, Admission, Attempt, AttemptId, BundleDocument, Candidate, EntryDraft, Mark, Node, NodeTarget, Notice,
+    Outcome, Parent, Sha256, Store, Subject, Verdict, Way,
 };
 
 struct House {
@@ -218,6 +218,31 @@ async fn what_is_withdrawn_of_tokens_begins_the_stream_and_is_pushed_by_itself()
     let said = pushed.withdrawn_tokens.unwrap();
     assert!(!said.full && said.made_until == 0);
     assert_eq!(said.grants.iter().map(|one| one.id.clone()).collect::<Vec<_>>(), [grant.0.to_vec()]);
+}
+
+#[tokio::test]
+async fn a_new_bundle_reaches_an_agent_that_falls_behind_with_everything_else() {
+    let house = open().await;
+    let (mut stream, _) = stream(&house, clock::now().plus(3600)).await;
+    stream.next().await.unwrap().unwrap();
+    let root = Place::at(clock::now());
+    init(&root.options).unwrap();
+    let root = root.issuer().bundle().authorities()[0].clone();
+    house.store.publish_authority(root.clone(), Actor::Server, clock::now()).await.unwrap();
+    house.authority.read_bundle(house.store.as_ref()).await.unwrap();
+    // More than wait for one stream, of which the bundle is one.
+    for _ in 0..100 {
+        house.subscribers.tell(&Notice::RevocationLists { n: 0 });
+    }
+    house.subscribers.tell(&Notice::Bundle { n: house.store.revision().n });
+    let told = async {
+        loop {
+            if let Some(bundle) = stream.next().await.unwrap().unwrap().bundle {
+                return bundle;
+            }
+        }
+    };
+    assert!(timeout(Duration::from_secs(10), told).await.unwrap().x509_authorities.contains(&root));
 }
 
 #[tokio::test]

@@ -178,11 +178,7 @@ pub(super) async fn add(
     by: &Actor,
     at: UnixTime,
 ) -> Result<Entry, StoreFault> {
-    let mut entry = entry_rows::insert(&mut tx.connection, draft, at).await?;
-    if !owner.is_empty() {
-        entry.owner = owner.to_owned();
-        entry_rows::own(&mut tx.connection, &entry).await?;
-    }
+    let entry = entry_rows::insert(&mut tx.connection, draft, owner, at).await?;
     *tx.entries() += 1;
     tx.append(&leaf("entry.create", &entry, by, at));
     changed(tx, None, Some(&entry)).await?;

@@ -8,6 +8,10 @@ use super::writer::fault;
 use holdfast_identity::UnixTime;
 use ring::digest::{Context, SHA256};
 use sqlx::sqlite::SqliteConnection;
+use std::collections::HashMap;
+
+/// Entries that one statement asks for.
+const AT_ONCE: usize = 500;
 
 #[derive(sqlx::FromRow)]
 pub(super) struct EntryRow {
@@ -86,6 +90,46 @@ pub(super) async fn by_id(connection: &mut SqliteConnection, id: &str) -> Result
     row.map(EntryRow::entry).transpose()
 }
 
+/// Those of these IDs that there are.
+pub(super) async fn by_ids(
+    connection: &mut SqliteConnection,
+    ids: &[&str],
+) -> Result<HashMap<String, Entry>, StoreFault> {
+    let mut found = HashMap::with_capacity(ids.len());
+    for ids in ids.chunks(AT_ONCE) {
+        let rows: Vec<EntryRow> = sqlx::query_as("SELECT * FROM entries WHERE id IN (SELECT value FROM json_each($1))")
+            .bind(serde_json::Value::from(ids).to_string())
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(fault("read entries"))?;
+        for row in rows {
+            let entry = row.entry()?;
+            found.insert(entry.draft.id.clone(), entry);
+        }
+    }
+    Ok(found)
+}
+
+/// Which entries have these likenesses: their IDs.
+pub(super) async fn likes(
+    connection: &mut SqliteConnection,
+    likenesses: &[Vec<u8>],
+) -> Result<HashMap<Vec<u8>, String>, StoreFault> {
+    let mut found = HashMap::new();
+    for part in likenesses.chunks(AT_ONCE) {
+        let digits: Vec<String> = part.iter().map(hex::encode).collect();
+        let rows: Vec<(Vec<u8>, String)> = sqlx::query_as(
+            "SELECT likeness, id FROM entries WHERE likeness IN (SELECT unhex(value) FROM json_each($1))",
+        )
+        .bind(serde_json::Value::from(digits).to_string())
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(fault("read entries"))?;
+        found.extend(rows);
+    }
+    Ok(found)
+}
+
 /// By its number.
 pub(super) async fn by_number(
     connection: &mut SqliteConnection,
@@ -117,12 +161,13 @@ pub(super) async fn like(
 pub(super) async fn insert(
     connection: &mut SqliteConnection,
     draft: &EntryDraft,
+    owner: &str,
     at: UnixTime,
 ) -> Result<Entry, StoreFault> {
     let number: i64 = sqlx::query_scalar(
         "INSERT INTO entries (id, spiffe_id, parent, selectors, x509_svid_ttl, dns_names, hint, expires_at, \
-         revision_number, created_at, likeness, jwt_svid_ttl) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9, $10, $11) RETURNING number",
+         revision_number, created_at, likeness, jwt_svid_ttl, owner) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9, $10, $11, $12) RETURNING number",
     )
     .bind(draft.id.clone())
     .bind(draft.spiffe_id.as_str().to_owned())
@@ -135,11 +180,12 @@ pub(super) async fn insert(
     .bind(at.seconds())
     .bind(likeness(draft))
     .bind(draft.jwt_svid_ttl)
+    .bind(owner.to_owned())
     .fetch_one(&mut *connection)
     .await
     .map_err(fault("write an entry"))?;
     let number = EntryNumber(number.cast_unsigned());
-    let entry = Entry { number, draft: draft.clone(), revision_number: 0, created_at: at, owner: String::new() };
+    let entry = Entry { number, draft: draft.clone(), revision_number: 0, created_at: at, owner: owner.to_owned() };
     add_side_rows(connection, &entry).await?;
     Ok(entry)
 }

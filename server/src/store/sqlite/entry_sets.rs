@@ -1,7 +1,7 @@
 //! Applying a set of entries: compared first, written last, in one transaction of the one writer.
 
 use super::super::StoreFault;
-use super::super::entries::{Entry, EntryDraft, EntryNumber, EntryRefusal};
+use super::super::entries::{Entry, EntryDraft, EntryFilter, EntryNumber, EntryRefusal};
 use super::super::entry_sets::{
     Applied, Doing, EntrySet, EntrySets, Foreign, OWNER_BYTES_MAX, Others, PROBLEMS_MAX, SET_ENTRIES_MAX, SetProblem,
     Step,
@@ -10,14 +10,24 @@ use super::super::ledger::Actor;
 use super::super::{Held, entry_rules};
 use super::entries::{add, remove, replace};
 use super::writer::{Tx, Verb};
-use super::{SqliteStore, entry_rows, federation_rows};
+use super::{SqliteStore, entry_reads, entry_rows, federation_rows};
 use holdfast_identity::{TrustDomain, UnixTime};
+use sqlx::sqlite::SqliteConnection;
 use std::collections::{HashMap, HashSet};
 
 impl EntrySets for SqliteStore {
     fn apply_entries(&self, set: EntrySet, by: Actor, at: UnixTime) -> Held<'_, Result<Applied, Vec<SetProblem>>> {
         let (trust_domain, limit) = (self.trust_domain.clone(), self.limits.entries_max);
-        Box::pin(self.queue.run(Apply { set, trust_domain, limit, by, at }))
+        let apply = Apply { set, trust_domain, limit, by, at };
+        match apply.set.doing {
+            Doing::Written => Box::pin(self.queue.run(apply)),
+            // Nobody who writes waits for one who asks.
+            Doing::Planned => Box::pin(async move {
+                let mut snapshot = self.report_snapshot().await?;
+                let there_are = entry_reads::count(&mut snapshot, &EntryFilter::default()).await?;
+                apply.plan(&mut snapshot, there_are).await
+            }),
+        }
     }
 }
 
@@ -50,24 +60,31 @@ impl Verb for Apply {
     const NAME: &'static str = "apply_entries";
 
     async fn run(&self, tx: &mut Tx) -> Result<Self::Reply, StoreFault> {
-        let mut problems = Problems::default();
-        self.check_alone(&mut problems);
-        if !problems.0.is_empty() {
-            return Ok(Err(problems.0));
-        }
-        let plan = self.compare(tx, &mut problems).await?;
-        self.check_likeness(tx, &plan, &mut problems).await?;
-        if !problems.0.is_empty() {
-            return Ok(Err(problems.0));
-        }
-        match self.set.doing {
-            Doing::Planned => Ok(Ok(plan)),
-            Doing::Written => Ok(Ok(self.write(tx, plan).await?)),
+        let there_are = *tx.entries();
+        match self.plan(&mut tx.connection, there_are).await? {
+            Ok(plan) => Ok(Ok(self.write(tx, plan).await?)),
+            Err(problems) => Ok(Err(problems)),
         }
     }
 }
 
 impl Apply {
+    /// What would be done to the entries that there are, or why nothing can be.
+    async fn plan(
+        &self,
+        connection: &mut SqliteConnection,
+        there_are: u64,
+    ) -> Result<Result<Applied, Vec<SetProblem>>, StoreFault> {
+        let mut problems = Problems::default();
+        self.check_alone(&mut problems);
+        if !problems.0.is_empty() {
+            return Ok(Err(problems.0));
+        }
+        let plan = self.compare(connection, there_are, &mut problems).await?;
+        check_likeness(connection, &plan, &mut problems).await?;
+        Ok(if problems.0.is_empty() { Ok(plan) } else { Err(problems.0) })
+    }
+
     /// What can be said without asking the database.
     fn check_alone(&self, problems: &mut Problems) {
         let owner = &self.set.owner;
@@ -99,13 +116,20 @@ impl Apply {
     }
 
     /// What would be done. Nothing is written yet.
-    async fn compare(&self, tx: &mut Tx, problems: &mut Problems) -> Result<Applied, StoreFault> {
+    async fn compare(
+        &self,
+        connection: &mut SqliteConnection,
+        there_are: u64,
+        problems: &mut Problems,
+    ) -> Result<Applied, StoreFault> {
         let mut plan = Applied::default();
+        let ids: Vec<&str> = self.set.drafts.iter().map(|draft| draft.id.as_str()).collect();
+        let mut present = entry_rows::by_ids(connection, &ids).await?;
         for draft in &self.set.drafts {
-            if let Some(refusal) = federation_rows::check(&mut tx.connection, draft, &self.trust_domain).await? {
+            if let Some(refusal) = federation_rows::check(connection, draft, &self.trust_domain).await? {
                 problems.add(&draft.id, refusal);
             }
-            let Some(before) = entry_rows::by_id(&mut tx.connection, &draft.id).await? else {
+            let Some(before) = present.remove(&draft.id) else {
                 plan.steps.push(Step::Create(self.planned(draft)));
                 continue;
             };
@@ -122,13 +146,13 @@ impl Apply {
         }
         if self.set.others == Others::Pruned {
             let named: HashSet<&str> = self.set.drafts.iter().map(|draft| draft.id.as_str()).collect();
-            let owned = entry_rows::of_owner(&mut tx.connection, &self.set.owner).await?;
+            let owned = entry_rows::of_owner(connection, &self.set.owner).await?;
             plan.steps.extend(owned.into_iter().filter(|entry| !named.contains(entry.id())).map(Step::Delete));
         }
         let count = |is: fn(&Step) -> bool| plan.steps.iter().filter(|step| is(step)).count() as u64;
         let (created, deleted) =
             (count(|step| matches!(step, Step::Create(_))), count(|step| matches!(step, Step::Delete(_))));
-        if created > 0 && (*tx.entries() + created).saturating_sub(deleted) > self.limit {
+        if created > 0 && (there_are + created).saturating_sub(deleted) > self.limit {
             problems.add("", EntryRefusal::Full { limit: self.limit });
         }
         Ok(plan)
@@ -142,30 +166,6 @@ impl Apply {
             created_at: self.at,
             owner: self.set.owner.clone(),
         }
-    }
-
-    /// Whether an entry that stays as it is grants the same as one that is written.
-    async fn check_likeness(&self, tx: &mut Tx, plan: &Applied, problems: &mut Problems) -> Result<(), StoreFault> {
-        let written: HashSet<&str> = plan
-            .steps
-            .iter()
-            .filter_map(|step| match step {
-                Step::Create(_) => None,
-                Step::Update { before, .. } | Step::Delete(before) => Some(before.id()),
-            })
-            .collect();
-        for step in &plan.steps {
-            let (entry, itself) = match step {
-                Step::Create(entry) => (entry, None),
-                Step::Update { after, .. } => (&**after, Some(after.number)),
-                Step::Delete(_) => continue,
-            };
-            let like = entry_rows::like(&mut tx.connection, &entry.draft, itself).await?;
-            if let Some(existing) = like.filter(|id| !written.contains(id.as_str())) {
-                problems.add(entry.id(), EntryRefusal::Similar { existing });
-            }
-        }
-        Ok(())
     }
 
     async fn write(&self, tx: &mut Tx, plan: Applied) -> Result<Applied, StoreFault> {
@@ -190,4 +190,30 @@ impl Apply {
         }
         Ok(done)
     }
+}
+
+/// Whether an entry that stays as it is grants the same as one that is written.
+async fn check_likeness(
+    connection: &mut SqliteConnection,
+    plan: &Applied,
+    problems: &mut Problems,
+) -> Result<(), StoreFault> {
+    let (mut moves, mut written) = (HashSet::new(), Vec::new());
+    for step in &plan.steps {
+        let (goes, comes) = match step {
+            Step::Create(entry) => (None, Some(entry)),
+            Step::Update { before, after } => (Some(before), Some(&**after)),
+            Step::Delete(before) => (Some(before), None),
+        };
+        moves.extend(goes.map(Entry::id));
+        written.extend(comes.map(|entry| (entry.id(), entry_rows::likeness(&entry.draft))));
+    }
+    let likenesses: Vec<Vec<u8>> = written.iter().map(|(_, likeness)| likeness.clone()).collect();
+    let like = entry_rows::likes(connection, &likenesses).await?;
+    for (id, likeness) in written {
+        if let Some(existing) = like.get(&likeness).filter(|existing| !moves.contains(existing.as_str())) {
+            problems.add(id, EntryRefusal::Similar { existing: existing.clone() });
+        }
+    }
+    Ok(())
 }

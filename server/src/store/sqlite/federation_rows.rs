@@ -153,7 +153,12 @@ pub(super) async fn check(
         return refused(format!("names {own}, this server's own trust domain: its bundle is there anyway"));
     }
     for name in &draft.federates_with {
-        if find(connection, name).await?.is_none() {
+        let known: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM federations WHERE trust_domain = $1)")
+            .bind(name.as_str().to_owned())
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(fault("read a federation"))?;
+        if !known {
             return refused(format!("no federation with {name}: `federation create` or `bundle set` makes one"));
         }
     }

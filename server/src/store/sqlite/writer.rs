@@ -4,7 +4,7 @@
 //! same, the batch is rolled back and each verb runs again by itself, so that nobody pays for another's fault.
 
 use super::super::StoreFault;
-use super::super::changes::{Notice, Revision};
+use super::super::changes::{Notice, Revision, gathered};
 use super::super::issuances::Issuance;
 use super::super::nodes::NodeNumber;
 use super::super::rollouts::RolloutState;
@@ -288,7 +288,7 @@ async fn attempt(tx: &mut Tx, calls: &mut [Box<dyn Call>], before: &State) -> Re
 fn finish(tx: &mut Tx, calls: impl Iterator<Item = Box<dyn Call>>, watched: &Watched) {
     let revision = Revision { epoch: tx.state.epoch, n: tx.state.n };
     watched.revision.send_if_modified(|held| std::mem::replace(held, revision) != revision);
-    for notice in tx.notices.drain(..) {
+    for notice in gathered(std::mem::take(&mut tx.notices)) {
         // Nobody listening is fine.
         let _ = watched.notices.send(Arc::new(notice));
     }
