@@ -179,7 +179,7 @@ impl At {
         Ok(node)
     }
 
-    async fn renew(self: Arc<Self>, mut node: Node) -> anyhow::Result<Node> {
+    pub async fn renew(self: Arc<Self>, mut node: Node) -> anyhow::Result<Node> {
         let link = node.link.as_ref().context("not connected")?;
         self.attest(link, &mut node.tpm, false).await?;
         Ok(node)

@@ -95,11 +95,11 @@ impl Link {
         }
     }
 
-    /// Opens the stream that every connected agent holds, and waits for its first message.
+    /// Opens the stream that every connected agent holds, and reads all that it begins with.
     pub async fn sync(&self) -> anyhow::Result<tonic::Streaming<wire::SyncResponse>> {
         let answer = NodeClient::new(self.channel.clone()).sync(wire::SyncRequest::default()).await?;
         let mut stream = answer.into_inner();
-        stream.message().await?.context("the stream ended")?;
+        while stream.message().await?.context("the stream ended")?.more {}
         Ok(stream)
     }
 

@@ -22,6 +22,8 @@ mod admin_stubs;
 mod appraise;
 mod attest;
 mod azure;
+mod changes;
+mod connected;
 mod crowd;
 /// As the made-up Azure finds it.
 mod firmware {
@@ -30,6 +32,7 @@ mod firmware {
 mod fleet;
 mod floor;
 mod gcp;
+mod growth;
 mod guests;
 #[path = "../../../crates/evidence/tests/nitro/hypervisor.rs"]
 #[allow(dead_code, reason = "the tests of documents use all of it")]
@@ -91,7 +94,7 @@ const MEASUREMENTS: &[(&[&str], Measurement)] = &[
     (&["appraise_azure", "appraise_azure_reattest"], azure::measure),
     (&["appraise_gcp", "appraise_gcp_reattest"], gcp::measure),
     (&["ima_100k", "ima_100k_replay", "ima_unchanged", "ima_digest_bytes", "ima_digests_read"], ima::measure),
-    (&["issue_x509", "issue_x509_recorded"], issue::measure),
+    (&["issue_x509", "issue_x509_recorded", "issue_x509_of_signing", "record_workload_svids"], issue::measure),
     (&["tpm_commands_enrol", "tpm_commands_reattest", "entry_to_svid_p99", "rss_agent"], machine::measure),
     (
         &[
@@ -114,9 +117,14 @@ const MEASUREMENTS: &[(&[&str], Measurement)] = &[
     (&["attest_gcp", "reattest_gcp"], || attest::measure(EvidenceKind::Gcp, guests::gcp)),
     (&["power_on_1000"], power::rack),
     (&["entry_for_one_of_1000", "entry_for_all_1000"], pushes::thousand),
+    (
+        &["bundle_change_1000_p50", "bundle_change_1000_p99", "revocation_1000_p50", "revocation_1000_p99"],
+        changes::measure,
+    ),
     (&["change_cost_100k", "change_time_100k"], pushes::change),
     (&["rss_agent_per_1000_svids", "first_message_1000_streams"], crowd::measure),
     (&["first_svid_after_start"], start::measure),
+    (&["disk_per_renewal"], growth::measure),
     (&["rss_server_10k_nodes"], power::fleet),
 ];
 

@@ -1,24 +1,15 @@
 //! Entries on their way to 1,000 connected agents: one for one of them, one for all of them; and what one change costs where
-//! there are few entries and where there are many. The agents are their side of the protocol, each with a node identity of
-//! its own on a connection of its own, as a virtual TPM earned it.
+//! there are few entries and where there are many.
 
-use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::{Context as _, bail};
-use holdfast_protocol::agent as wire;
-use holdfast_tests::Server;
-
-use crate::admin::{Admin, entry};
-use crate::appraise::fill;
-use crate::fleet::{AT_ONCE, At, DOMAIN, LIMITS, Node, prepare};
+use crate::admin::entry;
+use crate::connected::{AGENTS, Fleet, csr, id, pushed, removed, supplied};
+use crate::fleet::{LIMITS, prepare};
 use crate::pki::Ca;
 use crate::processes::cpu_seconds;
 use crate::report::{Row, load, median, percentile, scaled};
-use crate::virtual_tpm::VirtualTpm;
 
-/// Agents that are connected.
-const AGENTS: usize = 1000;
 /// Entries for one agent, one after another.
 const SAMPLES: usize = 500;
 /// Entries for all agents, one after another.
@@ -28,72 +19,6 @@ const FEW: usize = 100;
 const MANY: usize = 100_000;
 /// Changes of each of these measurements.
 const CHANGES: usize = 500;
-
-/// A fleet that is connected, with its streams open.
-struct Fleet {
-    nodes: Vec<Node>,
-    admin: Admin,
-    at: Arc<At>,
-}
-
-impl Fleet {
-    fn machines(ca: &Ca, count: usize) -> Vec<VirtualTpm> {
-        let mut machines: Vec<VirtualTpm> = (0..count).map(|_| VirtualTpm::new(ca)).collect();
-        machines.iter_mut().for_each(|tpm| fill(&mut tpm.firmware.events));
-        machines
-    }
-
-    async fn connect(server: &Server, machines: Vec<VirtualTpm>) -> anyhow::Result<Self> {
-        let at = Arc::new(At::of(server)?);
-        let bare = machines.into_iter().map(Node::bare).collect();
-        let (nodes, _) = at.each(bare, AT_ONCE, |at, node| Box::pin(at.enrol(node))).await?;
-        let (nodes, _) = at.each(nodes, AT_ONCE, |at, node| Box::pin(at.connect_and_renew(node))).await?;
-        let (nodes, _) = at.each(nodes, AT_ONCE, |at, node| Box::pin(at.sync(node))).await?;
-        Ok(Self { nodes, admin: Admin::connect(server).await?, at })
-    }
-
-    fn node(&mut self, index: usize) -> anyhow::Result<&mut Node> {
-        let count = self.nodes.len();
-        self.nodes.get_mut(index % count).context("no nodes")
-    }
-}
-
-/// Waits for the message with an entry in it.
-async fn pushed(node: &mut Node) -> anyhow::Result<wire::Entry> {
-    let stream = node.stream.as_mut().context("no stream")?;
-    loop {
-        let message = stream.message().await?.context("the stream ended")?;
-        if let Some(entry) = message.entries.into_iter().next() {
-            return Ok(entry);
-        }
-    }
-}
-
-/// Waits for the message that takes an entry back.
-async fn removed(node: &mut Node) -> anyhow::Result<()> {
-    let stream = node.stream.as_mut().context("no stream")?;
-    while stream.message().await?.context("the stream ended")?.removed_entry_ids.is_empty() {}
-    Ok(())
-}
-
-/// Waits for an entry, and has its SVID signed.
-async fn supplied(node: &mut Node, csr: &[u8]) -> anyhow::Result<Instant> {
-    let entry = pushed(node).await?;
-    let answer = node.link.as_ref().context("not connected")?.sign(&entry.id, csr).await?;
-    match answer.outcome.context("no outcome")? {
-        wire::svid_result::Outcome::Svid(_) => Ok(Instant::now()),
-        wire::svid_result::Outcome::Refused(why) => bail!("not signed: {why}"),
-    }
-}
-
-fn csr() -> anyhow::Result<Vec<u8>> {
-    let key = rcgen::KeyPair::generate()?;
-    Ok(rcgen::CertificateParams::default().serialize_request(&key)?.der().to_vec())
-}
-
-fn id(path: &str) -> String {
-    format!("spiffe://{DOMAIN}/{path}")
-}
 
 /// One for one, and one for all.
 pub fn thousand() -> anyhow::Result<Vec<Row>> {
@@ -108,6 +33,7 @@ pub fn thousand() -> anyhow::Result<Vec<Row>> {
     })
 }
 
+/// No entry is deleted: that would be a list for everybody while the next one is measured.
 async fn one(fleet: &mut Fleet) -> anyhow::Result<Row> {
     let (mut whole, mut after_return) = (Vec::new(), Vec::new());
     let (samples, csr, admin) = (scaled(SAMPLES), csr()?, fleet.admin.clone());
@@ -118,11 +44,9 @@ async fn one(fleet: &mut Fleet) -> anyhow::Result<Row> {
         let from = Instant::now();
         let (made, supplied) =
             tokio::join!(async { admin.create(wanted).await.map(|made| (made, Instant::now())) }, supplied(node, &csr));
-        let ((made, returned), supplied) = (made?, supplied?);
+        let ((_, returned), supplied) = (made?, supplied?);
         whole.push((supplied - from).as_secs_f64() * 1e3);
         after_return.push(supplied.saturating_duration_since(returned).as_secs_f64() * 1e3);
-        admin.delete(&made.id).await?;
-        removed(fleet.node(sample * 7)?).await?;
     }
     Ok(Row::new("entry_for_one_of_1000", percentile(&mut whole, 0.99), "ms").note(format!(
         "p99 of {samples}, from the operator's call to the SVID in the agent's hands, {} agents connected; p50 {:.1} ms; after the \
@@ -144,15 +68,11 @@ async fn all(fleet: &mut Fleet, recorded: f64) -> anyhow::Result<Row> {
         let from = Instant::now();
         let everyone = fleet.nodes.iter_mut().zip(&csrs).map(|(node, csr)| supplied(node, csr));
         let (made, supplied) = tokio::join!(admin.create(wanted), futures_util::future::join_all(everyone));
-        let made = made?;
+        made?;
         let supplied = supplied.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
         let mut millis: Vec<f64> = supplied.iter().map(|at| (*at - from).as_secs_f64() * 1e3).collect();
         rates.push(millis.len() as f64 * 1e3 / percentile(&mut millis, 1.0));
         times.append(&mut millis);
-        admin.delete(&made.id).await?;
-        for gone in futures_util::future::join_all(fleet.nodes.iter_mut().map(removed)).await {
-            gone?;
-        }
     }
     Ok(Row::new("entry_for_all_1000", median(&mut rates), "per s").floor(recorded).note(format!(
         "one entry for {} connected agents, each of which has its SVID signed: SVIDs a second until the last has its own; p50 {:.0} ms, \

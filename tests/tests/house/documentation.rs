@@ -235,3 +235,20 @@ fn the_readme_shows_the_line_of_the_demos_policy_that_is_not_met() {
     let shown = format!("tpm.boot.applications (policy line {line})");
     assert!(read(root().join("README.md")).contains(&shown), "README.md has no {shown:?}");
 }
+
+#[test]
+fn the_page_of_benchmarks_names_every_row_and_no_other() {
+    let program = read(root().join("tests/benches/holdfast/main.rs"));
+    let (_, rows) = program.split_once("const MEASUREMENTS").unwrap();
+    let (rows, _) = rows.split_once("\n];").unwrap();
+    let rows: BTreeSet<&str> = rows.split('"').skip(1).step_by(2).collect();
+    assert!(rows.len() > 40, "found {} rows: the rule looks in the wrong place", rows.len());
+    let page = read(root().join("docs/benchmarks.md"));
+    let cells = page.lines().filter_map(|line| line.strip_prefix("| `")?.split(" |").next());
+    let listed: BTreeSet<&str> =
+        cells.flat_map(|cell| cell.split(['`', ',', ' '])).filter(|name| !name.is_empty()).collect();
+    let mut offenders: Vec<String> =
+        rows.difference(&listed).map(|row| format!("`{row}` is not in the page")).collect();
+    offenders.extend(listed.difference(&rows).map(|row| format!("`{row}` is in the page, and not measured")));
+    none("docs/benchmarks.md", offenders);
+}
