@@ -1,6 +1,8 @@
 //! One request at a time, over TLS or plain, HTTP/1.1: a bounded answer within a bounded time. Follows no redirect, keeps
 //! no connection, and believes nothing of what it brings.
 
+mod near;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,10 +17,12 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tracing::warn;
+
+pub(crate) use near::Near;
 
 /// Longest wait that a service is believed to want.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
@@ -55,6 +59,8 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
+    /// Where it came from.
+    pub(crate) near: Near,
 }
 
 impl Answer {
@@ -83,12 +89,15 @@ impl Http {
 
     /// Asks for `url`; the body has at most `limit` bytes.
     pub(crate) async fn get(&self, url: &str, limit: usize) -> Result<Answer, NoAnswer> {
-        self.send(Request::get("/").header(ACCEPT, "*/*").body(Body::empty()), url, Wanted::Whole(limit)).await
+        let request = Request::get("/").header(ACCEPT, "*/*").body(Body::empty());
+        self.send(request, url, Wanted::Whole(limit), Near::Machine).await
     }
 
-    /// The same of which only the body of a success is read: what stands in a redirect or a refusal says nothing.
-    pub(crate) async fn get_success(&self, url: &str, limit: usize) -> Result<Answer, NoAnswer> {
-        self.send(Request::get("/").header(ACCEPT, "*/*").body(Body::empty()), url, Wanted::OfSuccess(limit)).await
+    /// The same of which only the body of a success is read: what stands in a redirect or a refusal says nothing. Nobody
+    /// is asked who is nearer than `nearest`.
+    pub(crate) async fn get_success(&self, url: &str, limit: usize, nearest: Near) -> Result<Answer, NoAnswer> {
+        let request = Request::get("/").header(ACCEPT, "*/*").body(Body::empty());
+        self.send(request, url, Wanted::OfSuccess(limit), nearest).await
     }
 
     /// Posts `body` with `headers` to `url`. The status is the answer: of its body at most `limit` bytes are read, for a
@@ -104,7 +113,7 @@ impl Http {
         if let Ok(request) = &mut request {
             *request.headers_mut() = headers;
         }
-        self.send(request, url, Wanted::Beginning(limit)).await
+        self.send(request, url, Wanted::Beginning(limit), Near::Machine).await
     }
 
     async fn send(
@@ -112,31 +121,58 @@ impl Http {
         request: Result<Request<Body>, hyper::http::Error>,
         url: &str,
         wanted: Wanted,
+        nearest: Near,
     ) -> Result<Answer, NoAnswer> {
         let request = request.map_err(|error| NoAnswer(format!("no request: {error}")))?;
-        match timeout(self.timeout, self.exchange(request, url, wanted)).await {
+        match timeout(self.timeout, self.exchange(request, url, wanted, nearest)).await {
             Ok(answer) => answer,
             Err(_) => Err(NoAnswer(format!("no answer within {} s", self.timeout.as_secs_f32()))),
         }
     }
 
-    async fn exchange(&self, request: Request<Body>, url: &str, wanted: Wanted) -> Result<Answer, NoAnswer> {
+    async fn exchange(
+        &self,
+        request: Request<Body>,
+        url: &str,
+        wanted: Wanted,
+        nearest: Near,
+    ) -> Result<Answer, NoAnswer> {
         let failed = |what: &'static str| move |error: &dyn std::fmt::Display| NoAnswer(format!("{what}: {error}"));
         let uri: Uri = url.parse().map_err(|error| failed("not a URL")(&error))?;
         let host = uri.host().ok_or_else(|| NoAnswer("URL without a host".to_owned()))?;
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let secure = uri.scheme_str() == Some("https");
         let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-        let socket = TcpStream::connect((host.as_str(), port)).await.map_err(|e| failed("cannot connect")(&e))?;
+        let socket = connect(&host, port, nearest).await?;
+        let near = Near::of(socket.peer_addr().map_err(|e| failed("cannot connect")(&e))?.ip());
         if !secure {
-            return send(socket, request, &uri, wanted).await;
+            return send(socket, request, &uri, wanted, near).await;
         }
         let name = ServerName::try_from(host).map_err(|error| failed("not a host's name")(&error))?;
         let tls = self.tls.clone().ok_or_else(|| NoAnswer("TLS is not available".to_owned()))?;
         let connector = TlsConnector::from(tls);
         let stream = connector.connect(name, socket).await.map_err(|error| failed("TLS")(&in_words(&error)))?;
-        send(stream, request, &uri, wanted).await
+        send(stream, request, &uri, wanted, near).await
     }
+}
+
+/// A connection to the first address of the host that takes one, of those that are no nearer than `nearest`.
+async fn connect(host: &str, port: u16, nearest: Near) -> Result<TcpStream, NoAnswer> {
+    let failed = |error: &std::io::Error| NoAnswer(format!("cannot connect: {error}"));
+    let mut last = NoAnswer(format!("{host} has no address"));
+    for address in lookup_host((host, port)).await.map_err(|error| failed(&error))? {
+        let near = Near::of(address.ip());
+        if near > nearest {
+            let (is, from) = (near.as_str(), nearest.as_str());
+            last = NoAnswer(format!("{} is {is}: nobody {from} leads there", address.ip()));
+            continue;
+        }
+        match TcpStream::connect(address).await {
+            Ok(socket) => return Ok(socket),
+            Err(error) => last = failed(&error),
+        }
+    }
+    Err(last)
 }
 
 /// Why there was no handshake; of a certificate that a verifier of ours refused, in its words.
@@ -167,7 +203,13 @@ pub(crate) fn tls(ca_file: &Path) -> Option<Arc<ClientConfig>> {
 }
 
 /// One request on a connection of its own.
-async fn send<S>(stream: S, mut request: Request<Body>, uri: &Uri, wanted: Wanted) -> Result<Answer, NoAnswer>
+async fn send<S>(
+    stream: S,
+    mut request: Request<Body>,
+    uri: &Uri,
+    wanted: Wanted,
+    near: Near,
+) -> Result<Answer, NoAnswer>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -199,7 +241,7 @@ where
         Wanted::Beginning(limit) => beginning(Body::new(body), limit).await,
     };
     drop(guard);
-    Ok(Answer { status: head.status, headers: head.headers, body })
+    Ok(Answer { status: head.status, headers: head.headers, body, near })
 }
 
 /// At most so many bytes of a body, and what comes of it within a moment.

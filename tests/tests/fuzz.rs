@@ -2,6 +2,10 @@
 //! reach. A panic fails the test; so does an input that takes a second. `make fuzz` gives it longer.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "the fuzzer's own steps")]
 
+#[path = "fuzz/exchange.rs"]
+mod exchange;
+#[path = "fuzz/federation.rs"]
+mod federation;
 #[path = "fuzz/ima.rs"]
 mod ima;
 #[path = "fuzz/measurement.rs"]

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use holdfast_identity::TrustDomain;
 use serde_json::{Map, Value, json};
 use x509_parser::extensions::GeneralName;
+use x509_parser::oid_registry::{OID_EC_P256, OID_NIST_EC_P384, OID_NIST_EC_P521, OID_SIG_ED25519};
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey;
 
@@ -19,10 +20,16 @@ pub const DOCUMENT_BYTES_MAX: usize = 1 << 20;
 /// Keys of each use in one bundle: a domain in the middle of a rotation has two or three, one of many servers with roots
 /// of their own some dozens.
 pub const AUTHORITIES_MAX: usize = 64;
+/// Bytes of a bundle's certificates together: as many as there may be, each of an RSA key of 4096 bits. All of a workload's
+/// foreign bundles must fit into the 4 MiB that a gRPC client reads.
+pub const AUTHORITIES_BYTES_MAX: usize = 128 << 10;
+/// Bits of an authority's RSA key: no less is believed, and no more is verified by those who read bundles.
+const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 /// Elements of `keys` that are looked at, those that are passed over among them.
 const KEYS_MAX: usize = 1024;
 /// Trust domains in one map.
 pub const MAP_DOMAINS_MAX: usize = 256;
+
 /// One trust domain's keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bundle {
@@ -65,6 +72,12 @@ pub enum BadBundle {
         /// Of which member.
         member: &'static str,
     },
+    /// More bytes of certificates than the keys of a trust domain take.
+    #[error("bundle has {found} bytes of certificates, limit {AUTHORITIES_BYTES_MAX}")]
+    Certificates {
+        /// Bytes found.
+        found: usize,
+    },
     /// A certificate that is none of a signing authority.
     #[error("bundle: certificate {number} {problem}")]
     Certificate {
@@ -91,6 +104,7 @@ impl BadBundle {
             Self::Json(_) => "bundle.json",
             Self::NoKeys => "bundle.no_keys",
             Self::TooMany { .. } => "bundle.too_many",
+            Self::Certificates { .. } => "bundle.certificates_too_long",
             Self::Number { .. } => "bundle.number",
             Self::Certificate { .. } => "bundle.certificate",
             Self::KeyIdTwice(_) => "bundle.key_id_twice",
@@ -116,7 +130,8 @@ impl Bundle {
         self.x509_authorities.is_empty() && self.jwt_authorities.is_empty()
     }
 
-    /// The document: X.509 keys with `use` and exactly one certificate, and no `kid`; then those of JWT-SVIDs.
+    /// The document: X.509 keys with `use` and exactly one certificate, and no `kid`; then those of JWT-SVIDs. An authority
+    /// whose kind of key has no name in the standard is left out: who must not lose one reads the document again.
     #[must_use]
     pub fn to_json(&self) -> String {
         let x509 = self.x509_authorities.iter().filter_map(|der| x509_jwk(der));
@@ -177,6 +192,10 @@ impl Bundle {
                 return Err(BadBundle::TooMany { what, limit: AUTHORITIES_MAX });
             }
         }
+        let found = bundle.x509_authorities.iter().map(Vec::len).sum();
+        if found > AUTHORITIES_BYTES_MAX {
+            return Err(BadBundle::Certificates { found });
+        }
         Ok(bundle)
     }
 }
@@ -213,11 +232,17 @@ pub fn check_authority(der: &[u8], trust_domain: &TrustDomain) -> Result<(), Str
     if !certificate.is_ca() {
         return Err("is no signing certificate".to_owned());
     }
+    if let Ok(PublicKey::RSA(key)) = certificate.public_key().parsed() {
+        let (found, least, most) = (8 * bare(key.modulus).len(), RSA_BITS.start(), RSA_BITS.end());
+        if !RSA_BITS.contains(&found) {
+            return Err(format!("has an RSA key of {found} bits, expected {least} to {most}"));
+        }
+    }
     let names = certificate.subject_alternative_name().map_err(|_| "has unreadable alternative names".to_owned())?;
     let own = trust_domain.id();
     for name in names.iter().flat_map(|names| &names.value.general_names) {
         match name {
-            GeneralName::URI(uri) if uri.starts_with("spiffe://") && *uri != own.as_str() => {
+            GeneralName::URI(uri) if is_spiffe(uri) && *uri != own.as_str() => {
                 let found: String = uri.chars().flat_map(char::escape_default).take(300).collect();
                 return Err(format!("names {found}, expected {own}"));
             }
@@ -225,6 +250,11 @@ pub fn check_authority(der: &[u8], trust_domain: &TrustDomain) -> Result<(), Str
         }
     }
     Ok(())
+}
+
+/// Schemes have no case.
+fn is_spiffe(uri: &str) -> bool {
+    uri.get(..9).is_some_and(|scheme| scheme.eq_ignore_ascii_case("spiffe://"))
 }
 
 fn object(document: &[u8]) -> Result<Map<String, Value>, BadBundle> {
@@ -246,28 +276,36 @@ fn certificate(element: &Value) -> Result<Vec<u8>, &'static str> {
     STANDARD.decode(text).map_err(|_| "is not base64")
 }
 
+/// A number without the zeros before it.
+fn bare(number: &[u8]) -> &[u8] {
+    let from = number.iter().position(|byte| *byte != 0).unwrap_or(number.len());
+    number.get(from..).unwrap_or_default()
+}
+
 /// A certificate as JWK; `None` for a key of a type that the standard does not know.
 fn x509_jwk(der: &[u8]) -> Option<Value> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     let x5c = [STANDARD.encode(der)];
     let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
-    match certificate.public_key().parsed().ok()? {
+    let info = certificate.public_key();
+    if info.algorithm.algorithm == OID_SIG_ED25519 {
+        let x = text(info.subject_public_key.as_ref());
+        return Some(json!({ "use": "x509-svid", "kty": "OKP", "crv": "Ed25519", "x": x, "x5c": x5c }));
+    }
+    match info.parsed().ok()? {
         PublicKey::EC(point) => {
-            let (curve, size) = match point.data().len() {
-                65 => ("P-256", 32),
-                97 => ("P-384", 48),
-                133 => ("P-521", 66),
+            let named = info.algorithm.parameters.as_ref()?.as_oid().ok()?;
+            let (curve, size) = match named {
+                oid if oid == OID_EC_P256 => ("P-256", 32),
+                oid if oid == OID_NIST_EC_P384 => ("P-384", 48),
+                oid if oid == OID_NIST_EC_P521 => ("P-521", 66),
                 _ => return None,
             };
             let (x, y) = point.data().strip_prefix(&[4])?.split_at_checked(size)?;
             Some(json!({ "use": "x509-svid", "kty": "EC", "crv": curve, "x": text(x), "y": text(y), "x5c": x5c }))
         }
         PublicKey::RSA(key) => {
-            let bare = |number: &[u8]| {
-                let from = number.iter().position(|byte| *byte != 0).unwrap_or(number.len());
-                text(number.get(from..).unwrap_or_default())
-            };
-            let (n, e) = (bare(key.modulus), bare(key.exponent));
+            let (n, e) = (text(bare(key.modulus)), text(bare(key.exponent)));
             Some(json!({ "use": "x509-svid", "kty": "RSA", "n": n, "e": e, "x5c": x5c }))
         }
         _ => None,

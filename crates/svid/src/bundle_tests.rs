@@ -16,6 +16,53 @@ fn signed(names: &[&str], is_ca: bool) -> Vec<u8> {
     params.self_signed(&key).unwrap().der().to_vec()
 }
 
+/// An authority with a key of this kind.
+fn root_of(kind: &'static rcgen::SignatureAlgorithm) -> Vec<u8> {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.self_signed(&KeyPair::generate_for(kind).unwrap()).unwrap().der().to_vec()
+}
+
+/// A public key of RSA with so many bits, which signs nonsense.
+struct Rsa(Vec<u8>);
+
+impl Rsa {
+    fn of(bits: usize) -> Self {
+        let tagged = |tag: u8, content: &[u8]| {
+            let length = match u16::try_from(content.len()).unwrap().to_be_bytes() {
+                [0, short] if short < 0x80 => vec![short],
+                [0, byte] => vec![0x81, byte],
+                [high, low] => vec![0x82, high, low],
+            };
+            [&[tag], &length[..], content].concat()
+        };
+        let modulus = [&[0][..], &vec![0xff; bits / 8]].concat();
+        Self(tagged(0x30, &[tagged(2, &modulus), tagged(2, &[1, 0, 1])].concat()))
+    }
+}
+
+impl rcgen::PublicKeyData for Rsa {
+    fn der_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
+        &rcgen::PKCS_RSA_SHA256
+    }
+}
+
+impl rcgen::SigningKey for Rsa {
+    fn sign(&self, _: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        Ok(vec![1; 256])
+    }
+}
+
+fn root_of_rsa(bits: usize) -> Vec<u8> {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.self_signed(&Rsa::of(bits)).unwrap().der().to_vec()
+}
+
 fn root() -> Vec<u8> {
     signed(&["spiffe://other.org"], true)
 }
@@ -86,6 +133,7 @@ fn a_certificate_that_signs_for_nobody_or_for_another_domain_is_no_authority() {
     for (der, problem) in [
         (signed(&["spiffe://other.org"], false), "is no signing certificate"),
         (signed(&["spiffe://third.org"], true), "names spiffe://third.org, expected spiffe://other.org"),
+        (signed(&["SPIFFE://third.org"], true), "names SPIFFE://third.org, expected spiffe://other.org"),
         (signed(&["spiffe://other.org/a"], true), "names spiffe://other.org/a, expected spiffe://other.org"),
         (
             signed(&["spiffe://other.org", "spiffe://third.org"], true),
@@ -98,6 +146,40 @@ fn a_certificate_that_signs_for_nobody_or_for_another_domain_is_no_authority() {
     }
     // A root above several domains need not name any.
     read(&json!({ "keys": [x509_key(&[signed(&[], true)]), x509_key(&[signed(&["https://x"], true)])] })).unwrap();
+}
+
+#[test]
+fn an_authority_has_no_key_that_is_weak_or_that_nobody_verifies_with() {
+    for (bits, refused) in [(1024, true), (2048, false), (8192, false), (16_384, true)] {
+        let found = read(&json!({ "keys": [x509_key(&[root_of_rsa(bits)])] }));
+        let problem = format!("has an RSA key of {bits} bits, expected 2048 to 8192");
+        assert_eq!(found.err(), refused.then_some(BadBundle::Certificate { number: 1, problem }), "{bits}");
+    }
+}
+
+#[test]
+fn certificates_are_bounded_in_bytes_together() {
+    let names: Vec<String> = (0..500).map(|n| format!("https://{n}.example/")).collect();
+    let large = || signed(&names.iter().map(String::as_str).collect::<Vec<_>>(), true);
+    let keys: Vec<Value> = (0..AUTHORITIES_MAX / 4).map(|_| x509_key(&[large()])).collect();
+    let found = read(&json!({ "keys": keys })).unwrap_err();
+    assert_eq!(found.code(), "bundle.certificates_too_long", "{found}");
+    assert_eq!(read(&json!({ "keys": [keys[0]] })).unwrap().x509_authorities.len(), 1);
+}
+
+#[test]
+fn authorities_of_each_kind_of_key_are_written_as_the_standard_names_it() {
+    for (kind, names) in [
+        (&rcgen::PKCS_ECDSA_P256_SHA256, ("EC", "P-256")),
+        (&rcgen::PKCS_ECDSA_P384_SHA384, ("EC", "P-384")),
+        (&rcgen::PKCS_ED25519, ("OKP", "Ed25519")),
+    ] {
+        let bundle = Bundle { x509_authorities: vec![root_of(kind)], ..Bundle::default() };
+        let text = bundle.to_json();
+        let document: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((&document["keys"][0]["kty"], &document["keys"][0]["crv"]), (&json!(names.0), &json!(names.1)));
+        assert_eq!(Bundle::read(&domain("other.org"), text.as_bytes()).unwrap(), bundle);
+    }
 }
 
 #[test]

@@ -142,7 +142,9 @@ impl Book {
             }
         }
         pending.bundle = message.bundle.or(pending.bundle);
-        pending.foreign = message.foreign.or(pending.foreign);
+        if let Some(foreign) = message.foreign {
+            pending.foreign.get_or_insert_default().bundles.extend(foreign.bundles);
+        }
         if message.more {
             self.pending = Some(pending);
             return None;
@@ -285,6 +287,15 @@ mod tests {
         let foreign = book.apply(message(1, false, false, &[])).unwrap().foreign.unwrap();
         assert_eq!(foreign.keys().collect::<Vec<_>>(), ["other"]);
         assert_eq!(book.apply(message(2, false, false, &[])).unwrap().foreign, None, "nothing new");
+        for (name, more) in [("a", true), ("b", true), ("c", false)] {
+            let bundle = wire::Bundle { trust_domain: name.to_owned(), ..wire::Bundle::default() };
+            let foreign = Some(wire::ForeignBundles { bundles: vec![bundle] });
+            let change = book.apply(wire::SyncResponse { foreign, ..message(3, false, more, &[]) });
+            assert_eq!(change.is_none(), more, "{name}");
+            if let Some(foreign) = change.and_then(|change| change.foreign) {
+                assert_eq!(foreign.keys().collect::<Vec<_>>(), ["a", "b", "c"], "one change in three messages");
+            }
+        }
     }
 
     #[test]

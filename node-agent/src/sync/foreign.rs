@@ -40,12 +40,18 @@ pub(super) fn read(message: wire::ForeignBundles) -> ForeignBundles {
 
 fn read_one(bundle: &wire::Bundle) -> Option<ForeignBundle> {
     let name: TrustDomain = bundle.trust_domain.parse().ok()?;
-    let usable = |der: &Vec<u8>| webpki::anchor_from_trusted_cert(&CertificateDer::from(der.as_slice())).is_ok();
-    if bundle.x509_authorities.len() > AUTHORITIES_MAX || !bundle.x509_authorities.iter().all(usable) {
+    if bundle.x509_authorities.len() > AUTHORITIES_MAX {
         return None;
     }
+    let mut x509_authorities = bundle.x509_authorities.clone();
+    // One that programs cannot read must not cost the trust domain its others.
+    x509_authorities.retain(|der| webpki::anchor_from_trusted_cert(&CertificateDer::from(der.as_slice())).is_ok());
+    let passed_over = bundle.x509_authorities.len() - x509_authorities.len();
+    if passed_over > 0 {
+        tracing::warn!(trust_domain = %name, passed_over, "foreign authorities passed over: not readable");
+    }
     let jwt_keys = JwtBundle::of(&name, bundle)?.keys().clone();
-    Some(ForeignBundle { x509_authorities: bundle.x509_authorities.clone(), jwt_keys })
+    Some(ForeignBundle { x509_authorities, jwt_keys })
 }
 
 #[cfg(test)]
@@ -68,11 +74,13 @@ mod tests {
         let bundles = vec![
             bundle("other", vec![authority.clone()]),
             bundle("NOBODY", vec![authority.clone()]),
-            bundle("broken", vec![authority.clone(), vec![1]]),
+            bundle("half", vec![vec![1], authority.clone()]),
             bundle("many", vec![authority.clone(); AUTHORITIES_MAX + 1]),
         ];
         let found = read(wire::ForeignBundles { bundles });
-        assert_eq!(found.keys().collect::<Vec<_>>(), ["other"]);
-        assert_eq!(found["other"].x509_authorities, [authority]);
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["half", "other"]);
+        for name in ["half", "other"] {
+            assert_eq!(found[name].x509_authorities, [authority.as_slice()], "{name}");
+        }
     }
 }

@@ -4,9 +4,11 @@
 //! does not come back as one.
 
 mod bucket;
+mod crowd;
 mod gate;
 
 pub use bucket::{Buckets, Rate};
+pub use crowd::{Crowd, Guest};
 pub use gate::{Gate, Place};
 
 use std::net::IpAddr;

@@ -15,7 +15,7 @@ const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
 
 /// A request, as far as its form goes.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Form {
+pub struct Form {
     /// The token of the other issuer.
     pub subject_token: String,
     /// For whom the JWT-SVID is to be.
@@ -27,7 +27,7 @@ impl Form {
     ///
     /// # Errors
     /// [`Refused`], of those about the request itself.
-    pub(super) fn parse(body: &[u8]) -> Result<Self, Refused> {
+    pub fn parse(body: &[u8]) -> Result<Self, Refused> {
         if body.len() > FORM_BYTES_MAX {
             return Err(Refused::Form("longer than a request may be"));
         }

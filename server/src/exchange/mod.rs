@@ -18,6 +18,7 @@ mod seen;
 mod tests;
 
 pub use desk::{Exchange, ExchangeSettings, TOKEN_LIFETIME_MAX};
+pub use form::Form;
 pub use issuers::{IssuerSettings, KeySource};
 pub use pattern::{BadPattern, Pattern};
 pub use refused::{Refused, Told};

@@ -52,8 +52,12 @@ impl CurrentFederations {
     /// [`StoreFault`]; what was known stays.
     pub async fn refresh(&self, store: &dyn Store) -> Result<(), StoreFault> {
         let _reading = self.0.reading.lock().await;
-        let all = store.federations().await?;
-        let all = all.into_iter().map(|federation| (federation.trust_domain.clone(), Foreign::of(federation)));
+        let (all, before) = (store.federations().await?, self.get());
+        let read = |federation: Federation| {
+            let former = before.get(&federation.trust_domain);
+            (federation.trust_domain.clone(), Foreign::of(federation, former))
+        };
+        let all = all.into_iter().map(read);
         *self.0.all.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(all.collect());
         Ok(())
     }
@@ -68,7 +72,10 @@ impl CurrentFederations {
         let mut current = self.0.all.write().unwrap_or_else(PoisonError::into_inner);
         let mut all: All = current.as_ref().clone();
         match found {
-            Some(federation) => all.insert(trust_domain.clone(), Foreign::of(federation)),
+            Some(federation) => {
+                let read = Foreign::of(federation, all.get(trust_domain));
+                all.insert(trust_domain.clone(), read)
+            }
             None => all.remove(trust_domain),
         };
         *current = Arc::new(all);
@@ -83,7 +90,11 @@ impl CurrentFederations {
 }
 
 impl Foreign {
-    fn of(federation: Federation) -> Self {
+    /// What it reads as; what reads as before is the same value, which nobody need compare.
+    fn of(federation: Federation, former: Option<&Self>) -> Self {
+        if let Some(former) = former.filter(|former| former.federation.bundle == federation.bundle) {
+            return Self { federation, bundle: former.bundle.clone(), message: former.message.clone() };
+        }
         let bundle = federation.bundle.as_ref().and_then(|document| {
             // It was read before it was kept; one that reads no longer trusts nobody.
             let read = Bundle::read(&federation.trust_domain, &document.bytes);

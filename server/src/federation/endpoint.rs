@@ -20,15 +20,17 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::certificate::FileCertificate;
 use super::settings::{BundleEndpointSettings, EndpointIdentity};
 use crate::authority::{CurrentBundle, OwnCertificate};
-use crate::budget::{Buckets, Rate, Source};
+use crate::budget::{Buckets, Crowd, Rate, Source};
+use crate::web::{BadCertificate, Certificate, CertificateFiles};
 
 /// Connections at one time; who comes later waits to be accepted.
 const CONNECTIONS_MAX: usize = 256;
 /// Connections of one source: some domains behind one address poll every few seconds.
 const PER_SOURCE: Rate = Rate { per_second: 10.0, burst: 100.0 };
+/// Connections of one source at one time: who holds them open keeps nobody else out.
+const PER_SOURCE_AT_ONCE: usize = 32;
 /// Sources that are told apart.
 const SOURCES_MAX: usize = 65_536;
 /// How long a handshake may take.
@@ -39,15 +41,13 @@ const HEADERS_WITHIN: Duration = Duration::from_secs(10);
 const CONNECTION_TIME_MAX: Duration = Duration::from_secs(30);
 /// Bytes of a request's headers.
 const HEAD_BYTES_MAX: usize = 16 << 10;
-/// How often it is looked whether certificates in files have changed.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// Our bundle endpoint, bound.
 pub struct BundleEndpoint {
     shown: Arc<Shown>,
     listener: TcpListener,
     tls: TlsAcceptor,
-    files: Option<Arc<FileCertificate>>,
+    files: Option<Arc<Certificate>>,
     address: SocketAddr,
 }
 
@@ -70,8 +70,8 @@ pub enum EndpointFault {
         source: std::io::Error,
     },
     /// The certificate or its key.
-    #[error("bundle endpoint has no certificate: {0}")]
-    Certificate(String),
+    #[error("bundle endpoint has no certificate")]
+    Certificate(#[from] BadCertificate),
     /// The TLS library.
     #[error("bundle endpoint cannot configure TLS: {0}")]
     Tls(String),
@@ -102,8 +102,8 @@ impl BundleEndpoint {
         let (files, resolver): (_, Arc<dyn ResolvesServerCert>) = match settings.identity {
             EndpointIdentity::Spiffe => (None, own),
             EndpointIdentity::Web { certificate, key } => {
-                let files = FileCertificate::open(certificate, key).map_err(EndpointFault::Certificate)?;
-                let files = Arc::new(files);
+                let files = CertificateFiles { chain: certificate, key };
+                let files = Arc::new(Certificate::open(files, "federation.certificate")?);
                 (Some(files.clone()), files)
             }
         };
@@ -126,19 +126,14 @@ impl BundleEndpoint {
     pub async fn serve(self, stop: CancellationToken) {
         info!(address = %self.address, "bundle endpoint is up");
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        let sources = Buckets::new(PER_SOURCE, SOURCES_MAX);
-        let mut looks = tokio::time::interval(LOOK_EVERY);
+        let (sources, crowd) = (Buckets::new(PER_SOURCE, SOURCES_MAX), Crowd::new(PER_SOURCE_AT_ONCE));
+        if let Some(files) = self.files.clone() {
+            tokio::spawn(files.keep(stop.clone()));
+        }
         loop {
             let Ok(place) = places.clone().acquire_owned().await else { return };
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
-                _ = looks.tick() => {
-                    if let Some(files) = self.files.clone() {
-                        // Files may lie where reading takes long.
-                        drop(tokio::task::spawn_blocking(move || files.refresh()).await);
-                    }
-                    continue;
-                }
                 () = stop.cancelled() => return,
             };
             let (socket, from) = match accepted {
@@ -149,10 +144,12 @@ impl BundleEndpoint {
                     continue;
                 }
             };
-            if sources.take(Source::of(from.ip()), Instant::now()).is_err() {
+            let source = Source::of(from.ip());
+            let guest = sources.take(source, Instant::now()).ok().and_then(|()| crowd.enter(source));
+            let Some(guest) = guest else {
                 metrics::counter!("holdfast_connections_refused_total", "reason" => "bundle_endpoint").increment(1);
                 continue;
-            }
+            };
             let (shown, tls, stop) = (self.shown.clone(), self.tls.clone(), stop.clone());
             tokio::spawn(async move {
                 tokio::select! {
@@ -161,7 +158,7 @@ impl BundleEndpoint {
                     }
                     () = stop.cancelled() => {}
                 }
-                drop(place);
+                drop((place, guest));
             });
         }
     }

@@ -15,7 +15,7 @@ use super::fault::FetchFault;
 use super::settings::FederationSettings;
 use super::url::EndpointUrl;
 use super::verifier::EndpointVerifier;
-use crate::http::{Http, NoAnswer};
+use crate::http::{Http, Near, NoAnswer};
 use crate::store::BundleDocument;
 
 /// Redirects that are followed.
@@ -48,7 +48,7 @@ pub(super) async fn fetch(
         KnownBy::Svid(id, authorities) => Http::over(spiffe_tls(id, authorities)?, settings.timeout),
     };
     // One time for all of it: each redirect could take as long again.
-    let within = timeout(settings.timeout, follow(&http, url));
+    let within = timeout(settings.timeout, follow(&http, url, Near::Machine));
     let (from, body) = match within.await {
         Ok(answer) => answer?,
         Err(_) => {
@@ -61,14 +61,20 @@ pub(super) async fn fetch(
     Ok(Fetched { document: BundleDocument { bytes: body, sequence: bundle.sequence }, bundle })
 }
 
-/// The answer, and who gave it. The same identity is demanded of everybody on the way.
-async fn follow(http: &Http, first: &EndpointUrl) -> Result<(EndpointUrl, Vec<u8>), FetchFault> {
+/// The answer, and who gave it. The same identity is demanded of everybody on the way. An operator names whatever he will;
+/// whoever redirects does not lead nearer to us than he is himself, so that no partner reaches into our network through us.
+pub(super) async fn follow(
+    http: &Http,
+    first: &EndpointUrl,
+    mut nearest: Near,
+) -> Result<(EndpointUrl, Vec<u8>), FetchFault> {
     let mut url = first.clone();
     for _ in 0..=REDIRECTS_MAX {
         let answer = http
-            .get_success(url.as_str(), DOCUMENT_BYTES_MAX)
+            .get_success(url.as_str(), DOCUMENT_BYTES_MAX, nearest)
             .await
             .map_err(|why| FetchFault::no_answer(url.as_str(), why))?;
+        nearest = nearest.min(answer.near);
         match answer.status {
             StatusCode::OK => return Ok((url, answer.body)),
             StatusCode::MOVED_PERMANENTLY

@@ -87,13 +87,13 @@ impl Federator {
             }
             let (all, now) = (self.0.current.get(), clock::now());
             measure(&all, &mut known, now);
-            for foreign in all.values().filter(|foreign| foreign.federation.next_refresh <= now) {
+            let latest = self.0.settings.refresh_min.max(REFRESH_MAX);
+            for foreign in all.values().filter(|foreign| is_due(foreign.federation.next_refresh, now, latest)) {
                 let Some(turn) = self.turn(&foreign.federation) else { continue };
                 let (federator, stop) = (self.clone(), stop.clone());
                 tokio::spawn(async move {
                     tokio::select! {
-                        // What came of it stands in the store and in the log.
-                        _ = federator.ask(turn) => {}
+                        () = federator.ask_in_turn(&turn) => {}
                         () = stop.cancelled() => {}
                     }
                 });
@@ -113,7 +113,7 @@ impl Federator {
                 return Err(FederationRefusal::NoEndpoint(trust_domain.clone()).into());
             }
             if let Some(turn) = self.turn(&found) {
-                self.ask(turn).await?;
+                self.ask(&turn).await?;
                 return Ok(self.0.store.federation(trust_domain.clone()).await?.ok_or_else(unknown)?);
             }
             tokio::time::sleep(EVERY).await;
@@ -129,7 +129,17 @@ impl Federator {
         busy.insert(trust_domain.clone()).then(|| Turn { federator: self.clone(), trust_domain, endpoint, failures })
     }
 
-    async fn ask(&self, turn: Turn) -> Result<(), NotRefreshed> {
+    /// Asks, and holds the turn a while where nothing could be written of it: the store would have it be due at once, and
+    /// no endpoint must be asked without end because of our troubles.
+    async fn ask_in_turn(&self, turn: &Turn) {
+        // What else came of it stands in the store and in the log.
+        if let Err(NotRefreshed::Store(fault)) = self.ask(turn).await {
+            error!(trust_domain = %turn.trust_domain, code = fault.code(), %fault, "nothing can be kept of a foreign bundle");
+            tokio::time::sleep(Duration::from_secs(self.0.settings.refresh_min.unsigned_abs())).await;
+        }
+    }
+
+    async fn ask(&self, turn: &Turn) -> Result<(), NotRefreshed> {
         let inner = &self.0;
         let _place = inner.places.acquire().await.map_err(|_| StoreFault::Unavailable)?;
         let (name, endpoint) = (turn.trust_domain.clone(), turn.endpoint.clone());
@@ -197,6 +207,11 @@ impl Inner {
         let bundle = all.get(&name).and_then(|foreign| foreign.bundle.as_ref());
         bundle.map(|bundle| bundle.x509_authorities.clone()).unwrap_or_default()
     }
+}
+
+/// Whether it is time. A moment further away than anybody ever waits was written by a clock that has been put back since.
+const fn is_due(next_refresh: UnixTime, now: UnixTime, latest: i64) -> bool {
+    next_refresh.seconds() <= now.seconds() || next_refresh.since(now) > latest
 }
 
 /// The right to ask; given back when dropped.
@@ -268,6 +283,15 @@ mod tests {
         }
         assert!(retry(60, 1) > 90);
         assert!((480..=600).contains(&retry(600, 3)), "never below what the operator wants");
+    }
+
+    #[test]
+    fn a_clock_that_was_put_back_keeps_nothing_from_being_fetched() {
+        let now = UnixTime(1_000_000);
+        for (next, due) in [(0, true), (1, false), (REFRESH_MAX, false), (REFRESH_MAX + 1, true), (i64::MAX >> 1, true)]
+        {
+            assert_eq!(is_due(now.plus(next), now, REFRESH_MAX), due, "{next}");
+        }
     }
 
     #[test]

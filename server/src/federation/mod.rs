@@ -1,7 +1,6 @@
 //! Foreign trust domains: shows our own bundle to them, and fetches theirs, each from where an operator says and known to be
 //! the right one as he says. Decides nothing about workloads: entries name the trust domains that theirs may meet.
 
-mod certificate;
 mod current;
 mod endpoint;
 mod fault;

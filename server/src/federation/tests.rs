@@ -13,9 +13,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use super::fetch::{Fetched, KnownBy, fetch};
+use super::fetch::{Fetched, KnownBy, fetch, follow};
 use super::{FederationSettings, FetchFault};
 use crate::authority::pem;
+use crate::http::{Http, Near};
 
 type Issuer = CertifiedIssuer<'static, KeyPair>;
 
@@ -213,6 +214,26 @@ async fn a_redirect_is_followed_under_the_same_rules() {
     says(by_host(&issuer, &format!("https://{at}/")).await, "federation.fetch.no_answer", "TLS");
     let at = serve(good, redirect("/again")).await;
     says(by_host(&issuer, &format!("https://{at}/")).await, "federation.fetch.redirects", "more than 3 times");
+}
+
+#[tokio::test]
+async fn nobody_far_away_leads_to_what_is_near() {
+    let issuer = authority(&[]);
+    let at = serve(tls(&issuer, vec![ip("127.0.0.1"), dns("localhost")]), ok(BUNDLE)).await;
+    let (_file, settings) = believing(&issuer);
+    let http = Http::new(&settings.ca_file, settings.timeout);
+    for host in ["127.0.0.1", "localhost"] {
+        let url = format!("https://{host}:{}/", at.port()).parse().unwrap();
+        follow(&http, &url, Near::Machine).await.unwrap();
+        for nearest in [Near::Internet, Near::Network] {
+            let fault = follow(&http, &url, nearest).await.unwrap_err();
+            assert!(fault.to_string().contains("is on this machine or its link: nobody"), "{fault}");
+        }
+    }
+    // The metadata of clouds: not even asked for.
+    let metadata = "https://169.254.169.254/latest/meta-data/".parse().unwrap();
+    let fault = follow(&http, &metadata, Near::Network).await.unwrap_err();
+    assert!(fault.to_string().contains("169.254.169.254 is on this machine or its link"), "{fault}");
 }
 
 #[tokio::test]

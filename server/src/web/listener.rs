@@ -23,10 +23,13 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::{Asker, Certificate, CertificateFiles, Place};
+use super::{Asker, BadCertificate, Certificate, CertificateFiles, Place};
+use crate::budget::{Crowd, Guest, Source};
 
 /// Connections at one time; who comes later waits to be accepted.
 const CONNECTIONS_MAX: usize = 1024;
+/// Connections of one address at one time, where no proxy is in front (it would be one address for everybody): who holds them open keeps nobody else out.
+const PER_SOURCE_AT_ONCE: usize = 64;
 /// How long a TLS handshake, and the headers of a request, may take.
 const BEGINNING_WITHIN: Duration = Duration::from_secs(10);
 /// How long a connection may last: whoever wants more makes another.
@@ -67,13 +70,8 @@ pub enum WebFault {
         source: std::io::Error,
     },
     /// A certificate that cannot be used.
-    #[error("certificate {}: {problem}", file.display())]
-    Certificate {
-        /// Which file.
-        file: PathBuf,
-        /// Why not.
-        problem: String,
-    },
+    #[error(transparent)]
+    Certificate(#[from] BadCertificate),
     /// Plain HTTP where strangers could read and change it.
     #[error("plain HTTP at {0}, which others than this machine can reach: give it a certificate")]
     Plain(SocketAddr),
@@ -85,7 +83,7 @@ impl WebFault {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Listen { .. } => "web.listen",
-            Self::Certificate { .. } => "web.certificate",
+            Self::Certificate(_) => "web.certificate",
             Self::Plain(_) => "web.plain",
         }
     }
@@ -109,7 +107,7 @@ impl Site {
     ) -> Result<Option<SocketAddr>, WebFault> {
         let acceptor = match &self.certificate {
             Some(files) => {
-                let certificate = Arc::new(Certificate::open(files.clone())?);
+                let certificate = Arc::new(Certificate::open(files.clone(), "web.certificate")?);
                 tokio::spawn(certificate.clone().keep(stop.clone()));
                 Some(TlsAcceptor::from(tls(certificate, files)?))
             }
@@ -139,7 +137,7 @@ impl Site {
 
     async fn serve<A: Answers>(self, bound: Bound, answers: Arc<A>, stop: CancellationToken) {
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        let forwarded = self.forwarded;
+        let (forwarded, crowd) = (self.forwarded, Crowd::new(PER_SOURCE_AT_ONCE));
         loop {
             let Ok(place) = places.clone().acquire_owned().await else { return };
             let accepted = tokio::select! {
@@ -154,6 +152,13 @@ impl Site {
                     continue;
                 }
             };
+            let source = from.filter(|_| self.certificate.is_some() && !forwarded).map(Source::of);
+            let guest = source.and_then(|source| crowd.enter(source));
+            if source.is_some() && guest.is_none() {
+                metrics::counter!("holdfast_connections_refused_total", "reason" => "site").increment(1);
+                continue;
+            }
+            let place: Held = (place, guest);
             let (answers, stop) = (answers.clone(), stop.clone());
             let who = move |headers: &HeaderMap| asker(from, forwarded, headers);
             match (socket, &bound) {
@@ -173,6 +178,9 @@ impl Site {
         }
     }
 }
+
+/// What a connection takes up while it lasts.
+type Held = (OwnedSemaphorePermit, Option<Guest>);
 
 enum Socket {
     Tcp(TcpStream),
@@ -196,7 +204,7 @@ async fn connection<S, A>(
     answers: Arc<A>,
     who: impl Fn(&HeaderMap) -> Asker + Clone + Send + Sync + 'static,
     stop: CancellationToken,
-    place: OwnedSemaphorePermit,
+    place: Held,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     A: Answers,
@@ -232,7 +240,7 @@ fn tls(certificate: Arc<Certificate>, files: &CertificateFiles) -> Result<Arc<Se
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| WebFault::Certificate { file: files.chain.clone(), problem: error.to_string() })?
+        .map_err(|error| BadCertificate { file: files.chain.clone(), problem: error.to_string() })?
         .with_no_client_auth()
         .with_cert_resolver(certificate);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];

@@ -7,7 +7,7 @@ mod place;
 #[cfg(test)]
 mod tests;
 
-pub use certificate::{Certificate, CertificateFiles};
+pub use certificate::{BadCertificate, Certificate, CertificateFiles};
 pub use listener::{Answers, Site, WebFault};
 pub use place::{BadPlace, Place};
 

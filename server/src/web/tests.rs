@@ -29,7 +29,13 @@ fn write(directory: &Path) -> CertificateFiles {
     let files = CertificateFiles { chain: directory.join("chain.pem"), key: directory.join("key.pem") };
     std::fs::write(&files.chain, certificate.pem()).unwrap();
     std::fs::write(&files.key, key.serialize_pem()).unwrap();
+    mode(&files.key, 0o600);
     files
+}
+
+fn mode(file: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(file, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
 fn site(place: &str, certificate: Option<CertificateFiles>) -> Site {
@@ -66,21 +72,62 @@ async fn a_site_speaks_tls_with_the_certificate_of_its_files() {
 fn a_certificate_that_cannot_be_used_leaves_the_former_one() {
     let directory = tempfile::tempdir().unwrap();
     let files = write(directory.path());
-    let certificate = Certificate::open(files.clone()).unwrap();
+    let certificate = Certificate::open(files.clone(), "web.certificate").unwrap();
     let before = certificate.current().cert.clone();
     let other = tempfile::tempdir().unwrap();
     // The key of another certificate.
     std::fs::copy(write(other.path()).key, &files.key).unwrap();
-    assert_eq!(certificate.reload().unwrap_err().code(), "web.certificate");
+    certificate.refresh();
     assert_eq!(certificate.current().cert, before);
     for broken in ["", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
         std::fs::write(&files.chain, broken).unwrap();
-        assert!(certificate.reload().is_err(), "{broken:?}");
+        certificate.refresh();
+        assert_eq!(certificate.current().cert, before, "{broken:?}");
     }
-    assert_eq!(certificate.current().cert, before);
     write(directory.path());
-    certificate.reload().unwrap();
+    certificate.refresh();
     assert_ne!(certificate.current().cert, before);
+}
+
+#[test]
+fn a_key_that_others_may_read_is_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let files = write(directory.path());
+    let opened = |permitted: u32| {
+        mode(&files.key, permitted);
+        Certificate::open(files.clone(), "web.certificate").map(|_| ())
+    };
+    for (permitted, taken) in [(0o600, true), (0o640, true), (0o644, false), (0o660, false), (0o604, false)] {
+        assert_eq!(opened(permitted).is_ok(), taken, "{permitted:o}");
+    }
+    assert!(opened(0o644).unwrap_err().to_string().contains("expected 0600"), "and it is said");
+    assert_eq!(WebFault::from(opened(0o644).unwrap_err()).code(), "web.certificate");
+}
+
+#[tokio::test]
+async fn who_holds_connections_open_keeps_nobody_else_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let files = write(directory.path());
+    let stop = CancellationToken::new();
+    let bound = site("127.0.0.1:0", Some(files.clone())).bind(Arc::new(Echo), stop.clone()).await.unwrap().unwrap();
+    let from = async |address: &str| {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(format!("{address}:0").parse().unwrap()).unwrap();
+        let roots = crate::http::tls(&files.chain).unwrap();
+        let stream = socket.connect(bound).await.unwrap();
+        tokio_rustls::TlsConnector::from(roots).connect("localhost".try_into().unwrap(), stream).await
+    };
+    let mut open = Vec::new();
+    while let Ok(stream) = from("127.0.0.2").await {
+        open.push(stream);
+        assert!(open.len() < 200, "there is an end to it");
+    }
+    assert!(from("127.0.0.3").await.is_ok());
+    drop(open);
+    while from("127.0.0.2").await.is_err() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    stop.cancel();
 }
 
 #[tokio::test]

@@ -155,11 +155,18 @@ pub(crate) struct Workloads {
 impl Workloads {
     /// An entry for this test's user with SVIDs that live for seconds; its ID.
     pub(crate) fn enter(&self, domain: &Domain, path: &str, federates_with: &[&str]) -> String {
-        let id = self.id(path);
-        let mut words =
-            vec!["entry", "create", "--spiffe-id", &id, "--parent-id", &self.node, "--x509-svid-ttl", "20s"];
-        let user = own_uid();
-        words.extend(["--selector", &user]);
+        self.entry(domain, &["create"], path, federates_with)
+    }
+
+    /// The same with other foreign trust domains.
+    pub(crate) fn enter_again(&self, domain: &Domain, entry: &str, path: &str, federates_with: &[&str]) {
+        self.entry(domain, &["update", entry], path, federates_with);
+    }
+
+    fn entry(&self, domain: &Domain, what: &[&str], path: &str, federates_with: &[&str]) -> String {
+        let (id, user) = (self.id(path), own_uid());
+        let mut words = [&["entry"], what].concat();
+        words.extend(["--spiffe-id", &id, "--parent-id", &self.node, "--x509-svid-ttl", "20s", "--selector", &user]);
         words.extend(federates_with.iter().flat_map(|name| ["--federates-with", name]));
         domain.server.json(&words).unwrap()["id"].as_str().unwrap().to_owned()
     }
@@ -173,6 +180,23 @@ impl Workloads {
         let mut command = self.programs.command("holdfast-agent");
         command.args(["api", "fetch", "x509", "--output", "json", "--socket-path"]).arg(self.agent.socket());
         Output::of(&mut command).ok()?.success().ok()?.json().ok()
+    }
+
+    /// A JWT-SVID for an audience.
+    pub(crate) fn token(&self, audience: &str) -> Option<String> {
+        let fetched = self.api(&["fetch", "jwt", "--audience", audience]).success().ok()?.json().ok()?;
+        fetched["svids"][0]["svid"].as_str().map(str::to_owned)
+    }
+
+    /// What a workload is told of a token.
+    pub(crate) fn validate(&self, audience: &str, token: &str) -> Output {
+        self.api(&["validate", "jwt", "--audience", audience, "--svid", token])
+    }
+
+    fn api(&self, words: &[&str]) -> Output {
+        let mut command = self.programs.command("holdfast-agent");
+        command.arg("api").args(words).args(["--output", "json", "--socket-path"]).arg(self.agent.socket());
+        Output::of(&mut command).unwrap()
     }
 
     /// The authorities of a foreign trust domain that a workload is handed.

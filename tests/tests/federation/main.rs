@@ -18,3 +18,4 @@ mod reader;
 mod refusals;
 mod revocation;
 mod stranger;
+mod tokens;

@@ -52,13 +52,21 @@ impl Delta {
         Ok(())
     }
 
-    fn unsubscribe(&mut self, names: &[String]) {
+    /// Whether the client wants to know of one of them what there is, though it names it no more.
+    fn unsubscribe(&mut self, names: &[String]) -> bool {
+        self.wildcard &= !names.iter().any(|name| name == WILDCARD);
+        let mut still_wanted = false;
         for name in names {
-            self.wildcard &= name != WILDCARD;
             self.subscribed.remove(name);
             self.owed.remove(name);
-            self.held.remove(name);
+            if self.wildcard {
+                // It is still subscribed to all: it is sent again, or named among the removed.
+                still_wanted |= self.held.get_mut(name).map(String::clear).is_some();
+            } else {
+                self.held.remove(name);
+            }
         }
+        still_wanted
     }
 }
 
@@ -96,9 +104,9 @@ impl Dialogue for Delta {
         }
         let wildcard = self.wildcard;
         self.subscribe(request.resource_names_subscribe)?;
-        self.unsubscribe(&request.resource_names_unsubscribe);
+        let still_wanted = self.unsubscribe(&request.resource_names_unsubscribe);
         let first = !std::mem::replace(&mut self.begun, true);
-        Ok(first || !self.owed.is_empty() || self.wildcard != wildcard)
+        Ok(first || still_wanted || !self.owed.is_empty() || self.wildcard != wildcard)
     }
 
     fn answer(&mut self, update: &WorkloadUpdate, _: bool) -> Result<Option<DeltaDiscoveryResponse>, Fault> {

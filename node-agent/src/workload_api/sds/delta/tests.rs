@@ -121,3 +121,44 @@ fn a_client_that_believed_a_trust_domain_is_told_that_it_does_no_more() {
     assert_ne!(told.resources[0].version, first.resources[0].version);
     assert!(stream.answer(&later, false).unwrap().is_none());
 }
+
+#[test]
+fn who_is_subscribed_to_all_is_told_that_a_trust_domain_was_removed() {
+    let other = vec!["spiffe://other".to_owned()];
+    // Gone from the entry, and there with an empty bundle.
+    let gone = |update: &mut WorkloadUpdate| drop(update.bundles.remove("other"));
+    let empty = |update: &mut WorkloadUpdate| drop(update.bundles.insert("other".to_owned(), Vec::new()));
+    for believe_no_more in [&gone as &dyn Fn(&mut WorkloadUpdate), &empty] {
+        for names in [&["*"][..], &[]] {
+            let (mut stream, _) = begun(names);
+            let mut later = update();
+            believe_no_more(&mut later);
+            let told = stream.answer(&later, false).unwrap().unwrap();
+            assert_eq!((named(&told).len(), &told.removed_resources), (0, &other));
+            assert!(stream.answer(&later, false).unwrap().is_none(), "once");
+            assert_eq!(named(&stream.answer(&update(), false).unwrap().unwrap()), ["spiffe://other"], "and back");
+        }
+        // On a stream that begins anew, too: the client says what it holds of before.
+        let mut later = update();
+        believe_no_more(&mut later);
+        let held = [("spiffe://other".to_owned(), "1".to_owned())].into();
+        let mut again = open();
+        again.hear(DeltaDiscoveryRequest { initial_resource_versions: held, ..more(&["*"]) }).unwrap();
+        assert_eq!(again.answer(&later, true).unwrap().unwrap().removed_resources, other);
+    }
+}
+
+#[test]
+fn who_names_a_trust_domain_no_more_but_is_subscribed_to_all_is_told_what_there_is_of_it() {
+    let (mut stream, _) = begun(&["*", "spiffe://other"]);
+    assert!(stream.hear(less(&["spiffe://other"])).unwrap());
+    assert_eq!(named(&stream.answer(&update(), true).unwrap().unwrap()), ["spiffe://other"]);
+    let mut later = update();
+    later.bundles.remove("other");
+    assert_eq!(stream.answer(&later, false).unwrap().unwrap().removed_resources, ["spiffe://other"]);
+    // Believed no more while it was named: it has nobody's authority, which goes with the name.
+    let (mut stream, _) = begun(&["*", "spiffe://other"]);
+    assert_eq!(named(&stream.answer(&later, false).unwrap().unwrap()), ["spiffe://other"]);
+    assert!(stream.hear(less(&["spiffe://other"])).unwrap());
+    assert_eq!(stream.answer(&later, true).unwrap().unwrap().removed_resources, ["spiffe://other"]);
+}
