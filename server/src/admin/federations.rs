@@ -77,17 +77,15 @@ impl Federations for Admin {
             if map.contains_key(&self.trust_domain) {
                 return Err(Refusal::from(FederationRefusal::Own(self.trust_domain.clone())).into());
             }
-            map.into_iter().map(|(name, bundle)| (name, document(&bundle, bundle.to_json().into_bytes()))).collect()
+            let document = |(name, bundle)| written(&name, &bundle).map(|document| (name, document));
+            map.into_iter().map(document).collect::<Result<BTreeMap<_, _>, _>>()?
         } else {
             let name = trust_domain("trust_domain", &request.trust_domain)?;
             let document = read(&name, request.bundle, &request.format)?;
             BTreeMap::from([(name, document)])
         };
-        let mut federations = Vec::new();
-        for (name, document) in brought {
-            let set = self.store.set_federated_bundle(name, document, by.clone(), clock::now()).await;
-            federations.push(message(set.map_err(Refusal::from)?.map_err(Refusal::from)?));
-        }
+        let set = self.store.set_federated_bundles(brought, by, clock::now()).await.map_err(Refusal::from)?;
+        let federations = set.map_err(Refusal::from)?.into_iter().map(message).collect();
         Ok(Response::new(admin::ListFederationsResponse { federations }))
     }
 
@@ -125,6 +123,12 @@ impl Admin {
             ("https_web", None) => EndpointProfile::HttpsWeb,
             ("https_web", Some(_)) => {
                 return Err(argument("endpoint_spiffe_id", "is of the profile https_spiffe alone"));
+            }
+            ("https_spiffe", Some(id)) if id.trust_domain() == self.trust_domain && id.is_reserved() => {
+                return Err(argument(
+                    "endpoint_spiffe_id",
+                    "is this server's or a node's: neither shows a foreign bundle",
+                ));
             }
             ("https_spiffe", Some(id)) if !id.path().is_empty() => EndpointProfile::HttpsSpiffe(id),
             ("https_spiffe", Some(_)) => {
@@ -181,14 +185,25 @@ fn read(name: &TrustDomain, bytes: Vec<u8>, format: &str) -> Result<BundleDocume
             if certificates.is_empty() {
                 return Err(argument("bundle", "holds no PEM certificate"));
             }
-            let x509_authorities = certificates.into_iter().map(|der| der.to_vec()).collect();
-            let text = Bundle { x509_authorities, ..Bundle::default() }.to_json();
-            // By the same rules as any other.
-            let bundle = Bundle::read(name, text.as_bytes())?;
-            Ok(document(&bundle, text.into_bytes()))
+            let mut x509_authorities: Vec<Vec<u8>> = Vec::new();
+            for der in certificates.iter().map(|der| der.to_vec()) {
+                if !x509_authorities.contains(&der) {
+                    x509_authorities.push(der);
+                }
+            }
+            written(name, &Bundle { x509_authorities, ..Bundle::default() })
         }
         _ => Err(argument("format", "expected spiffe, pem or map")),
     }
+}
+
+/// The document of a bundle that came in another form, by the same rules as any other; nothing may be lost in it.
+fn written(name: &TrustDomain, bundle: &Bundle) -> Result<BundleDocument, Refusal> {
+    let text = bundle.to_json();
+    if Bundle::read(name, text.as_bytes())? != *bundle {
+        return Err(argument("bundle", format!("of {name} has a key of a kind that no document can hold")));
+    }
+    Ok(document(bundle, text.into_bytes()))
 }
 
 fn document(bundle: &Bundle, bytes: Vec<u8>) -> BundleDocument {

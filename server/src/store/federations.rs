@@ -4,6 +4,7 @@
 use super::Held;
 use super::ledger::Actor;
 use holdfast_identity::{SpiffeId, TrustDomain, UnixTime};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// Foreign trust domains in all.
@@ -37,14 +38,14 @@ pub trait Federations: Send + Sync {
         by: Actor,
         at: UnixTime,
     ) -> Held<'_, Result<Federation, FederationRefusal>>;
-    /// Puts in place a bundle that an operator brings, whatever was there; a trust domain that nobody knew is known then.
-    fn set_federated_bundle(
+    /// Puts in place bundles that an operator brings, whatever was there, all of them or none; a trust domain that nobody
+    /// knew is known then.
+    fn set_federated_bundles(
         &self,
-        trust_domain: TrustDomain,
-        bundle: BundleDocument,
+        bundles: BTreeMap<TrustDomain, BundleDocument>,
         by: Actor,
         at: UnixTime,
-    ) -> Held<'_, Result<Federation, FederationRefusal>>;
+    ) -> Held<'_, Result<Vec<Federation>, FederationRefusal>>;
     /// Keeps what was fetched from `endpoint`, if that is still where the bundle comes from. The same again is no change.
     fn keep_federated_bundle(
         &self,

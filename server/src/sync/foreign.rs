@@ -1,11 +1,14 @@
 //! Which foreign bundles an agent holds, and which it should: those of every trust domain that its entries name. It is told
-//! all of them at once, so that what is gone is absent.
+//! all of them in one change, so that what is gone is absent, and in messages of bounded size, so that no trust domain can
+//! make one that is too long to be read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use holdfast_identity::TrustDomain;
 use holdfast_protocol::agent as wire;
+use holdfast_protocol::limits::FOREIGN_BUNDLES_BYTES_MAX;
+use prost::Message as _;
 
 use crate::federation::CurrentFederations;
 use crate::store::Entry;
@@ -51,18 +54,33 @@ impl Foreign {
 
     /// Whether the agent should hold something else than it does.
     pub(super) fn is_behind(&self) -> bool {
-        self.told.as_ref() != Some(&self.now())
+        !self.knows(&self.now())
     }
 
-    /// All that the agent should hold, if that is not what it does.
-    pub(super) fn news(&mut self) -> Option<wire::ForeignBundles> {
+    /// All that the agent should hold, if that is not what it does, in portions for one message each: the last one stands
+    /// apart, and is there even where the agent should hold nothing.
+    pub(super) fn news(&mut self) -> Option<(Vec<wire::ForeignBundles>, wire::ForeignBundles)> {
         let now = self.now();
-        if self.told.as_ref() == Some(&now) {
+        if self.knows(&now) {
             return None;
         }
-        let bundles = now.iter().map(|bundle| bundle.as_ref().clone()).collect();
+        let (mut portions, mut last, mut bytes) = (Vec::new(), wire::ForeignBundles::default(), 0);
+        for bundle in &now {
+            let length = bundle.encoded_len();
+            if bytes + length > FOREIGN_BUNDLES_BYTES_MAX && bytes > 0 {
+                portions.push(std::mem::take(&mut last));
+                bytes = 0;
+            }
+            last.bundles.push(bundle.as_ref().clone());
+            bytes += length;
+        }
         self.told = Some(now);
-        Some(wire::ForeignBundles { bundles })
+        Some((portions, last))
+    }
+
+    fn knows(&self, now: &[Arc<wire::Bundle>]) -> bool {
+        let same = |(a, b): (&Arc<wire::Bundle>, &Arc<wire::Bundle>)| Arc::ptr_eq(a, b) || a == b;
+        self.told.as_ref().is_some_and(|told| told.len() == now.len() && told.iter().zip(now).all(same))
     }
 
     fn now(&self) -> Vec<Arc<wire::Bundle>> {

@@ -65,6 +65,23 @@ pub(super) fn portions(
     }
 }
 
+/// A change's last message, and what of foreign bundles has no room in it before it.
+pub(super) fn with_foreign(
+    last: wire::SyncResponse,
+    news: Option<(Vec<wire::ForeignBundles>, wire::ForeignBundles)>,
+) -> Vec<wire::SyncResponse> {
+    let Some((portions, rest)) = news else { return vec![last] };
+    let before = |foreign| wire::SyncResponse {
+        revision: last.revision.clone(),
+        foreign: Some(foreign),
+        more: true,
+        ..wire::SyncResponse::default()
+    };
+    let mut messages: Vec<_> = portions.into_iter().map(before).collect();
+    messages.push(wire::SyncResponse { foreign: Some(rest), ..last });
+    messages
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,7 +13,7 @@ use tracing::{debug, warn};
 
 use super::foreign::Foreign;
 use super::lists::Told;
-use super::message::{entry, held, portions};
+use super::message::{entry, held, portions, with_foreign};
 use super::{Interest, Push, Subscriber, Subscribers};
 use crate::api::{Word, refused, unavailable};
 use crate::authority::CurrentBundle;
@@ -210,8 +210,8 @@ impl Stream {
     /// Sends a change, and before its last message the lists that the agent does not hold: what is withdrawn comes with
     /// the change that withdraws it, or after it.
     async fn send(&mut self, at: Revision, mut messages: Vec<wire::SyncResponse>) -> Result<(), End> {
-        if let Some(last) = messages.last_mut() {
-            last.foreign = self.foreign.news();
+        if let Some(last) = messages.pop() {
+            messages.extend(with_foreign(last, self.foreign.news()));
         }
         let lists = self.told.news(&self.lists.get(), at);
         for message in lists.into_iter().chain(messages) {

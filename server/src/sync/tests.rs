@@ -158,22 +158,44 @@ async fn a_new_bundle_is_pushed() {
     assert!(second.sequence > first.sequence);
 }
 
+/// An authority with so many names, of 64 bytes and some each.
+fn root_with_names(count: usize) -> Vec<u8> {
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+    let mut params = rcgen::CertificateParams::default();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let name = |n: usize| rcgen::SanType::DnsName(format!("{n:04}.{}", "a".repeat(59)).try_into().unwrap());
+    params.subject_alt_names = (0..count).map(name).collect();
+    params.self_signed(&key).unwrap().der().to_vec()
+}
+
+/// An entry of the node's that federates with them.
+fn naming(node: &Node, federates_with: BTreeSet<TrustDomain>) -> EntryDraft {
+    EntryDraft {
+        id: "a".to_owned(),
+        spiffe_id: "spiffe://example.org/a".parse().unwrap(),
+        parent: Parent::Id(node.spiffe_id.clone().unwrap()),
+        selectors: BTreeSet::from(["unix:uid:1".parse().unwrap()]),
+        x509_svid_ttl: 0,
+        jwt_svid_ttl: 0,
+        dns_names: Vec::new(),
+        hint: String::new(),
+        expires_at: None,
+        federates_with,
+    }
+}
+
 #[tokio::test]
 async fn foreign_bundles_come_with_the_entry_that_names_them_and_go_with_it() {
     let house = open().await;
     let other: TrustDomain = "other.org".parse().unwrap();
-    let root = {
-        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
-        let mut params = rcgen::CertificateParams::default();
-        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        params.self_signed(&key).unwrap().der().to_vec()
-    };
+    let root = root_with_names(0);
     let document = |authorities: &[&Vec<u8>]| {
         let x509_authorities = authorities.iter().map(|der| (*der).clone()).collect();
         let bundle = holdfast_svid::bundle::Bundle { x509_authorities, ..Default::default() };
         BundleDocument { bytes: bundle.to_json().into_bytes(), sequence: None }
     };
-    let set = |document| house.store.set_federated_bundle(other.clone(), document, Actor::Server, clock::now());
+    let set =
+        |document| house.store.set_federated_bundles([(other.clone(), document)].into(), Actor::Server, clock::now());
     set(document(&[&root])).await.unwrap().unwrap();
     house.federations.refresh(house.store.as_ref()).await.unwrap();
     let mut changes = house.store.changes();
@@ -185,19 +207,12 @@ async fn foreign_bundles_come_with_the_entry_that_names_them_and_go_with_it() {
     };
     assert_eq!(foreign(stream.next().await.unwrap().unwrap()), Some(vec![]), "no entry names any");
 
-    let draft = EntryDraft {
-        id: "a".to_owned(),
-        spiffe_id: "spiffe://example.org/a".parse().unwrap(),
-        parent: Parent::Id(node.spiffe_id.clone().unwrap()),
-        selectors: BTreeSet::from(["unix:uid:1".parse().unwrap()]),
-        x509_svid_ttl: 0,
-        jwt_svid_ttl: 0,
-        dns_names: Vec::new(),
-        hint: String::new(),
-        expires_at: None,
-        federates_with: BTreeSet::from([other.clone()]),
-    };
-    house.store.create_entry(draft, Actor::Server, clock::now()).await.unwrap().unwrap();
+    house
+        .store
+        .create_entry(naming(&node, [other.clone()].into()), Actor::Server, clock::now())
+        .await
+        .unwrap()
+        .unwrap();
     // As the dispatcher does it.
     let mut told = async || {
         let notice = timeout(Duration::from_secs(10), changes.notices.recv()).await.unwrap().unwrap();
@@ -217,4 +232,32 @@ async fn foreign_bundles_come_with_the_entry_that_names_them_and_go_with_it() {
     set(document(&[])).await.unwrap().unwrap();
     told().await;
     assert_eq!(foreign(stream.next().await.unwrap().unwrap()), Some(vec![]), "one that trusts nobody is absent");
+}
+
+#[tokio::test]
+async fn foreign_bundles_that_are_long_together_come_in_messages_that_an_agent_reads_and_as_one_change() {
+    let house = open().await;
+    let (mut stream, node) = stream(&house, clock::now().plus(3600)).await;
+    assert!(stream.next().await.unwrap().unwrap().full);
+    let bundle = holdfast_svid::bundle::Bundle { x509_authorities: vec![root_with_names(1_900)], ..Default::default() };
+    let names: BTreeSet<TrustDomain> = (0..32).map(|n| format!("d{n}.org").parse().unwrap()).collect();
+    let document =
+        |name: &TrustDomain| (name.clone(), BundleDocument { bytes: bundle.to_json().into_bytes(), sequence: None });
+    let brought = names.iter().map(document).collect();
+    house.store.set_federated_bundles(brought, Actor::Server, clock::now()).await.unwrap().unwrap();
+    house.federations.refresh(house.store.as_ref()).await.unwrap();
+    house.store.create_entry(naming(&node, names.clone()), Actor::Server, clock::now()).await.unwrap().unwrap();
+    house.subscribers.resync_all();
+    let (mut told, mut messages) = (BTreeSet::new(), 0);
+    loop {
+        let message = timeout(Duration::from_secs(10), stream.next()).await.unwrap().unwrap().unwrap();
+        assert!(prost::Message::encoded_len(&message) < 3 << 20, "an agent reads 8 MiB");
+        messages += 1;
+        let bundles = message.foreign.unwrap_or_default().bundles;
+        told.extend(bundles.into_iter().map(|bundle| bundle.trust_domain.parse::<TrustDomain>().unwrap()));
+        if !message.more {
+            break;
+        }
+    }
+    assert!(told == names && messages > 1, "{messages} {told:?}");
 }

@@ -104,3 +104,28 @@ fn certificates_in_files_are_taken_up_when_they_change_and_a_broken_pair_is_not(
     taken.unwrap_or_else(|why| panic!("{why}\n{}", domain.log()));
     assert_ne!(believing(&old, &[&url]).code, 0, "the former one is gone");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_holds_connections_open_has_so_many_places_and_others_are_answered() {
+    use tokio::io::AsyncReadExt as _;
+    let web = Issuer::new(&[]);
+    let domain = Domain::with_certificate("shown.test", &web);
+    let ca = domain.work.path().join("web.pem");
+    let at = format!("127.0.0.1:{}", domain.port).parse().unwrap();
+    let (told, mut closed) = tokio::sync::mpsc::channel(64);
+    for _ in 0..40 {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        let (mut stream, told) = (socket.connect(at).await.unwrap(), told.clone());
+        // Says nothing, and waits for what the other end does.
+        tokio::spawn(async move {
+            let _ = stream.read(&mut [0]).await;
+            told.send(()).await
+        });
+    }
+    for _ in 0..8 {
+        closed.recv().await.unwrap();
+    }
+    assert!(closed.is_empty(), "the others are where they were");
+    believing(&ca, &[&domain.url()]).success().unwrap();
+}

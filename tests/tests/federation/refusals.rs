@@ -43,6 +43,9 @@ fn spiffe_076_what_cannot_be_federated_by_is_refused_before_anything_is_fetched(
     refused(&[&by_svid[..], &["--endpoint-spiffe-id", "https://a.test"]].concat(), "spiffe://");
     refused(&[&by_svid[..], &["--endpoint-spiffe-id", "spiffe://other.test"]].concat(), "has no path");
     refused(&[&by_svid[..], &["--endpoint-spiffe-id", ID]].concat(), "trust_domain_bundle_path: is missing");
+    for ours in ["spiffe://here.test/holdfast/server", "spiffe://here.test/holdfast/node/tpm/1"] {
+        refused(&[&by_svid[..], &["--endpoint-spiffe-id", ours]].concat(), "is this server's or a node's");
+    }
     refused(&["--bundle-endpoint-profile", "https", "--bundle-endpoint-url", "https://a.test/"], "https_web");
     // With nothing but its URL, its profile and its name, one of the profile https_web is complete.
     domain.federate_by_host(OTHER, "https://127.0.0.1:1/").success().unwrap();
@@ -125,4 +128,39 @@ async fn a_bundle_that_is_none_is_older_or_comes_too_slowly_changes_nothing() {
     refreshed(&domain, 1, "federation.fetch.status");
     endpoint.shows(&bundle(&[&root], 6).to_string());
     refreshed(&domain, 0, "");
+}
+
+#[test]
+fn bundles_brought_by_hand_are_set_together_or_not_at_all_and_lose_nothing_in_another_form() {
+    let domain = Domain::with_svid("here.test", &Issuer::new(&[]));
+    let file = domain.work.path().join("brought");
+    let set = |content: &str, words: &[&str]| {
+        std::fs::write(&file, content).unwrap();
+        let path = file.display().to_string();
+        domain.server.cli(&[&["bundle", "set", "--path", path.as_str()], words].concat()).unwrap()
+    };
+    let root = bundle(&[&Issuer::new(&["spiffe://a.test"])], 1);
+    let own = bundle(&[&Issuer::new(&["spiffe://here.test"])], 1);
+    let map = |last: &str, of: &Value| serde_json::json!({ "trust_domains": { "a.test": root, last: of } }).to_string();
+    let listed = || domain.server.json(&["federation", "list"]);
+    let refused = set(&map("here.test", &own), &["--map"]);
+    assert!(refused.code == 2 && refused.stderr.contains("federation.own_domain"), "{}", refused.stderr);
+    let wrong = set(&map("z.test", &root), &["--map"]);
+    assert!(
+        wrong.code == 2 && wrong.stderr.contains("names spiffe://a.test, expected spiffe://z.test"),
+        "{}",
+        wrong.stderr
+    );
+    assert_eq!(listed().unwrap()["federations"], serde_json::json!([]), "nothing of either map");
+    let empty = serde_json::json!({ "keys": [] });
+    set(&map("z.test", &empty), &["--map"]).success().unwrap();
+
+    // The key of this one is of a kind that few have; its trust domain must not be left without.
+    let mut params = rcgen::CertificateParams::default();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let pem = params.self_signed(&key).unwrap().pem();
+    set(&format!("{pem}{pem}"), &["--id", OTHER, "--format", "pem"]).success().unwrap();
+    let held = domain.federation(OTHER);
+    assert_eq!((&held["bundle"]["x509_authorities"], &held["bundle"]["revoked"]), (&1.into(), &false.into()));
 }

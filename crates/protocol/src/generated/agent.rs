@@ -227,8 +227,8 @@ pub struct SyncResponse {
     /// Issuers whose list is gone.
     #[prost(bytes = "vec", repeated, tag = "10")]
     pub removed_revocation_lists: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
-    /// Present in the first message of a stream and whenever it changed: the bundles of all foreign trust domains that the
-    /// node's entries name. Forget the others.
+    /// Present in the first change of a stream and whenever it changed: the bundles of all foreign trust domains that the
+    /// node's entries name. Forget the others. Several messages of one change may each have some of them.
     #[prost(message, optional, tag = "30")]
     pub foreign: ::core::option::Option<ForeignBundles>,
 }

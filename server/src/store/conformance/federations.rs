@@ -1,11 +1,12 @@
 //! Foreign trust domains: each for itself, and what entries may say of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use holdfast_identity::TrustDomain;
 
 use super::*;
+use crate::store::federations::FEDERATIONS_MAX;
 
 on_each_store!(
     a_federation_lives_from_create_to_delete,
@@ -15,6 +16,7 @@ on_each_store!(
     an_entry_names_only_trust_domains_that_are_known,
     a_trust_domain_that_entries_name_stays_until_they_do_not,
     a_bundle_brought_by_hand_makes_a_trust_domain_known,
+    bundles_brought_together_are_set_together_or_not_at_all,
 );
 
 fn name(text: &str) -> TrustDomain {
@@ -93,7 +95,8 @@ async fn an_older_bundle_does_not_replace_a_newer_one(store: Arc<dyn Store>) {
     assert_eq!(keep(Some(5), "another five").await.unwrap(), Kept::Changed);
     assert_eq!(keep(None, "no number").await.unwrap(), Kept::Changed);
     assert_eq!(keep(Some(1), "one").await.unwrap(), Kept::Changed, "nothing says that it is older");
-    store.set_federated_bundle(name("other.org"), bundle(Some(0), "zero"), operator(), NOW).await.unwrap().unwrap();
+    let brought = BTreeMap::from([(name("other.org"), bundle(Some(0), "zero"))]);
+    store.set_federated_bundles(brought, operator(), NOW).await.unwrap().unwrap();
     assert_eq!(store.federation(name("other.org")).await.unwrap().unwrap().bundle, Some(bundle(Some(0), "zero")));
 }
 
@@ -160,11 +163,34 @@ async fn a_trust_domain_that_entries_name_stays_until_they_do_not(store: Arc<dyn
 }
 
 async fn a_bundle_brought_by_hand_makes_a_trust_domain_known(store: Arc<dyn Store>) {
-    let set = |domain: &str, text: &str| store.set_federated_bundle(name(domain), bundle(None, text), operator(), NOW);
+    let set = |domain: &str, text: &str| {
+        store.set_federated_bundles([(name(domain), bundle(None, text))].into(), operator(), NOW)
+    };
     assert_eq!(set("td", "{}").await.unwrap().unwrap_err().code(), "federation.own_domain");
-    let known = set("other.org", "{}").await.unwrap().unwrap();
+    let known = set("other.org", "{}").await.unwrap().unwrap().remove(0);
     assert_eq!((known.endpoint, known.bundle), (None, Some(bundle(None, "{}"))));
     let fetched = store.create_federation(draft("other.org", "https://a/"), operator(), NOW).await.unwrap().unwrap();
     assert_eq!(fetched.bundle, Some(bundle(None, "{}")), "what was brought stays until something is fetched");
     assert_eq!(acts(&*store, "federation.set_bundle").await, 1);
+}
+
+async fn bundles_brought_together_are_set_together_or_not_at_all(store: Arc<dyn Store>) {
+    let set = |domains: &[&str]| {
+        let brought = domains.iter().map(|domain| (name(domain), bundle(None, domain))).collect();
+        store.set_federated_bundles(brought, operator(), NOW)
+    };
+    // The own trust domain stands behind others that would do.
+    assert_eq!(set(&["a.org", "other.org", "td"]).await.unwrap().unwrap_err().code(), "federation.own_domain");
+    assert!(store.federations().await.unwrap().is_empty(), "nothing of it is there");
+    assert_eq!(acts(&*store, "federation.set_bundle").await, 0);
+    let known = set(&["a.org", "b.org"]).await.unwrap().unwrap();
+    assert_eq!(known, store.federations().await.unwrap());
+    assert_eq!(acts(&*store, "federation.set_bundle").await, 2);
+    let many: Vec<String> = (0..FEDERATIONS_MAX - 1).map(|n| format!("d{n}.org")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    assert_eq!(set(&many).await.unwrap().unwrap_err().code(), "federation.limit");
+    assert_eq!(store.federations().await.unwrap(), known);
+    set(&many[1..]).await.unwrap().unwrap();
+    assert_eq!(set(&["one-more.org"]).await.unwrap().unwrap_err().code(), "federation.limit");
+    assert!(set(&["a.org"]).await.unwrap().is_ok(), "one that is known takes no more room");
 }

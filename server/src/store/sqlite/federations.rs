@@ -13,6 +13,7 @@ use super::{SqliteStore, entries, federation_rows as rows};
 use crate::record::Leaf;
 use holdfast_identity::{TrustDomain, UnixTime};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 type Answer = Result<Federation, FederationRefusal>;
 
@@ -29,14 +30,13 @@ impl Federations for SqliteStore {
         Box::pin(self.queue.run(Delete { trust_domain, named, by, at }))
     }
 
-    fn set_federated_bundle(
+    fn set_federated_bundles(
         &self,
-        trust_domain: TrustDomain,
-        bundle: BundleDocument,
+        bundles: BTreeMap<TrustDomain, BundleDocument>,
         by: Actor,
         at: UnixTime,
-    ) -> Held<'_, Answer> {
-        Box::pin(self.queue.run(Set { trust_domain, bundle, own: self.trust_domain.clone(), by, at }))
+    ) -> Held<'_, Result<Vec<Federation>, FederationRefusal>> {
+        Box::pin(self.queue.run(Set { bundles, own: self.trust_domain.clone(), by, at }))
     }
 
     fn keep_federated_bundle(
@@ -154,30 +154,36 @@ impl Delete {
 }
 
 struct Set {
-    trust_domain: TrustDomain,
-    bundle: BundleDocument,
+    bundles: BTreeMap<TrustDomain, BundleDocument>,
     own: TrustDomain,
     by: Actor,
     at: UnixTime,
 }
 
 impl Verb for Set {
-    type Reply = Answer;
-    const NAME: &'static str = "set_federated_bundle";
+    type Reply = Result<Vec<Federation>, FederationRefusal>;
+    const NAME: &'static str = "set_federated_bundles";
 
-    async fn run(&self, tx: &mut Tx) -> Result<Answer, StoreFault> {
-        let trust_domain = self.trust_domain.clone();
-        if trust_domain == self.own {
-            return Ok(Err(FederationRefusal::Own(trust_domain)));
+    async fn run(&self, tx: &mut Tx) -> Result<Self::Reply, StoreFault> {
+        if self.bundles.contains_key(&self.own) {
+            return Ok(Err(FederationRefusal::Own(self.own.clone())));
         }
-        let before = rows::find(&mut tx.connection, &trust_domain).await?;
-        if before.is_none() && rows::count(&mut tx.connection).await? >= FEDERATIONS_MAX {
+        let mut count = rows::count(&mut tx.connection).await?;
+        let mut all = Vec::new();
+        for (trust_domain, bundle) in &self.bundles {
+            let before = rows::find(&mut tx.connection, trust_domain).await?;
+            count += u64::from(before.is_none());
+            let before = before.unwrap_or_else(|| unknown(trust_domain.clone(), self.at));
+            all.push(Federation { bundle: Some(bundle.clone()), bundle_at: Some(self.at), ..before });
+        }
+        // Everything is known before anything is written.
+        if count > FEDERATIONS_MAX {
             return Ok(Err(FederationRefusal::Full));
         }
-        let before = before.unwrap_or_else(|| unknown(trust_domain, self.at));
-        let after = Federation { bundle: Some(self.bundle.clone()), bundle_at: Some(self.at), ..before };
-        put(tx, "federation.set_bundle", &after, &self.by, self.at).await?;
-        Ok(Ok(after))
+        for after in &all {
+            put(tx, "federation.set_bundle", after, &self.by, self.at).await?;
+        }
+        Ok(Ok(all))
     }
 }
 
