@@ -60,8 +60,20 @@ pub fn follow(
     let (at, told) = (holds.holds.as_ref().and_then(held), Told::new(&holds.holds_lists));
     let foreign = Foreign::new(federations);
     let (heard, told_bundle) = (Heard::default(), None);
-    let mut stream =
-        Stream { store, bundle, told_bundle, lists, told, withdrawn, heard, foreign, node, subscriber, at, out: sender };
+    let mut stream = Stream {
+        store,
+        bundle,
+        told_bundle,
+        lists,
+        told,
+        withdrawn,
+        heard,
+        foreign,
+        node,
+        subscriber,
+        at,
+        out: sender,
+    };
     tokio::spawn(async move {
         let gauge = metrics::gauge!("holdfast_sync_streams");
         gauge.increment(1.0);
