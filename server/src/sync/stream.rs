@@ -153,7 +153,7 @@ impl Stream {
     async fn withdraw(&mut self) -> Result<(), End> {
         match self.at {
             Some(at) => self.send(at, portions(at, false, Vec::new(), Vec::new(), None)).await,
-            None => self.synchronise(false).await,
+            None => self.synchronise().await,
         }
     }
 
