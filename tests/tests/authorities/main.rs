@@ -10,7 +10,6 @@
 )]
 
 mod openssl;
-mod revoked;
 mod rotation;
 mod shared_root;
 mod token;
