@@ -66,9 +66,12 @@ async fn what_is_taken_back_is_lost_though_what_takes_its_place_is_long_in_comin
     let client = WorkloadApiClient::connect_to(agent.address()).await.unwrap();
     let mut contexts = client.stream_x509_contexts().await.unwrap();
     soon(contexts.next()).await.unwrap().unwrap();
+    // What comes at once is waited for: the stream goes on, and says what is new.
     agent.registry.stop();
     agent.registry.start();
-    soon(contexts.next()).await.unwrap().expect("what comes at once is waited for");
+    let other = Authority::new("other.org");
+    agent.registry.trust(other.name(), other.bundle());
+    soon(contexts.next()).await.unwrap().unwrap();
     agent.registry.stop();
     let ended = soon(contexts.next()).await.unwrap().unwrap_err();
     assert!(matches!(ended, WorkloadApiError::NoIdentityIssued | WorkloadApiError::PermissionDenied(_)), "{ended:?}");
