@@ -21,12 +21,14 @@ impl CurrentLists {
         self.get().iter().find(|list| list.issuer == issuer).cloned()
     }
 
-    /// Takes the lists as the store has them now.
+    /// Takes the lists as the store has them now, but for those of whoever has ended: where intermediates live for
+    /// seconds, there are soon more of these than agents take.
     ///
     /// # Errors
     /// [`StoreFault`]; the former lists stay.
     pub async fn read(&self, store: &dyn Store) -> Result<(), StoreFault> {
-        let lists = store.revocation_lists().await?;
+        let (mut lists, now) = (store.revocation_lists().await?, crate::clock::now());
+        lists.retain(|list| list.validity.issuer_ends > now);
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(lists);
         Ok(())
     }

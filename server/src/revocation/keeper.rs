@@ -170,7 +170,12 @@ impl ListKeeper {
     fn measure(&mut self, now: UnixTime) {
         let lists = self.lists.get();
         self.completeness.look(&self.authority, &lists, now);
-        if let Some(first) = lists.iter().map(|list| list.validity.next_update.since(now)).min() {
+        // Whoever was retired or revoked signs no further ones, and need not.
+        let above = self.authority.above();
+        let needed: BTreeSet<_> =
+            above.iter().filter_map(|der| IssuerKeyId::of_certificate(der)).chain(self.all()).collect();
+        let needed = lists.iter().filter(|list| needed.contains(&list.issuer));
+        if let Some(first) = needed.map(|list| list.validity.next_update.since(now)).min() {
             metrics::gauge!("holdfast_first_revocation_list_expiry_seconds").set(first as f64);
         }
     }

@@ -22,7 +22,7 @@ use crate::authority::{Authority, IssuedSvid, Rotation, UpstreamInit, UpstreamSe
 use crate::clock;
 use crate::dispatch::counting;
 use crate::store::sqlite::{SqliteStore, StoreLimits};
-use crate::store::{Actor, IssuerKeyId, RevocationReason, Store};
+use crate::store::{Actor, IssuerKeyId, ListValidity, RevocationList, RevocationReason, Store};
 
 type Root = CertifiedIssuer<'static, KeyPair>;
 
@@ -286,4 +286,18 @@ async fn a_list_that_could_not_be_made_is_made_as_soon_as_it_can_be() {
     until(async || house.passes(&svid).await.is_err_and(|why| why.contains("Revoked"))).await;
     stop.cancel();
     keeping.await.unwrap();
+}
+
+#[tokio::test]
+async fn lists_of_whoever_has_ended_are_shown_to_nobody() {
+    let house = House::founded(&USAGES).await;
+    let keeper = house.keeper(Vec::new()).await;
+    let (now, ended) = (clock::now(), IssuerKeyId([9; 20]));
+    let validity = ListValidity { this_update: now.plus(-60), next_update: now.plus(-1), issuer_ends: now.plus(-1) };
+    let draft = house.store.draft_revocation_list(ended, validity, now).await.unwrap();
+    let list = RevocationList { issuer: ended, number: draft.number, validity, der: vec![1].into() };
+    assert!(house.store.keep_revocation_list(list, now).await.unwrap());
+    assert_eq!(house.store.revocation_lists().await.unwrap().len(), 3);
+    keeper.lists().read(house.store.as_ref()).await.unwrap();
+    assert_eq!((keeper.lists().get().len(), keeper.lists().of(ended)), (2, None));
 }

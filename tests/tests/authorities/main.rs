@@ -10,6 +10,7 @@
 )]
 
 mod openssl;
+mod revoked;
 mod rotation;
 mod shared_root;
 mod token;

@@ -11,7 +11,7 @@ use crate::openssl::{files, key_id, root};
 
 const DOMAIN: &str = "lives.test";
 const PROFILE: &str = "shim-grub";
-const PATIENCE: u64 = 120;
+pub(crate) const PATIENCE: u64 = 120;
 /// Seconds that everything together may take on a busy machine.
 const LONG: u64 = 900;
 const LIFE_SECONDS: u64 = 36;
@@ -22,11 +22,11 @@ const TALKERS: usize = 3;
 const POLICY: &str = include_str!("../../src/bin/holdfast-demo/policy.toml");
 
 /// In the order in which they are to end.
-struct World {
+pub(crate) struct World {
     talkers: Vec<Process>,
     listener: Process,
-    agent: Agent,
-    server: Server,
+    pub(crate) agent: Agent,
+    pub(crate) server: Server,
     _machines: Machines,
     work: WorkDir,
 }
@@ -35,7 +35,7 @@ fn id(path: &str) -> String {
     format!("spiffe://{DOMAIN}/{path}")
 }
 
-fn put_root(folder: &Path, name: &str) -> String {
+pub(crate) fn put_root(folder: &Path, name: &str) -> String {
     let extensions = ["basicConstraints=critical,CA:TRUE,pathlen:1", &format!("subjectAltName=URI:spiffe://{DOMAIN}")];
     let (certificate, key) = root(folder, name, &extensions);
     let id = key_id(&certificate);
@@ -47,12 +47,17 @@ fn put_root(folder: &Path, name: &str) -> String {
 
 impl World {
     fn new(pki: impl FnOnce(&Path) -> String) -> (Self, String) {
+        Self::living(LIFE_SECONDS, pki)
+    }
+
+    /// With intermediates that live so many seconds.
+    pub(crate) fn living(seconds: u64, pki: impl FnOnce(&Path) -> String) -> (Self, String) {
         let (programs, work) = (Programs::beside_this_one().unwrap(), WorkDir::new().unwrap());
         let folder = work.sub("pki").unwrap();
         let first = pki(&folder);
         let machines = Machines::start(&programs, &work, 1, PROFILE, &work.path().join("tpm-sim.log")).unwrap();
         let more = format!(
-            "[lifetimes]\nintermediate = \"{LIFE_SECONDS}s\"\nx509_svid = \"{SVID_SECONDS}s\"\n{}",
+            "[lifetimes]\nintermediate = \"{seconds}s\"\nx509_svid = \"{SVID_SECONDS}s\"\n{}",
             files(&folder.join("current.pem"), &folder.join("current.key"))
         );
         let server = Server::init_with(&programs, &work, DOMAIN, &more).unwrap();
@@ -94,7 +99,7 @@ impl World {
         self.server.json(&["authority", "x509", "show"]).unwrap()
     }
 
-    fn at(&self, stage: &str) -> Vec<(String, String)> {
+    pub(crate) fn at(&self, stage: &str) -> Vec<(String, String)> {
         let shown = self.show();
         let of_stage = |one: &&Value| one["stage"] == stage;
         let word = |one: &Value, key: &str| one[key].as_str().unwrap().to_owned();
@@ -110,7 +115,7 @@ impl World {
     }
 
     /// Nobody's greeting has failed, nobody refused a peer, and everybody goes on.
-    fn assert_nothing_dropped(&mut self) {
+    pub(crate) fn assert_nothing_dropped(&mut self) {
         let answered = |log: &str| log.lines().filter(|line| line.ends_with("answered")).count();
         let before: Vec<_> = self.talkers.iter().map(|talker| answered(&talker.log())).collect();
         for (talker, before) in self.talkers.iter_mut().zip(before) {
@@ -124,7 +129,15 @@ impl World {
         assert!(!self.listener.log().contains("refused a peer"), "{}", tail(&self.listener.log()));
     }
 
-    fn logs(&self) -> String {
+    pub(crate) fn server_log(&self) -> String {
+        std::fs::read_to_string(self.work.path().join("server.log")).unwrap_or_default()
+    }
+
+    pub(crate) fn agent_log(&self) -> String {
+        std::fs::read_to_string(self.work.path().join("agent.log")).unwrap_or_default()
+    }
+
+    pub(crate) fn logs(&self) -> String {
         let of = |name: &str| tail(&std::fs::read_to_string(self.work.path().join(name)).unwrap_or_default());
         format!("--- server\n{}\n--- agent\n{}", of("server.log"), of("agent.log"))
     }
