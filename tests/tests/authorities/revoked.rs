@@ -12,11 +12,13 @@ fn connections_below_a_revoked_intermediate_are_cut_and_the_agent_comes_back_bel
     let (next, _) = world.at("prepared")[0].clone();
     world.server.operator(&["authority", "x509", "activate", "--authority-id", &next]).unwrap();
     world.assert_nothing_dropped();
-    // At once: the node's own SVID is still below the old one.
+    // An agent that hears of it leaves by itself. This one hears nothing, and its connection stays below the old one.
+    world.agent.tell("STOP");
     world.server.operator(&["authority", "x509", "taint", "--authority-id", &old]).unwrap();
     world.server.operator(&["authority", "x509", "revoke", "--authority-id", &old]).unwrap();
     let log = |world: &World| world.server_log();
     let cut = until("the connection is cut", PATIENCE, || log(&world).contains("connections cut").then_some(()));
+    world.agent.tell("CONT");
     cut.unwrap_or_else(|why| panic!("{why}\n{}", world.logs()));
     let back = until("the agent is back", PATIENCE, || {
         let admitted = world.agent_log().matches("node admitted").count();

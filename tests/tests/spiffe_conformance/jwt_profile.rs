@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::court::{Court, ids};
 use crate::place::Place;
-use crate::stranger::{Stranger, sign_by};
+use crate::stranger::{RsaKey, Stranger, sign_by};
 use crate::workload::tokens::{now, parts};
 
 const ME: &str = "spiffe://example.org/me";
@@ -71,6 +71,15 @@ async fn spiffe_030_other_algorithms_than_those_of_the_list_are_refused() {
         court.taken(&key.sign(&header, &claims)).await;
         // An algorithm of the list that is not the key's.
         court.refused(&key.sign(&with(&header, "alg", json!("ES256")), &claims)).await;
+    }
+    let rsa = RsaKey::new();
+    court.publish(stranger.name, &[rsa.jwk()]);
+    court.until_keys(stranger.name, &[RsaKey::ID.to_owned()]).await;
+    for (alg, encoding) in RsaKey::ALGORITHMS {
+        let header = json!({ "alg": alg, "kid": RsaKey::ID });
+        court.taken(&rsa.sign(encoding, &header, &claims)).await;
+        let other = RsaKey::ALGORITHMS.iter().find(|(other, _)| *other != alg).unwrap().0;
+        court.refused(&rsa.sign(encoding, &with(&header, "alg", json!(other)), &claims)).await;
     }
 }
 

@@ -3,10 +3,13 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use holdfast_evidence::crypto::KeyKind;
+use holdfast_evidence::crypto::{KeyKind, PrivateKey};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, KeyUsagePurpose, PublicKeyData, SanType};
 use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
+use ring::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512,
+    RSA_PSS_SHA256, RSA_PSS_SHA384, RSA_PSS_SHA512, RsaEncoding,
+};
 use serde_json::{Value, json};
 
 use crate::workload::tokens::{JwtAuthority, now};
@@ -94,10 +97,53 @@ impl CertificateKey {
     }
 }
 
+/// An RSA key, which signs by any algorithm that there is for it.
+pub(crate) struct RsaKey {
+    key: ring::rsa::KeyPair,
+}
+
+impl RsaKey {
+    /// Its ID.
+    pub(crate) const ID: &'static str = "rsa";
+    /// By their names.
+    pub(crate) const ALGORITHMS: [(&'static str, &'static dyn RsaEncoding); 6] = [
+        ("RS256", &RSA_PKCS1_SHA256),
+        ("RS384", &RSA_PKCS1_SHA384),
+        ("RS512", &RSA_PKCS1_SHA512),
+        ("PS256", &RSA_PSS_SHA256),
+        ("PS384", &RSA_PSS_SHA384),
+        ("PS512", &RSA_PSS_SHA512),
+    ];
+
+    pub(crate) fn new() -> Self {
+        let pkcs8 = PrivateKey::draw(KeyKind::Rsa2048, &SystemRandom::new()).unwrap();
+        Self { key: ring::rsa::KeyPair::from_pkcs8(&pkcs8).unwrap() }
+    }
+
+    /// The key as a bundle has it.
+    pub(crate) fn jwk(&self) -> Value {
+        let public = ring::rsa::PublicKeyComponents::<Vec<u8>>::from(self.key.public());
+        let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        json!({ "use": "jwt-svid", "kid": Self::ID, "kty": "RSA", "n": encode(&public.n), "e": encode(&public.e) })
+    }
+
+    /// A token that it signs by this algorithm, whatever the header says.
+    pub(crate) fn sign(&self, encoding: &'static dyn RsaEncoding, header: &Value, claims: &Value) -> String {
+        let text = text(header, claims);
+        let mut signature = vec![0; self.key.public().modulus_len()];
+        self.key.sign(encoding, &SystemRandom::new(), text.as_bytes(), &mut signature).unwrap();
+        format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature))
+    }
+}
+
+fn text(header: &Value, claims: &Value) -> String {
+    let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    format!("{}.{}", encode(header), encode(claims))
+}
+
 /// A token that a P-256 key (PKCS#8) signs, whatever the key is for.
 pub(crate) fn sign_by(pkcs8: &[u8], header: &Value, claims: &Value) -> String {
-    let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    let text = format!("{}.{}", encode(header), encode(claims));
+    let text = text(header, claims);
     let rng = SystemRandom::new();
     let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8, &rng).unwrap();
     format!("{text}.{}", URL_SAFE_NO_PAD.encode(key.sign(&rng, text.as_bytes()).unwrap()))
