@@ -24,6 +24,7 @@ pub mod crypto;
 mod error;
 mod evidence;
 pub mod gcp;
+pub mod json;
 pub mod key;
 mod launch;
 pub mod nitro;

@@ -4,7 +4,7 @@ use holdfast_record::Leaf;
 use serde::Deserialize;
 
 use crate::bytes::Digest;
-use crate::plain_json;
+use holdfast_evidence::json;
 
 /// What the entry says.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -45,7 +45,7 @@ impl AttemptEntry {
     pub fn parse(bytes: &[u8]) -> Result<Self, String> {
         let leaf = Leaf::parse(bytes);
         if let (Ok(Leaf::Attempt(_)), Some((_, text))) = (&leaf, bytes.split_first()) {
-            plain_json::read(text).map_err(|reason| format!("it is none that a server writes: {reason}"))?;
+            json::plain(text).map_err(|reason| format!("it is none that a server writes: {reason}"))?;
         }
         // Written again it has every byte, in whichever order, but for blanks and letters that are spelled as numbers.
         if leaf.as_ref().is_ok_and(|leaf| leaf.encode().len() != bytes.len()) {

@@ -19,7 +19,6 @@ mod entry;
 mod manifest;
 mod measured_files;
 mod pieces;
-mod plain_json;
 mod replay;
 mod report;
 mod retold;

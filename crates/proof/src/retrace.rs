@@ -20,10 +20,10 @@ use crate::entry::AttemptEntry;
 use crate::manifest::Manifest;
 use crate::measured_files;
 use crate::pieces::Unjoined;
-use crate::plain_json;
 use crate::replay::{RecordedFacts, RefusedEvidence, ReplayedEvidence, Unreplayable, replay};
 use crate::report::{Flaw, RootGround, Steps};
 use crate::trust::TrustedRoot;
+use holdfast_evidence::json;
 
 /// Codes by which the server refuses beyond what evidence and policy say; it alone knows why.
 const OF_THE_SERVER: [&str; 3] = ["node.", "tpm.ek.root_withdrawn", "evidence.root_withdrawn"];
@@ -84,7 +84,7 @@ pub(crate) fn retrace(given: &Retraced<'_>, recorded: Option<&str>, steps: &mut 
 
 /// A decision's JSON. Whoever reads it must read the same, whichever of two equal names his reader takes.
 fn read_decision(text: &str) -> Result<Value, String> {
-    let value = plain_json::read(text.as_bytes())
+    let value = json::plain(text.as_bytes())
         .map_err(|reason| format!("the decision is none that a server writes: {reason}"))?;
     // Written again it has every byte, in whichever order, but for blanks and letters that are spelled as numbers.
     if !value.is_object() || value.to_string().len() != text.len() {

@@ -12,8 +12,8 @@ use x509_parser::oid_registry::{OID_EC_P256, OID_NIST_EC_P384, OID_NIST_EC_P521,
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey;
 
-use crate::json::{self, BadJson};
 use crate::jwk::Jwk;
+use holdfast_evidence::json::{self, BadJson};
 
 /// Bytes of one document, or of one map: some hundred certificates of RSA keys.
 pub const DOCUMENT_BYTES_MAX: usize = 1 << 20;

@@ -8,8 +8,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use holdfast_evidence::crypto::{Curve, PublicKey, sha256};
 use serde_json::{Map, Value, json};
 
-use crate::json::{self, BadJson};
 use crate::jws::{Algorithm, KEY_ID_BYTES_MAX};
+use holdfast_evidence::json::{self, BadJson};
 
 /// Bytes of the largest set: those of large issuers have a tenth of it.
 pub const JWKS_BYTES_MAX: usize = 256 << 10;

@@ -9,8 +9,8 @@ use holdfast_evidence::crypto::{
 };
 use serde_json::{Map, Value, json};
 
-use crate::json;
 pub use crate::refused::BadToken;
+use holdfast_evidence::json;
 
 /// Bytes of the longest token that is read: with as many and as long audiences as we allow, ours stay below half of it.
 pub const TOKEN_BYTES_MAX: usize = 64 << 10;

@@ -14,7 +14,6 @@ pub mod audience;
 pub mod bundle;
 pub mod foreign;
 pub mod grant;
-pub mod json;
 pub mod jwk;
 pub mod jws;
 pub mod jwt;

@@ -2,8 +2,8 @@
 
 use holdfast_identity::{InvalidId, UnixTime};
 
-use crate::json::BadJson;
 use crate::jws::TOKEN_BYTES_MAX;
+use holdfast_evidence::json::BadJson;
 
 /// Why a token is not believed. Carries nothing of its text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

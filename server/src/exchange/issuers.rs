@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use holdfast_evidence::json;
 use holdfast_svid::foreign::IssuerKeys;
-use holdfast_svid::json;
 use holdfast_svid::jwk::JWKS_BYTES_MAX;
 use tokio::sync::Mutex;
 use tracing::{error, info};

@@ -1,8 +1,9 @@
-//! JSON objects that every reader reads alike: no name twice in one object, at any depth. Says nothing of what is in them.
+//! JSON that every reader reads alike: no name twice in one object, at any depth; where it is to be hashed and decided on, no
+//! number either that readers round. Says nothing of what is in it, of blanks or of order.
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::error::Category;
 use serde_json::{Map, Value};
 
@@ -37,27 +38,52 @@ impl BadJson {
 /// # Errors
 /// [`BadJson`].
 pub fn object(bytes: &[u8]) -> Result<Map<String, Value>, BadJson> {
-    match serde_json::from_slice::<Strict>(bytes) {
-        Ok(Strict(Value::Object(members))) => Ok(members),
-        Ok(Strict(_)) => Err(BadJson::Object),
+    match read(bytes, Numbers::All) {
+        Ok(Value::Object(members)) => Ok(members),
+        Ok(_) => Err(BadJson::Object),
         Err(error) if error.classify() == Category::Data => Err(BadJson::Twice),
         Err(_) => Err(BadJson::Syntax),
     }
 }
 
-/// A value that was read so.
-struct Strict(Value);
+/// Reads one value, and all of `bytes`, without a number with a fraction or out of the range of 64 bits: what is hashed, and
+/// then decided on.
+///
+/// # Errors
+/// What is wrong with it, and where.
+pub fn plain(bytes: &[u8]) -> Result<Value, String> {
+    read(bytes, Numbers::Whole).map_err(|error| error.to_string())
+}
 
-impl<'de> Deserialize<'de> for Strict {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+fn read(bytes: &[u8], numbers: Numbers) -> Result<Value, serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let value = Strict { numbers }.deserialize(&mut deserializer)?;
+    deserializer.end().map(|()| value)
+}
+
+/// Which numbers there may be.
+#[derive(Clone, Copy)]
+enum Numbers {
+    All,
+    Whole,
+}
+
+/// A value that is read so.
+#[derive(Clone, Copy)]
+struct Strict {
+    numbers: Numbers,
+}
+
+impl<'de> DeserializeSeed<'de> for Strict {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
         // The parser bounds the depth.
-        deserializer.deserialize_any(Reader).map(Self)
+        deserializer.deserialize_any(self)
     }
 }
 
-struct Reader;
-
-impl<'de> Visitor<'de> for Reader {
+impl<'de> Visitor<'de> for Strict {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -81,7 +107,10 @@ impl<'de> Visitor<'de> for Reader {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
-        Ok(value.into())
+        match self.numbers {
+            Numbers::All => Ok(value.into()),
+            Numbers::Whole => Err(E::custom("a number with a fraction, an exponent, or more than 64 bits")),
+        }
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
@@ -94,7 +123,7 @@ impl<'de> Visitor<'de> for Reader {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Value, A::Error> {
         let mut found = Vec::new();
-        while let Some(Strict(element)) = elements.next_element()? {
+        while let Some(element) = elements.next_element_seed(self)? {
             found.push(element);
         }
         Ok(Value::Array(found))
@@ -104,9 +133,9 @@ impl<'de> Visitor<'de> for Reader {
         let mut found = Map::new();
         while let Some(name) = members.next_key::<String>()? {
             if found.contains_key(&name) {
-                return Err(A::Error::custom("twice"));
+                return Err(A::Error::custom(format!("the name {name:?} is there twice")));
             }
-            let Strict(value) = members.next_value()?;
+            let value = members.next_value_seed(self)?;
             found.insert(name, value);
         }
         Ok(Value::Object(found))
@@ -124,17 +153,36 @@ mod tests {
     }
 
     #[test]
+    fn plain_values_read_as_everybody_reads_them() {
+        let text = r#"{"a":[1,-2,18446744073709551615,-9223372036854775808,true,null,"x\u00e9"],"b":{"a":{}}}"#;
+        assert_eq!(plain(text.as_bytes()).unwrap(), serde_json::from_str::<Value>(text).unwrap());
+    }
+
+    #[test]
+    fn numbers_that_readers_round_are_refused() {
+        for number in
+            ["1.0", "1.5", "1e2", "1E2", "-0", "-0.0", "18446744073709551616", "-9223372036854775809", "1e400"]
+        {
+            assert!(plain(number.as_bytes()).is_err(), "{number}");
+            assert!(plain(format!("{{\"a\":[{number}]}}").as_bytes()).is_err(), "{number}");
+        }
+    }
+
+    #[test]
     fn a_name_twice_is_refused_at_every_depth_and_however_it_is_spelled() {
         for text in [r#"{"a":1,"a":1}"#, r#"{"x":[{"a":1,"b":2,"a":3}]}"#, r#"{"a":1,"\u0061":1}"#, r#"{"":1,"":1}"#] {
             assert_eq!(object(text.as_bytes()), Err(BadJson::Twice), "{text}");
+            assert!(plain(text.as_bytes()).unwrap_err().contains("twice"), "{text}");
         }
     }
 
     #[test]
     fn depth_is_bounded_and_nothing_follows() {
         assert_eq!(object("{\"a\":".repeat(100_000).as_bytes()), Err(BadJson::Syntax));
+        assert!(plain("[".repeat(100_000).as_bytes()).is_err());
         for text in ["", "{} {}", "{}x", "{\"a\":1e400}", "\u{feff}{}", "{'a':1}"] {
             assert_eq!(object(text.as_bytes()), Err(BadJson::Syntax), "{text:?}");
+            assert!(plain(text.as_bytes()).is_err(), "{text:?}");
         }
         for text in ["[]", "1", "null", "\"{}\""] {
             assert_eq!(object(text.as_bytes()), Err(BadJson::Object), "{text:?}");
