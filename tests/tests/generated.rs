@@ -115,6 +115,9 @@ fn generate() -> Vec<(String, Vec<u8>)> {
         }
         for (target, server) in [(stub.server, true), (stub.client, false)] {
             let Some(target) = target else { continue };
+            // A folder of its own: messages are in the one above.
+            let out = tempfile::tempdir().unwrap();
+            let read = || std::fs::read(out.path().join(&name)).unwrap();
             let package = if stub.module == "_" { ".".to_owned() } else { format!(".{}", stub.module) };
             // Without a package every message is at the root, so each is named by itself.
             let mut config = tonic_prost_build::configure()
