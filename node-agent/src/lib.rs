@@ -54,3 +54,16 @@ pub mod sds_server_stubs;
 #[rustfmt::skip]
 #[path = "generated/workload_client.rs"]
 pub mod workload_client_stubs;
+
+/// The asking side of the part of containerd's API that its attestor needs, generated from `containers.proto`.
+#[allow(missing_docs, unreachable_pub, clippy::all, unused_qualifications)]
+#[rustfmt::skip]
+#[path = "generated/containerd_client.rs"]
+mod containerd_client_stubs;
+
+/// The serving side of the same, for a stand-in.
+#[cfg(test)]
+#[allow(missing_docs, unreachable_pub, clippy::all, unused_qualifications)]
+#[rustfmt::skip]
+#[path = "generated/containerd_server.rs"]
+mod containerd_server_stubs;

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 struct Stub {
     /// File below `crates/protocol/proto`.
     proto: &'static str,
-    /// Name of the file that prost writes.
+    /// Further files, of services beside it or of messages that travel as `Any` and are imported by none.
+    more: &'static [&'static str],
+    /// Name of the file that prost writes; empty where services of several packages become modules within one file.
     module: &'static str,
     /// Where the messages live, as a path for the stubs.
     messages: &'static str,
@@ -21,12 +23,10 @@ struct Stub {
     packages: &'static [&'static str],
 }
 
-/// The resources of the secret discovery service.
-const SECRETS: &str = "envoy/extensions/transport_sockets/tls/v3/secret.proto";
-
 const STUBS: &[Stub] = &[
     Stub {
         proto: "holdfast/agent/v1/agent.proto",
+        more: &[],
         module: "holdfast.agent.v1",
         messages: "::holdfast_protocol::agent",
         server: Some("server/src/generated/agent.rs"),
@@ -37,6 +37,7 @@ const STUBS: &[Stub] = &[
     },
     Stub {
         proto: "holdfast/admin/v1/admin.proto",
+        more: &[],
         module: "holdfast.admin.v1",
         messages: "::holdfast_protocol::admin",
         server: Some("server/src/generated/admin_server.rs"),
@@ -47,6 +48,7 @@ const STUBS: &[Stub] = &[
     },
     Stub {
         proto: "spiffe/workload.proto",
+        more: &[],
         module: "_",
         messages: "::holdfast_protocol::workload",
         server: Some("node-agent/src/generated/workload_server.rs"),
@@ -57,6 +59,7 @@ const STUBS: &[Stub] = &[
     },
     Stub {
         proto: "envoy/service/secret/v3/sds.proto",
+        more: &["envoy/extensions/transport_sockets/tls/v3/secret.proto"],
         module: "envoy.service.secret.v3",
         messages: "::holdfast_protocol::sds",
         server: Some("node-agent/src/generated/sds_server.rs"),
@@ -64,6 +67,18 @@ const STUBS: &[Stub] = &[
         codec: Some("crate::workload_api::Codec"),
         descriptors: Some("node-agent/src/generated/sds.fds"),
         packages: &["envoy", "google.rpc"],
+    },
+    Stub {
+        proto: "containerd/services/containers/v1/containers.proto",
+        more: &["containerd/services/images/v1/images.proto", "containerd/services/tasks/v1/tasks.proto"],
+        module: "",
+        messages: "::holdfast_protocol::containerd",
+        // The stand-in of the attestor's tests.
+        server: Some("node-agent/src/generated/containerd_server.rs"),
+        client: Some("node-agent/src/generated/containerd_client.rs"),
+        codec: None,
+        descriptors: None,
+        packages: &["containerd"],
     },
 ];
 
@@ -77,8 +92,7 @@ fn generate() -> Vec<(String, Vec<u8>)> {
     let mut files = Vec::new();
     for stub in STUBS {
         let mut sources = vec![proto.join(stub.proto)];
-        // Messages that travel as `Any` are imported by none.
-        sources.extend((!stub.packages.is_empty()).then(|| proto.join(SECRETS)));
+        sources.extend(stub.more.iter().map(|file| proto.join(file)));
         let descriptors = protox::compile(sources, [&proto]).unwrap();
         let out = tempfile::tempdir().unwrap();
         let name = format!("{}.rs", stub.module);
@@ -101,6 +115,9 @@ fn generate() -> Vec<(String, Vec<u8>)> {
         }
         for (target, server) in [(stub.server, true), (stub.client, false)] {
             let Some(target) = target else { continue };
+            // A folder of its own: messages are in the one above.
+            let out = tempfile::tempdir().unwrap();
+            let read = || std::fs::read(out.path().join(&name)).unwrap();
             let package = if stub.module == "_" { ".".to_owned() } else { format!(".{}", stub.module) };
             // Without a package every message is at the root, so each is named by itself.
             let mut config = tonic_prost_build::configure()
@@ -135,7 +152,8 @@ fn generate() -> Vec<(String, Vec<u8>)> {
                 config = config.extern_path(package, stub.messages);
             }
             config.compile_fds(descriptors.clone()).unwrap();
-            files.push((target.to_owned(), read()));
+            let stubs = if stub.module.is_empty() { nested(out.path()).into_bytes() } else { read() };
+            files.push((target.to_owned(), stubs));
         }
     }
     files

@@ -29,3 +29,9 @@ pub mod workload;
 #[rustfmt::skip]
 #[path = "generated/sds.rs"]
 pub mod sds;
+
+/// Agent and containerd: the part of containerd's API that tells whose container a process is in.
+#[allow(missing_docs, unreachable_pub, clippy::all)]
+#[rustfmt::skip]
+#[path = "generated/containerd.rs"]
+pub mod containerd;

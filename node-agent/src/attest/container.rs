@@ -14,7 +14,7 @@ const ID_LENGTH: usize = 64;
 /// A container, as the names of control groups claim it. Equal if it is the same group in the same hierarchies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Container {
-    /// 64 hexadecimal digits.
+    /// 64 hexadecimal digits; of containerd's, whatever they were called.
     pub(super) id: String,
     /// What stands before the ID: `docker`, `libpod`; empty where the driver is cgroupfs.
     pub(super) runtime: String,
@@ -70,14 +70,25 @@ impl Container {
     /// # Errors
     /// [`ContainerFault::Conflict`] where its groups name different ones.
     pub(super) fn outermost(cgroups: &Cgroups, root: &[String]) -> Result<Option<Self>, ContainerFault> {
+        Self::outermost_named(cgroups, root, |_, _| None)
+    }
+
+    /// As [`Self::outermost`], where the group at the end of a way below `root` may also be a container by `also`: its
+    /// ID, by the names above it and its own.
+    pub(super) fn outermost_named(
+        cgroups: &Cgroups,
+        root: &[String],
+        also: impl for<'a> Fn(&[String], &'a str) -> Option<&'a str>,
+    ) -> Result<Option<Self>, ContainerFault> {
         let mut found: Option<Self> = None;
         for membership in cgroups.iter() {
             let Some(below) = membership.path.strip_prefix(root) else { continue };
             let mut named = below.iter().enumerate().filter(|(depth, _)| !is_pod(&membership.path, root.len() + depth));
-            let Some((depth, (runtime, id))) = named.find_map(|(depth, name)| Some((depth, container_id(name)?)))
-            else {
-                continue;
-            };
+            let named = named.find_map(|(depth, name)| {
+                let also = also(below.get(..depth)?, name).map(|id| ("", id));
+                Some((depth, also.or_else(|| container_id(name))?))
+            });
+            let Some((depth, (runtime, id))) = named else { continue };
             let group = membership.path.iter().take(root.len() + depth + 1).cloned().collect();
             let group = (membership.hierarchy.clone(), group);
             match &mut found {

@@ -5,6 +5,7 @@
 
 mod cgroup;
 mod container;
+mod containerd;
 mod discovery;
 mod docker;
 mod executable;
@@ -30,12 +31,13 @@ use holdfast_identity::Selector;
 
 pub use cgroup::CgroupFault;
 pub use container::ContainerFault;
+pub use containerd::{Containerd, ContainerdFault, is_identifier};
 pub use discovery::Discovery;
 pub use docker::Docker;
 pub use http::{Address, HttpFault};
 pub use kubernetes::{ClientCertificate, KubeletFault, Kubernetes, KubernetesSettings};
 pub use peer::{Peer, PeerFault, Pin};
-pub use settings::{AttestorSettings, EngineSettings};
+pub use settings::{AttestorSettings, ContainerdSettings, EngineSettings};
 pub use systemd::{Systemd, SystemdFault};
 pub use unix::Unix;
 
@@ -114,6 +116,9 @@ pub enum AttestFault {
     /// The container engine did not answer.
     #[error(transparent)]
     Engine(#[from] HttpFault),
+    /// containerd did not tell the container.
+    #[error(transparent)]
+    Containerd(#[from] ContainerdFault),
     /// The kubelet did not tell the pod.
     #[error(transparent)]
     Kubelet(#[from] KubeletFault),
@@ -135,6 +140,7 @@ impl AttestFault {
             Self::Cgroup(fault) => fault.code(),
             Self::Container(fault) => fault.code(),
             Self::Engine(fault) => fault.code(),
+            Self::Containerd(fault) => fault.code(),
             Self::Kubelet(fault) => fault.code(),
             Self::Systemd(fault) => fault.code(),
         }
@@ -151,6 +157,7 @@ impl AttestFault {
             | Self::Cgroup(_)
             | Self::Container(_)
             | Self::Engine(_)
+            | Self::Containerd(_)
             | Self::Kubelet(_)
             | Self::Systemd(_) => false,
         }

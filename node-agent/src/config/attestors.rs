@@ -7,10 +7,14 @@ use std::time::Duration;
 
 use super::path;
 use super::reader::Reader;
-use crate::attest::{Address, AttestorSettings, ClientCertificate, EngineSettings, KubernetesSettings};
+use crate::attest::{
+    Address, AttestorSettings, ClientCertificate, ContainerdSettings, EngineSettings, KubernetesSettings, is_identifier,
+};
 
 /// The kinds there are. `unix` says as whom a workload connected, so it is never left out.
-const KINDS: &[&str] = &["unix", "systemd", "docker", "podman", "k8s"];
+const KINDS: &[&str] = &["unix", "systemd", "docker", "podman", "containerd", "k8s"];
+/// Namespaces of containerd: each is asked for every container.
+const NAMESPACES_MAX: usize = 8;
 
 /// As [`super::build`]: every key before the first `?`. What a kind runs on is checked whether it is among the kinds or
 /// not; what it cannot do without is asked for only then.
@@ -20,6 +24,7 @@ pub(super) fn read(reader: &mut Reader) -> Option<AttestorSettings> {
     let bus = reader.required("attestor.systemd.bus", absolute);
     let docker = engine(reader, "attestor.docker.socket", "attestor.docker.cgroup_root");
     let podman = engine(reader, "attestor.podman.socket", "attestor.podman.cgroup_root");
+    let containerd = containerd(reader);
     let wants_k8s = kinds.as_ref().is_some_and(|kinds| kinds.contains("k8s"));
     let kubernetes = kubernetes(reader, wants_k8s);
     let kinds = kinds?;
@@ -28,6 +33,7 @@ pub(super) fn read(reader: &mut Reader) -> Option<AttestorSettings> {
         systemd: Some(bus?).filter(|_| kinds.contains("systemd")),
         docker: Some(docker?).filter(|_| kinds.contains("docker")),
         podman: Some(podman?).filter(|_| kinds.contains("podman")),
+        containerd: Some(containerd?).filter(|_| kinds.contains("containerd")),
         kubernetes: kubernetes?,
     })
 }
@@ -35,6 +41,24 @@ pub(super) fn read(reader: &mut Reader) -> Option<AttestorSettings> {
 fn engine(reader: &mut Reader, socket: &str, root: &str) -> Option<EngineSettings> {
     let (socket, root) = (reader.required(socket, absolute), reader.required(root, group));
     Some(EngineSettings { socket: socket?, cgroup_root: root? })
+}
+
+fn containerd(reader: &mut Reader) -> Option<ContainerdSettings> {
+    let socket = reader.required("attestor.containerd.socket", absolute);
+    let namespaces = reader.required("attestor.containerd.namespaces", namespaces);
+    let root = reader.required("attestor.containerd.cgroup_root", group);
+    Some(ContainerdSettings { socket: socket?, namespaces: namespaces?, cgroup_root: root? })
+}
+
+fn namespaces(text: &str) -> Result<Vec<String>, String> {
+    let names: BTreeSet<_> = text.split(',').map(|name| name.trim().to_owned()).collect();
+    if let Some(wrong) = names.iter().find(|name| !is_identifier(name)) {
+        return Err(format!("expected namespaces of containerd, found {wrong:?}"));
+    }
+    if names.len() > NAMESPACES_MAX {
+        return Err(format!("expected at most {NAMESPACES_MAX} namespaces"));
+    }
+    Ok(names.into_iter().collect())
 }
 
 fn kubernetes(reader: &mut Reader, is_wanted: bool) -> Option<Option<KubernetesSettings>> {
@@ -161,10 +185,14 @@ mod tests {
 
     #[test]
     fn each_kind_is_on_with_its_defaults_once_it_is_named() {
-        let settings = parse("[attestor]\nkinds = [\"unix\", \"systemd\", \"docker\", \"podman\"]").unwrap();
+        let settings =
+            parse("[attestor]\nkinds = [\"unix\", \"systemd\", \"docker\", \"podman\", \"containerd\"]").unwrap();
         assert_eq!(settings.systemd.unwrap(), PathBuf::from("/run/dbus/system_bus_socket"));
         assert_eq!(settings.docker.unwrap().socket, PathBuf::from("/var/run/docker.sock"));
         assert_eq!(settings.podman.unwrap().socket, PathBuf::from("/run/podman/podman.sock"));
+        let containerd = settings.containerd.unwrap();
+        assert_eq!(containerd.socket, PathBuf::from("/run/containerd/containerd.sock"));
+        assert_eq!((containerd.namespaces, containerd.cgroup_root), (vec!["default".to_owned()], Vec::new()));
         assert_eq!(settings.kubernetes, None);
     }
 
@@ -194,6 +222,9 @@ mod tests {
             ("[attestor.docker]\nsockets = \"/d.sock\"", "attestor.docker.sockets"),
             ("[attestor.slurm]\nx = 1", "attestor.slurm.x"),
             ("[attestor.podman]\ncgroup_root = \"/a/../b\"", "attestor.podman.cgroup_root"),
+            ("[attestor.containerd]\nnamespaces = [\"a/b\"]", "attestor.containerd.namespaces"),
+            ("[attestor.containerd]\nnamespaces = []", "attestor.containerd.namespaces"),
+            ("[attestor.containerd]\nnamespaces = \"a,b,c,d,e,f,g,h,i\"", "attestor.containerd.namespaces"),
             ("[attestor.k8s]\nkubelet = \"127.0.0.1:10250\"", "attestor.k8s.kubelet"),
             ("[attestor.k8s]\nkubelet = \"https://127.0.0.1\"", "attestor.k8s.kubelet"),
             ("[attestor.k8s]\ncertificate = \"/c\"", "attestor.k8s.private_key"),

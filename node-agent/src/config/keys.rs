@@ -59,6 +59,9 @@ pub const KEYS: &[Key] = &[
     key("attestor.docker.cgroup_root", Some("/")),
     key("attestor.podman.socket", Some("/run/podman/podman.sock")),
     key("attestor.podman.cgroup_root", Some("/")),
+    key("attestor.containerd.socket", Some("/run/containerd/containerd.sock")),
+    key("attestor.containerd.namespaces", Some("default")),
+    key("attestor.containerd.cgroup_root", Some("/")),
     key("attestor.k8s.kubelet", Some("https://127.0.0.1:10250")),
     key("attestor.k8s.node_name", None),
     key("attestor.k8s.ca", Some("/var/run/secrets/kubernetes.io/serviceaccount/ca.crt")),
@@ -180,7 +183,7 @@ pub struct Overrides {
     /// Plain validation contexts for Envoy in place of its SPIFFE validator
     #[arg(long, env = "HOLDFAST_AGENT_SDS_DISABLE_SPIFFE_CERT_VALIDATION", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub sds_disable_spiffe_cert_validation: Option<String>,
-    /// How callers are looked at: unix, and any of systemd, docker, podman, k8s
+    /// How callers are looked at: unix, and any of systemd, docker, podman, containerd, k8s
     #[arg(long, env = "HOLDFAST_AGENT_ATTESTOR_KINDS", value_name = "KINDS")]
     pub attestor_kinds: Option<String>,
     /// How often the caller of an open stream is looked at when nothing else changes
@@ -201,6 +204,15 @@ pub struct Overrides {
     /// Podman's containers are below this control group
     #[arg(long, env = "HOLDFAST_AGENT_ATTESTOR_PODMAN_CGROUP_ROOT", value_name = "GROUP")]
     pub attestor_podman_cgroup_root: Option<String>,
+    /// containerd's socket
+    #[arg(long, env = "HOLDFAST_AGENT_ATTESTOR_CONTAINERD_SOCKET", value_name = "FILE")]
+    pub attestor_containerd_socket: Option<String>,
+    /// The namespaces of containerd whose containers are known
+    #[arg(long, env = "HOLDFAST_AGENT_ATTESTOR_CONTAINERD_NAMESPACES", value_name = "NAMESPACES")]
+    pub attestor_containerd_namespaces: Option<String>,
+    /// containerd's containers are below this control group
+    #[arg(long, env = "HOLDFAST_AGENT_ATTESTOR_CONTAINERD_CGROUP_ROOT", value_name = "GROUP")]
+    pub attestor_containerd_cgroup_root: Option<String>,
     /// The kubelet, as https://HOST:PORT, http://HOST:PORT or unix:/PATH
     #[arg(long, env = "HOLDFAST_AGENT_ATTESTOR_K8S_KUBELET", value_name = "URL")]
     pub attestor_k8s_kubelet: Option<String>,
@@ -282,6 +294,9 @@ impl Overrides {
             "attestor.docker.cgroup_root" => &self.attestor_docker_cgroup_root,
             "attestor.podman.socket" => &self.attestor_podman_socket,
             "attestor.podman.cgroup_root" => &self.attestor_podman_cgroup_root,
+            "attestor.containerd.socket" => &self.attestor_containerd_socket,
+            "attestor.containerd.namespaces" => &self.attestor_containerd_namespaces,
+            "attestor.containerd.cgroup_root" => &self.attestor_containerd_cgroup_root,
             "attestor.k8s.kubelet" => &self.attestor_k8s_kubelet,
             "attestor.k8s.node_name" => &self.attestor_k8s_node_name,
             "attestor.k8s.ca" => &self.attestor_k8s_ca,
