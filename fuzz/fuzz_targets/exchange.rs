@@ -2,7 +2,7 @@
 //! panic, and no signature is believed.
 #![no_main]
 
-use holdfast_svid::json;
+use holdfast_evidence::json;
 use holdfast_identity::UnixTime;
 use holdfast_server::exchange::{Claim, Form, Pattern, Rule};
 use holdfast_svid::Leeway;

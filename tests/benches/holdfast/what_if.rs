@@ -164,6 +164,7 @@ async fn run() -> anyhow::Result<Vec<Row>> {
         floors: Vec::new(),
         appraiser: Appraiser::new("bench.test".parse()?),
         at: clock::now(),
+        lists_within: None,
     });
     let mut seconds = Vec::new();
     for _ in 0..ROUNDS {

@@ -2,10 +2,10 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use holdfast_evidence::json;
 use holdfast_identity::UnixTime;
 use holdfast_server::exchange::{Claim, Form, Pattern, Rule};
 use holdfast_svid::foreign::{IssuerKeys, Unverified};
-use holdfast_svid::json;
 use holdfast_svid::{Leeway, jwt};
 
 use super::fuzz;
