@@ -45,7 +45,7 @@ pub(super) enum Jwt {
 #[derive(Debug, Args)]
 pub(super) struct Named {
     /// Its ID, as `show` prints it
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     authority_id: String,
 }
 
