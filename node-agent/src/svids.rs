@@ -25,6 +25,8 @@ use holdfast_svid::jwt::{JwtKeys, JwtSvid};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
+use crate::attest::Reading;
+
 pub(crate) use cache::soon;
 pub use cache::{Known, PREFETCH_MAX, SvidCache};
 pub use jwt_bundle::JwtBundle;
@@ -103,6 +105,9 @@ pub trait SvidSource: Send + Sync {
 
     /// The time by which others' JWT-SVIDs are judged.
     fn now(&self) -> UnixTime;
+
+    /// Whether programs must be read to say who matches. When they must from now on, every receiver hears of a change.
+    fn reading(&self) -> Reading;
 }
 
 /// Seconds as a gauge shows them.

@@ -53,7 +53,7 @@ class Clouds(http.server.ThreadingHTTPServer):
             key = self.keys.get_signing_key_from_jwt(token).key
             must = {"require": ["exp", "iat", "sub", "aud", "iss"]}
             claims = jwt.decode(token, key, algorithms=algorithms, audience=audience, issuer=self.issuer, options=must)
-        except jwt.InvalidTokenError as error:
+        except jwt.PyJWTError as error:
             self.refused.append(f"{cloud}: {error}")
             return False
         return claims["sub"] == subject

@@ -55,6 +55,20 @@ pub trait Attestor: Send + Sync {
     /// The selectors of `peer` at this moment. What may not be read (another user's executable, say) is left out; what
     /// could not be read this time is a fault.
     fn attest<'a>(&'a self, peer: &'a Peer) -> BoxFuture<'a, Result<BTreeSet<Selector>, AttestFault>>;
+
+    /// The same without what only reading a whole program would tell: for as long as nobody's entry names that.
+    fn attest_unread<'a>(&'a self, peer: &'a Peer) -> BoxFuture<'a, Result<BTreeSet<Selector>, AttestFault>> {
+        self.attest(peer)
+    }
+}
+
+/// Whether programs are read for their digests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// Some entry names a digest: `unix:sha256` is among the selectors.
+    Whole,
+    /// None does. A program of some hundred megabytes would keep its first SVID waiting for nothing.
+    Unread,
 }
 
 /// Why a workload's selectors are not known. None of these is a refusal.
@@ -178,8 +192,8 @@ impl Attestors {
     ///
     /// # Errors
     /// [`AttestFault`] of the first attestor that has one: half of the selectors would be another workload's.
-    pub async fn attest(&self, peer: &Peer) -> Result<BTreeSet<Selector>, AttestFault> {
-        let all = self.0.iter().map(|attestor| attest_in_time(attestor.as_ref(), peer));
+    pub async fn attest(&self, peer: &Peer, reading: Reading) -> Result<BTreeSet<Selector>, AttestFault> {
+        let all = self.0.iter().map(|attestor| attest_in_time(attestor.as_ref(), peer, reading));
         let selectors = try_join_all(all).await?.into_iter().flatten().collect();
         // A process that exited while it was being read is not whom the answer would go to.
         if peer.has_exited() { Err(AttestFault::Exited { pid: peer.pid() }) } else { Ok(selectors) }
@@ -187,16 +201,26 @@ impl Attestors {
 }
 
 impl Attestors {
-    /// What each attestor says of `peer`, by its kind. For explanations: half of it is nobody's.
+    /// All that each attestor says of `peer`, by its kind. For explanations: half of it is nobody's.
     pub async fn attest_each(&self, peer: &Peer) -> Vec<(&'static str, Result<BTreeSet<Selector>, AttestFault>)> {
-        let each =
-            self.0.iter().map(|attestor| async { (attestor.kind(), attest_in_time(attestor.as_ref(), peer).await) });
+        let each = self
+            .0
+            .iter()
+            .map(|attestor| async { (attestor.kind(), attest_in_time(attestor.as_ref(), peer, Reading::Whole).await) });
         join_all(each).await
     }
 }
 
-async fn attest_in_time(attestor: &dyn Attestor, peer: &Peer) -> Result<BTreeSet<Selector>, AttestFault> {
-    tokio::time::timeout(ATTEST_TIME_MAX, attestor.attest(peer))
+async fn attest_in_time(
+    attestor: &dyn Attestor,
+    peer: &Peer,
+    reading: Reading,
+) -> Result<BTreeSet<Selector>, AttestFault> {
+    let attested = match reading {
+        Reading::Whole => attestor.attest(peer),
+        Reading::Unread => attestor.attest_unread(peer),
+    };
+    tokio::time::timeout(ATTEST_TIME_MAX, attested)
         .await
         .unwrap_or(Err(AttestFault::TimedOut { kind: attestor.kind(), limit: ATTEST_TIME_MAX }))
 }

@@ -197,7 +197,7 @@ impl Peer {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{AttestFault, Attestor, Attestors, Unix};
+    use super::super::{AttestFault, Attestor, Attestors, Reading, Unix};
     use super::*;
     use std::collections::BTreeSet;
     use std::process::{Child, Command, Stdio};
@@ -307,8 +307,8 @@ mod tests {
     #[tokio::test]
     async fn whatever_an_attestor_says_a_process_that_exited_has_no_selectors() {
         let attestors = || Attestors::new(vec![Box::new(Gullible)]);
-        assert_eq!(attestors().attest(&reused()).await.unwrap_err().code(), "attest.exited");
+        assert_eq!(attestors().attest(&reused(), Reading::Whole).await.unwrap_err().code(), "attest.exited");
         let (near, _far) = tokio::net::UnixStream::pair().unwrap();
-        assert_eq!(attestors().attest(&Peer::of(&near).unwrap()).await.unwrap().len(), 1);
+        assert_eq!(attestors().attest(&Peer::of(&near).unwrap(), Reading::Unread).await.unwrap().len(), 1);
     }
 }

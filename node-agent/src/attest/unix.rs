@@ -24,7 +24,7 @@ const HASHES_PER_USER_MAX: usize = 2;
 const HASHES_PER_PROCESS_MAX: usize = 1;
 
 /// Gives `unix:uid`, `user`, `gid`, `group`, `supplementary_gid`, `supplementary_group`, and, where the agent may read
-/// the executable, `path` and `sha256`.
+/// the executable, `path` and, where it is to be read, `sha256`.
 #[derive(Debug, Clone)]
 pub struct Unix(Arc<Shared>);
 
@@ -37,10 +37,20 @@ struct Shared {
     hashes_of_process: Gate<i32>,
 }
 
-/// What was learned of a process, but for an executable that is to be hashed.
+/// What was learned of a process, but for the digest of its executable.
 struct Looked {
     selectors: Selection,
-    to_hash: Option<File>,
+    executable: Executable,
+}
+
+/// What there is to be said of an executable.
+enum Executable {
+    /// None that the agent may read, or too large a one.
+    None,
+    /// It was read before.
+    Known([u8; 32]),
+    /// It would have to be read.
+    New(File),
 }
 
 impl Default for Unix {
@@ -62,41 +72,57 @@ impl Attestor for Unix {
 
     fn attest<'a>(&'a self, peer: &'a Peer) -> BoxFuture<'a, Result<BTreeSet<Selector>, AttestFault>> {
         Box::pin(async move {
-            let place = self.0.reads.pass(peer.uid()).await;
-            let unreadable = |what| move |source| fault(peer, what, source);
-            let (process, credentials) = match Process::open(peer) {
-                Ok(process) => {
-                    let credentials = process.status().map_err(unreadable("status"))?;
-                    (Some(process), credentials)
+            let Looked { mut selectors, executable } = self.looked(peer).await?;
+            let digest = match executable {
+                Executable::None => None,
+                Executable::Known(digest) => Some(digest),
+                Executable::New(mut file) => {
+                    // In its own line first: there it is nobody else who waits.
+                    let own = self.0.hashes_of_process.pass(peer.pid()).await;
+                    let places = (own, self.0.hashes.pass(peer.uid()).await);
+                    let shared = Arc::clone(&self.0);
+                    let digest = blocking(places, move || shared.digests.digest(&mut file)).await;
+                    digest.map_err(|source| fault(peer, "executable", source))?
                 }
-                // `hidepid`: the kernel's word at the connection is all there is.
-                Err(error) if is_forbidden(&error) && !peer.has_exited() => {
-                    (None, Status { uid: peer.uid(), gid: peer.gid(), groups: Vec::new() })
-                }
-                Err(source) => return Err(fault(peer, "folder", source)),
             };
-            if (credentials.uid, credentials.gid) != (peer.uid(), peer.gid()) {
-                return Err(AttestFault::CredentialsChanged {
-                    pid: peer.pid(),
-                    connected_uid: peer.uid(),
-                    connected_gid: peer.gid(),
-                    uid: credentials.uid,
-                    gid: credentials.gid,
-                });
-            }
-            let shared = Arc::clone(&self.0);
-            let looked = blocking(place, move || shared.look(process.as_ref(), &credentials)).await;
-            let Looked { mut selectors, to_hash } = looked.map_err(unreadable("executable"))?;
-            if let Some(mut file) = to_hash {
-                // In its own line first: there it is nobody else who waits.
-                let own = self.0.hashes_of_process.pass(peer.pid()).await;
-                let places = (own, self.0.hashes.pass(peer.uid()).await);
-                let shared = Arc::clone(&self.0);
-                let digest = blocking(places, move || shared.digests.digest(&mut file)).await;
-                selectors.add_some("sha256", digest.map_err(unreadable("executable"))?.map(hex::encode));
-            }
+            selectors.add_some("sha256", digest.map(hex::encode));
             selectors.finish()
         })
+    }
+
+    fn attest_unread<'a>(&'a self, peer: &'a Peer) -> BoxFuture<'a, Result<BTreeSet<Selector>, AttestFault>> {
+        Box::pin(async move { self.looked(peer).await?.selectors.finish() })
+    }
+}
+
+impl Unix {
+    /// What is learned of a process without reading its executable.
+    async fn looked(&self, peer: &Peer) -> Result<Looked, AttestFault> {
+        let place = self.0.reads.pass(peer.uid()).await;
+        let unreadable = |what| move |source| fault(peer, what, source);
+        let (process, credentials) = match Process::open(peer) {
+            Ok(process) => {
+                let credentials = process.status().map_err(unreadable("status"))?;
+                (Some(process), credentials)
+            }
+            // `hidepid`: the kernel's word at the connection is all there is.
+            Err(error) if is_forbidden(&error) && !peer.has_exited() => {
+                (None, Status { uid: peer.uid(), gid: peer.gid(), groups: Vec::new() })
+            }
+            Err(source) => return Err(fault(peer, "folder", source)),
+        };
+        if (credentials.uid, credentials.gid) != (peer.uid(), peer.gid()) {
+            return Err(AttestFault::CredentialsChanged {
+                pid: peer.pid(),
+                connected_uid: peer.uid(),
+                connected_gid: peer.gid(),
+                uid: credentials.uid,
+                gid: credentials.gid,
+            });
+        }
+        let shared = Arc::clone(&self.0);
+        let looked = blocking(place, move || shared.look(process.as_ref(), &credentials)).await;
+        looked.map_err(unreadable("executable"))
     }
 }
 
@@ -123,18 +149,18 @@ impl Shared {
             selectors.add("supplementary_gid", group);
             selectors.add_some("supplementary_group", self.names.group(*group)?);
         }
-        let mut to_hash = None;
+        let mut executable = Executable::None;
         if let Some(process) = process {
             selectors.add_some("path", permitted(process.path())?.flatten());
             if let Some(file) = permitted(process.executable())? {
-                match self.digests.known(&file)? {
-                    Found::Nothing => {}
-                    Found::Digest(digest) => selectors.add("sha256", hex::encode(digest)),
-                    Found::New => to_hash = Some(file),
-                }
+                executable = match self.digests.known(&file)? {
+                    Found::Nothing => Executable::None,
+                    Found::Digest(digest) => Executable::Known(digest),
+                    Found::New => Executable::New(file),
+                };
             }
         }
-        Ok(Looked { selectors, to_hash })
+        Ok(Looked { selectors, executable })
     }
 }
 
@@ -216,6 +242,24 @@ mod tests {
         }));
         let waits = tokio::time::timeout(std::time::Duration::from_millis(200), stranger.attest(&peer)).await;
         assert!(waits.is_err(), "one that is not known waits in line");
+    }
+
+    #[tokio::test]
+    async fn unread_it_is_the_same_but_for_the_digest() {
+        let (near, _far) = tokio::net::UnixStream::pair().unwrap();
+        let peer = Peer::of(&near).unwrap();
+        // No executable may be hashed: whoever reads one waits for ever.
+        let unix = Unix(Arc::new(Shared {
+            names: Names::default(),
+            digests: Digests::default(),
+            reads: Gate::new(1),
+            hashes: Gate::new(0),
+            hashes_of_process: Gate::new(1),
+        }));
+        let unread: Vec<_> = unix.attest_unread(&peer).await.unwrap().iter().map(ToString::to_string).collect();
+        let mut whole = own().await;
+        whole.retain(|selector| !selector.starts_with("unix:sha256:"));
+        assert_eq!(unread, whole.into_iter().collect::<Vec<_>>());
     }
 
     #[test]

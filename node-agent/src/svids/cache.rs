@@ -1,7 +1,9 @@
 //! The SVIDs that the node's workloads may have, in memory, and who is waiting for them.
 
 mod change;
+mod entries;
 mod jwt;
+mod known;
 mod taint;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -13,14 +15,17 @@ use holdfast_svid::audience::Audience;
 use holdfast_svid::jwt::{JwtKeys, JwtSvid};
 use tokio::sync::{Notify, watch};
 
-use self::change::{Remaining, by_age, same};
+use self::change::{Remaining, same};
+use self::entries::Entries;
 use super::key::KeyType;
 use super::lists::Lists;
 use super::pool::KeyPool;
 use super::tokens::{JwtToken, NoToken, Tokens};
 use super::{SvidSource, SvidState, Tainted, WorkloadUpdate, X509Svid};
+use crate::attest::Reading;
 use crate::clock::ServerClock;
 use crate::sync::{Entry, ForeignBundles};
+pub use known::Known;
 pub(crate) use taint::soon;
 
 /// Entries whose SVIDs are made before anyone asks, the oldest first: a workload that starts while the server is away
@@ -47,10 +52,10 @@ struct Inner {
     standing: Standing,
     /// The entries came at least once since the node was admitted.
     synced: bool,
-    entries: BTreeMap<String, Arc<Entry>>,
+    entries: Entries,
     held: HashMap<String, Held>,
     /// What the server did not sign, by entry, until when it is left alone.
-    unsigned: HashMap<String, Unsigned>,
+    unsigned: HashMap<String, UnixTime>,
     sets: HashMap<BTreeSet<Selector>, watch::Sender<SvidState>>,
     jwt_bundles: BTreeMap<String, JwtKeys>,
     lists: Lists,
@@ -65,24 +70,10 @@ enum Standing {
     Denied,
 }
 
-/// What the cache knows.
-#[derive(Debug)]
-pub struct Known {
-    /// The node is admitted, and its entries have come.
-    pub is_ready: bool,
-    /// The entries that have not expired, the oldest first, and whether an SVID for each is there.
-    pub entries: Vec<(Arc<Entry>, bool)>,
-}
-
 struct Held {
     svid: Arc<X509Svid>,
     revision_number: u64,
     rotate_at: UnixTime,
-}
-
-struct Unsigned {
-    revision_number: u64,
-    until: UnixTime,
 }
 
 impl SvidCache {
@@ -130,23 +121,34 @@ impl SvidCache {
     /// The entries are these now.
     pub fn entries(&self, entries: &BTreeMap<String, Arc<Entry>>) {
         let mut inner = self.lock();
-        let revision = |of: &BTreeMap<String, Arc<Entry>>, id: &str| of.get(id).map(|entry| entry.revision_number);
-        self.tokens
-            .retain(|id| revision(entries, id).is_some() && revision(entries, id) == revision(&inner.entries, id));
-        let before = std::mem::replace(&mut inner.entries, entries.clone());
-        inner.synced = true;
-        let Inner { entries, held, unsigned, .. } = &mut *inner;
-        // Who does not match any more keeps the key that it was given: who matches from now on gets another.
-        let asks_more = |id: &str, entry: &Entry| {
-            before.get(id).is_some_and(|before| !entry.selectors.is_subset(&before.selectors))
-        };
-        held.retain(|id, held| {
-            entries.get(id).is_some_and(|entry| entry.spiffe_id == held.svid.spiffe_id && !asks_more(id, entry))
-        });
-        unsigned.retain(|id, unsigned| {
-            entries.get(id).is_some_and(|entry| entry.revision_number == unsigned.revision_number)
+        let Inner { entries: now, held, unsigned, synced, .. } = &mut *inner;
+        let read_before = now.reading();
+        let former = now.become_these(entries);
+        let must_read = now.reading() == Reading::Whole && read_before == Reading::Unread;
+        *synced = true;
+        for before in &former {
+            let entry = now.get(&before.id);
+            if entry.is_none_or(|entry| entry.revision_number != before.revision_number) {
+                unsigned.remove(&before.id);
+            }
+            // Who does not match any more keeps the key that it was given: who matches from now on gets another.
+            let is_kept = |held: &Held| {
+                entry.is_some_and(|e| e.spiffe_id == held.svid.spiffe_id && e.selectors.is_subset(&before.selectors))
+            };
+            if held.get(&before.id).is_some_and(|held| !is_kept(held)) {
+                held.remove(&before.id);
+            }
+        }
+        let revisions: HashMap<_, _> = former.iter().map(|one| (one.id.as_str(), one.revision_number)).collect();
+        self.tokens.retain(|id| {
+            let now = now.get(id).map(|entry| entry.revision_number);
+            now.is_some() && revisions.get(id).is_none_or(|before| Some(*before) == now)
         });
         self.publish_locked(&mut inner);
+        if must_read {
+            // Whoever is there was looked at without a digest, and may have one that counts now.
+            inner.sets.values().for_each(|set| set.send_modify(|_| {}));
+        }
         self.work.notify_one();
     }
 
@@ -188,14 +190,11 @@ impl SvidCache {
         if inner.standing != Standing::Admitted || !inner.synced {
             return Vec::new();
         }
-        let asked: HashSet<&str> = inner
+        let asked: HashSet<&str> =
+            inner.sets.keys().flat_map(|set| inner.entries.matching(set)).map(|entry| entry.id.as_str()).collect();
+        let mut due: Vec<_> = inner
             .entries
-            .values()
-            .filter(|entry| inner.sets.keys().any(|set| entry.selectors.is_subset(set)))
-            .map(|entry| entry.id.as_str())
-            .collect();
-        let mut due: Vec<_> = by_age(inner.entries.values())
-            .into_iter()
+            .by_age()
             .enumerate()
             .map(|(place, entry)| (!asked.contains(entry.id.as_str()), place, entry))
             .filter(|(unasked, place, entry)| (!unasked || *place < PREFETCH_MAX) && self.is_due(&inner, entry))
@@ -208,7 +207,7 @@ impl SvidCache {
         if entry.expires_at.is_some_and(|end| self.clock.is_over(end)) {
             return false;
         }
-        if inner.unsigned.get(&entry.id).is_some_and(|unsigned| !self.clock.is_due(unsigned.until)) {
+        if inner.unsigned.get(&entry.id).is_some_and(|until| !self.clock.is_due(*until)) {
             return false;
         }
         inner
@@ -248,8 +247,13 @@ impl SvidCache {
     /// The server would not sign for this entry; it is asked again later, or when the entry changes.
     pub(super) fn leave(&self, entry: &Entry) {
         let mut inner = self.lock();
+        if inner.entries.get(&entry.id).is_none_or(|now| now.revision_number != entry.revision_number) {
+            // The refusal is of an entry that is another now, or there no more.
+            self.work.notify_one();
+            return;
+        }
         let until = self.clock.now().plus(RETRY_SECONDS);
-        inner.unsigned.insert(entry.id.clone(), Unsigned { revision_number: entry.revision_number, until });
+        inner.unsigned.insert(entry.id.clone(), until);
         self.publish_locked(&mut inner);
     }
 
@@ -273,27 +277,6 @@ impl SvidCache {
         self.work.notify_one();
     }
 
-    /// What is known at this moment, for explanations.
-    #[must_use]
-    pub fn known(&self) -> Known {
-        let inner = self.lock();
-        let is_there = |entry: &&Arc<Entry>| !entry.expires_at.is_some_and(|end| self.clock.is_over(end));
-        let entries = by_age(inner.entries.values().filter(is_there)).into_iter();
-        let is_held =
-            |entry: &Entry| inner.held.get(&entry.id).is_some_and(|held| !self.clock.is_over(held.svid.not_after));
-        Known {
-            is_ready: inner.standing == Standing::Admitted && inner.synced,
-            entries: entries.map(|entry| (Arc::clone(entry), is_held(entry))).collect(),
-        }
-    }
-
-    /// Entries and SVIDs held, for the status.
-    #[must_use]
-    pub fn counts(&self) -> (usize, usize) {
-        let inner = self.lock();
-        (inner.entries.len(), inner.held.len())
-    }
-
     fn publish_locked(&self, inner: &mut Inner) {
         let Inner { sets, .. } = &*inner;
         for (set, sender) in sets {
@@ -313,9 +296,8 @@ impl SvidCache {
             Standing::Admitted if !inner.synced => return SvidState::Starting,
             Standing::Admitted => {}
         }
-        let matching = by_age(inner.entries.values().filter(|entry| {
-            entry.selectors.is_subset(set) && !entry.expires_at.is_some_and(|end| self.clock.is_over(end))
-        }));
+        let mut matching = inner.entries.matching(set);
+        matching.retain(|entry| !entry.expires_at.is_some_and(|end| self.clock.is_over(end)));
         if matching.is_empty() {
             return SvidState::Denied;
         }
@@ -388,6 +370,10 @@ impl SvidSource for SvidCache {
 
     fn now(&self) -> UnixTime {
         self.clock.now()
+    }
+
+    fn reading(&self) -> Reading {
+        self.lock().entries.reading()
     }
 }
 

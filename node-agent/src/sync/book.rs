@@ -65,11 +65,16 @@ pub struct Book {
     pending: Option<Pending>,
 }
 
-#[derive(Debug)]
+/// Only what is other than in the book: a change costs what it says, however much the book holds.
+#[derive(Debug, Default)]
 struct Pending {
-    entries: BTreeMap<String, Arc<Entry>>,
+    /// What the book holds is not there any more.
+    full: bool,
+    /// What each entry is now; `None` for gone.
+    entries: BTreeMap<String, Option<Arc<Entry>>>,
     bundle: Option<wire::Bundle>,
-    lists: Lists,
+    /// What each list is now; `None` for gone.
+    lists: BTreeMap<Vec<u8>, Option<(u64, Vec<u8>)>>,
     foreign: Option<wire::ForeignBundles>,
     withdrawn: Option<Withdrawal>,
 }
@@ -110,39 +115,31 @@ impl Book {
 
     /// Takes one message; answers with the change once it is complete.
     pub fn apply(&mut self, message: wire::SyncResponse) -> Option<Change> {
-        let mut pending = self.pending.take().unwrap_or_else(|| Pending {
-            entries: self.entries.clone(),
-            bundle: None,
-            lists: self.lists.clone(),
-            foreign: None,
-            withdrawn: None,
-        });
+        let mut pending = self.pending.take().unwrap_or_default();
         if message.full {
+            pending.full = true;
             pending.entries.clear();
         }
-        for id in &message.removed_entry_ids {
-            pending.entries.remove(id);
+        for id in message.removed_entry_ids {
+            pending.note(id, None);
         }
         for entry in message.entries {
             let id = entry.id.clone();
             match parsed(entry) {
-                Ok(entry) if pending.entries.len() < ENTRIES_MAX => {
-                    pending.entries.insert(id, Arc::new(entry));
-                }
-                Ok(_) => tracing::warn!(limit = ENTRIES_MAX, "entry passed over: too many"),
+                Ok(entry) => pending.note(id, Some(Arc::new(entry))),
                 Err(problem) => {
-                    pending.entries.remove(&id);
+                    pending.note(id, None);
                     tracing::warn!(problem, "entry passed over: not one that this agent understands");
                 }
             }
         }
-        for issuer in &message.removed_revocation_lists {
-            pending.lists.remove(issuer);
+        for issuer in message.removed_revocation_lists {
+            pending.lists.insert(issuer, None);
         }
         for list in message.revocation_lists {
             // One that is passed over is not said to be held, and comes again with the next stream.
             if list.der.len() <= REVOCATION_LIST_BYTES_MAX && pending.lists.len() < REVOCATION_LISTS_MAX {
-                pending.lists.insert(list.issuer, (list.number, list.der));
+                pending.lists.insert(list.issuer, Some((list.number, list.der)));
             } else {
                 tracing::warn!(bytes = list.der.len(), "revocation list passed over: too long, or too many");
             }
@@ -159,14 +156,52 @@ impl Book {
             return None;
         }
         let first = self.revision.is_none();
-        let entries = first || pending.entries != self.entries;
-        let lists = first || pending.lists != self.lists;
-        self.entries = pending.entries;
-        self.lists = pending.lists;
+        let before = pending.full.then(|| std::mem::take(&mut self.entries));
+        let changed = replaced(&mut self.entries, pending.entries, ENTRIES_MAX, "entry passed over: too many");
+        let entries = before.map_or(changed, |before| before != self.entries);
+        let lists =
+            replaced(&mut self.lists, pending.lists, REVOCATION_LISTS_MAX, "revocation list passed over: too many");
         self.revision = message.revision;
         let foreign = pending.foreign.map(foreign::read);
+        let (entries, lists) = (first || entries, first || lists);
         Some(Change { bundle: pending.bundle, entries, lists, foreign, withdrawn: pending.withdrawn })
     }
+}
+
+impl Pending {
+    /// Keeps no more than could be taken.
+    fn note(&mut self, id: String, entry: Option<Arc<Entry>>) {
+        if self.entries.len() < 2 * ENTRIES_MAX || self.entries.contains_key(&id) {
+            self.entries.insert(id, entry);
+        } else {
+            tracing::warn!(limit = 2 * ENTRIES_MAX, "change of an entry passed over: too many in one");
+        }
+    }
+}
+
+/// Replaces in `held` what `news` says; whether anything is another now. Nothing is added beyond `limit`.
+fn replaced<K: Ord, V: PartialEq>(
+    held: &mut BTreeMap<K, V>,
+    news: BTreeMap<K, Option<V>>,
+    limit: usize,
+    full: &'static str,
+) -> bool {
+    let mut changed = false;
+    // What goes makes room for what comes.
+    let (comes, goes): (Vec<_>, Vec<_>) = news.into_iter().partition(|(_, now)| now.is_some());
+    for (key, _) in goes {
+        changed |= held.remove(&key).is_some();
+    }
+    for (key, now) in comes {
+        let Some(now) = now else { continue };
+        if held.len() >= limit && !held.contains_key(&key) {
+            tracing::warn!(limit, "{full}");
+            continue;
+        }
+        changed |= held.get(&key) != Some(&now);
+        held.insert(key, now);
+    }
+    changed
 }
 
 fn parsed(entry: wire::Entry) -> Result<Entry, &'static str> {

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::caller::Caller;
 use super::refusal::Refusal;
-use crate::attest::{Attestors, for_log};
+use crate::attest::{Attestors, Reading, for_log};
 use crate::svids::{SvidSource, SvidState, WorkloadUpdate};
 
 /// How long a first answer is waited for while SVIDs are being signed, before the caller is asked to come again.
@@ -41,6 +41,8 @@ pub(super) struct Subscription {
     sources: Arc<Sources>,
     caller: Arc<Caller>,
     selectors: BTreeSet<Selector>,
+    /// How the caller was looked at.
+    reading: Reading,
     state: watch::Receiver<SvidState>,
     /// When the caller is looked at again.
     look: tokio::time::Instant,
@@ -61,7 +63,8 @@ impl Subscription {
         sources: Arc<Sources>,
         caller: Arc<Caller>,
     ) -> Result<(Self, Arc<WorkloadUpdate>), Refusal> {
-        let selectors = match sources.attestors.attest(&caller.peer).await {
+        let reading = sources.svids.reading();
+        let selectors = match sources.attestors.attest(&caller.peer, reading).await {
             Ok(selectors) => selectors,
             Err(fault) => {
                 if let Some(unlogged) = caller.may_note() {
@@ -76,30 +79,24 @@ impl Subscription {
         };
         let state = sources.svids.subscribe(selectors.clone());
         let look = tokio::time::Instant::now() + sources.look_again;
-        let mut opened = Self { sources, caller, selectors, state, look, owed: false, given: None, faults: 0 };
+        let (owed, given, faults) = (false, None, 0);
+        let mut opened = Self { sources, caller, selectors, reading, state, look, owed, given, faults };
         let first = opened.settle().await?;
         Ok((opened, first))
     }
 
     /// The state that is in force, once it is known.
     async fn settle(&mut self) -> Result<Arc<WorkloadUpdate>, Refusal> {
-        let stop = self.sources.stop.clone();
-        let state = &mut self.state;
-        let known = async {
-            loop {
-                if let Some(answer) = answer(&state.borrow_and_update()) {
-                    return answer;
-                }
-                if state.changed().await.is_err() {
-                    return Err(Refusal::Stopping);
-                }
+        let mut settled = self.settled().await;
+        if self.reading == Reading::Unread && self.sources.svids.reading() == Reading::Whole {
+            // An entry that came meanwhile names a digest: it may be this caller's.
+            match self.look().await? {
+                Look::Same | Look::Other => settled = self.settled().await,
+                // What was settled is the caller's in any case, and what more there may be is found at the next look.
+                Look::Failed if settled.is_ok() => {}
+                Look::Failed => settled = Err(Refusal::Unattested),
             }
-        };
-        let settled = tokio::select! {
-            biased;
-            () = stop.cancelled() => Err(Refusal::Stopping),
-            known = tokio::time::timeout(STARTING_TIME_MAX, known) => known.unwrap_or(Err(Refusal::Starting)),
-        };
+        }
         self.owed = false;
         self.given = settled.as_ref().ok().cloned();
         if matches!(settled, Err(Refusal::NoIdentity))
@@ -115,6 +112,26 @@ impl Subscription {
             );
         }
         settled
+    }
+
+    async fn settled(&mut self) -> Result<Arc<WorkloadUpdate>, Refusal> {
+        let stop = self.sources.stop.clone();
+        let state = &mut self.state;
+        let known = async {
+            loop {
+                if let Some(answer) = answer(&state.borrow_and_update()) {
+                    return answer;
+                }
+                if state.changed().await.is_err() {
+                    return Err(Refusal::Stopping);
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => Err(Refusal::Stopping),
+            known = tokio::time::timeout(STARTING_TIME_MAX, known) => known.unwrap_or(Err(Refusal::Starting)),
+        }
     }
 
     /// Counts one more request of the caller, who says something on an open stream.
@@ -209,9 +226,10 @@ impl Subscription {
 
     /// Looks at the caller again, and follows other SVIDs if it has other selectors by now.
     async fn look(&mut self) -> Result<Look, Refusal> {
-        match self.sources.attestors.attest(&self.caller.peer).await {
+        let reading = self.sources.svids.reading();
+        match self.sources.attestors.attest(&self.caller.peer, reading).await {
             Ok(selectors) => {
-                self.faults = 0;
+                (self.faults, self.reading) = (0, reading);
                 self.look = tokio::time::Instant::now() + self.sources.look_again;
                 if selectors == self.selectors {
                     return Ok(Look::Same);

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use hyper_util::rt::TokioIo;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Status};
@@ -43,7 +43,8 @@ pub(super) async fn connect_for(context: &Context, longest: std::time::Duration)
         .timeout(longest)
         .connect_with_connector(connector)
         .await
-        .with_context(|| unreachable_hint(&socket))
+        // What the system answered says it all; the layers above it repeat that.
+        .map_err(|error| anyhow!("{}", anyhow::Error::new(error).root_cause()).context(unreachable_hint(&socket)))
 }
 
 /// A client that policies are sent and read by: an answer may be as large as a policy with its sets of digests.

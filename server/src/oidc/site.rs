@@ -14,10 +14,10 @@ use tracing::error;
 use super::Issuer;
 use super::documents::{self, DISCOVERY_PATH, KEYS_PATH, TOKEN_PATH};
 use crate::exchange::Exchange;
-use crate::store::{Sha256, Store, StoreFault};
+use crate::store::{Revision, Sha256, Store, StoreFault};
 use crate::web::{Answers, Asker};
 
-/// How long the documents are kept before the store is asked again.
+/// How long the documents are kept, while the store's revision is the same, before it is asked again.
 const KEPT_FOR: Duration = Duration::from_secs(1);
 /// How long readers may keep the keys: a new key is published long before it signs.
 const KEYS_CACHE: &str = "public, max-age=60";
@@ -31,7 +31,14 @@ pub struct OidcSite {
     issuer: Issuer,
     jwks_uri: Option<String>,
     exchange: Option<Arc<Exchange>>,
-    kept: Mutex<Option<(Instant, Arc<Published>)>>,
+    kept: Mutex<Option<Kept>>,
+}
+
+#[derive(Clone)]
+struct Kept {
+    asked: Instant,
+    at: Revision,
+    published: Arc<Published>,
 }
 
 /// The documents of one moment.
@@ -56,17 +63,18 @@ impl OidcSite {
         Self { store, issuer, jwks_uri, exchange, kept: Mutex::new(None) }
     }
 
-    /// The documents of this moment, or of a second ago.
+    /// The documents of this moment: a key is here before anything that it signs, even where an operator has it sign at
+    /// once. Readers who miss a key may not look again for long.
     ///
     /// # Errors
     /// If the store does not answer.
     pub async fn published(&self) -> Result<Arc<Published>, StoreFault> {
-        let fresh = |kept: &(Instant, Arc<Published>)| kept.0.elapsed() < KEPT_FOR;
+        let (asked, at) = (Instant::now(), self.store.revision());
+        let is_fresh = |kept: &Kept| kept.at == at && kept.asked.elapsed() < KEPT_FOR;
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some((_, published)) = kept.filter(fresh) {
-            return Ok(published);
+        if let Some(kept) = kept.filter(is_fresh) {
+            return Ok(kept.published);
         }
-        let asked = Instant::now();
         let authorities = self.store.jwt_authorities().await?;
         let keys: Vec<_> = authorities
             .into_iter()
@@ -77,7 +85,8 @@ impl OidcSite {
             keys: documents::key_set(&keys),
             ready: !keys.is_empty(),
         });
-        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some((asked, published.clone()));
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(Kept { asked, at, published: published.clone() });
         Ok(published)
     }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use futures_util::future::BoxFuture;
+use holdfast_agent::attest::Reading;
 use holdfast_agent::svids::{JwtToken, NoToken, SvidSource, SvidState, WorkloadUpdate, X509Svid};
 use holdfast_evidence::crypto::KeyKind;
 use holdfast_identity::{Selector, UnixTime};
@@ -143,5 +144,12 @@ impl SvidSource for Registry {
 
     fn now(&self) -> UnixTime {
         now()
+    }
+
+    /// Programs are read where an entry wants `read:…`.
+    fn reading(&self) -> Reading {
+        let state = self.state.lock().unwrap();
+        let mut wanted = state.entries.iter().flat_map(|(wanted, _)| wanted);
+        if wanted.any(|selector| selector.kind() == "read") { Reading::Whole } else { Reading::Unread }
     }
 }

@@ -149,3 +149,38 @@ async fn a_caller_that_changed_is_seen_though_nothing_else_changes() {
     told.say(Some("told:c"));
     assert_eq!(id().await.unwrap_err().code(), Code::PermissionDenied);
 }
+
+/// Finds a selector more where programs are read.
+struct Reads;
+
+impl Attestor for Reads {
+    fn kind(&self) -> &'static str {
+        "read"
+    }
+
+    fn attest<'a>(&'a self, _: &'a Peer) -> Answer<'a> {
+        Box::pin(ready(Ok(["told:a", "read:digest"].map(|text| text.parse().unwrap()).into())))
+    }
+
+    fn attest_unread<'a>(&'a self, _: &'a Peer) -> Answer<'a> {
+        Box::pin(ready(Ok(["told:a"].map(|text| text.parse().unwrap()).into())))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn programs_are_read_from_the_first_entry_on_that_names_a_digest_and_open_streams_hear_of_it() {
+    let agent = Agent::of(|endpoint| endpoint.attested_by(Attestors::new(vec![Box::new(Reads)]))).await;
+    agent.registry.trust(agent.authority.name(), agent.authority.bundle());
+    agent.registry.start();
+    assert_eq!(agent.fetch().await.unwrap_err().code(), Code::PermissionDenied);
+    agent.registry.enter(&["told:a".to_owned()], agent.authority.issue("/a", "", "a"));
+    let mut stream = agent.stream().await.unwrap();
+    assert_eq!(soon(stream.message()).await.unwrap().unwrap().svids.len(), 1);
+    agent.registry.enter(&["told:a".to_owned(), "read:digest".to_owned()], agent.authority.issue("/b", "", "b"));
+    while soon(stream.message()).await.unwrap().unwrap().svids.len() < 2 {}
+    agent.registry.remove("a");
+    while soon(stream.message()).await.unwrap().unwrap().svids.len() > 1 {}
+    assert_eq!(agent.fetch().await.unwrap().svids[0].spiffe_id, "spiffe://example.org/b");
+    agent.registry.remove("b");
+    assert_eq!(soon(stream.message()).await.unwrap_err().code(), Code::PermissionDenied);
+}

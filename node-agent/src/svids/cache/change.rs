@@ -1,16 +1,9 @@
-//! What one state of a set of selectors is to the state before it, and the order in which entries stand in one.
+//! What one state of a set of selectors is to the state before it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Entry, SvidState, X509Svid};
-
-/// The oldest first; the ID decides between twins, so that the order never changes.
-pub(super) fn by_age<'a>(entries: impl Iterator<Item = &'a Arc<Entry>>) -> Vec<&'a Arc<Entry>> {
-    let mut entries: Vec<_> = entries.collect();
-    entries.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
-    entries
-}
 
 /// What is left of an earlier state while a part of the next one is being made: entry by entry, whatever names they grant.
 pub(super) struct Remaining<'a> {
