@@ -310,6 +310,20 @@ async fn a_connection_that_never_shakes_hands_dies_and_the_port_lives_on() {
 }
 
 #[tokio::test]
+async fn whoever_shakes_no_hands_keeps_nobody_elsewhere_from_it() {
+    let limits = ListenLimits { handshakes_max: 4, handshake_timeout: Duration::from_secs(60), ..limits() };
+    let port = open(limits).await;
+    let mut silent = Vec::new();
+    for _ in 0..16 {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        silent.push(socket.connect(port.address).await.unwrap());
+    }
+    assert_eq!(port.who(None).await.as_deref(), Some("stranger"));
+    assert!(port.who(Some(port.node())).await.is_some());
+}
+
+#[tokio::test]
 async fn garbage_on_the_port_harms_nothing() {
     let port = open(limits()).await;
     for garbage in [
