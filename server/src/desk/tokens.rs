@@ -11,7 +11,7 @@ use super::workload::{SigningEnds, SvidRefused};
 use crate::authority::{AuthorityFault, IssuedToken, TokenAuthority, TokenDraft};
 use crate::clock;
 use crate::live::StandingNode;
-use crate::store::{Entry, NotRecorded, Store};
+use crate::store::{Entry, GRANTS_OF_NODE_MAX, NotRecorded, Store};
 
 /// What a node asks for one workload.
 #[derive(Clone, Debug)]
@@ -79,7 +79,7 @@ impl TokenSigner {
             let id = key.authority_id().to_owned();
             self.store.record_tokens(id, issuances, revision.n, now).await?.into_iter()
         };
-        let mut answers = Vec::with_capacity(judged.len());
+        let (mut answers, mut later) = (Vec::with_capacity(judged.len()), 0_u64);
         for one in judged {
             let answer = match one {
                 Err(refused) => Err(refused),
@@ -91,12 +91,21 @@ impl TokenSigner {
                     }
                     Err(NotRecorded::EntryGone) => Err(SvidRefused::EntryUnknown),
                     Err(NotRecorded::OutlivesEvidence) => Err(SvidRefused::Expired),
+                    Err(NotRecorded::TooMuchWithdrawn) => {
+                        later += 1;
+                        Err(SvidRefused::Later)
+                    }
                     Err(NotRecorded::NodeNotStanding) => return Err(SigningEnds::NotStanding),
                     // Another key signs by now: the agent asks again.
                     Err(NotRecorded::AuthorityGone) => return Err(AuthorityFault::NoTokenKey.into()),
                 },
             };
             answers.push(answer);
+        }
+        if later > 0 {
+            let (node, limit, code) = (node.spiffe_id(), GRANTS_OF_NODE_MAX, NotRecorded::TooMuchWithdrawn.code());
+            warn!(%node, later, limit, code, "JWT-SVIDs not signed: too much of this node's is withdrawn");
+            metrics::counter!("holdfast_jwt_svids_put_off_total").increment(later);
         }
         metrics::histogram!("holdfast_issuance_seconds", "kind" => "jwt").record(started.elapsed().as_secs_f64());
         Ok(answers)

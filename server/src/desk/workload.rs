@@ -33,6 +33,8 @@ pub enum SvidRefused {
     AudienceRefused,
     /// The entry or the node's evidence has expired.
     Expired,
+    /// Too much of the node's is withdrawn. Nothing is wrong with what is asked for: it may be asked for again.
+    Later,
 }
 
 impl SvidRefused {
@@ -44,6 +46,7 @@ impl SvidRefused {
             Self::KeyRefused => "key_refused",
             Self::AudienceRefused => "audience_refused",
             Self::Expired => "expired",
+            Self::Later => "later",
         }
     }
 }
@@ -133,6 +136,7 @@ impl WorkloadSigner {
                     Err(NotRecorded::EntryGone) => Err(SvidRefused::EntryUnknown),
                     Err(NotRecorded::OutlivesEvidence) => Err(SvidRefused::Expired),
                     Err(NotRecorded::NodeNotStanding) => return Err(SigningEnds::NotStanding),
+                    Err(NotRecorded::TooMuchWithdrawn) => Err(SvidRefused::Later),
                     Err(NotRecorded::AuthorityGone) => return Err(AuthorityFault::NotRecorded.into()),
                 },
             };

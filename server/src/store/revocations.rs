@@ -18,6 +18,11 @@ pub const LIST_SERIALS_MAX: usize = 20_000;
 /// with everything else that was signed by then.
 pub const GRANTS_MAX: usize = 20_000;
 
+/// Withdrawn grants of one node that have not ended: a fifth of the room. A node chooses when it is refused and what its
+/// selectors are by what it shows, and each time all that it has is withdrawn. Beyond this it gets no token by a new name
+/// until some have ended.
+pub const GRANTS_OF_NODE_MAX: u32 = 4_000;
+
 /// Verbs about revocations. Banning, evicting, refusing and deleting withdraw by their own verbs, in their transaction.
 pub trait Revocations: Send + Sync {
     /// Numbers the next list of `issuer` and writes into the record that it may be signed now.
