@@ -14,7 +14,7 @@ use crate::federation::CurrentFederations;
 use crate::listen::{Counting, TlsSettings};
 use crate::live::{Ending, LiveNodes};
 use crate::revocation::{CurrentLists, CurrentWithdrawn};
-use crate::store::{IssuerKeyId, NodeNumber, NodeTarget, Notice, Store, Subscription};
+use crate::store::{NodeNumber, NodeTarget, Notice, Signer, Store, Subscription};
 use crate::sync::Subscribers;
 
 /// How often what could not be read is read again: until then agents take what they would not.
@@ -240,11 +240,8 @@ impl Dispatch {
         if before.rules {
             self.change_rules(owed).await;
         }
-        let is_there = [
-            before.bundle && !owed.bundle,
-            before.lists && !owed.lists,
-            before.federations && !owed.federations,
-        ];
+        let is_there =
+            [before.bundle && !owed.bundle, before.lists && !owed.lists, before.federations && !owed.federations];
         if is_there.contains(&true) {
             self.subscribers.resync_all();
             self.cut();
@@ -252,11 +249,11 @@ impl Dispatch {
     }
 }
 
-/// Who counts, by the bundle and by the lists of those above our intermediates.
+/// Who counts, by the bundle and by the lists of those above our intermediates: of those above former ones too, whose
+/// certificates live on when nobody here signs with them any more.
 pub(crate) fn counting(authority: &Authority, lists: &CurrentLists) -> Counting {
-    let above: Vec<_> = authority.above().iter().filter_map(|der| IssuerKeyId::of_certificate(der)).collect();
     let lists = lists.get();
-    Counting::new(&authority.bundle().get(), lists.iter().filter(|list| above.contains(&list.issuer)))
+    Counting::new(&authority.bundle().get(), lists.iter().filter(|list| list.signer == Signer::Above))
 }
 
 #[cfg(test)]
@@ -269,7 +266,7 @@ mod tests {
     use crate::authority::init;
     use crate::authority::testing::Place;
     use crate::store::sqlite::{SqliteStore, StoreLimits};
-    use crate::store::{Actor, ListValidity, RevocationList};
+    use crate::store::{Actor, IssuerKeyId, ListValidity, RevocationList};
 
     /// A row of each that cannot be read: whoever reads it has a fault of the store.
     const BROKEN: &str = "INSERT INTO x509_marks VALUES (zeroblob(40), 0, 0, 0, 0); \
@@ -309,7 +306,7 @@ mod tests {
         let (issuer, now) = (IssuerKeyId::of_certificate(&root).unwrap(), clock::now());
         store.publish_authority(root, Actor::Server, now).await.unwrap();
         let validity = ListValidity { this_update: now, next_update: now.plus(60), issuer_ends: now.plus(60) };
-        let list = RevocationList { issuer, number: 1, validity, der: vec![1].into() };
+        let list = RevocationList { issuer, signer: Signer::Above, number: 1, validity, der: vec![1].into() };
         assert!(store.import_revocation_list(list, now).await.unwrap());
     }
 

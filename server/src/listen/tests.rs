@@ -20,7 +20,7 @@ use super::*;
 use crate::authority::testing::{Place, leaf_params, sign, svid_for};
 use crate::authority::{Bundle, Issuer, KeyId, OwnCertificate, OwnKey, init};
 use crate::clock;
-use crate::store::{IssuerKeyId, ListValidity, RevocationList};
+use crate::store::{IssuerKeyId, ListValidity, RevocationList, Signer};
 
 struct Port {
     place: Place,
@@ -172,7 +172,7 @@ fn list_of_root(place: &Place) -> RevocationList {
     init(&options).unwrap();
     let der: Arc<[u8]> = std::fs::read(place.files().root_list()).unwrap().into();
     let validity = ListValidity { this_update: clock::now(), next_update: clock::now(), issuer_ends: clock::now() };
-    RevocationList { issuer: IssuerKeyId([0; 20]), number: 1, validity, der }
+    RevocationList { issuer: IssuerKeyId([0; 20]), signer: Signer::Above, number: 1, validity, der }
 }
 
 #[tokio::test]

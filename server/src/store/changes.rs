@@ -192,7 +192,8 @@ impl NodeEvent {
 pub fn gathered(notices: Vec<Notice>) -> Vec<Notice> {
     let is_entry = |notice: &&Notice| matches!(notice, Notice::Entry { .. });
     let as_one = notices.iter().filter(is_entry).count() > ENTRY_NOTICES_MAX;
-    let (mut told, mut entries, mut withdrawn, mut listed, mut of_tokens) = (Vec::new(), None, BTreeSet::new(), 0, false);
+    let (mut told, mut entries, mut withdrawn, mut listed, mut of_tokens) =
+        (Vec::new(), None, BTreeSet::new(), 0, false);
     for notice in notices {
         match notice {
             Notice::Entry { n, .. } if as_one => entries = Some(n),

@@ -199,11 +199,23 @@ pub struct Revoked {
     pub at: UnixTime,
 }
 
+/// Where whoever signed a list stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signer {
+    /// It is an intermediate of ours: what nodes and workloads have is on it.
+    Intermediate,
+    /// It stands above our intermediates, and they are on it. It stays so when nobody signs below it any more: what was
+    /// signed there lives on.
+    Above,
+}
+
 /// A signed list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RevocationList {
     /// Who signed it.
     pub issuer: IssuerKeyId,
+    /// Where that stands. The store knows it of what it keeps.
+    pub signer: Signer,
     /// Its number.
     pub number: u64,
     /// When.

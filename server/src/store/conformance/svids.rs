@@ -143,13 +143,15 @@ async fn a_revoked_intermediate_stands_on_the_list_of_its_signer(store: Arc<dyn 
     assert_eq!(second.number, 2);
     let only = second.revoked[0];
     assert_eq!((only.serial, only.reason), ([5; 16], RevocationReason::CaCompromise));
-    let list = RevocationList { issuer: ROOT, number: 2, validity: VALIDITY, der: vec![2].into() };
+    let signer = Signer::Above;
+    let list = RevocationList { issuer: ROOT, signer, number: 2, validity: VALIDITY, der: vec![2].into() };
     assert!(store.keep_revocation_list(list.clone(), NOW).await.unwrap());
     assert_eq!(store.revocation_lists().await.unwrap(), [list]);
 }
 
 async fn an_operators_own_list_takes_the_place_of_one_that_was_made_here(store: Arc<dyn Store>) {
-    let list = |number: u64| RevocationList { issuer: ROOT, number, validity: VALIDITY, der: vec![9].into() };
+    let signer = Signer::Above;
+    let list = |number: u64| RevocationList { issuer: ROOT, signer, number, validity: VALIDITY, der: vec![9].into() };
     for _ in 0..7 {
         store.draft_upper_list(ROOT, VALIDITY, NOW).await.unwrap().unwrap();
     }

@@ -6,9 +6,7 @@ use super::super::changes::Notice;
 use super::super::entries::EntryNumber;
 use super::super::ledger::Actor;
 use super::super::nodes::NodeNumber;
-use super::super::revocations::{
-    GRANTS_MAX, GRANTS_OF_NODE_MAX, RevocationReason, WithdrawnGrant, WithdrawnGrants,
-};
+use super::super::revocations::{GRANTS_MAX, GRANTS_OF_NODE_MAX, RevocationReason, WithdrawnGrant, WithdrawnGrants};
 use super::revocations::{SERIALS_IN_AN_ACT, Whose};
 use super::writer::{Tx, fault};
 use crate::record::Leaf;
