@@ -62,6 +62,7 @@ pub use reports::{Activity, Reports, WaiverInForce};
 pub use revocations::{
     GRANTS_MAX, GRANTS_OF_NODE_MAX, IssuerKeyId, LIST_SERIALS_MAX, ListDraft, ListValidity, LiveSvid, RevocationList,
     RevocationReason, Revocations, Revoked, ShownSvid, Signer, SvidFilter, SvidPlace, WithdrawnGrant, WithdrawnGrants,
+    Withdrew,
 };
 pub use rollouts::{
     AnnouncedWaiver, FactBody, KeptFacts, KeptFactsOf, NewVersion, NextRollout, NodeFacts, PolicySignature, Rollout,

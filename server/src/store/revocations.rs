@@ -50,8 +50,10 @@ pub trait Revocations: Send + Sync {
     /// Certificates that have not ended and were not withdrawn, by node, entry and place in the record; at most 1,000 after
     /// the given place.
     fn svids(&self, filter: SvidFilter, after: SvidPlace, limit: u32, now: UnixTime) -> Held<'_, Vec<ShownSvid>>;
-    /// Withdraws all of them, in one transaction; how many. A filter that names nothing withdraws nothing.
-    fn revoke_svids(&self, filter: SvidFilter, reason: RevocationReason, by: Actor, at: UnixTime) -> Held<'_, u64>;
+    /// Withdraws all of them, and the JWT-SVIDs of whoever they name, in one transaction. A filter that names nothing
+    /// withdraws nothing.
+    fn revoke_svids(&self, filter: SvidFilter, reason: RevocationReason, by: Actor, at: UnixTime)
+    -> Held<'_, Withdrew>;
     /// Withdraws one certificate. `None` if there is no such one that lives.
     fn revoke_svid(
         &self,
@@ -282,6 +284,15 @@ impl SvidFilter {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+}
+
+/// What was withdrawn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Withdrew {
+    /// Certificates.
+    pub svids: u64,
+    /// Names of JWT-SVIDs: for each one entry on one node.
+    pub grants: u64,
 }
 
 /// Where a certificate stands among all.

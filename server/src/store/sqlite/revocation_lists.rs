@@ -5,7 +5,7 @@ use super::super::ledger::Actor;
 use super::super::nodes::NodeNumber;
 use super::super::revocations::{
     IssuerKeyId, LIST_SERIALS_MAX, ListDraft, ListValidity, LiveSvid, RevocationList, RevocationReason, Revocations,
-    Revoked, ShownSvid, Signer, SvidFilter, SvidPlace, WithdrawnGrants,
+    Revoked, ShownSvid, Signer, SvidFilter, SvidPlace, WithdrawnGrants, Withdrew,
 };
 use super::super::{Held, StoreFault};
 use super::revocations::key_id;
@@ -69,7 +69,13 @@ impl Revocations for SqliteStore {
         })
     }
 
-    fn revoke_svids(&self, filter: SvidFilter, reason: RevocationReason, by: Actor, at: UnixTime) -> Held<'_, u64> {
+    fn revoke_svids(
+        &self,
+        filter: SvidFilter,
+        reason: RevocationReason,
+        by: Actor,
+        at: UnixTime,
+    ) -> Held<'_, Withdrew> {
         Box::pin(async move {
             let listed = match filter.serial {
                 None => Vec::new(),

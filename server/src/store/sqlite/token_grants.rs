@@ -61,20 +61,20 @@ pub(super) async fn entries_of(tx: &mut Tx, node: NodeNumber) -> Result<Vec<i64>
         .map_err(fault("read what a node's tokens are given by"))
 }
 
-/// Withdraws all tokens of these, says so in the record, and tells whoever tells the agents. `None` of a single
-/// certificate and of the node's own: no token hangs on them.
+/// Withdraws all tokens of these, says so in the record, and tells whoever tells the agents; how many names that are. None
+/// for a single certificate and for the node's own: no token hangs on them.
 pub(super) async fn withdraw(
     tx: &mut Tx,
     whose: Whose,
     reason: RevocationReason,
     by: &Actor,
     at: UnixTime,
-) -> Result<(), StoreFault> {
+) -> Result<u64, StoreFault> {
     let (rows, first, second) = match whose {
         Whose::Node(node) => ("node = $1 AND $2 = 0", node.0, 0),
         Whose::Entry(entry) => ("entry = $1 AND $2 = 0", entry.0, 0),
         Whose::EntryOn(node, entry) => ("node = $1 AND entry = $2", node.0, entry.0),
-        Whose::Own(_) | Whose::One(_) => return Ok(()),
+        Whose::Own(_) | Whose::One(_) => return Ok(0),
     };
     let gone: Vec<(Vec<u8>, i64, i64)> =
         sqlx::query_as(AssertSqlSafe(format!("DELETE FROM token_grants WHERE {rows} RETURNING id, ends, node")))
@@ -109,7 +109,7 @@ pub(super) async fn withdraw(
         let n = tx.n();
         tx.notify(Notice::TokensWithdrawn { n });
     }
-    Ok(())
+    Ok(living.len() as u64)
 }
 
 /// What was withdrawn after one place and has not ended: the last of them, as many as agents have room for.
