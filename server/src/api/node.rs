@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use holdfast_protocol::agent as wire;
 use holdfast_protocol::limits::SVID_REQUESTS_MAX;
@@ -64,6 +64,7 @@ impl Node for NodeService {
 
     async fn sync(&self, request: Request<wire::SyncRequest>) -> Result<Response<Self::SyncStream>, Status> {
         let node = self.standing(&*connection_of(&request)?)?;
+        self.subscribers.begin(node.number(), Instant::now()).map_err(over_budget)?;
         let shown = Shown {
             bundle: self.bundle.clone(),
             lists: self.lists.clone(),
