@@ -55,7 +55,8 @@ impl TokenSigner {
     ) -> Result<Vec<Result<WorkloadToken, SvidRefused>>, SigningEnds> {
         let started = Instant::now();
         let now = clock::now();
-        let key = self.authority.signing().ok_or(AuthorityFault::NoTokenKey)?;
+        // One that has ended is no refusal of whoever asks, who is to ask again.
+        let key = self.authority.signing().filter(|key| key.ends() > now).ok_or(AuthorityFault::NoTokenKey)?;
         let wanted = requests.iter().map(|request| request.entry_id.clone()).collect();
         let (revision, entries) = self.store.entries_of_node(node.number(), wanted, now).await?;
         let entries: HashMap<&str, &Entry> = entries.iter().map(|entry| (entry.id(), entry)).collect();
@@ -109,5 +110,28 @@ impl TokenSigner {
         }
         metrics::histogram!("holdfast_issuance_seconds", "kind" => "jwt").record(started.elapsed().as_secs_f64());
         Ok(answers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::with_an_entry;
+    use super::*;
+    use crate::authority::{AuthorityFiles, TokenSettings};
+
+    #[tokio::test]
+    async fn a_key_that_has_ended_is_no_refusal_of_whoever_asks() {
+        let (directory, store, standing) = with_an_entry("web").await;
+        let ask = async |made: i64| {
+            let state = AuthorityFiles::below(&directory.path().join(made.to_string()));
+            let made = clock::now().plus(made);
+            let authority = TokenAuthority::open(state, TokenSettings::default(), store.as_ref(), made).await.unwrap();
+            let signer = TokenSigner::new(store.clone(), Arc::new(authority));
+            let request = TokenRequest { entry_id: "web".to_owned(), audience: vec!["shop".to_owned()] };
+            signer.sign(&standing, vec![request]).await.map(|mut answers| answers.remove(0).map(|_| ()))
+        };
+        assert_eq!(ask(0).await.unwrap(), Ok(()));
+        let fault = ask(-2 * 86_400).await.unwrap_err();
+        assert!(matches!(fault, SigningEnds::Authority(AuthorityFault::NoTokenKey)), "{fault:?}");
     }
 }

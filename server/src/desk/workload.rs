@@ -160,50 +160,20 @@ impl WorkloadSigner {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-    use std::time::Duration;
-
     use rcgen::{CertificateParams, KeyPair};
 
+    use super::super::testing::with_an_entry;
     use super::*;
     use crate::authority::init;
     use crate::authority::testing::Place;
-    use crate::listen::{Connection, PeerSvid};
-    use crate::live::{LiveNodes, Quoted};
-    use crate::store::conformance::{enrolment, open};
-    use crate::store::{Actor, EntryDraft, Outcome, Parent, Verdict};
 
     #[tokio::test]
     async fn an_intermediate_that_counts_no_more_is_no_refusal_of_whoever_asks() {
-        let (place, now) = (Place::at(clock::now()), clock::now());
+        let (_directory, store, standing) = with_an_entry("web").await;
+        let place = Place::at(clock::now());
         init(&place.options).unwrap();
-        let (_directory, store) = open().await;
         let trust_domain = place.options.trust_domain.clone();
-        let authority = Authority::open(trust_domain, place.files(), store.as_ref(), now).await.unwrap();
-        let mut attempt = enrolment(1);
-        let Verdict::Admit(admission) = &mut attempt.verdict else { panic!() };
-        admission.evidence_expires = now.plus(3600);
-        let Outcome::Admitted { node, .. } = store.record_attempt(attempt).await.unwrap() else { panic!() };
-        let spiffe_id = node.spiffe_id.clone().unwrap();
-        let draft = EntryDraft {
-            id: "web".to_owned(),
-            spiffe_id: "spiffe://td/web".parse().unwrap(),
-            parent: Parent::Id(spiffe_id.clone()),
-            selectors: BTreeSet::from(["unix:uid:1".parse().unwrap()]),
-            x509_svid_ttl: 0,
-            jwt_svid_ttl: 0,
-            dns_names: Vec::new(),
-            hint: String::new(),
-            expires_at: None,
-            federates_with: BTreeSet::new(),
-        };
-        store.create_entry(draft, Actor::Server, now).await.unwrap().unwrap();
-        let peer = PeerSvid { spiffe_id, spki: node.node_key_spki.clone() };
-        let connection = Connection::new("10.0.0.1:1".parse().unwrap(), Some(peer));
-        let live = LiveNodes::new(Duration::from_secs(25));
-        let _ = live.quoted(&Quoted { node: &node, connection: &connection, drawn_at: now, drawn_here: true, at: now });
-        let standing = live.standing(&connection, now).unwrap();
-
+        let authority = Authority::open(trust_domain, place.files(), store.as_ref(), clock::now()).await.unwrap();
         let authority = Arc::new(authority);
         let signer = WorkloadSigner::new(store.clone(), authority.clone(), 3600);
         let csr = CertificateParams::default().serialize_request(&KeyPair::generate().unwrap()).unwrap().der().to_vec();
