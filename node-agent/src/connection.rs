@@ -24,7 +24,7 @@ pub use address::ServerAddress;
 pub use fault::ConnectionFault;
 pub use open::{Credentials, Opener};
 
-/// Bytes of the largest answer: a page of 500 entries at their largest.
+/// Bytes of the largest answer: entries and foreign bundles of 2 MiB each, and what else is new.
 const ANSWER_BYTES_MAX: usize = 8 << 20;
 
 /// An open connection. Dropping it closes it.

@@ -232,13 +232,18 @@ impl Trust {
         Ok(true)
     }
 
-    /// Takes the revocation lists that the server sent: those of the authorities say which intermediates count no more.
+    /// Takes the revocation lists that the server sent: those of the authorities, and those `above` intermediates of servers
+    /// by its word, say which of them count no more.
     ///
     /// # Errors
     /// [`TrustFault::State`] where it cannot be written down; it counts all the same.
-    pub fn learn_lists<'a>(&self, lists: impl Iterator<Item = &'a [u8]>) -> Result<(), TrustFault> {
+    pub fn learn_lists<'a>(
+        &self,
+        above: impl Iterator<Item = &'a [u8]>,
+        lists: impl Iterator<Item = &'a [u8]>,
+    ) -> Result<(), TrustFault> {
         let known = self.lock();
-        let revoked = self.revoked.borrow().with_lists(known.authorities.iter().map(|der| &**der), lists);
+        let revoked = self.revoked.borrow().with_lists(known.authorities.iter().map(|der| &**der), above, lists);
         if self.revoke(revoked) { self.write(&known, false) } else { Ok(()) }
     }
 

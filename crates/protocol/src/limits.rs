@@ -21,6 +21,8 @@ pub const CSR_BYTES_MAX: usize = 8 << 10;
 pub const SVID_REQUESTS_MAX: usize = 64;
 /// Entries in one `SyncResponse`; larger states come in several messages.
 pub const SYNC_ENTRIES_MAX: usize = 500;
+/// Bytes of entries in one `SyncResponse`, whose other parts have as much again: one entry may have 30 kB of texts.
+pub const SYNC_ENTRIES_BYTES_MAX: usize = 2 << 20;
 /// Bytes of foreign bundles in one `SyncResponse`; more come in several messages. One bundle has a tenth of it at most.
 pub const FOREIGN_BUNDLES_BYTES_MAX: usize = 2 << 20;
 /// Bytes of one revocation list: 20,000 serial numbers of 40 to 55 bytes.

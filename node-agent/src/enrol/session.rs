@@ -185,7 +185,7 @@ impl Keeper {
                         cache.learn_withdrawn(trust.trust_domain().as_str(), said);
                     }
                     if change.lists {
-                        if let Err(fault) = trust.learn_lists(book.lists()) {
+                        if let Err(fault) = trust.learn_lists(book.lists_above(), book.lists()) {
                             tracing::warn!(code = fault.code(), error = %fault, "revoked intermediates not written down");
                         }
                         cache.learn_lists(trust.trust_domain().as_str(), book.lists());

@@ -52,8 +52,8 @@ pub struct Change {
     pub withdrawn: Option<Withdrawal>,
 }
 
-/// The revocation lists by issuer, DER with the number of each.
-type Lists = BTreeMap<Vec<u8>, (u64, Vec<u8>)>;
+/// The revocation lists by issuer, as the server gave them.
+type Lists = BTreeMap<Vec<u8>, wire::RevocationList>;
 
 /// The entries and what is under way to them.
 #[derive(Debug, Default)]
@@ -74,7 +74,7 @@ struct Pending {
     entries: BTreeMap<String, Option<Arc<Entry>>>,
     bundle: Option<wire::Bundle>,
     /// What each list is now; `None` for gone.
-    lists: BTreeMap<Vec<u8>, Option<(u64, Vec<u8>)>>,
+    lists: BTreeMap<Vec<u8>, Option<wire::RevocationList>>,
     foreign: Option<wire::ForeignBundles>,
     withdrawn: Option<Withdrawal>,
 }
@@ -94,18 +94,23 @@ impl Book {
 
     /// The revocation lists of the trust domain, DER, in a stable order.
     pub fn lists(&self) -> impl Iterator<Item = &[u8]> {
-        self.lists.values().map(|(_, der)| der.as_slice())
+        self.lists.values().map(|list| list.der.as_slice())
+    }
+
+    /// Those of whoever stands above servers' intermediates, by the server's word.
+    pub fn lists_above(&self) -> impl Iterator<Item = &[u8]> {
+        self.lists.values().filter(|list| list.above).map(|list| list.der.as_slice())
     }
 
     /// What to tell the server of them.
     #[must_use]
     pub fn list_numbers(&self) -> Vec<wire::RevocationList> {
-        let number = |(issuer, (number, _)): (&Vec<u8>, &(u64, Vec<u8>))| wire::RevocationList {
-            issuer: issuer.clone(),
-            number: *number,
-            der: Vec::new(),
+        let number = |list: &wire::RevocationList| wire::RevocationList {
+            issuer: list.issuer.clone(),
+            number: list.number,
+            ..wire::RevocationList::default()
         };
-        self.lists.iter().map(number).collect()
+        self.lists.values().map(number).collect()
     }
 
     /// Forgets messages of a change that will not be completed: its stream has ended.
@@ -139,7 +144,7 @@ impl Book {
         for list in message.revocation_lists {
             // One that is passed over is not said to be held, and comes again with the next stream.
             if list.der.len() <= REVOCATION_LIST_BYTES_MAX && pending.lists.len() < REVOCATION_LISTS_MAX {
-                pending.lists.insert(list.issuer, Some((list.number, list.der)));
+                pending.lists.insert(list.issuer.clone(), Some(list));
             } else {
                 tracing::warn!(bytes = list.der.len(), "revocation list passed over: too long, or too many");
             }
@@ -279,8 +284,12 @@ mod tests {
 
     #[test]
     fn revocation_lists_are_replaced_one_by_one_and_named_to_the_next_server() {
-        let list =
-            |issuer: u8, number, bytes| wire::RevocationList { issuer: vec![issuer], number, der: vec![issuer; bytes] };
+        let list = |issuer: u8, number, bytes| wire::RevocationList {
+            issuer: vec![issuer],
+            number,
+            der: vec![issuer; bytes],
+            above: issuer == 2,
+        };
         let with = |lists: &[wire::RevocationList], more| wire::SyncResponse {
             revocation_lists: lists.to_vec(),
             ..message(1, false, more, &[])
@@ -294,6 +303,7 @@ mod tests {
         assert!(!book.apply(with(&[list(3, 1, REVOCATION_LIST_BYTES_MAX + 1)], false)).unwrap().lists);
         let numbers: Vec<_> = book.list_numbers().into_iter().map(|list| (list.issuer[0], list.number)).collect();
         assert_eq!(numbers, [(1, 2), (2, 1)]);
+        assert_eq!(book.lists_above().collect::<Vec<_>>(), [[2, 2, 2]]);
         let mut gone = with(&[], false);
         gone.removed_revocation_lists = vec![vec![1]];
         assert!(book.apply(gone).unwrap().lists);

@@ -38,25 +38,30 @@ impl Revoked {
         Self { key_ids, ..self.clone() }
     }
 
-    /// With what stands on those of `lists` whose issuer is one of `authorities` (DER), in place of what stood there.
+    /// With what stands on the lists `above`, and on those of `lists` whose issuer is one of `authorities` (DER), in place of
+    /// what stood there: an organisation's CA between the authorities and servers' intermediates is none of the bundle's.
     #[must_use]
     pub fn with_lists<'a, 'l>(
         &self,
         authorities: impl Iterator<Item = &'a [u8]>,
+        above: impl Iterator<Item = &'l [u8]>,
         lists: impl Iterator<Item = &'l [u8]>,
     ) -> Self {
         let names = authorities.filter_map(|der| X509Certificate::from_der(der).ok());
         let names: BTreeSet<_> = names.map(|(_, authority)| authority.subject().as_raw().to_vec()).collect();
-        let read = lists.filter_map(|der| CertificateRevocationList::from_der(der).ok());
-        let of_authorities = read.filter(|(_, list)| names.contains(list.issuer().as_raw()));
-        let listed = of_authorities.flat_map(|(_, list)| {
+        let read = |der: &'l [u8]| CertificateRevocationList::from_der(der).ok();
+        let of_authorities = lists.filter_map(read).filter(|(_, list)| names.contains(list.issuer().as_raw()));
+        let mut listed = BTreeSet::new();
+        for (_, list) in above.filter_map(read).chain(of_authorities) {
             let issuer = list.issuer().as_raw();
-            list.iter_revoked_certificates()
-                .take(LISTED_MAX)
-                .map(|one| listed_as(issuer, one.raw_serial()))
-                .collect::<Vec<_>>()
-        });
-        Self { key_ids: self.key_ids.clone(), listed: listed.take(LISTED_MAX).collect() }
+            for one in list.iter_revoked_certificates() {
+                // A list may be among both.
+                if listed.len() < LISTED_MAX {
+                    listed.insert(listed_as(issuer, one.raw_serial()));
+                }
+            }
+        }
+        Self { key_ids: self.key_ids.clone(), listed }
     }
 
     /// Whether a certificate of a chain (DER) is one of them, or signed by one. Whoever leaves theirs out has no path.
@@ -147,11 +152,28 @@ mod tests {
         assert!(named.covers([&root_der[..], &der]) && !named.covers([&root_der[..], b"nonsense"]));
         assert!(named.with_key_ids(&[]).is_empty(), "the server says all of them each time");
         let authorities = || std::iter::once(&root_der[..]);
-        let listed = |list: &[u8]| none.with_lists(authorities(), std::iter::once(list));
+        let listed = |list: &[u8]| none.with_lists(authorities(), std::iter::empty(), std::iter::once(list));
         assert!(listed(&list(&root, 5)).covers([&der[..]]));
         assert!(!listed(&list(&root, 6)).covers([&der[..]]));
         assert!(!listed(&list(&other, 5)).covers([&der[..]]), "another's list is of other certificates");
         assert!(listed(&list(&intermediate, 5)).is_empty(), "what an intermediate has signed is no authority");
-        assert!(named.with_lists(authorities(), std::iter::empty()).covers([&der[..]]));
+        assert!(named.with_lists(authorities(), std::iter::empty(), std::iter::empty()).covers([&der[..]]));
+    }
+
+    #[test]
+    fn an_intermediate_on_the_list_of_a_ca_between_it_and_the_root_counts_no_more() {
+        let root = CertifiedIssuer::self_signed(params("root", 1), key()).unwrap();
+        let between = CertifiedIssuer::signed_by(params("organisation", 2), key(), &root).unwrap();
+        let intermediate = CertifiedIssuer::signed_by(params("intermediate", 5), key(), &between).unwrap();
+        let (root, der, list) = (root.der().to_vec(), intermediate.der().to_vec(), list(&between, 5));
+        let with = |above: Option<&[u8]>| {
+            let lists = std::iter::once(&list[..]);
+            Revoked::default().with_lists(std::iter::once(&root[..]), above.into_iter(), lists)
+        };
+        assert!(!with(None).covers([&der[..]]), "nobody says that it stands above");
+        let learned = with(Some(&list));
+        assert!(learned.covers([&der[..]]));
+        let empty = || std::iter::empty::<&[u8]>();
+        assert!(learned.with_lists(empty(), empty(), empty()).is_empty(), "the server says all of them each time");
     }
 }

@@ -10,7 +10,7 @@ use super::refusal::{Refusal, argument};
 use super::socket::actor;
 use crate::admin_stubs::svids_server::Svids;
 use crate::clock;
-use crate::store::{RevocationReason, ShownSvid, SvidFilter, SvidPlace};
+use crate::store::{RevocationReason, ShownSvid, SvidFilter, SvidPlace, Withdrew};
 
 /// Characters of an entry's ID.
 const ENTRY_ID_MAX: usize = 255;
@@ -44,14 +44,15 @@ impl Svids for Admin {
                 argument("filter", "names nothing: expected a serial number, a SPIFFE ID, an entry or a node").into()
             );
         }
-        let count = match filter {
+        let withdrew = match filter {
             Some(filter) => self.store.revoke_svids(filter, reason, by, clock::now()).await.map_err(Refusal::from)?,
-            None => 0,
+            None => Withdrew::default(),
         };
-        if count == 0 {
+        if withdrew == Withdrew::default() {
             return Err(Refusal::NotFound { what: "SVID that lives" }.into());
         }
-        Ok(Response::new(admin::RevokeSvidsResponse { count }))
+        let Withdrew { svids: count, grants } = withdrew;
+        Ok(Response::new(admin::RevokeSvidsResponse { count, grants }))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use holdfast_protocol::agent as wire;
 use holdfast_protocol::limits::SVID_REQUESTS_MAX;
@@ -64,6 +64,7 @@ impl Node for NodeService {
 
     async fn sync(&self, request: Request<wire::SyncRequest>) -> Result<Response<Self::SyncStream>, Status> {
         let node = self.standing(&*connection_of(&request)?)?;
+        self.subscribers.begin(node.number(), Instant::now()).map_err(over_budget)?;
         let shown = Shown {
             bundle: self.bundle.clone(),
             lists: self.lists.clone(),
@@ -137,17 +138,19 @@ async fn signed<T>(node: &StandingNode, signing: impl Future<Output = Result<T, 
 fn token_result(answer: Result<crate::desk::WorkloadToken, crate::desk::SvidRefused>) -> wire::JwtSvidResult {
     use wire::jwt_svid_result::Outcome;
     let outcome = match answer {
-        Ok(signed) => Outcome::Svid(wire::JwtSvid {
+        Ok(signed) => Some(Outcome::Svid(wire::JwtSvid {
             entry_id: signed.entry_id,
             spiffe_id: signed.token.spiffe_id.to_string(),
             token: signed.token.token,
             issued_at: signed.token.issued.seconds(),
             expires_at: signed.token.expires.seconds(),
             authority_id: signed.token.authority_id,
-        }),
-        Err(refused) => Outcome::Refused(refused.as_str().to_owned()),
+        })),
+        // No word: a workload that heard one would let go of what it has.
+        Err(crate::desk::SvidRefused::Later) => None,
+        Err(refused) => Some(Outcome::Refused(refused.as_str().to_owned())),
     };
-    wire::JwtSvidResult { outcome: Some(outcome) }
+    wire::JwtSvidResult { outcome }
 }
 
 fn result(answer: Result<crate::desk::WorkloadSvid, crate::desk::SvidRefused>) -> wire::SvidResult {

@@ -15,7 +15,9 @@ use x509_parser::prelude::{CertificateRevocationList, FromDer, ParsedExtension};
 use super::current::OpeningFault;
 use super::profile::BACKDATE_SECONDS;
 use super::{AuthorityFault, Issuer};
-use crate::store::{IssuerKeyId, LIST_SERIALS_MAX, ListDraft, ListValidity, RevocationList, RevocationReason, Store};
+use crate::store::{
+    IssuerKeyId, LIST_SERIALS_MAX, ListDraft, ListValidity, RevocationList, RevocationReason, Signer, Store,
+};
 
 /// Why bytes are no revocation list that we could pass on. The words are for the operator.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -89,7 +91,8 @@ pub async fn publish(
     };
     let draft = store.draft_revocation_list(issuer.key_id(), validity, now).await?;
     let der = issuer.sign_list(&draft)?;
-    let list = RevocationList { issuer: draft.issuer, number: draft.number, validity, der: der.into() };
+    let (issuer, signer) = (draft.issuer, Signer::Intermediate);
+    let list = RevocationList { issuer, signer, number: draft.number, validity, der: der.into() };
     store.keep_revocation_list(list, now).await?;
     Ok(draft)
 }

@@ -84,6 +84,12 @@ impl TokenKey {
         &self.authority_id
     }
 
+    /// Its end: it signs nothing that ends later.
+    #[must_use]
+    pub const fn ends(&self) -> UnixTime {
+        self.ends
+    }
+
     /// Signs what was recorded.
     ///
     /// # Errors

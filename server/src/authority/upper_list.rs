@@ -12,7 +12,9 @@ use super::profile::BACKDATE_SECONDS;
 use super::rotation_fault::RotationFault;
 use super::upstream::Minted;
 use super::{AuthorityFault, KeyId, issuer::end_of};
-use crate::store::{IssuerKeyId, ListDraft, ListValidity, ListedAuthority, RevocationList, Store, X509Authority};
+use crate::store::{
+    IssuerKeyId, ListDraft, ListValidity, ListedAuthority, RevocationList, Signer, Store, X509Authority,
+};
 
 impl Authority {
     /// Whoever signs intermediates of ours, if its key is at hand for lists too.
@@ -86,7 +88,7 @@ impl Authority {
         if !signed {
             return Err(AuthorityFault::Crypto { action: "verify the list that the upstream authority signed" }.into());
         }
-        let list = RevocationList { issuer, number: draft.number, validity, der: der.into() };
+        let list = RevocationList { issuer, signer: Signer::Above, number: draft.number, validity, der: der.into() };
         store.keep_revocation_list(list, now).await?;
         Ok(Some(draft))
     }

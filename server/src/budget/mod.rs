@@ -6,10 +6,14 @@
 mod bucket;
 mod crowd;
 mod gate;
+mod share;
+mod turns;
 
 pub use bucket::{Buckets, Rate};
 pub use crowd::{Crowd, Guest};
 pub use gate::{Gate, Place};
+pub use share::{Held, Shared};
+pub use turns::{Turn, Turns};
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -241,7 +241,8 @@ const PAGE: u32 = 1000;
 
 /// Runs the command.
 pub(super) async fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
-    let mut client = EntriesClient::new(connect(context).await?);
+    // A page has a thousand entries, each of which may have 30 kB of texts.
+    let mut client = EntriesClient::new(connect(context).await?).max_decoding_message_size(usize::MAX);
     let one = |entry: admin::Entry| context.format.print(&Entry::from(entry), Entry::text);
     match command {
         Command::Create { entry_id, content } => {

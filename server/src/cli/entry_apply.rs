@@ -13,7 +13,6 @@ use tonic::transport::Channel;
 use super::client::{answered, connect_for};
 use super::entries::Entry;
 use super::{Context, Outcome, entry_file, show};
-use crate::admin::REQUEST_BYTES_MAX;
 use crate::admin_clients::entries_client::EntriesClient;
 
 /// How long the server may take over one set: it waits for its turn, and writes ten thousand entries in a few seconds.
@@ -104,13 +103,13 @@ pub(super) async fn patiently<T>(what: &str, answer: impl Future<Output = T>) ->
     }
 }
 
-/// A client that sets of entries are sent by: the answer has each twice.
+/// A client that sets of entries are sent by: the answer has each twice, and what is pruned beside them.
 ///
 /// # Errors
 /// As [`connect_for`].
 pub(super) async fn client(context: &Context) -> anyhow::Result<EntriesClient<Channel>> {
     let channel = connect_for(context, ANSWER_WITHIN).await?;
-    Ok(EntriesClient::new(channel).max_decoding_message_size(3 * REQUEST_BYTES_MAX))
+    Ok(EntriesClient::new(channel).max_decoding_message_size(usize::MAX))
 }
 
 /// What was changed, or would be.

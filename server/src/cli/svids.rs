@@ -152,6 +152,18 @@ struct Svids {
 #[derive(Serialize)]
 struct Revoked {
     revoked: u64,
+    /// Entries on nodes whose JWT-SVIDs went with them.
+    grants: u64,
+}
+
+impl Revoked {
+    fn text(&self) -> String {
+        let Self { revoked, grants } = self;
+        match grants {
+            0 => format!("{revoked} SVIDs revoked"),
+            _ => format!("{revoked} SVIDs revoked, and the JWT-SVIDs of {grants} entries on nodes"),
+        }
+    }
 }
 
 /// Runs `svid`.
@@ -189,8 +201,8 @@ pub(super) async fn run(command: Command, context: &Context) -> anyhow::Result<O
         }
         Command::Revoke { which, reason } => {
             let asked = admin::RevokeSvidsRequest { filter: Some(which.into()), reason: reason.word() };
-            let revoked = answered!(client.revoke(asked)).count;
-            context.format.print(&Revoked { revoked }, |done| format!("{} SVIDs revoked", done.revoked))?;
+            let admin::RevokeSvidsResponse { count: revoked, grants } = answered!(client.revoke(asked));
+            context.format.print(&Revoked { revoked, grants }, Revoked::text)?;
         }
     }
     Ok(Outcome::Yes)

@@ -18,6 +18,8 @@ mod offers;
 mod rules;
 mod seal_key;
 mod strangers;
+#[cfg(test)]
+mod testing;
 mod tokens;
 mod whose;
 mod workload;

@@ -11,7 +11,7 @@ use super::workload::{SigningEnds, SvidRefused};
 use crate::authority::{AuthorityFault, IssuedToken, TokenAuthority, TokenDraft};
 use crate::clock;
 use crate::live::StandingNode;
-use crate::store::{Entry, NotRecorded, Store};
+use crate::store::{Entry, GRANTS_OF_NODE_MAX, NotRecorded, Store};
 
 /// What a node asks for one workload.
 #[derive(Clone, Debug)]
@@ -55,7 +55,8 @@ impl TokenSigner {
     ) -> Result<Vec<Result<WorkloadToken, SvidRefused>>, SigningEnds> {
         let started = Instant::now();
         let now = clock::now();
-        let key = self.authority.signing().ok_or(AuthorityFault::NoTokenKey)?;
+        // One that has ended is no refusal of whoever asks, who is to ask again.
+        let key = self.authority.signing().filter(|key| key.ends() > now).ok_or(AuthorityFault::NoTokenKey)?;
         let wanted = requests.iter().map(|request| request.entry_id.clone()).collect();
         let (revision, entries) = self.store.entries_of_node(node.number(), wanted, now).await?;
         let entries: HashMap<&str, &Entry> = entries.iter().map(|entry| (entry.id(), entry)).collect();
@@ -79,7 +80,7 @@ impl TokenSigner {
             let id = key.authority_id().to_owned();
             self.store.record_tokens(id, issuances, revision.n, now).await?.into_iter()
         };
-        let mut answers = Vec::with_capacity(judged.len());
+        let (mut answers, mut later) = (Vec::with_capacity(judged.len()), 0_u64);
         for one in judged {
             let answer = match one {
                 Err(refused) => Err(refused),
@@ -91,6 +92,10 @@ impl TokenSigner {
                     }
                     Err(NotRecorded::EntryGone) => Err(SvidRefused::EntryUnknown),
                     Err(NotRecorded::OutlivesEvidence) => Err(SvidRefused::Expired),
+                    Err(NotRecorded::TooMuchWithdrawn) => {
+                        later += 1;
+                        Err(SvidRefused::Later)
+                    }
                     Err(NotRecorded::NodeNotStanding) => return Err(SigningEnds::NotStanding),
                     // Another key signs by now: the agent asks again.
                     Err(NotRecorded::AuthorityGone) => return Err(AuthorityFault::NoTokenKey.into()),
@@ -98,7 +103,35 @@ impl TokenSigner {
             };
             answers.push(answer);
         }
+        if later > 0 {
+            let (node, limit, code) = (node.spiffe_id(), GRANTS_OF_NODE_MAX, NotRecorded::TooMuchWithdrawn.code());
+            warn!(%node, later, limit, code, "JWT-SVIDs not signed: too much of this node's is withdrawn");
+            metrics::counter!("holdfast_jwt_svids_put_off_total").increment(later);
+        }
         metrics::histogram!("holdfast_issuance_seconds", "kind" => "jwt").record(started.elapsed().as_secs_f64());
         Ok(answers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::with_an_entry;
+    use super::*;
+    use crate::authority::{AuthorityFiles, TokenSettings};
+
+    #[tokio::test]
+    async fn a_key_that_has_ended_is_no_refusal_of_whoever_asks() {
+        let (directory, store, standing) = with_an_entry("web").await;
+        let ask = async |made: i64| {
+            let state = AuthorityFiles::below(&directory.path().join(made.to_string()));
+            let made = clock::now().plus(made);
+            let authority = TokenAuthority::open(state, TokenSettings::default(), store.as_ref(), made).await.unwrap();
+            let signer = TokenSigner::new(store.clone(), Arc::new(authority));
+            let request = TokenRequest { entry_id: "web".to_owned(), audience: vec!["shop".to_owned()] };
+            signer.sign(&standing, vec![request]).await.map(|mut answers| answers.remove(0).map(|_| ()))
+        };
+        assert_eq!(ask(0).await.unwrap(), Ok(()));
+        let fault = ask(-2 * 86_400).await.unwrap_err();
+        assert!(matches!(fault, SigningEnds::Authority(AuthorityFault::NoTokenKey)), "{fault:?}");
     }
 }

@@ -31,13 +31,10 @@ impl Exchange {
         let outcome = match self.pay(from) {
             Err(over) => self.exchange(&id, Err(over), from, clock::now()).await,
             // Read before a place is taken: whoever sends slowly keeps nobody else from his.
-            Ok(()) => match read(request).await {
-                Err(bad) => self.exchange(&id, Err(bad), from, clock::now()).await,
-                Ok(form) => match self.gate.enter(1).await {
-                    Err(over) => self.exchange(&id, Err(Refused::Budget(over)), from, clock::now()).await,
-                    Ok(_place) => self.exchange(&id, Ok(form), from, clock::now()).await,
-                },
-            },
+            Ok(()) => {
+                let form = read(request).await;
+                self.exchange(&id, form, from, clock::now()).await
+            }
         };
         match outcome {
             Ok(given) => {

@@ -25,7 +25,7 @@ use crate::web::Asker;
 
 /// Seconds in the future in which the token of another issuer may end: those of CI systems live minutes.
 pub const TOKEN_LIFETIME_MAX: i64 = 86_400;
-/// Exchanges under way at one time: each may wait for an issuer's keys.
+/// Exchanges that are judged at one time.
 const AT_ONCE: u32 = 64;
 /// Exchanges that wait for a place.
 const WAITING: usize = 256;
@@ -53,11 +53,11 @@ pub struct ExchangeSettings {
 pub struct Exchange {
     store: Arc<dyn Store>,
     authority: Arc<TokenAuthority>,
-    issuers: HashMap<String, KnownIssuer>,
+    issuers: HashMap<String, Arc<KnownIssuer>>,
     rules: Vec<Rule>,
     leeway: Leeway,
     buckets: Buckets<Option<Source>>,
-    pub(super) gate: Gate,
+    gate: Gate,
     seen: Window,
 }
 
@@ -75,7 +75,7 @@ impl Exchange {
         Self {
             store,
             authority,
-            issuers: issuers.map(|issuer| (issuer.issuer().to_owned(), issuer)).collect(),
+            issuers: issuers.map(|issuer| (issuer.issuer().to_owned(), Arc::new(issuer))).collect(),
             rules: settings.rules,
             leeway: Leeway::seconds(settings.leeway),
             buckets: Buckets::new(settings.per_source, SOURCES_MAX),
@@ -92,7 +92,7 @@ impl Exchange {
 
     #[cfg(test)]
     pub(super) fn insert_issuer(&mut self, issuer: KnownIssuer) {
-        self.issuers.insert(issuer.issuer().to_owned(), issuer);
+        self.issuers.insert(issuer.issuer().to_owned(), Arc::new(issuer));
     }
 
     /// Takes one request out of the source's budget.
@@ -132,6 +132,8 @@ impl Exchange {
         let key_id = token.claimed_key_id().map_err(bad(issuer.name()))?.map(str::to_owned);
         let keys = issuer.keys(key_id.as_deref()).await;
         let keys = keys.map_err(|problem| Refused::Keys { issuer: issuer.name().to_owned(), problem })?;
+        // Only now: who waits for the keys of one issuer keeps nobody of another's from a place.
+        let _place = self.gate.enter(1).await.map_err(Refused::Budget)?;
         if !is_of_a_known_type(token.claimed_type()) {
             return Err(bad(issuer.name())(BadToken::Type));
         }

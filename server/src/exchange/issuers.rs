@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use holdfast_evidence::json;
 use holdfast_svid::foreign::IssuerKeys;
 use holdfast_svid::jwk::JWKS_BYTES_MAX;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
 use tracing::{error, info};
 
-use crate::http::Http;
+use crate::http::{Http, Near};
 
 /// How old keys may be before they are fetched again: what issuers let readers keep them for.
 pub(super) const FETCHED_AGAIN_AFTER: Duration = Duration::from_secs(600);
@@ -25,6 +25,9 @@ pub(super) const KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// Bytes of a discovery document; those of large issuers have two thousand.
 const DISCOVERY_BYTES_MAX: usize = 64 << 10;
+/// Tokens that wait for the keys of one issuer, in which theirs may be or not. Whoever comes then comes again: strangers
+/// write what keys they name, and an issuer may take its time.
+pub(super) const WAITING_MAX: usize = 32;
 
 /// One issuer, as the configuration has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,9 +87,12 @@ pub(super) struct KnownIssuer {
     ages: Ages,
     http: Http,
     kept: RwLock<Option<Kept>>,
-    /// When it was asked last, whatever came of it, and why nothing did. Held while it is asked: one at a time.
-    asking: Mutex<Option<(Instant, Option<String>)>>,
+    asking: Arc<Mutex<Asked>>,
+    waiting: Semaphore,
 }
+
+/// When an issuer was asked last, whatever came of it, and why nothing did. Held while it is asked: one at a time.
+type Asked = Option<(Instant, Option<String>)>;
 
 impl KnownIssuer {
     pub(super) fn new(settings: IssuerSettings) -> Self {
@@ -96,7 +102,8 @@ impl KnownIssuer {
 
     pub(super) fn with_ages(settings: IssuerSettings, ages: Ages) -> Self {
         let http = Http::new(&settings.ca_file, ANSWER_WITHIN);
-        Self { settings, ages, http, kept: RwLock::default(), asking: Mutex::default() }
+        let (kept, asking, waiting) = (RwLock::default(), Arc::default(), Semaphore::new(WAITING_MAX));
+        Self { settings, ages, http, kept, asking, waiting }
     }
 
     /// Its name in rules.
@@ -113,7 +120,7 @@ impl KnownIssuer {
     ///
     /// # Errors
     /// Why there are none.
-    pub(super) async fn keys(&self, key_id: Option<&str>) -> Result<Arc<IssuerKeys>, String> {
+    pub(super) async fn keys(self: &Arc<Self>, key_id: Option<&str>) -> Result<Arc<IssuerKeys>, String> {
         let lacks = |kept: &Kept| key_id.is_some_and(|id| !kept.keys.has(id));
         let kept = self.kept();
         if let Some(kept) = &kept
@@ -122,27 +129,36 @@ impl KnownIssuer {
         {
             return Ok(kept.keys.clone());
         }
+        let waiting = self.waiting.try_acquire();
         // Whoever has keys that may do does not wait behind somebody who asks.
-        let asking = match &kept {
-            Some(kept) if !lacks(kept) => self.asking.try_lock().ok(),
-            _ => Some(self.asking.lock().await),
+        let asking = match (&kept, &waiting) {
+            (Some(kept), _) if !lacks(kept) => Arc::clone(&self.asking).try_lock_owned().ok(),
+            (_, Ok(_)) => Some(Arc::clone(&self.asking).lock_owned().await),
+            (_, Err(_)) => return Err("too many wait for them".to_owned()),
         };
         let mut problem = None;
-        if let Some(mut asking) = asking {
+        if let Some(asking) = asking {
             let is_due = asking.as_ref().is_none_or(|(at, _)| at.elapsed() >= self.ages.fetches_apart);
-            if is_due {
-                let fetched = self.fetch().await;
-                problem = fetched.as_ref().err().cloned();
-                *asking = Some((Instant::now(), problem.clone()));
-                self.take_up(fetched);
-            } else {
-                problem = asking.as_ref().and_then(|(_, problem)| problem.clone());
-            }
+            problem = match is_due {
+                // Not in the request that it is for: whoever hangs up then would have the issuer asked again by the next one.
+                true => tokio::spawn(Arc::clone(self).ask(asking)).await.unwrap_or_default(),
+                false => asking.as_ref().and_then(|(_, problem)| problem.clone()),
+            };
         }
+        drop(waiting);
         match self.kept() {
             Some(kept) if kept.at.elapsed() < self.ages.kept_for => Ok(kept.keys),
             _ => Err(problem.unwrap_or_else(|| "it has not answered for too long".to_owned())),
         }
+    }
+
+    /// Asks the issuer; why nothing came.
+    async fn ask(self: Arc<Self>, mut asking: OwnedMutexGuard<Asked>) -> Option<String> {
+        let fetched = self.fetch().await;
+        let problem = fetched.as_ref().err().cloned();
+        *asking = Some((Instant::now(), problem.clone()));
+        self.take_up(fetched);
+        problem
     }
 
     fn kept(&self) -> Option<Kept> {
@@ -177,21 +193,22 @@ impl KnownIssuer {
     async fn fetch(&self) -> Result<IssuerKeys, String> {
         let document = match &self.settings.keys {
             KeySource::Discovery => {
-                let url = self.discovered().await?;
-                self.get(&url, JWKS_BYTES_MAX).await?
+                let (url, near) = self.discovered().await?;
+                self.get(&url, JWKS_BYTES_MAX, near).await?.0
             }
-            KeySource::Url(url) => self.get(url, JWKS_BYTES_MAX).await?,
+            KeySource::Url(url) => self.get(url, JWKS_BYTES_MAX, Near::Machine).await?.0,
             KeySource::File(path) => read(path.clone()).await?,
         };
         IssuerKeys::read(self.issuer(), &document).map_err(|bad| format!("keys: {bad}"))
     }
 
-    /// Where the issuer itself says that its keys are.
-    async fn discovered(&self) -> Result<String, String> {
+    /// Where the issuer itself says that its keys are, and how near it is itself: an operator names whatever he will, and
+    /// what that names is no nearer to us.
+    async fn discovered(&self) -> Result<(String, Near), String> {
         let issuer = self.issuer();
         let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
-        let document =
-            json::object(&self.get(&url, DISCOVERY_BYTES_MAX).await?).map_err(|bad| format!("{url}: {bad}"))?;
+        let (document, near) = self.get(&url, DISCOVERY_BYTES_MAX, Near::Machine).await?;
+        let document = json::object(&document).map_err(|bad| format!("{url}: {bad}"))?;
         let text = |name: &str| document.get(name).and_then(serde_json::Value::as_str);
         if text("issuer") != Some(issuer) {
             return Err(format!("{url} is about another issuer"));
@@ -200,15 +217,16 @@ impl KnownIssuer {
         if !keys.starts_with("https://") {
             return Err(format!("{url}: expected jwks_uri to begin with https://"));
         }
-        Ok(keys.to_owned())
+        Ok((keys.to_owned(), near))
     }
 
-    async fn get(&self, url: &str, limit: usize) -> Result<Vec<u8>, String> {
-        let answer = self.http.get(url, limit).await.map_err(|none| format!("{url}: {none}"))?;
+    /// What is there, asked of nobody who is nearer than `nearest`, and where that was.
+    async fn get(&self, url: &str, limit: usize, nearest: Near) -> Result<(Vec<u8>, Near), String> {
+        let answer = self.http.get_success(url, limit, nearest).await.map_err(|none| format!("{url}: {none}"))?;
         if answer.status != hyper::StatusCode::OK {
             return Err(format!("{url}: status {}", answer.status.as_u16()));
         }
-        Ok(answer.body)
+        Ok((answer.body, answer.near))
     }
 }
 

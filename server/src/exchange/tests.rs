@@ -336,4 +336,11 @@ async fn what_is_remembered_of_exchanged_tokens_goes_when_they_end() {
     assert_eq!(house.code(&brief).await, "exchange.replayed", "a clock that is set back gives it no second life");
     house.store.prune(UnixTime(clock::now().seconds() + 4_000)).await.unwrap();
     house.ask(house.ci.token(&brief), &["shop"]).await.unwrap();
+    // Where one ID stands in two tokens, when the later one does.
+    let twice = house_with(|settings| settings.rules[0].uses = 2).await;
+    twice.ask(twice.ci.token(&brief), &["shop"]).await.unwrap();
+    brief["exp"] = json!(clock::now().seconds() + 3_000);
+    twice.ask(twice.ci.token(&brief), &["shop"]).await.unwrap();
+    twice.store.prune(clock::now().plus(4_000)).await.unwrap();
+    assert_eq!(twice.code(&brief).await, "exchange.replayed");
 }

@@ -9,7 +9,6 @@ use axum::body::Body;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +19,7 @@ use tracing::{debug, warn};
 use super::below::Below;
 use super::connection::{RequestGuard, Tapped};
 use super::{Connection, ListenLimits, PeerSvid, TlsSettings};
+use crate::budget::{Shared, Source, Turns};
 
 /// Accepted sockets that wait for the kernel's queue.
 const BACKLOG: u32 = 4096;
@@ -62,9 +62,10 @@ pub struct Listener {
 struct Port {
     tls: TlsSettings,
     limits: ListenLimits,
-    handshakes: Semaphore,
-    anonymous: Arc<Semaphore>,
-    connections: Arc<Semaphore>,
+    /// A handshake waits for its peer, who may let it wait: of one source never all.
+    handshakes: Turns,
+    anonymous: Shared,
+    connections: Shared,
 }
 
 impl Listener {
@@ -81,9 +82,9 @@ impl Listener {
         let socket = socket.listen(BACKLOG).map_err(fault)?;
         let address = socket.local_addr().map_err(fault)?;
         let port = Port {
-            handshakes: Semaphore::new(limits.handshakes_max),
-            anonymous: Arc::new(Semaphore::new(limits.anonymous_connections_max)),
-            connections: Arc::new(Semaphore::new(limits.connections_max)),
+            handshakes: Turns::new(limits.handshakes_max),
+            anonymous: Shared::new(limits.anonymous_connections_max),
+            connections: Shared::new(limits.connections_max),
             tls,
             limits,
         };
@@ -113,7 +114,7 @@ impl Listener {
                     continue;
                 }
             };
-            let Ok(place) = self.port.connections.clone().try_acquire_owned() else {
+            let Some(place) = self.port.connections.take(Source::of(remote.ip())) else {
                 metrics::counter!("holdfast_connections_refused_total", "reason" => "connections_max").increment(1);
                 continue;
             };
@@ -135,9 +136,10 @@ impl Port {
     async fn connection(&self, stream: TcpStream, remote: SocketAddr, router: Router, stop: CancellationToken) {
         // Small messages both ways; a delayed one costs a round trip of 40 ms.
         let _ = stream.set_nodelay(true);
+        let source = Source::of(remote.ip());
         let shaken = tokio::select! {
             () = stop.cancelled() => return,
-            shaken = timeout(self.limits.handshake_timeout, self.handshake(stream)) => shaken,
+            shaken = timeout(self.limits.handshake_timeout, self.handshake(stream, source)) => shaken,
         };
         let (stream, shown) = match shaken {
             Ok(Ok(shaken)) => shaken,
@@ -154,9 +156,9 @@ impl Port {
         let anonymous = if shown.is_some() {
             None
         } else {
-            match self.anonymous.clone().try_acquire_owned() {
-                Ok(place) => Some(place),
-                Err(_) => {
+            match self.anonymous.take(source) {
+                Some(place) => Some(place),
+                None => {
                     metrics::counter!("holdfast_connections_refused_total", "reason" => "anonymous_max").increment(1);
                     return;
                 }
@@ -177,8 +179,9 @@ impl Port {
     async fn handshake(
         &self,
         stream: TcpStream,
+        source: Source,
     ) -> io::Result<(tokio_rustls::server::TlsStream<TcpStream>, Option<(PeerSvid, Below)>)> {
-        let place = self.handshakes.acquire().await.map_err(io::Error::other)?;
+        let place = self.handshakes.wait(source).await;
         let config = self.tls.current();
         let stream = TlsAcceptor::from(config).accept(stream).await?;
         drop(place);

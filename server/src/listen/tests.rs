@@ -20,7 +20,7 @@ use super::*;
 use crate::authority::testing::{Place, leaf_params, sign, svid_for};
 use crate::authority::{Bundle, Issuer, KeyId, OwnCertificate, OwnKey, init};
 use crate::clock;
-use crate::store::{IssuerKeyId, ListValidity, RevocationList};
+use crate::store::{IssuerKeyId, ListValidity, RevocationList, Signer};
 
 struct Port {
     place: Place,
@@ -172,7 +172,7 @@ fn list_of_root(place: &Place) -> RevocationList {
     init(&options).unwrap();
     let der: Arc<[u8]> = std::fs::read(place.files().root_list()).unwrap().into();
     let validity = ListValidity { this_update: clock::now(), next_update: clock::now(), issuer_ends: clock::now() };
-    RevocationList { issuer: IssuerKeyId([0; 20]), number: 1, validity, der }
+    RevocationList { issuer: IssuerKeyId([0; 20]), signer: Signer::Above, number: 1, validity, der }
 }
 
 #[tokio::test]
@@ -307,6 +307,20 @@ async fn a_connection_that_never_shakes_hands_dies_and_the_port_lives_on() {
     drip.write_all(&[0x16, 0x03, 0x01, 0x02, 0x00]).await.unwrap();
     assert!(ends_within(&mut drip, Duration::from_secs(2)).await);
     assert!(port.who(None).await.is_some());
+}
+
+#[tokio::test]
+async fn whoever_shakes_no_hands_keeps_nobody_elsewhere_from_it() {
+    let limits = ListenLimits { handshakes_max: 4, handshake_timeout: Duration::from_secs(60), ..limits() };
+    let port = open(limits).await;
+    let mut silent = Vec::new();
+    for _ in 0..16 {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        silent.push(socket.connect(port.address).await.unwrap());
+    }
+    assert_eq!(port.who(None).await.as_deref(), Some("stranger"));
+    assert!(port.who(Some(port.node())).await.is_some());
 }
 
 #[tokio::test]

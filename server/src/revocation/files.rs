@@ -13,7 +13,7 @@ use x509_parser::prelude::{CertificateRevocationList, FromDer as _};
 
 use crate::authority::chain::is_verified_everywhere;
 use crate::authority::{Authority, read_list};
-use crate::store::{IssuerKeyId, ListValidity, RevocationList, Store};
+use crate::store::{IssuerKeyId, ListValidity, RevocationList, Signer, Store};
 
 /// Bytes of a file: the largest list as PEM.
 const FILE_BYTES_MAX: u64 = 2 * REVOCATION_LIST_BYTES_MAX as u64;
@@ -71,7 +71,7 @@ fn read(file: &Path, authority: &Authority, now: UnixTime) -> Result<RevocationL
     }
     let (issuer, ends) = signer(&bytes, authority)?;
     let validity = ListValidity { this_update: list.this_update, next_update: list.next_update, issuer_ends: ends };
-    Ok(RevocationList { issuer, number: list.number, validity, der: bytes.into() })
+    Ok(RevocationList { issuer, signer: Signer::Above, number: list.number, validity, der: bytes.into() })
 }
 
 /// The authority of the bundle, or between it and ours, that has signed it, and its end.

@@ -21,8 +21,9 @@ use crate::authority::testing::{Place, pem_text, recorded_svid};
 use crate::authority::{Authority, IssuedSvid, Rotation, UpstreamInit, UpstreamSettings, init_upstream};
 use crate::clock;
 use crate::dispatch::counting;
+use crate::listen::Counting;
 use crate::store::sqlite::{SqliteStore, StoreLimits};
-use crate::store::{Actor, IssuerKeyId, ListValidity, RevocationList, RevocationReason, Store};
+use crate::store::{Actor, IssuerKeyId, ListValidity, RevocationList, RevocationReason, Signer, Store};
 
 type Root = CertifiedIssuer<'static, KeyPair>;
 
@@ -267,6 +268,31 @@ async fn an_intermediate_on_its_roots_list_signs_nothing_more_and_is_replaced() 
 }
 
 #[tokio::test]
+async fn what_a_former_authority_above_us_has_listed_counts_no_more_though_nobody_signs_below_it_now() {
+    let house = House::founded(&USAGES).await;
+    let former = root(&USAGES);
+    let file = signed_list(&former, &house.folder.join("former.crl"), |list| {
+        let (serial_number, revocation_time) = (SerialNumber::from_slice(&[5; 16]), date(-30));
+        list.revoked_certs =
+            vec![RevokedCertParams { serial_number, revocation_time, reason_code: None, invalidity_date: None }];
+    });
+    let (now, lists) = (clock::now(), CurrentLists::default());
+    let validity =
+        ListValidity { this_update: now.plus(-60), next_update: now.plus(3600), issuer_ends: now.plus(3600) };
+    let list = RevocationList {
+        issuer: IssuerKeyId::of_certificate(former.der()).unwrap(),
+        signer: Signer::Above,
+        number: 7,
+        validity,
+        der: std::fs::read(file).unwrap().into(),
+    };
+    assert!(house.store.import_revocation_list(list, now).await.unwrap());
+    lists.read(house.store.as_ref()).await.unwrap();
+    let nobody = Counting::new(&house.authority.bundle().get(), std::iter::empty());
+    assert_ne!(counting(&house.authority, &lists), nobody);
+}
+
+#[tokio::test]
 async fn a_list_that_could_not_be_made_is_made_as_soon_as_it_can_be() {
     let house = House::founded(&USAGES).await;
     let svid = house.svid().await;
@@ -295,7 +321,8 @@ async fn lists_of_whoever_has_ended_are_shown_to_nobody() {
     let (now, ended) = (clock::now(), IssuerKeyId([9; 20]));
     let validity = ListValidity { this_update: now.plus(-60), next_update: now.plus(-1), issuer_ends: now.plus(-1) };
     let draft = house.store.draft_revocation_list(ended, validity, now).await.unwrap();
-    let list = RevocationList { issuer: ended, number: draft.number, validity, der: vec![1].into() };
+    let signer = Signer::Intermediate;
+    let list = RevocationList { issuer: ended, signer, number: draft.number, validity, der: vec![1].into() };
     assert!(house.store.keep_revocation_list(list, now).await.unwrap());
     assert_eq!(house.store.revocation_lists().await.unwrap().len(), 3);
     keeper.lists().read(house.store.as_ref()).await.unwrap();

@@ -186,24 +186,29 @@ impl NodeEvent {
     }
 }
 
-/// The notices of one transaction as they are told: many entries, and the withdrawals that come with them, as one each.
+/// The notices of one transaction as they are told: many entries as one, and all withdrawals as one. Of those there may be as
+/// many as entries or nodes, and each told by itself would push everything else out of what is held for a slow subscriber.
 #[must_use]
 pub fn gathered(notices: Vec<Notice>) -> Vec<Notice> {
     let is_entry = |notice: &&Notice| matches!(notice, Notice::Entry { .. });
-    if notices.iter().filter(is_entry).count() <= ENTRY_NOTICES_MAX {
-        return notices;
-    }
-    let (mut told, mut withdrawn, mut last) = (Vec::new(), BTreeSet::new(), 0);
+    let as_one = notices.iter().filter(is_entry).count() > ENTRY_NOTICES_MAX;
+    let (mut told, mut entries, mut withdrawn, mut listed, mut of_tokens) =
+        (Vec::new(), None, BTreeSet::new(), 0, false);
     for notice in notices {
         match notice {
-            Notice::Entry { n, .. } => last = n,
-            Notice::Revoked { issuers, .. } => withdrawn.extend(issuers),
+            Notice::Entry { n, .. } if as_one => entries = Some(n),
+            Notice::Revoked { n, issuers } => {
+                listed = n;
+                withdrawn.extend(issuers);
+            }
+            // Whoever hears of it reads all that is new: it stays where it was told first, before what withdraws.
+            Notice::TokensWithdrawn { .. } if std::mem::replace(&mut of_tokens, true) => {}
             other => told.push(other),
         }
     }
-    told.push(Notice::Entries { n: last });
+    told.extend(entries.map(|n| Notice::Entries { n }));
     if !withdrawn.is_empty() {
-        told.push(Notice::Revoked { n: last, issuers: withdrawn });
+        told.push(Notice::Revoked { n: listed, issuers: withdrawn });
     }
     told
 }
@@ -226,5 +231,20 @@ mod tests {
         let told = gathered(many);
         assert!(matches!(told[..2], [Notice::Bundle { n: 9 }, Notice::Entries { n: 2048 }]), "{told:?}");
         assert!(matches!(&told[2..], [Notice::Revoked { issuers, .. }] if issuers.len() == 2), "{told:?}");
+    }
+
+    #[test]
+    fn withdrawals_of_one_transaction_are_one_notice_of_each_kind_however_few_entries_changed() {
+        let withdrawal = |n: u64| {
+            let issuers = BTreeSet::from([IssuerKeyId([u8::try_from(n % 2).unwrap(); 20])]);
+            [Notice::TokensWithdrawn { n }, Notice::Revoked { n, issuers }]
+        };
+        let many = (0..NOTICES_HELD as u64).flat_map(withdrawal).chain(entries(1)).collect();
+        let told = gathered(many);
+        let is_as_expected = matches!(
+            &told[..],
+            [Notice::TokensWithdrawn { .. }, Notice::Entry { .. }, Notice::Revoked { issuers, .. }] if issuers.len() == 2
+        );
+        assert!(is_as_expected, "{told:?}");
     }
 }

@@ -114,6 +114,9 @@ pub enum NotRecorded {
     /// The authority that was to sign signs no more, or ends before the SVID would.
     #[error("authority does not sign any more")]
     AuthorityGone,
+    /// More of the node's tokens are withdrawn than it has room for, and have not ended.
+    #[error("too much of the node's is withdrawn and has not ended")]
+    TooMuchWithdrawn,
 }
 
 impl NotRecorded {
@@ -125,6 +128,7 @@ impl NotRecorded {
             Self::NodeNotStanding => "issuance.node_not_standing",
             Self::OutlivesEvidence => "issuance.outlives_evidence",
             Self::AuthorityGone => "issuance.authority_gone",
+            Self::TooMuchWithdrawn => "issuance.too_much_withdrawn",
         }
     }
 }

@@ -60,8 +60,9 @@ pub use policies::{Document, Mode, Policies, PolicyDigest, PolicyDraft, PolicyVe
 pub use proposals::{Proposal, ProposalDraft, ProposalState, Proposed};
 pub use reports::{Activity, Reports, WaiverInForce};
 pub use revocations::{
-    GRANTS_MAX, IssuerKeyId, LIST_SERIALS_MAX, ListDraft, ListValidity, LiveSvid, RevocationList, RevocationReason,
-    Revocations, Revoked, ShownSvid, SvidFilter, SvidPlace, WithdrawnGrant, WithdrawnGrants,
+    GRANTS_MAX, GRANTS_OF_NODE_MAX, IssuerKeyId, LIST_SERIALS_MAX, ListDraft, ListValidity, LiveSvid, RevocationList,
+    RevocationReason, Revocations, Revoked, ShownSvid, Signer, SvidFilter, SvidPlace, WithdrawnGrant, WithdrawnGrants,
+    Withdrew,
 };
 pub use rollouts::{
     AnnouncedWaiver, FactBody, KeptFacts, KeptFactsOf, NewVersion, NextRollout, NodeFacts, PolicySignature, Rollout,

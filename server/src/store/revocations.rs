@@ -18,6 +18,11 @@ pub const LIST_SERIALS_MAX: usize = 20_000;
 /// with everything else that was signed by then.
 pub const GRANTS_MAX: usize = 20_000;
 
+/// Withdrawn grants of one node that have not ended: a fifth of the room. A node chooses when it is refused and what its
+/// selectors are by what it shows, and each time all that it has is withdrawn. Beyond this it gets no token by a new name
+/// until some have ended.
+pub const GRANTS_OF_NODE_MAX: u32 = 4_000;
+
 /// Verbs about revocations. Banning, evicting, refusing and deleting withdraw by their own verbs, in their transaction.
 pub trait Revocations: Send + Sync {
     /// Numbers the next list of `issuer` and writes into the record that it may be signed now.
@@ -45,8 +50,10 @@ pub trait Revocations: Send + Sync {
     /// Certificates that have not ended and were not withdrawn, by node, entry and place in the record; at most 1,000 after
     /// the given place.
     fn svids(&self, filter: SvidFilter, after: SvidPlace, limit: u32, now: UnixTime) -> Held<'_, Vec<ShownSvid>>;
-    /// Withdraws all of them, in one transaction; how many. A filter that names nothing withdraws nothing.
-    fn revoke_svids(&self, filter: SvidFilter, reason: RevocationReason, by: Actor, at: UnixTime) -> Held<'_, u64>;
+    /// Withdraws all of them, and the JWT-SVIDs of whoever they name, in one transaction. A filter that names nothing
+    /// withdraws nothing.
+    fn revoke_svids(&self, filter: SvidFilter, reason: RevocationReason, by: Actor, at: UnixTime)
+    -> Held<'_, Withdrew>;
     /// Withdraws one certificate. `None` if there is no such one that lives.
     fn revoke_svid(
         &self,
@@ -194,11 +201,23 @@ pub struct Revoked {
     pub at: UnixTime,
 }
 
+/// Where whoever signed a list stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signer {
+    /// It is an intermediate of ours: what nodes and workloads have is on it.
+    Intermediate,
+    /// It stands above our intermediates, and they are on it. It stays so when nobody signs below it any more: what was
+    /// signed there lives on.
+    Above,
+}
+
 /// A signed list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RevocationList {
     /// Who signed it.
     pub issuer: IssuerKeyId,
+    /// Where that stands. The store knows it of what it keeps.
+    pub signer: Signer,
     /// Its number.
     pub number: u64,
     /// When.
@@ -265,6 +284,15 @@ impl SvidFilter {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+}
+
+/// What was withdrawn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Withdrew {
+    /// Certificates.
+    pub svids: u64,
+    /// Names of JWT-SVIDs: for each one entry on one node.
+    pub grants: u64,
 }
 
 /// Where a certificate stands among all.

@@ -6,7 +6,7 @@ use holdfast_protocol::agent as wire;
 use holdfast_protocol::limits::REVOCATION_LISTS_MAX;
 
 use super::message::revision;
-use crate::store::{IssuerKeyId, Revision, RevocationList};
+use crate::store::{IssuerKeyId, Revision, RevocationList, Signer};
 
 /// The lists that an agent holds, by number.
 #[derive(Debug, Default)]
@@ -39,7 +39,8 @@ impl Told {
         for list in lists.iter().filter(|list| now.contains_key(&list.issuer)) {
             if self.0.get(&list.issuer) != Some(&list.number) {
                 let issuer = list.issuer.0.to_vec();
-                let list = wire::RevocationList { issuer, number: list.number, der: list.der.to_vec() };
+                let above = list.signer == Signer::Above;
+                let list = wire::RevocationList { issuer, number: list.number, der: list.der.to_vec(), above };
                 messages.push(wire::SyncResponse { revocation_lists: vec![list], ..message() });
             }
         }
@@ -64,7 +65,8 @@ mod tests {
     fn list(issuer: u8, number: u64) -> RevocationList {
         let at = UnixTime(0);
         let validity = ListValidity { this_update: at, next_update: at, issuer_ends: at };
-        RevocationList { issuer: IssuerKeyId([issuer; 20]), number, validity, der: vec![issuer].into() }
+        let signer = if issuer == 1 { Signer::Above } else { Signer::Intermediate };
+        RevocationList { issuer: IssuerKeyId([issuer; 20]), signer, number, validity, der: vec![issuer].into() }
     }
 
     fn sent(messages: &[wire::SyncResponse]) -> (Vec<u8>, Vec<u8>) {
@@ -79,7 +81,10 @@ mod tests {
         let mut told = Told::default();
         let lists = [list(1, 1), list(2, 5)];
         assert!(told.is_behind(&lists));
-        assert_eq!(sent(&told.news(&lists, AT)), (vec![1, 2], vec![]));
+        let messages = told.news(&lists, AT);
+        assert_eq!(sent(&messages), (vec![1, 2], vec![]));
+        let above = messages.iter().flat_map(|message| &message.revocation_lists).map(|list| list.above);
+        assert_eq!(above.collect::<Vec<_>>(), [true, false]);
         assert!(!told.is_behind(&lists));
         let lists = [list(1, 1), list(2, 6)];
         assert!(told.is_behind(&lists));
@@ -89,7 +94,7 @@ mod tests {
 
     #[test]
     fn what_an_agent_brings_along_is_not_sent_again() {
-        let held = |issuer: Vec<u8>, number| wire::RevocationList { issuer, number, der: Vec::new() };
+        let held = |issuer: Vec<u8>, number| wire::RevocationList { issuer, number, ..Default::default() };
         let mut told = Told::new(&[held(vec![1; 20], 1), held(vec![9; 20], 4), held(vec![2; 19], 5)]);
         let lists = [list(1, 1), list(2, 5)];
         assert_eq!(sent(&told.news(&lists, AT)), (vec![2], vec![9]));

@@ -1,7 +1,8 @@
 //! Entries and revisions as messages, in portions.
 
 use holdfast_protocol::agent as wire;
-use holdfast_protocol::limits::SYNC_ENTRIES_MAX;
+use holdfast_protocol::limits::{SYNC_ENTRIES_BYTES_MAX, SYNC_ENTRIES_MAX};
+use prost::Message as _;
 
 use crate::store::{Entry, Revision};
 
@@ -33,7 +34,8 @@ pub(super) fn entry(entry: &Entry) -> wire::Entry {
     }
 }
 
-/// One revision's changes as messages of at most [`SYNC_ENTRIES_MAX`] entries or IDs; at least one message.
+/// One revision's changes as messages of at most [`SYNC_ENTRIES_MAX`] entries or IDs, and of so many bytes that an agent reads
+/// them; at least one message.
 pub(super) fn portions(
     at: Revision,
     full: bool,
@@ -44,7 +46,7 @@ pub(super) fn portions(
     let mut messages = Vec::new();
     let mut bundle = bundle;
     loop {
-        let rest = entries.split_off(entries.len().min(SYNC_ENTRIES_MAX));
+        let rest = entries.split_off(fitting(&entries));
         let room = SYNC_ENTRIES_MAX - entries.len();
         let rest_removed = removed.split_off(removed.len().min(room));
         let more = !rest.is_empty() || !rest_removed.is_empty();
@@ -63,6 +65,17 @@ pub(super) fn portions(
         }
         (entries, removed) = (rest, rest_removed);
     }
+}
+
+/// How many of the entries one message has room for.
+fn fitting(entries: &[wire::Entry]) -> usize {
+    let mut bytes = 0;
+    let fits = |entry: &&wire::Entry| {
+        bytes += entry.encoded_len();
+        bytes <= SYNC_ENTRIES_BYTES_MAX
+    };
+    // One alone is far below what a message may have.
+    entries.iter().take(SYNC_ENTRIES_MAX).take_while(fits).count().max(entries.len().min(1))
 }
 
 /// A change's last message, and what of foreign bundles has no room in it before it.
@@ -97,6 +110,23 @@ mod tests {
         assert_eq!(messages.iter().map(|one| one.more).collect::<Vec<_>>(), [true, true, false]);
         assert_eq!(messages.iter().map(|one| one.bundle.is_some()).collect::<Vec<_>>(), [true, false, false]);
         assert_eq!(messages[2].removed_entry_ids, ["gone"]);
+    }
+
+    #[test]
+    fn entries_at_their_longest_come_in_messages_that_an_agent_reads() {
+        let long = |id: usize| wire::Entry {
+            id: id.to_string(),
+            selectors: vec!["x".repeat(1_000); 30],
+            ..wire::Entry::default()
+        };
+        let messages = portions(AT, true, (0..SYNC_ENTRIES_MAX).map(long).collect(), Vec::new(), None);
+        assert!(messages.iter().all(|one| one.encoded_len() <= SYNC_ENTRIES_BYTES_MAX + 4_096));
+        let ids: Vec<_> = messages.iter().flat_map(|one| &one.entries).map(|entry| entry.id.clone()).collect();
+        assert_eq!(ids, (0..SYNC_ENTRIES_MAX).map(|id| id.to_string()).collect::<Vec<_>>());
+        let more: Vec<_> = messages.iter().map(|one| one.more).collect();
+        assert_eq!(more.iter().filter(|more| !**more).count(), 1, "they are one change");
+        let beyond = wire::Entry { selectors: vec!["x".repeat(SYNC_ENTRIES_BYTES_MAX)], ..wire::Entry::default() };
+        assert_eq!(portions(AT, true, vec![beyond.clone(), beyond], Vec::new(), None).len(), 2, "never none");
     }
 
     #[test]

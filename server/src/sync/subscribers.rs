@@ -3,14 +3,20 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use holdfast_identity::{Selector, SpiffeId};
 use tokio::sync::mpsc;
 
+use crate::budget::{Buckets, OverBudget, Rate};
 use crate::store::{NodeNumber, Notice, Parent, entries::SharedEntry};
 
 /// Changes that wait for one stream. One that falls further behind asks the store for everything since its revision.
 const PUSHES_MAX: usize = 64;
+/// Streams that one node begins: each reads all that the node has. An agent has one, and a new one whenever it attests anew.
+const STREAMS: Rate = Rate { per_second: 1.0, burst: 60.0 };
+/// Nodes whose streams are counted apart.
+const NODES_MAX: usize = 65_536;
 
 /// What a stream is told.
 #[derive(Clone, Debug)]
@@ -57,10 +63,17 @@ impl Interest {
 }
 
 /// All streams.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Subscribers {
     table: Mutex<Table>,
     next: AtomicU64,
+    begun: Buckets<NodeNumber>,
+}
+
+impl Default for Subscribers {
+    fn default() -> Self {
+        Self { table: Mutex::default(), next: AtomicU64::default(), begun: Buckets::new(STREAMS, NODES_MAX) }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -87,6 +100,14 @@ pub struct Subscriber {
 }
 
 impl Subscribers {
+    /// Takes one stream out of the node's budget.
+    ///
+    /// # Errors
+    /// [`OverBudget`] for a node that begins one after another.
+    pub fn begin(&self, node: NodeNumber, now: Instant) -> Result<(), OverBudget> {
+        self.begun.take(node, now)
+    }
+
     /// Joins; pushes come from now on.
     #[must_use]
     pub fn join(self: &Arc<Self>, interest: Interest) -> Subscriber {
@@ -332,6 +353,14 @@ mod tests {
         assert!(matches!(a.try_next(), Some(Push::Entry { .. })));
         all.tell(&created(&on(Parent::Id(id("/a")))));
         assert!(a.try_next().is_none());
+    }
+
+    #[test]
+    fn one_node_begins_so_many_streams_and_takes_none_of_anothers() {
+        let (all, now) = (Subscribers::default(), Instant::now());
+        let begun = |node: u64, count: usize| (0..count).filter(|_| all.begin(NodeNumber(node), now).is_ok()).count();
+        assert_eq!((begun(1, 1000), begun(2, 10)), (60, 10));
+        assert!(all.begin(NodeNumber(1), now + std::time::Duration::from_secs(2)).is_ok());
     }
 
     #[test]

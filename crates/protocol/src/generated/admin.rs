@@ -1789,6 +1789,9 @@ pub struct RevokeSvidsRequest {
 pub struct RevokeSvidsResponse {
     #[prost(uint64, tag = "1")]
     pub count: u64,
+    /// Entries on nodes whose JWT-SVIDs went with them.
+    #[prost(uint64, tag = "2")]
+    pub grants: u64,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]

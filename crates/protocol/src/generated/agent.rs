@@ -276,6 +276,9 @@ pub struct RevocationList {
     /// DER of the CertificateList, at most 1.5 MiB. Empty where only the number matters.
     #[prost(bytes = "vec", tag = "3")]
     pub der: ::prost::alloc::vec::Vec<u8>,
+    /// Its signer stands above intermediates of servers: they are on it, and no node's certificates.
+    #[prost(bool, tag = "4")]
+    pub above: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Entry {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::super::Exchange;
-use super::super::issuers::{Ages, KeySource, KnownIssuer};
+use super::super::issuers::{Ages, KeySource, KnownIssuer, WAITING_MAX};
 use super::{Ci, claims, house, house_with, settings};
 use crate::budget::Rate;
 use crate::http::Http;
@@ -115,6 +115,67 @@ async fn whoever_sends_slowly_keeps_nobody_else_from_his_place() {
     );
     let given = http.post(&format!("http://{address}/token"), headers, form.into_bytes(), 8192).await.unwrap();
     assert_eq!(given.status, StatusCode::OK);
+    stop.cancel();
+}
+
+/// An issuer that answers when it is told to.
+struct Slow {
+    document: Vec<u8>,
+    go: tokio::sync::Notify,
+    asked: AtomicUsize,
+}
+
+impl Answers for Slow {
+    async fn answer(&self, _: Request<Incoming>, _: Asker) -> Response<Body> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        self.go.notified().await;
+        Response::new(Body::from(self.document.clone()))
+    }
+}
+
+#[tokio::test]
+async fn whoever_names_keys_that_a_slow_issuer_is_asked_for_keeps_nobody_else_from_his_place() {
+    let mut house = house().await;
+    let stop = CancellationToken::new();
+    let slow = Arc::new(Slow {
+        document: write_set([&house.ci.jwk()]),
+        go: tokio::sync::Notify::new(),
+        asked: AtomicUsize::new(0),
+    });
+    let address = plain("slow").bind(slow.clone(), stop.clone()).await.unwrap().unwrap();
+    let other = "https://slow.example.org";
+    let mut settings = settings(KeySource::Url(format!("http://{address}/keys")));
+    (settings.issuer, settings.name) = (other.to_owned(), "slow".to_owned());
+    house.exchange.insert_issuer(KnownIssuer::new(settings));
+    let mut of_slow = claims();
+    of_slow["iss"] = json!(other);
+    let ask = |house: &Arc<super::House>, token: String| {
+        let house = house.clone();
+        tokio::spawn(async move { house.ask(token, &["shop"]).await.map_err(|refused| refused.code()) })
+    };
+    let house = Arc::new(house);
+    // The first one hangs up while the issuer is asked, which goes on.
+    let first = ask(&house, house.ci.token(&of_slow));
+    while slow.asked.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    first.abort();
+    let waiting: Vec<_> = (0..80).map(|n| ask(&house, house.ci.named(&format!("made-up-{n}"), &of_slow))).collect();
+    let mut turned_away = 0;
+    while turned_away + WAITING_MAX < waiting.len() {
+        turned_away = waiting.iter().filter(|one| one.is_finished()).count();
+        tokio::task::yield_now().await;
+    }
+    house.ask(house.ci.token(&claims()), &["shop"]).await.unwrap();
+    slow.go.notify_one();
+    let mut codes = Vec::new();
+    for one in waiting {
+        codes.push(one.await.unwrap().unwrap_err());
+    }
+    let count = |code: &str| codes.iter().filter(|found| **found == code).count();
+    assert!(count("exchange.keys") >= 80 - WAITING_MAX && count("exchange.keys") + count("jwt.key.unknown") == 80);
+    // Once, for all of them and for whoever hung up.
+    assert_eq!(slow.asked.load(Ordering::SeqCst), 1);
     stop.cancel();
 }
 

@@ -213,7 +213,8 @@ async fn other_selectors_withdraw_what_came_by_entries_that_are_not_the_nodes_an
 
 fn signed(number: u64, this_update: UnixTime) -> RevocationList {
     let validity = ListValidity { this_update, ..VALIDITY };
-    RevocationList { issuer: ISSUER, number, validity, der: vec![u8::try_from(number).unwrap()].into() }
+    let (signer, der) = (Signer::Intermediate, vec![u8::try_from(number).unwrap()].into());
+    RevocationList { issuer: ISSUER, signer, number, validity, der }
 }
 
 async fn numbers_of_lists_rise_and_an_older_list_never_takes_the_place_of_a_newer(store: Arc<dyn Store>) {
@@ -277,7 +278,7 @@ async fn a_list_from_elsewhere_is_kept_if_it_is_newer_and_never_in_place_of_our_
     assert!(!store.import_revocation_list(signed(5, NOW), NOW).await.unwrap());
     assert!(!store.import_revocation_list(signed(4, NOW), NOW).await.unwrap());
     assert!(store.import_revocation_list(signed(6, NOW), NOW).await.unwrap());
-    assert_eq!(store.revocation_lists().await.unwrap(), [signed(6, NOW)]);
+    assert_eq!(store.revocation_lists().await.unwrap(), [RevocationList { signer: Signer::Above, ..signed(6, NOW) }]);
     assert_eq!(acts(&*store, "crl.import").await.len(), 2);
     let own = IssuerKeyId([9; 20]);
     store.draft_revocation_list(own, VALIDITY, NOW).await.unwrap();

@@ -93,7 +93,7 @@ async fn all_that_a_filter_names_are_withdrawn_and_nothing_else(store: Arc<dyn S
     let fleet = fleet(&*store).await;
     let [first, second, db, own] = fleet.serials;
     let revoke = async |filter: SvidFilter| {
-        store.revoke_svids(filter, RevocationReason::KeyCompromise, operator(), NOW).await.unwrap()
+        store.revoke_svids(filter, RevocationReason::KeyCompromise, operator(), NOW).await.unwrap().svids
     };
     let listed = async || -> BTreeSet<[u8; 16]> {
         let draft = store.draft_revocation_list(ISSUER, VALIDITY, NOW).await.unwrap();
@@ -124,7 +124,7 @@ async fn a_filter_that_names_nothing_withdraws_nothing(store: Arc<dyn Store>) {
         SvidFilter { entry_id: Some("nothing".to_owned()), ..SvidFilter::default() },
     ] {
         let count = store.revoke_svids(filter, RevocationReason::Superseded, operator(), NOW).await.unwrap();
-        assert_eq!(count, 0);
+        assert_eq!(count, Withdrew::default());
     }
     assert_eq!(found(&*store, &SvidFilter::default()).await.len(), 5);
 }
@@ -143,13 +143,15 @@ async fn a_revoked_intermediate_stands_on_the_list_of_its_signer(store: Arc<dyn 
     assert_eq!(second.number, 2);
     let only = second.revoked[0];
     assert_eq!((only.serial, only.reason), ([5; 16], RevocationReason::CaCompromise));
-    let list = RevocationList { issuer: ROOT, number: 2, validity: VALIDITY, der: vec![2].into() };
+    let signer = Signer::Above;
+    let list = RevocationList { issuer: ROOT, signer, number: 2, validity: VALIDITY, der: vec![2].into() };
     assert!(store.keep_revocation_list(list.clone(), NOW).await.unwrap());
     assert_eq!(store.revocation_lists().await.unwrap(), [list]);
 }
 
 async fn an_operators_own_list_takes_the_place_of_one_that_was_made_here(store: Arc<dyn Store>) {
-    let list = |number: u64| RevocationList { issuer: ROOT, number, validity: VALIDITY, der: vec![9].into() };
+    let signer = Signer::Above;
+    let list = |number: u64| RevocationList { issuer: ROOT, signer, number, validity: VALIDITY, der: vec![9].into() };
     for _ in 0..7 {
         store.draft_upper_list(ROOT, VALIDITY, NOW).await.unwrap().unwrap();
     }

@@ -14,6 +14,7 @@ on_each_store! {
     other_selectors_withdraw_tokens_though_no_certificate_was_ever_signed,
     what_was_withdrawn_is_told_until_the_last_token_has_ended_and_its_place_is_never_used_again,
     a_token_that_has_ended_everywhere_is_not_withdrawn,
+    tokens_alone_are_withdrawn_by_hand_and_counted,
 }
 
 async fn signing(store: &dyn Store) {
@@ -163,6 +164,18 @@ async fn what_was_withdrawn_is_told_until_the_last_token_has_ended_and_its_place
     token(&*store, &node, &db, 300).await;
     store.delete_entry("db".into(), operator(), NOW).await.unwrap().unwrap();
     assert!(store.withdrawn_grants(place, NOW).await.unwrap().grants[0].place > place);
+}
+
+async fn tokens_alone_are_withdrawn_by_hand_and_counted(store: Arc<dyn Store>) {
+    signing(&*store).await;
+    let (node, web) = standing(&*store, 1, "web").await;
+    let of_web = token(&*store, &node, &web, 300).await;
+    let filter = SvidFilter { entry_id: Some("web".to_owned()), ..SvidFilter::default() };
+    let revoke =
+        async || store.revoke_svids(filter.clone(), RevocationReason::KeyCompromise, operator(), NOW).await.unwrap();
+    assert_eq!(revoke().await, Withdrew { svids: 0, grants: 1 });
+    assert_eq!(withdrawn(&*store).await, [of_web]);
+    assert_eq!(revoke().await, Withdrew::default());
 }
 
 async fn a_token_that_has_ended_everywhere_is_not_withdrawn(store: Arc<dyn Store>) {

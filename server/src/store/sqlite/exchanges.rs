@@ -51,8 +51,9 @@ impl Verb for Record {
             return Ok(Err(NotExchanged::AuthorityGone));
         }
         sqlx::query(
-            "INSERT INTO exchanged_tokens (digest, expires, uses) VALUES ($1, $2, 1) \
-             ON CONFLICT (digest) DO UPDATE SET uses = exchanged_tokens.uses + 1",
+            // One ID may stand in several tokens: it is remembered until the last of them has ended.
+            "INSERT INTO exchanged_tokens (digest, expires, uses) VALUES ($1, $2, 1) ON CONFLICT (digest) DO UPDATE \
+             SET uses = exchanged_tokens.uses + 1, expires = MAX(exchanged_tokens.expires, excluded.expires)",
         )
         .bind(digest)
         .bind(issuance.token_expires.seconds())

@@ -306,9 +306,13 @@ impl Verb for RecordTokens {
             answers.push(match refused {
                 Some(refused) => Err(refused),
                 None => {
-                    tx.append(&token_leaf(&self.authority_id, request, self.at));
-                    let grant = token_grants::name(tx, (request.node, request.entry), request.expires).await?;
-                    Ok(RecordedToken::new(self.authority_id.clone(), request.clone(), grant))
+                    let of = (request.node, request.entry);
+                    let grant = token_grants::name(tx, of, request.expires, self.at).await?;
+                    if grant.is_some() {
+                        tx.append(&token_leaf(&self.authority_id, request, self.at));
+                    }
+                    let recorded = |grant| RecordedToken::new(self.authority_id.clone(), request.clone(), grant);
+                    grant.map(recorded).ok_or(NotRecorded::TooMuchWithdrawn)
                 }
             });
         }

@@ -4,7 +4,7 @@ use super::super::StoreFault;
 use super::super::entries::EntryNumber;
 use super::super::ledger::Actor;
 use super::super::nodes::{NodeNumber, NodeTarget};
-use super::super::revocations::{LiveSvid, RevocationReason, ShownSvid, SvidFilter, SvidPlace};
+use super::super::revocations::{LiveSvid, RevocationReason, ShownSvid, SvidFilter, SvidPlace, Withdrew};
 use super::node_rows;
 use super::revocations::{Whose, key_id, revoke};
 use super::writer::{Tx, Verb, fault};
@@ -71,15 +71,16 @@ pub(super) struct RevokeSvids {
 }
 
 impl Verb for RevokeSvids {
-    type Reply = u64;
+    type Reply = Withdrew;
     const NAME: &'static str = "revoke_svids";
 
-    async fn run(&self, tx: &mut Tx) -> Result<u64, StoreFault> {
-        let mut count = 0;
+    async fn run(&self, tx: &mut Tx) -> Result<Withdrew, StoreFault> {
+        let mut all = Withdrew::default();
         for whose in self.named(tx).await? {
-            count += revoke(tx, whose, self.reason, &self.by, self.at).await?;
+            let Withdrew { svids, grants } = revoke(tx, whose, self.reason, &self.by, self.at).await?;
+            all = Withdrew { svids: all.svids + svids, grants: all.grants + grants };
         }
-        Ok(count)
+        Ok(all)
     }
 }
 

@@ -44,6 +44,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (15, "owners and exchanges", include_str!("../../../migrations/sqlite/0015_owners_and_exchanges.sql")),
     (16, "shared decisions", include_str!("../../../migrations/sqlite/0016_shared_decisions.sql")),
     (17, "withdrawn tokens", include_str!("../../../migrations/sqlite/0017_withdrawn_tokens.sql")),
+    (18, "withdrawn of a node", include_str!("../../../migrations/sqlite/0018_withdrawn_of_a_node.sql")),
 ];
 
 impl SqliteStore {

@@ -5,7 +5,7 @@ use super::super::ledger::Actor;
 use super::super::nodes::NodeNumber;
 use super::super::revocations::{
     IssuerKeyId, LIST_SERIALS_MAX, ListDraft, ListValidity, LiveSvid, RevocationList, RevocationReason, Revocations,
-    Revoked, ShownSvid, SvidFilter, SvidPlace, WithdrawnGrants,
+    Revoked, ShownSvid, Signer, SvidFilter, SvidPlace, WithdrawnGrants, Withdrew,
 };
 use super::super::{Held, StoreFault};
 use super::revocations::key_id;
@@ -69,7 +69,13 @@ impl Revocations for SqliteStore {
         })
     }
 
-    fn revoke_svids(&self, filter: SvidFilter, reason: RevocationReason, by: Actor, at: UnixTime) -> Held<'_, u64> {
+    fn revoke_svids(
+        &self,
+        filter: SvidFilter,
+        reason: RevocationReason,
+        by: Actor,
+        at: UnixTime,
+    ) -> Held<'_, Withdrew> {
         Box::pin(async move {
             let listed = match filter.serial {
                 None => Vec::new(),
@@ -179,7 +185,7 @@ impl Verb for Keep {
     const NAME: &'static str = "keep_revocation_list";
 
     async fn run(&self, tx: &mut Tx) -> Result<bool, StoreFault> {
-        let RevocationList { issuer, number, validity, der } = &self.list;
+        let RevocationList { issuer, number, validity, der, signer: _ } = &self.list;
         // One of ours has its row since it was drafted; one from elsewhere brings it.
         let text = if self.imported {
             // The operator's word goes before what was made here with the same key.
@@ -241,19 +247,20 @@ pub(super) async fn prune(tx: &mut Tx, now: UnixTime) -> Result<(), StoreFault> 
     Ok(())
 }
 
-type ListRow = (Vec<u8>, i64, i64, Vec<u8>, i64, i64);
+type ListRow = (Vec<u8>, i64, i64, i64, Vec<u8>, i64, i64);
 
 async fn all(reader: &mut SqliteConnection) -> Result<Vec<RevocationList>, StoreFault> {
     let rows: Vec<ListRow> = sqlx::query_as(
-        "SELECT issuer, signed_number, ends, der, this_update, next_update FROM revocation_lists \
+        "SELECT issuer, imported, signed_number, ends, der, this_update, next_update FROM revocation_lists \
          WHERE der IS NOT NULL ORDER BY issuer",
     )
     .fetch_all(reader)
     .await
     .map_err(fault("read lists"))?;
-    let list = |(issuer, number, ends, der, this_update, next_update): ListRow| {
+    let list = |(issuer, whose, number, ends, der, this_update, next_update): ListRow| {
         Ok(RevocationList {
             issuer: key_id(issuer)?,
+            signer: if whose == OWN { Signer::Intermediate } else { Signer::Above },
             number: number.cast_unsigned(),
             validity: ListValidity {
                 this_update: UnixTime(this_update),

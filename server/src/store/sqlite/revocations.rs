@@ -5,7 +5,7 @@ use super::super::changes::{NodeEvent, Notice};
 use super::super::entries::{Entry, EntryNumber, Parent};
 use super::super::ledger::Actor;
 use super::super::nodes::{Node, NodeNumber, NodeTarget};
-use super::super::revocations::{IssuerKeyId, LiveSvid, RevocationReason};
+use super::super::revocations::{IssuerKeyId, LiveSvid, RevocationReason, Withdrew};
 use super::super::x509_authorities::ListedAuthority;
 use super::writer::{Tx, fault};
 use super::{entry_rows, node_rows, token_grants};
@@ -89,16 +89,15 @@ pub(super) const fn reason_of(event: NodeEvent) -> Option<RevocationReason> {
     }
 }
 
-/// Withdraws them all, tokens too, says so in the record, and tells whoever signs lists; how many certificates. Nothing that
-/// lives, nothing happens.
+/// Withdraws them all, tokens too, says so in the record, and tells whoever signs lists. Nothing that lives, nothing happens.
 pub(super) async fn revoke(
     tx: &mut Tx,
     whose: Whose,
     reason: RevocationReason,
     by: &Actor,
     at: UnixTime,
-) -> Result<u64, StoreFault> {
-    token_grants::withdraw(tx, whose, reason, by, at).await?;
+) -> Result<Withdrew, StoreFault> {
+    let grants = token_grants::withdraw(tx, whose, reason, by, at).await?;
     tx.write_living().await?;
     let ([first, second, third], rows) = (whose.numbers(), whose.rows());
     let insert = format!(
@@ -116,7 +115,7 @@ pub(super) async fn revoke(
         .await
         .map_err(fault("withdraw certificates"))?;
     if listed.rows_affected() == 0 {
-        return Ok(0);
+        return Ok(Withdrew { svids: 0, grants });
     }
     let delete = format!("DELETE FROM svids WHERE {rows} RETURNING issuer, serial");
     let gone: Vec<(Vec<u8>, Vec<u8>)> = sqlx::query_as(AssertSqlSafe(delete))
@@ -139,7 +138,7 @@ pub(super) async fn revoke(
     let issuers = gone.into_iter().map(|(issuer, _)| key_id(issuer)).collect::<Result<BTreeSet<_>, _>>()?;
     let n = tx.n();
     tx.notify(Notice::Revoked { n, issuers });
-    Ok(count)
+    Ok(Withdrew { svids: count, grants })
 }
 
 /// Puts an intermediate on the list of whoever signed it.
