@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that the build, the demo and the tests need; does nothing where they are in place.
-# `packages.sh consumers` installs the programs of others too that tests run where they find them, as CI does.
+# `packages.sh consumers` installs the programs of others too that tests run where they find them, as CI does. The
+# tests start their own; a machine without a policy-rc.d that forbids it starts the packages' services too.
 set -euo pipefail
 need=(build-essential pkg-config procps libtss2-dev swtpm swtpm-tools tpm2-tools)
 [ "${1:-}" = demo ] || need+=(openssl softhsm2 opensc curl jq python3-venv dbus-daemon dbus-session-bus-common)
-[ "${1:-}" != consumers ] || need+=(nginx-light postgresql)
+[ "${1:-}" != consumers ] || need+=(nginx-light postgresql containerd runc docker.io)
 
 missing=()
 for package in "${need[@]}"; do

@@ -10,7 +10,7 @@ units() { cargo test --workspace --quiet --no-fail-fast --lib --bins && cargo te
 only() { cargo test --workspace --quiet --no-fail-fast "${@/#/--test=}"; }
 
 # Those that wait for programs most of the time run beside all others: the names of all are cargo's, so that none is left out.
-waiting=(authorities confidential consumers federation workload_api)
+waiting=(authorities confidential consumers containers federation workload_api)
 others() {
   cargo metadata --no-deps --format-version 1 | jq -r '.packages[].targets[] | select(.kind == ["test"]).name' | sort -u |
     grep -vxF "$(printf '%s\n' "${waiting[@]}")"

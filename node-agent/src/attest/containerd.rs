@@ -148,7 +148,9 @@ impl Containerd {
         if !matches!(container.runtime.as_str(), "" | NERDCTL) {
             return Ok(BTreeSet::new());
         }
-        let accounts = self.accounts.get(&container.id, self.ask(uid, &container.id)).await?;
+        // The name may be another container's by now, or the container have been started again.
+        let stand = |accounts: &Arc<[Account]>| !accounts.iter().any(Account::is_over);
+        let accounts = self.accounts.get(&container.id, stand, self.ask(uid, &container.id)).await?;
         // A namespace may have a container of this name that is not this one.
         let (mut own, mut fault) = (None::<&Account>, None);
         for account in accounts.iter() {

@@ -115,7 +115,11 @@ impl Docker {
         if engine != self.engine {
             return Ok(BTreeSet::new());
         }
-        let account = self.accounts.get(&container.id, self.account(uid, &container.id)).await?;
+        // The container may have been started again.
+        let stands = |account: &Option<Arc<Account>>| {
+            account.as_ref().is_none_or(|account| account.state.pid <= 0 || groups_of(account.state.pid).is_ok())
+        };
+        let account = self.accounts.get(&container.id, stands, self.account(uid, &container.id)).await?;
         let Some(account) = account else {
             // Some other runtime's.
             return Ok(BTreeSet::new());

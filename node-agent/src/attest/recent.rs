@@ -29,12 +29,17 @@ impl<T: Clone> Recent<T> {
         Self(Mutex::new(Lines { lines: HashMap::new(), sweep_at: FEW }))
     }
 
-    /// The answer about `what`: a fresh one, the one that somebody else is waiting for, or what `ask` gives. A failure is
-    /// the asker's alone.
-    pub(super) async fn get<E>(&self, what: &str, ask: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    /// The answer about `what`: a fresh one that `stands`, the one that somebody else is waiting for, or what `ask` gives.
+    /// A failure is the asker's alone.
+    pub(super) async fn get<E>(
+        &self,
+        what: &str,
+        stands: impl Fn(&T) -> bool,
+        ask: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
         let line = self.line(what);
         let mut last = line.lock().await;
-        if let Some(answer) = fresh(&last) {
+        if let Some(answer) = fresh(&last).filter(stands) {
             return Ok(answer);
         }
         let asked = Instant::now();
@@ -73,24 +78,33 @@ mod tests {
     #[tokio::test]
     async fn an_answer_is_given_again_for_a_moment_and_a_failure_never() {
         let recent = Recent::new();
-        let failed: Result<u32, &str> = recent.get("a", async { Err("no") }).await;
+        let failed: Result<u32, &str> = recent.get("a", |_| true, async { Err("no") }).await;
         assert_eq!(failed, Err("no"));
         for (number, expected) in [(1, 1), (2, 1)] {
-            assert_eq!(recent.get("a", async { Ok::<_, ()>(number) }).await, Ok(expected));
+            assert_eq!(recent.get("a", |_| true, async { Ok::<_, ()>(number) }).await, Ok(expected));
         }
-        assert_eq!(recent.get("b", async { Ok::<_, ()>(3) }).await, Ok(3), "about something else");
+        assert_eq!(recent.get("b", |_| true, async { Ok::<_, ()>(3) }).await, Ok(3), "about something else");
         tokio::time::sleep(FRESH).await;
-        assert_eq!(recent.get("a", async { Ok::<_, ()>(4) }).await, Ok(4));
+        assert_eq!(recent.get("a", |_| true, async { Ok::<_, ()>(4) }).await, Ok(4));
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_does_not_stand_any_more_is_not_given_again() {
+        let recent = Recent::new();
+        for (number, expected) in [(1, 1), (2, 2), (3, 2)] {
+            let given = recent.get("a", |last| *last != 1, async { Ok::<_, ()>(number) }).await;
+            assert_eq!(given, Ok(expected));
+        }
     }
 
     #[tokio::test]
     async fn what_was_asked_about_long_ago_is_forgotten() {
         let recent = Recent::new();
         for n in 0..FEW {
-            recent.get(&n.to_string(), async { Ok::<_, ()>(0) }).await.unwrap();
+            recent.get(&n.to_string(), |_| true, async { Ok::<_, ()>(0) }).await.unwrap();
         }
         tokio::time::sleep(FRESH).await;
-        recent.get("last", async { Ok::<_, ()>(0) }).await.unwrap();
+        recent.get("last", |_| true, async { Ok::<_, ()>(0) }).await.unwrap();
         assert_eq!(recent.0.lock().unwrap().lines.len(), 1);
     }
 }

@@ -55,6 +55,13 @@ pub(super) struct Account {
     pub(super) first: Option<Held>,
 }
 
+impl Account {
+    /// Whether the container ran when it was asked about, and its first process has exited since.
+    pub(super) fn is_over(&self) -> bool {
+        self.first.as_ref().is_some_and(|first| first().is_err())
+    }
+}
+
 impl Api {
     pub(super) const fn at(socket: PathBuf) -> Self {
         Self { socket }

@@ -1,6 +1,7 @@
 //! The `containerd` attestor against a stand-in of containerd's API.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use holdfast_protocol::containerd::containerd as messages;
 use messages::services::containers::v1::Container as Known;
@@ -173,20 +174,23 @@ async fn a_first_process_out_of_sight_or_not_running_is_a_fault() {
 }
 
 #[tokio::test]
-async fn a_container_that_is_made_anew_under_its_name_is_not_taken_for_the_old_one() {
+async fn a_container_that_is_made_anew_under_its_name_is_known_at_once_and_not_taken_for_the_old_one() {
     let service = StandIn::with(state("default", "redis"));
-    let lives = Arc::new(std::sync::atomic::AtomicBool::new(true));
-    let seen = Arc::clone(&lives);
+    let (held, lives) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(1)));
+    let living = Arc::clone(&lives);
     let containerd = Containerd::holding(settings(service.socket(), &["default"]), move |_| {
-        let seen = Arc::clone(&seen);
+        let (own, living) = (held.fetch_add(1, Ordering::SeqCst) + 1, Arc::clone(&living));
         Ok(Arc::new(move || {
-            let is_there = seen.load(std::sync::atomic::Ordering::SeqCst);
+            let is_there = living.load(Ordering::SeqCst) == own;
             if is_there { Ok(CTR.to_owned()) } else { Err(io::ErrorKind::NotFound.into()) }
         }))
     });
-    identify(&containerd, CTR).await.unwrap();
-    // The answer of a moment ago is still there; the process that it is about is not, whoever has its number.
-    lives.store(false, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(identify(&containerd, CTR).await.unwrap(), all("default"));
+    service.change(|state| state.containers.values_mut().for_each(|known| known.labels.clear()));
+    lives.store(2, Ordering::SeqCst);
+    assert!(!identify(&containerd, CTR).await.unwrap().contains(&"containerd:label:app:web".to_owned()));
+    // What is held is gone, and somebody else has the number.
+    lives.store(0, Ordering::SeqCst);
     assert_eq!(identify(&containerd, CTR).await.unwrap_err().code(), "attest.container.unseen");
 }
 

@@ -154,6 +154,22 @@ async fn many_streams_of_one_container_at_one_moment_are_one_question() {
 }
 
 #[tokio::test]
+async fn a_container_that_was_started_again_is_asked_for_at_once() {
+    let (old, new) = (FIRST, FIRST + 1);
+    let service =
+        Service::answering(move |question, _| ("200 OK", account(ID, true, if question == 1 { old } else { new })));
+    let docker = attestor(Engine::Docker, &service);
+    for first in [old, new, new] {
+        let groups = move |pid: i32| -> io::Result<String> {
+            if pid == first { Ok(docker_groups(ID)) } else { Err(io::ErrorKind::NotFound.into()) }
+        };
+        let cgroups = Cgroups::parse(&docker_groups(ID)).unwrap();
+        assert!(!docker.identify(1000, &cgroups, groups).await.unwrap().is_empty());
+    }
+    assert_eq!(service.asked(), 2);
+}
+
+#[tokio::test]
 async fn who_names_containers_without_end_leaves_places_to_others() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("s");
