@@ -1,10 +1,12 @@
 //! Carries each committed change to those who must act on it: the rules, the bundle, the standing of nodes, the streams.
+//! What the store did not give when it changed is asked for again until it does: nothing else would tell of it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::broadcast::error::RecvError;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{error, info, warn};
 
 use crate::authority::Authority;
@@ -14,12 +16,13 @@ use crate::federation::CurrentFederations;
 use crate::listen::{Counting, TlsSettings};
 use crate::live::{Ending, LiveNodes};
 use crate::revocation::{CurrentLists, CurrentWithdrawn};
-use crate::store::{IssuerKeyId, NodeNumber, NodeTarget, Notice, Store, Subscription};
-use crate::sync::Subscribers;
+use crate::store::{IssuerKeyId, NodeNumber, NodeTarget, Notice, Store, StoreFault, Subscription};
+use crate::sync::{Push, Subscribers};
 
-/// How long after it failed what is withdrawn is read again: until then agents take what they would not.
+/// How long after it failed something is read again: until then agents take what they would not.
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(1);
-/// How long agents have to hear that an intermediate counts no more, before the connections below it are cut.
+/// How long agents have to hear that an intermediate counts no more, and which lists say so, and to have signed anew what stood
+/// below it, before the connections are cut that do.
 const CUT_AFTER: Duration = Duration::from_millis(250);
 
 /// Everybody who hears of changes.
@@ -45,29 +48,51 @@ pub struct Dispatch {
     pub subscribers: Arc<Subscribers>,
 }
 
+/// What is known of the store's content, and read again when that changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    Withdrawn,
+    Bundle,
+    Federations,
+    Lists,
+    Rules,
+}
+
+impl Part {
+    /// Every part. What is withdrawn comes before what asks whether it is.
+    const ALL: [Self; 5] = [Self::Withdrawn, Self::Bundle, Self::Federations, Self::Lists, Self::Rules];
+}
+
 impl Dispatch {
     /// Hears changes until the store closes. Subscribe before anything is read that a change could make stale.
     pub async fn run(self, mut changes: Subscription) {
+        let (mut missed, mut again) = (BTreeSet::new(), None);
         loop {
             let heard = tokio::select! {
                 heard = changes.notices.recv() => heard,
-                () = sleep(READ_AGAIN_AFTER), if self.withdrawn.is_behind() => {
-                    self.change_withdrawn().await;
+                // At a time of its own: other changes, however many there are, do not put it off.
+                () = sleep_until(again.unwrap_or_else(Instant::now)), if again.is_some() => {
+                    for part in std::mem::take(&mut missed) {
+                        missed.extend(self.read(part).await);
+                    }
+                    again = again_after(&missed, None);
                     continue;
                 }
             };
             match heard {
-                Ok(notice) => self.act(&notice).await,
-                Err(RecvError::Lagged(missed)) => {
-                    warn!(missed, "changes were missed, everything is looked at again");
-                    self.act_on_everything().await;
+                Ok(notice) => missed.extend(self.act(&notice).await),
+                Err(RecvError::Lagged(count)) => {
+                    warn!(missed = count, "changes were missed, everything is looked at again");
+                    missed = self.act_on_everything().await;
                 }
                 Err(RecvError::Closed) => return,
             }
+            again = again_after(&missed, again);
         }
     }
 
-    async fn act(&self, notice: &Notice) {
+    /// Does what a change asks for; what of it could not be read.
+    async fn act(&self, notice: &Notice) -> Option<Part> {
         match notice {
             Notice::Inventory { removed: true, .. } => self.live.end_all(Ending::AttestAgain),
             Notice::Entry { .. } | Notice::Entries { .. } | Notice::Inventory { .. } => self.subscribers.tell(notice),
@@ -77,29 +102,35 @@ impl Dispatch {
                 }
                 self.subscribers.tell(notice);
             }
-            Notice::Policy { .. } | Notice::Endorsements { .. } => self.change_rules().await,
-            Notice::Bundle { .. } => {
-                self.change_bundle().await;
-                self.subscribers.tell(notice);
-                self.cut();
-            }
+            Notice::Policy { .. } | Notice::Endorsements { .. } => return self.read(Part::Rules).await,
+            Notice::Bundle { .. } => return self.read(Part::Bundle).await,
             Notice::Federation { trust_domain, .. } => {
                 if let Err(fault) = self.federations.refresh_one(self.store.as_ref(), trust_domain).await {
-                    error!(%trust_domain, code = fault.code(), %fault, "foreign trust domain cannot be read");
+                    error!(%trust_domain, code = fault.code(), %fault, "foreign trust domain cannot be read, it will be tried again");
+                    return Some(Part::Federations);
                 }
                 self.subscribers.tell(notice);
             }
             // The keeper of lists hears of it by itself.
             Notice::Revoked { .. } => {}
-            Notice::TokensWithdrawn { .. } => self.change_withdrawn().await,
-            Notice::RevocationLists { .. } => {
-                let others_count = self.change_lists().await;
-                self.subscribers.tell(notice);
-                if others_count {
-                    self.cut();
-                }
-            }
+            Notice::TokensWithdrawn { .. } => return self.read(Part::Withdrawn).await,
+            Notice::RevocationLists { .. } => return self.read(Part::Lists).await,
         }
+        None
+    }
+
+    /// Reads a part as the store has it now, and tells whoever is to know. The part again, if it could not be read.
+    async fn read(&self, part: Part) -> Option<Part> {
+        let read = match part {
+            Part::Withdrawn => self.withdrawn.read(self.store.as_ref(), clock::now()).await,
+            Part::Bundle => self.change_bundle().await,
+            Part::Federations => self.change_federations().await,
+            Part::Lists => self.change_lists().await,
+            Part::Rules => self.change_rules().await,
+        };
+        let fault = read.err()?;
+        error!(?part, code = fault.code(), %fault, "what changed cannot be read, it will be tried again");
+        Some(part)
     }
 
     /// Ends the node's standing unless the record, as it is now, says that it stands: an older refusal may arrive here
@@ -118,20 +149,25 @@ impl Dispatch {
         }
     }
 
-    async fn change_rules(&self) {
-        if let Err(fault) = self.rules.refresh(self.store.as_ref()).await {
-            error!(code = fault.code(), %fault, "rules cannot be read");
-        }
+    async fn change_rules(&self) -> Result<(), StoreFault> {
+        self.rules.refresh(self.store.as_ref()).await?;
         // Everybody shows once more what it is, under the rules of now; SVIDs that were signed live on until refused.
         self.live.end_all(Ending::AttestAgain);
+        Ok(())
     }
 
-    async fn change_bundle(&self) {
-        if let Err(fault) = self.authority.read_bundle(self.store.as_ref()).await {
-            error!(code = fault.code(), %fault, "bundle cannot be read");
-            return;
-        }
+    async fn change_bundle(&self) -> Result<(), StoreFault> {
+        self.authority.read_bundle(self.store.as_ref()).await?;
         self.count_anew().await;
+        self.subscribers.tell_all(&Push::Bundle);
+        self.cut();
+        Ok(())
+    }
+
+    async fn change_federations(&self) -> Result<(), StoreFault> {
+        self.federations.refresh(self.store.as_ref()).await?;
+        self.subscribers.tell_all(&Push::Federation);
+        Ok(())
     }
 
     /// Who counts below the roots of now: for the listener, and for what signs.
@@ -162,36 +198,33 @@ impl Dispatch {
         });
     }
 
-    /// Says whether others count since.
-    async fn change_lists(&self) -> bool {
-        if let Err(fault) = self.lists.read(self.store.as_ref()).await {
-            error!(code = fault.code(), %fault, "revocation lists cannot be read");
-            return false;
-        }
+    async fn change_lists(&self) -> Result<(), StoreFault> {
+        self.lists.read(self.store.as_ref()).await?;
         let others_count = !self.tls.counts_by(&counting(&self.authority, &self.lists));
         if others_count {
             self.count_anew().await;
         }
-        others_count
+        self.subscribers.tell_all(&Push::Lists);
+        if others_count {
+            self.cut();
+        }
+        Ok(())
     }
 
-    async fn change_withdrawn(&self) {
-        if let Err(fault) = self.withdrawn.read(self.store.as_ref(), clock::now()).await {
-            error!(code = fault.code(), %fault, "withdrawn JWT-SVIDs cannot be read, it will be tried again");
+    /// What of it could not be read.
+    async fn act_on_everything(&self) -> BTreeSet<Part> {
+        let mut missed = BTreeSet::new();
+        for part in Part::ALL {
+            missed.extend(self.read(part).await);
         }
-    }
-
-    async fn act_on_everything(&self) {
-        self.change_withdrawn().await;
-        self.change_bundle().await;
-        if let Err(fault) = self.federations.refresh(self.store.as_ref()).await {
-            error!(code = fault.code(), %fault, "foreign trust domains cannot be read");
-        }
-        self.change_lists().await;
-        self.change_rules().await;
         self.subscribers.resync_all();
-        self.cut();
+        missed
     }
+}
+
+/// When what was missed is read again: a while after the first of it was.
+fn again_after(missed: &BTreeSet<Part>, again: Option<Instant>) -> Option<Instant> {
+    if missed.is_empty() { None } else { again.or_else(|| Some(Instant::now() + READ_AGAIN_AFTER)) }
 }
 
 /// Who counts, by the bundle and by the lists of those above our intermediates.
@@ -200,3 +233,6 @@ pub(crate) fn counting(authority: &Authority, lists: &CurrentLists) -> Counting 
     let lists = lists.get();
     Counting::new(&authority.bundle().get(), lists.iter().filter(|list| above.contains(&list.issuer)))
 }
+
+#[cfg(test)]
+mod tests;
