@@ -31,6 +31,12 @@ impl Backoff {
         pause.mul_f64(between((0.5, 1.0)))
     }
 
+    /// Whether nothing failed since something worked.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        self.next == self.first
+    }
+
     /// Something worked: begin at the first again.
     pub const fn reset(&mut self) {
         self.next = self.first;
@@ -69,12 +75,14 @@ mod tests {
     fn pauses_double_up_to_the_most_and_begin_anew_after_success() {
         let second = Duration::from_secs(1);
         let mut backoff = Backoff::new(second, 8 * second);
+        assert!(backoff.is_fresh());
         for whole in [1, 2, 4, 8, 8, 8] {
             let pause = backoff.pause();
             assert!(pause >= whole * second / 2 && pause <= whole * second, "{pause:?} for {whole}");
         }
+        assert!(!backoff.is_fresh());
         backoff.reset();
-        assert!(backoff.pause() <= second);
+        assert!(backoff.is_fresh() && backoff.pause() <= second && !backoff.is_fresh());
     }
 
     #[test]

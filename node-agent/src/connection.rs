@@ -4,6 +4,7 @@
 mod address;
 mod dial;
 mod fault;
+mod heard;
 mod open;
 mod signer;
 mod verifier;
@@ -19,6 +20,8 @@ use tonic::body::Body;
 
 use crate::agent_stubs::attestation_client::AttestationClient;
 use crate::agent_stubs::node_client::NodeClient;
+use crate::trust::Revoked;
+use heard::Verdict;
 
 pub use address::ServerAddress;
 pub use fault::ConnectionFault;
@@ -35,8 +38,10 @@ pub struct Connection {
     stop: CancellationToken,
     gone: CancellationToken,
     own: bool,
-    /// What the server showed, DER, leaf first.
-    server: Vec<Vec<u8>>,
+    /// What either side showed, DER, leaf first: the server, and we, if anything.
+    shown: [Vec<Vec<u8>>; 2],
+    /// What the server said to our certificate.
+    verdict: Verdict,
 }
 
 /// Sends requests on one connection; the service under the generated clients.
@@ -66,10 +71,18 @@ impl Connection {
         self.own
     }
 
-    /// What the server showed: DER, leaf first.
+    /// Whether it rests on an authority that counts no more: one above the server's certificate, or one above the one that we
+    /// opened it with, for which the server ends it.
     #[must_use]
-    pub fn server(&self) -> &[Vec<u8>] {
-        &self.server
+    pub fn rests_on(&self, revoked: &Revoked) -> bool {
+        self.shown.iter().any(|chain| revoked.covers(chain.iter().map(Vec::as_slice)))
+    }
+
+    /// Whether the server has refused the certificate that we opened it with. In TLS 1.3 a client learns that after its
+    /// handshake, as its first request fails.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.verdict.is_no()
     }
 
     /// The client of the attestation service on this connection.

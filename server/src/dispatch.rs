@@ -1,10 +1,12 @@
 //! Carries each committed change to those who must act on it: the rules, the bundle, the standing of nodes, the streams.
+//! What the store did not give when it changed is asked for again until it does: nothing else would tell of it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::broadcast::error::RecvError;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{error, info, warn};
 
 use crate::authority::Authority;
@@ -14,12 +16,13 @@ use crate::federation::CurrentFederations;
 use crate::listen::{Counting, TlsSettings};
 use crate::live::{Ending, LiveNodes};
 use crate::revocation::{CurrentLists, CurrentWithdrawn};
-use crate::store::{NodeNumber, NodeTarget, Notice, Signer, Store, Subscription};
-use crate::sync::Subscribers;
+use crate::store::{NodeNumber, NodeTarget, Notice, Signer, Store, StoreFault, Subscription};
+use crate::sync::{Push, Subscribers};
 
-/// How often what could not be read is read again: until then agents take what they would not.
-const READ_AGAIN_EVERY: Duration = Duration::from_secs(1);
-/// How long agents have to hear that an intermediate counts no more, before the connections below it are cut.
+/// How long after it failed something is read again: until then agents take what they would not.
+const READ_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// How long agents have to hear that an intermediate counts no more, and which lists say so, and to have signed anew what stood
+/// below it, before the connections are cut that do.
 const CUT_AFTER: Duration = Duration::from_millis(250);
 
 /// Everybody who hears of changes.
@@ -45,49 +48,51 @@ pub struct Dispatch {
     pub subscribers: Arc<Subscribers>,
 }
 
-/// What changed and could not be read. The store says each change once: what is not read again goes on as it was, and so
-/// does whoever was revoked by it.
-#[derive(Debug, Default)]
-struct Owed {
-    rules: bool,
-    bundle: bool,
-    lists: bool,
-    federations: bool,
+/// What is known of the store's content, and read again when that changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    Withdrawn,
+    Bundle,
+    Federations,
+    Lists,
+    Rules,
 }
 
-impl Owed {
-    const fn is_any(&self) -> bool {
-        self.rules || self.bundle || self.lists || self.federations
-    }
+impl Part {
+    /// Every part. What is withdrawn comes before what asks whether it is.
+    const ALL: [Self; 5] = [Self::Withdrawn, Self::Bundle, Self::Federations, Self::Lists, Self::Rules];
 }
 
 impl Dispatch {
     /// Hears changes until the store closes. Subscribe before anything is read that a change could make stale.
     pub async fn run(self, mut changes: Subscription) {
-        let mut owed = Owed::default();
-        // Not from one notice on: many of them would put it off without end.
-        let mut again = interval(READ_AGAIN_EVERY);
-        again.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut missed, mut again) = (BTreeSet::new(), None);
         loop {
             let heard = tokio::select! {
                 heard = changes.notices.recv() => heard,
-                _ = again.tick(), if self.withdrawn.is_behind() || owed.is_any() => {
-                    self.read_again(&mut owed).await;
+                // At a time of its own: other changes, however many there are, do not put it off.
+                () = sleep_until(again.unwrap_or_else(Instant::now)), if again.is_some() => {
+                    for part in std::mem::take(&mut missed) {
+                        missed.extend(self.read(part).await);
+                    }
+                    again = again_after(&missed, None);
                     continue;
                 }
             };
             match heard {
-                Ok(notice) => self.act(&notice, &mut owed).await,
-                Err(RecvError::Lagged(missed)) => {
-                    warn!(missed, "changes were missed, everything is looked at again");
-                    self.act_on_everything(&mut owed).await;
+                Ok(notice) => missed.extend(self.act(&notice).await),
+                Err(RecvError::Lagged(count)) => {
+                    warn!(missed = count, "changes were missed, everything is looked at again");
+                    missed = self.act_on_everything().await;
                 }
                 Err(RecvError::Closed) => return,
             }
+            again = again_after(&missed, again);
         }
     }
 
-    async fn act(&self, notice: &Notice, owed: &mut Owed) {
+    /// Does what a change asks for; what of it could not be read.
+    async fn act(&self, notice: &Notice) -> Option<Part> {
         match notice {
             Notice::Inventory { removed: true, .. } => self.live.end_all(Ending::AttestAgain),
             Notice::Entry { .. } | Notice::Entries { .. } | Notice::Inventory { .. } => self.subscribers.tell(notice),
@@ -97,30 +102,35 @@ impl Dispatch {
                 }
                 self.subscribers.tell(notice);
             }
-            Notice::Policy { .. } | Notice::Endorsements { .. } => self.change_rules(owed).await,
-            Notice::Bundle { .. } => {
-                self.change_bundle(owed).await;
-                self.subscribers.tell(notice);
-                self.cut();
-            }
+            Notice::Policy { .. } | Notice::Endorsements { .. } => return self.read(Part::Rules).await,
+            Notice::Bundle { .. } => return self.read(Part::Bundle).await,
             Notice::Federation { trust_domain, .. } => {
                 if let Err(fault) = self.federations.refresh_one(self.store.as_ref(), trust_domain).await {
-                    error!(%trust_domain, code = fault.code(), %fault, "foreign trust domain cannot be read");
-                    owed.federations = true;
+                    error!(%trust_domain, code = fault.code(), %fault, "foreign trust domain cannot be read, it will be tried again");
+                    return Some(Part::Federations);
                 }
                 self.subscribers.tell(notice);
             }
             // The keeper of lists hears of it by itself.
             Notice::Revoked { .. } => {}
-            Notice::TokensWithdrawn { .. } => self.change_withdrawn().await,
-            Notice::RevocationLists { .. } => {
-                let others_count = self.change_lists(owed).await;
-                self.subscribers.tell(notice);
-                if others_count {
-                    self.cut();
-                }
-            }
+            Notice::TokensWithdrawn { .. } => return self.read(Part::Withdrawn).await,
+            Notice::RevocationLists { .. } => return self.read(Part::Lists).await,
         }
+        None
+    }
+
+    /// Reads a part as the store has it now, and tells whoever is to know. The part again, if it could not be read.
+    async fn read(&self, part: Part) -> Option<Part> {
+        let read = match part {
+            Part::Withdrawn => self.withdrawn.read(self.store.as_ref(), clock::now()).await,
+            Part::Bundle => self.change_bundle().await,
+            Part::Federations => self.change_federations().await,
+            Part::Lists => self.change_lists().await,
+            Part::Rules => self.change_rules().await,
+        };
+        let fault = read.err()?;
+        error!(?part, code = fault.code(), %fault, "what changed cannot be read, it will be tried again");
+        Some(part)
     }
 
     /// Ends the node's standing unless the record, as it is now, says that it stands: an older refusal may arrive here
@@ -139,22 +149,25 @@ impl Dispatch {
         }
     }
 
-    async fn change_rules(&self, owed: &mut Owed) {
-        if let Err(fault) = self.rules.refresh(self.store.as_ref()).await {
-            error!(code = fault.code(), %fault, "rules cannot be read, it will be tried again");
-            owed.rules = true;
-        }
+    async fn change_rules(&self) -> Result<(), StoreFault> {
+        self.rules.refresh(self.store.as_ref()).await?;
         // Everybody shows once more what it is, under the rules of now; SVIDs that were signed live on until refused.
         self.live.end_all(Ending::AttestAgain);
+        Ok(())
     }
 
-    async fn change_bundle(&self, owed: &mut Owed) {
-        if let Err(fault) = self.authority.read_bundle(self.store.as_ref()).await {
-            error!(code = fault.code(), %fault, "bundle cannot be read, it will be tried again");
-            owed.bundle = true;
-            return;
-        }
+    async fn change_bundle(&self) -> Result<(), StoreFault> {
+        self.authority.read_bundle(self.store.as_ref()).await?;
         self.count_anew().await;
+        self.subscribers.tell_all(&Push::Bundle);
+        self.cut();
+        Ok(())
+    }
+
+    async fn change_federations(&self) -> Result<(), StoreFault> {
+        self.federations.refresh(self.store.as_ref()).await?;
+        self.subscribers.tell_all(&Push::Federation);
+        Ok(())
     }
 
     /// Who counts below the roots of now: for the listener, and for what signs.
@@ -185,68 +198,33 @@ impl Dispatch {
         });
     }
 
-    /// Says whether others count since.
-    async fn change_lists(&self, owed: &mut Owed) -> bool {
-        if let Err(fault) = self.lists.read(self.store.as_ref()).await {
-            error!(code = fault.code(), %fault, "revocation lists cannot be read, it will be tried again");
-            owed.lists = true;
-            return false;
-        }
+    async fn change_lists(&self) -> Result<(), StoreFault> {
+        self.lists.read(self.store.as_ref()).await?;
         let others_count = !self.tls.counts_by(&counting(&self.authority, &self.lists));
         if others_count {
             self.count_anew().await;
         }
-        others_count
-    }
-
-    async fn change_withdrawn(&self) {
-        if let Err(fault) = self.withdrawn.read(self.store.as_ref(), clock::now()).await {
-            error!(code = fault.code(), %fault, "withdrawn JWT-SVIDs cannot be read, it will be tried again");
-        }
-    }
-
-    async fn change_federations(&self, owed: &mut Owed) {
-        if let Err(fault) = self.federations.refresh(self.store.as_ref()).await {
-            error!(code = fault.code(), %fault, "foreign trust domains cannot be read, it will be tried again");
-            owed.federations = true;
-        }
-    }
-
-    async fn act_on_everything(&self, owed: &mut Owed) {
-        self.change_withdrawn().await;
-        self.change_bundle(owed).await;
-        self.change_federations(owed).await;
-        self.change_lists(owed).await;
-        self.change_rules(owed).await;
-        self.subscribers.resync_all();
-        self.cut();
-    }
-
-    /// Reads what could not be read before, and does all that follows from it.
-    async fn read_again(&self, owed: &mut Owed) {
-        let before = std::mem::take(owed);
-        if self.withdrawn.is_behind() {
-            self.change_withdrawn().await;
-        }
-        if before.bundle {
-            self.change_bundle(owed).await;
-        }
-        if before.lists {
-            self.change_lists(owed).await;
-        }
-        if before.federations {
-            self.change_federations(owed).await;
-        }
-        if before.rules {
-            self.change_rules(owed).await;
-        }
-        let is_there =
-            [before.bundle && !owed.bundle, before.lists && !owed.lists, before.federations && !owed.federations];
-        if is_there.contains(&true) {
-            self.subscribers.resync_all();
+        self.subscribers.tell_all(&Push::Lists);
+        if others_count {
             self.cut();
         }
+        Ok(())
     }
+
+    /// What of it could not be read.
+    async fn act_on_everything(&self) -> BTreeSet<Part> {
+        let mut missed = BTreeSet::new();
+        for part in Part::ALL {
+            missed.extend(self.read(part).await);
+        }
+        self.subscribers.resync_all();
+        missed
+    }
+}
+
+/// When what was missed is read again: a while after the first of it was.
+fn again_after(missed: &BTreeSet<Part>, again: Option<Instant>) -> Option<Instant> {
+    if missed.is_empty() { None } else { again.or_else(|| Some(Instant::now() + READ_AGAIN_AFTER)) }
 }
 
 /// Who counts, by the bundle and by the lists of those above our intermediates: of those above former ones too, whose
@@ -257,96 +235,4 @@ pub(crate) fn counting(authority: &Authority, lists: &CurrentLists) -> Counting 
 }
 
 #[cfg(test)]
-mod tests {
-    use holdfast_identity::TrustDomain;
-    use sqlx::Connection as _;
-    use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-
-    use super::*;
-    use crate::authority::init;
-    use crate::authority::testing::Place;
-    use crate::store::sqlite::{SqliteStore, StoreLimits};
-    use crate::store::{Actor, IssuerKeyId, ListValidity, RevocationList};
-
-    /// A row of each that cannot be read: whoever reads it has a fault of the store.
-    const BROKEN: &str = "INSERT INTO x509_marks VALUES (zeroblob(40), 0, 0, 0, 0); \
-        INSERT INTO revocation_lists VALUES (x'01', 1, 1, 0, 1, x'00', 0, 0);";
-    const MENDED: &str = "DELETE FROM x509_marks; DELETE FROM revocation_lists WHERE issuer = x'01';";
-
-    async fn dispatch(place: &Place) -> (Dispatch, SqliteConnection) {
-        init(&place.options).unwrap();
-        let trust_domain: TrustDomain = "example.org".parse().unwrap();
-        let database = place.options.data_dir.join("test.sqlite");
-        let store = SqliteStore::open(&database, trust_domain.clone(), StoreLimits::default()).await.unwrap();
-        let store: Arc<dyn Store> = Arc::new(store);
-        let authority = Authority::open(trust_domain, place.files(), store.as_ref(), clock::now()).await.unwrap();
-        let (authority, lists) = (Arc::new(authority), CurrentLists::default());
-        let counting = counting(&authority, &lists);
-        let tls = TlsSettings::new(authority.own().clone(), &authority.bundle().get(), counting).unwrap();
-        let dispatch = Dispatch {
-            rules: Arc::new(CurrentRules::read(store.as_ref(), true).await.unwrap()),
-            store,
-            authority,
-            federations: CurrentFederations::default(),
-            lists,
-            withdrawn: CurrentWithdrawn::default(),
-            tls,
-            live: Arc::new(LiveNodes::new(Duration::from_secs(25))),
-            subscribers: Arc::default(),
-        };
-        let options = SqliteConnectOptions::new().filename(database);
-        (dispatch, SqliteConnection::connect_with(&options).await.unwrap())
-    }
-
-    /// Another root, and a list of it.
-    async fn change(store: &dyn Store) {
-        let other = Place::at(clock::now());
-        init(&other.options).unwrap();
-        let root = other.issuer().bundle().authorities()[0].clone();
-        let (issuer, now) = (IssuerKeyId::of_certificate(&root).unwrap(), clock::now());
-        store.publish_authority(root, Actor::Server, now).await.unwrap();
-        let validity = ListValidity { this_update: now, next_update: now.plus(60), issuer_ends: now.plus(60) };
-        let list = RevocationList { issuer, signer: Signer::Above, number: 1, validity, der: vec![1].into() };
-        assert!(store.import_revocation_list(list, now).await.unwrap());
-    }
-
-    fn seen(dispatch: &Dispatch) -> (usize, usize) {
-        (dispatch.authority.bundle().get().authorities().len(), dispatch.lists.get().len())
-    }
-
-    #[tokio::test]
-    async fn what_could_not_be_read_when_it_changed_is_owed_until_it_can() {
-        let place = Place::at(clock::now());
-        let (dispatch, mut beside) = dispatch(&place).await;
-        let (mut changes, mut owed) = (dispatch.store.changes(), Owed::default());
-        sqlx::raw_sql(BROKEN).execute(&mut beside).await.unwrap();
-        change(dispatch.store.as_ref()).await;
-        for _ in 0..2 {
-            let notice = changes.notices.recv().await.unwrap();
-            dispatch.act(&notice, &mut owed).await;
-        }
-        assert!(owed.bundle && owed.lists && !owed.rules && !owed.federations);
-        dispatch.read_again(&mut owed).await;
-        assert!(owed.bundle && owed.lists, "it still cannot");
-        assert_eq!(seen(&dispatch), (1, 0));
-        sqlx::raw_sql(MENDED).execute(&mut beside).await.unwrap();
-        dispatch.read_again(&mut owed).await;
-        assert!(!owed.is_any());
-        assert_eq!(seen(&dispatch), (2, 1));
-    }
-
-    #[tokio::test]
-    async fn nothing_else_need_change_for_it_to_be_read_again() {
-        let place = Place::at(clock::now());
-        let (dispatch, mut beside) = dispatch(&place).await;
-        sqlx::raw_sql(BROKEN).execute(&mut beside).await.unwrap();
-        let running = tokio::spawn(dispatch.clone().run(dispatch.store.changes()));
-        change(dispatch.store.as_ref()).await;
-        sleep(READ_AGAIN_EVERY / 4).await;
-        sqlx::raw_sql(MENDED).execute(&mut beside).await.unwrap();
-        while seen(&dispatch) != (2, 1) {
-            sleep(Duration::from_millis(10)).await;
-        }
-        running.abort();
-    }
-}
+mod tests;

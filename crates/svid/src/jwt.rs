@@ -1,6 +1,7 @@
 //! JWT-SVIDs: verified by the standard's rules, by the keys of the subject's own trust domain, and prepared for signing.
 //!
-//! Stricter than the standard in one thing, as other implementations are: a token must name its key (`kid`).
+//! Stricter than the standard in one thing, as other implementations are: a token must name its key (`kid`). And strict where
+//! others are not: `sub` is the ID of a *workload* (JWT-SVID, section 3.1), so it has a path (SPIFFE-ID, section 2.2).
 
 use std::collections::BTreeMap;
 
@@ -87,7 +88,12 @@ impl<'a> Unverified<'a> {
         let key_id = compact.key_id()?.ok_or(BadToken::KeyId)?.to_owned();
         let claims = compact.claims()?;
         let subject = claims.get("sub").and_then(Value::as_str).ok_or(BadToken::SubjectMissing)?;
-        let subject = subject.parse().map_err(BadToken::Subject)?;
+        let subject: SpiffeId = subject.parse().map_err(BadToken::Subject)?;
+        // The ID of a trust domain is its authorities', whose documents are no tokens. Whoever compares by prefix would take
+        // its bearer for anybody in there.
+        if subject.path().is_empty() {
+            return Err(BadToken::SubjectPathless);
+        }
         Ok(Self { compact, key_id, subject, claims })
     }
 

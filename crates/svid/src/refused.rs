@@ -41,6 +41,9 @@ pub enum BadToken {
     /// A subject that is no SPIFFE ID.
     #[error("expected sub to be a SPIFFE ID")]
     Subject(#[source] InvalidId),
+    /// The subject is a trust domain's own ID, which names no workload.
+    #[error("expected sub to be the SPIFFE ID of a workload, with a path")]
+    SubjectPathless,
     /// No audience, or one of another form.
     #[error("expected aud to be a string, or a list of strings that is not empty")]
     AudienceMissing,
@@ -100,6 +103,7 @@ impl BadToken {
             Self::KeyId => "jwt.header.kid",
             Self::Claims(_) => "jwt.claims.form",
             Self::SubjectMissing | Self::Subject(_) => "jwt.claims.sub",
+            Self::SubjectPathless => "jwt.claims.sub_path",
             Self::AudienceMissing => "jwt.claims.aud",
             Self::Audience => "jwt.claims.other_audience",
             Self::Expiry => "jwt.claims.exp",

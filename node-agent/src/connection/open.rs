@@ -13,6 +13,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::dial::{Stream, dial};
+use super::heard::{Heard, Verdict};
 use super::signer::NodeCertificate;
 use super::verifier::ServerVerifier;
 use super::{Channel, Connection, ConnectionFault};
@@ -64,7 +65,10 @@ impl Opener {
     /// # Errors
     /// [`ConnectionFault`]. An insecure first connection pins what it saw before it is handed out.
     pub async fn open(&self, credentials: Credentials) -> Result<Connection, ConnectionFault> {
-        let own = matches!(credentials, Credentials::Node { .. });
+        let own = match &credentials {
+            Credentials::None => None,
+            Credentials::Node { chain, .. } => Some(chain.clone()),
+        };
         let config = self.config(credentials)?;
         let stream = dial(&self.server).await?;
         let tls = self.handshake(config, stream).await?;
@@ -90,10 +94,12 @@ impl Opener {
         }
     }
 
-    async fn http(&self, tls: TlsStream<Stream>, own: bool) -> Result<Connection, ConnectionFault> {
+    /// `own` is the certificate that the connection was opened with.
+    async fn http(&self, tls: TlsStream<Stream>, own: Option<Vec<Vec<u8>>>) -> Result<Connection, ConnectionFault> {
         let server = self.server.to_string();
         let shown = tls.get_ref().1.peer_certificates().unwrap_or_default();
-        let shown = shown.iter().map(|der| der.to_vec()).collect();
+        let (is_own, verdict) = (own.is_some(), Verdict::default());
+        let shown = [shown.iter().map(|der| der.to_vec()).collect(), own.unwrap_or_default()];
         let origin = tonic::codegen::http::Uri::builder()
             .scheme("https")
             .authority(NAME)
@@ -105,7 +111,7 @@ impl Opener {
             .keep_alive_interval(KEEP_ALIVE.0)
             .keep_alive_timeout(KEEP_ALIVE.1)
             .keep_alive_while_idle(true)
-            .handshake(TokioIo::new(tls))
+            .handshake(TokioIo::new(Heard::new(tls, verdict.clone())))
             .await
             .map_err(|source| ConnectionFault::Http { server, source })?;
         let (stop, gone) = (CancellationToken::new(), CancellationToken::new());
@@ -119,7 +125,7 @@ impl Opener {
                 () = stopped.cancelled() => {}
             }
         });
-        Ok(Connection { channel: Channel { requests }, origin, stop, gone, own, server: shown })
+        Ok(Connection { channel: Channel { requests }, origin, stop, gone, own: is_own, shown, verdict })
     }
 
     fn config(&self, credentials: Credentials) -> Result<ClientConfig, ConnectionFault> {

@@ -136,6 +136,9 @@ impl Keeper {
                 connection.close().await;
                 // In TLS 1.3 a client learns only now that its certificate was not taken.
                 self.own_failures += u32::from(own && matches!(setback, Setback::Broken { .. }));
+                if own && connection.is_refused() {
+                    return self.enrol_anew(setback, setbacks);
+                }
                 return self.set_back(setback);
             }
         };
@@ -159,6 +162,18 @@ impl Keeper {
             return Next::Now;
         }
         self.serve(connection, &admission).await
+    }
+
+    /// The server says that it does not take the node's certificate: only an enrolment helps, and not a second try, nor time.
+    /// But where it goes on saying so to what it has just given, the pauses grow as after everything else.
+    fn enrol_anew(&mut self, setback: Setback, setbacks: &mut Backoff) -> Next {
+        self.own_failures = OWN_FAILURES_MAX;
+        let next = self.set_back(setback);
+        if setbacks.is_fresh() {
+            let _ = setbacks.pause();
+            return Next::Now;
+        }
+        next
     }
 
     /// The node's SVID if there is one that has not ended.

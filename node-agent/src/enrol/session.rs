@@ -24,6 +24,9 @@ const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_sec
 /// Streams that may break off, or renewals that may fail, in a row before the connection is taken for broken.
 const BROKEN_MAX: u32 = 3;
 
+/// How long the rest of a stream is read, of which all is here if its connection is gone. Twice the time in which a server ends
+/// one that rests on what was revoked.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 /// A standing that lasted less than this.
 const SHORT: Duration = Duration::from_secs(1);
 
@@ -60,12 +63,19 @@ impl Keeper {
         renew_at = self.below_tainted(&tainted.borrow_and_update(), renew_at);
         let mut revoked = self.parts.trust.revoked();
         let end = loop {
-            if revoked.borrow_and_update().covers(connection.server().iter().map(Vec::as_slice)) {
-                tracing::warn!("whoever signed the server's certificate counts no more; connecting anew");
+            if connection.rests_on(&revoked.borrow_and_update()) {
+                tracing::warn!("whoever signed the server's certificate, or the node's, counts no more; connecting anew");
+                self.last_words(&mut tasks).await;
                 break Next::Now;
             }
             let ended = tokio::select! {
-                () = gone.cancelled() => break Next::Later(Setback::Server { code: Code::Unavailable, retry_after: None }),
+                () = gone.cancelled() => {
+                    self.last_words(&mut tasks).await;
+                    if connection.rests_on(&revoked.borrow()) {
+                        break Next::Now;
+                    }
+                    break Next::Later(Setback::Server { code: Code::Unavailable, retry_after: None });
+                }
                 Some(ended) = tasks.running.join_next() => Some(ended),
                 () = tokio::time::sleep(self.until(renew_at)) => None,
                 Ok(()) = revoked.changed() => continue,
@@ -93,7 +103,10 @@ impl Keeper {
                     if broken >= BROKEN_MAX {
                         break Next::Later(Setback::Server { code: Code::Unavailable, retry_after: None });
                     }
-                    tokio::time::sleep(pauses.pause()).await;
+                    // A stream that broke off with its connection is not waited for.
+                    if tokio::time::timeout(pauses.pause(), gone.cancelled()).await.is_ok() {
+                        continue;
+                    }
                     false
                 }
             };
@@ -118,6 +131,8 @@ impl Keeper {
                         pauses.reset();
                     }
                     Err(setback @ (Setback::Refused(_) | Setback::Unknown)) => break self.set_back(setback),
+                    // It failed with its connection.
+                    Err(_) if gone.is_cancelled() => continue,
                     Err(setback) => {
                         tracing::warn!(code = setback.code(), error = %setback, "renewal failed; the identity stays");
                         let pause = setback.retry_after().unwrap_or_else(|| pauses.pause());
@@ -136,6 +151,27 @@ impl Keeper {
         connection.close().await;
         self.report(|status| status.connected = false);
         end
+    }
+
+    /// Reads what the server says at last on a connection that is gone, or that it is about to end: why, which lists there are
+    /// since, and perhaps SVIDs that it signs still.
+    async fn last_words(&mut self, tasks: &mut Tasks) {
+        let stream_ended = async {
+            while tasks.sync.is_some() {
+                match tasks.running.join_next().await {
+                    Some(Ok(Ended::Sync(SyncEnd::Status(status)))) => {
+                        tasks.sync = None;
+                        self.withdraw(&status);
+                    }
+                    Some(Ok(Ended::Svids(status))) => {
+                        tasks.svids = None;
+                        self.withdraw(&status);
+                    }
+                    Some(Ok(Ended::Sync(SyncEnd::Closed)) | Err(_)) | None => tasks.sync = None,
+                }
+            }
+        };
+        let _ = tokio::time::timeout(LAST_WORDS, stream_ended).await;
     }
 
     /// Takes the workloads' identities back at once where the server refuses the node, as after a ban: a quote takes a
@@ -162,7 +198,7 @@ impl Keeper {
             tasks.sync = Some(tasks.running.spawn(async move {
                 let end = sync::follow(&connection, &book, |book, change| {
                     if let Some(bundle) = &change.bundle {
-                        cache.taint(Tainted::new(&bundle.tainted_key_ids));
+                        cache.taint(Tainted::new(&bundle.tainted_key_ids, &bundle.revoked_key_ids));
                         match trust.learn(bundle) {
                             Ok(_) => {
                                 cache.learn_bundles(

@@ -171,19 +171,6 @@ impl SvidCache {
         }
     }
 
-    /// The revocation lists of `trust_domain`, which is the own one, are these now. What is on them is taken back.
-    pub fn learn_lists<'a>(&self, trust_domain: &str, lists: impl Iterator<Item = &'a [u8]>) {
-        let mut inner = self.lock();
-        inner.lists = Lists::read(trust_domain, lists);
-        let bundles = self.bundles.borrow().clone();
-        inner.lists.believe(&bundles);
-        let Inner { lists, held, .. } = &mut *inner;
-        held.retain(|_, held| !lists.has(&held.svid.chain));
-        held.values().for_each(|held| lists.seen(&held.svid.chain));
-        self.publish_locked(&mut inner);
-        self.work.notify_one();
-    }
-
     /// At most `limit` entries whose SVID has to be made now: those that someone waits for first, then the oldest.
     pub(super) fn due(&self, limit: usize) -> Vec<Arc<Entry>> {
         let inner = self.lock();
@@ -232,10 +219,8 @@ impl SvidCache {
                 continue;
             }
             inner.unsigned.remove(&entry.id);
-            inner.lists.seen(&svid.chain);
-            // Signed before the server knew better, and still on the way when it said so.
-            let late = self.tainted.borrow().covers(&svid.chain);
-            let rotate_at = if late { rotate_at.min(soon(self.clock.now(), svid.not_after)) } else { rotate_at };
+            let late = self.late(&mut inner.lists, &svid);
+            let rotate_at = late.map_or(rotate_at, |at| rotate_at.min(at));
             let held = Held { svid: Arc::new(svid), revision_number: entry.revision_number, rotate_at };
             if inner.held.insert(entry.id.clone(), held).is_some() {
                 metrics::counter!("holdfast_agent_svid_rotations_total").increment(1);

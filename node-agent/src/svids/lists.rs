@@ -45,13 +45,19 @@ impl Lists {
         lists
     }
 
-    /// Whether a certificate of `chain` is on one of them: the leaf, or an intermediate above it.
+    /// Whether the leaf of `chain` is on one of them: this SVID was withdrawn.
     pub(super) fn has(&self, chain: &[Vec<u8>]) -> bool {
-        let is_listed = |der: &Vec<u8>| {
-            X509Certificate::from_der(der)
-                .is_ok_and(|(_, one)| self.revoked.contains(&key(one.issuer().as_raw(), one.raw_serial())))
-        };
-        !self.revoked.is_empty() && chain.iter().any(is_listed)
+        chain.first().is_some_and(|leaf| self.is_listed(leaf))
+    }
+
+    /// Whether an intermediate above the leaf of `chain` is: what it signed is to be replaced, and was withdrawn from nobody.
+    pub(super) fn has_above(&self, chain: &[Vec<u8>]) -> bool {
+        chain.iter().skip(1).any(|der| self.is_listed(der))
+    }
+
+    fn is_listed(&self, der: &[u8]) -> bool {
+        let is_listed = |one: &X509Certificate<'_>| self.revoked.contains(&key(one.issuer().as_raw(), one.raw_serial()));
+        !self.revoked.is_empty() && X509Certificate::from_der(der).is_ok_and(|(_, one)| is_listed(&one))
     }
 
     /// Passes them on no longer where a certificate of `chain` has a signer without one: of an authority above ours, say.
@@ -145,7 +151,8 @@ mod tests {
         let lists = Lists::read("td", [list.as_slice(), &empty, b"nothing"].into_iter());
         assert!(lists.has(&ours.leaf(5)));
         let below = [other.leaf(6), ours.leaf(5)].concat();
-        assert!(lists.has(&below), "an intermediate is listed as a leaf is");
+        assert!(lists.has_above(&below) && !lists.has(&below), "an intermediate is listed as a leaf is");
+        assert!(!lists.has_above(&ours.leaf(5)) && !lists.has_above(&[]) && !lists.has_above(&[vec![0], vec![0]]));
         assert!(!lists.has(&ours.leaf(6)) && !lists.has(&other.leaf(5)) && !lists.has(&[]) && !lists.has(&[vec![0]]));
     }
 

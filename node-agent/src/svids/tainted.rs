@@ -1,4 +1,4 @@
-//! Authorities below which every SVID is to be replaced, by their subject key identifiers.
+//! Authorities below which every SVID is to be replaced, by their subject key identifiers: soon, or at once.
 
 use std::collections::BTreeSet;
 
@@ -12,21 +12,40 @@ const KEY_ID_BYTES_MAX: usize = 32;
 
 /// Their identifiers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tainted(BTreeSet<Vec<u8>>);
+pub struct Tainted {
+    /// Those below which what there is serves until it is replaced.
+    tainted: BTreeSet<Vec<u8>>,
+    /// Those that count no more: whoever knows of it refuses what they signed.
+    revoked: BTreeSet<Vec<u8>>,
+}
 
 impl Tainted {
     /// Those that the server names; what cannot be one is left out.
     #[must_use]
-    pub fn new(ids: &[Vec<u8>]) -> Self {
-        let fits = |id: &&Vec<u8>| (1..=KEY_ID_BYTES_MAX).contains(&id.len());
-        Self(ids.iter().filter(fits).take(TAINTED_MAX).cloned().collect())
+    pub fn new(tainted: &[Vec<u8>], revoked: &[Vec<u8>]) -> Self {
+        Self { tainted: checked(tainted), revoked: checked(revoked) }
     }
 
     /// Whether an authority of theirs is above a chain's leaf (DER, leaf first): each certificate names its issuer's key.
     #[must_use]
     pub fn covers(&self, chain: &[Vec<u8>]) -> bool {
-        !self.0.is_empty() && chain.iter().filter_map(|der| issuer(der)).any(|id| self.0.contains(&id))
+        is_below(&self.tainted, chain) || self.revokes(chain)
     }
+
+    /// Whether one of those is that count no more.
+    #[must_use]
+    pub fn revokes(&self, chain: &[Vec<u8>]) -> bool {
+        is_below(&self.revoked, chain)
+    }
+}
+
+fn checked(ids: &[Vec<u8>]) -> BTreeSet<Vec<u8>> {
+    let fits = |id: &&Vec<u8>| (1..=KEY_ID_BYTES_MAX).contains(&id.len());
+    ids.iter().filter(fits).take(TAINTED_MAX).cloned().collect()
+}
+
+fn is_below(ids: &BTreeSet<Vec<u8>>, chain: &[Vec<u8>]) -> bool {
+    !ids.is_empty() && chain.iter().filter_map(|der| issuer(der)).any(|id| ids.contains(&id))
 }
 
 fn issuer(der: &[u8]) -> Option<Vec<u8>> {
@@ -62,17 +81,22 @@ pub(super) mod tests {
     #[test]
     fn an_svid_below_a_tainted_intermediate_or_root_is_recognised() {
         let (chain, [root, intermediate]) = chain();
-        assert!(Tainted::new(std::slice::from_ref(&root)).covers(&chain));
-        assert!(Tainted::new(&[vec![1; 20], intermediate]).covers(&chain));
-        assert!(!Tainted::new(&[vec![1; 20]]).covers(&chain));
+        let tainted = |ids: &[Vec<u8>]| Tainted::new(ids, &[]);
+        assert!(tainted(std::slice::from_ref(&root)).covers(&chain));
+        assert!(tainted(&[vec![1; 20], intermediate.clone()]).covers(&chain));
+        assert!(!tainted(&[vec![1; 20]]).covers(&chain));
         assert!(!Tainted::default().covers(&chain));
-        assert!(!Tainted::new(&[root]).covers(&[b"nonsense".to_vec()]));
+        assert!(!tainted(&[root]).covers(&[b"nonsense".to_vec()]));
+        assert!(!tainted(&[intermediate.clone()]).revokes(&chain));
+        let revoked = Tainted::new(&[], &[intermediate]);
+        assert!(revoked.covers(&chain) && revoked.revokes(&chain));
     }
 
     #[test]
     fn a_list_is_bounded() {
         let ids: Vec<_> = (0..1000_u16).map(|n| n.to_be_bytes().to_vec()).chain([vec![], vec![7; 33]]).collect();
-        assert_eq!(Tainted::new(&ids).0.len(), TAINTED_MAX);
-        assert_eq!(Tainted::new(&[vec![], vec![7; 33]]), Tainted::default());
+        let both = Tainted::new(&ids, &ids);
+        assert_eq!((both.tainted.len(), both.revoked.len()), (TAINTED_MAX, TAINTED_MAX));
+        assert_eq!(Tainted::new(&[vec![], vec![7; 33]], &[vec![]]), Tainted::default());
     }
 }

@@ -45,8 +45,9 @@ pub(super) enum Jwt {
 #[derive(Debug, Args)]
 pub(super) struct Named {
     /// Its ID, as `show` prints it
+    // Of a key for tokens it is base64url: one in 64 begins with a hyphen.
     #[arg(long, value_name = "ID", allow_hyphen_values = true)]
-    authority_id: String,
+    pub(super) authority_id: String,
 }
 
 #[derive(Serialize)]
@@ -131,5 +132,39 @@ impl Authorities {
             ]);
         }
         show::rows(&table, "no JWT authority")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::super::Arguments;
+
+    /// The words of every command below this one that takes `--authority-id`.
+    fn verbs(command: &clap::Command, words: &[&str]) -> Vec<String> {
+        let takes_it = command.get_arguments().any(|argument| argument.get_long() == Some("authority-id"));
+        let below = command.get_subcommands().flat_map(|one| verbs(one, &[words, &[one.get_name()]].concat()));
+        takes_it.then(|| words.join(" ")).into_iter().chain(below).collect()
+    }
+
+    #[test]
+    fn every_verb_takes_an_id_that_begins_with_a_hyphen() {
+        let verbs = verbs(&Arguments::command(), &[]);
+        let expected =
+            ["jwt activate", "jwt taint", "jwt revoke", "x509 activate", "x509 taint", "x509 revoke"].map(|verb| format!("authority {verb}"));
+        assert_eq!(verbs, expected);
+        for verb in &verbs {
+            for id in ["-Zk3", "--k3", "-", "Zk3-"] {
+                let words = [&["holdfast-server"], &verb.split(' ').collect::<Vec<_>>()[..], &["--authority-id", id]];
+                let matches = Arguments::command().try_get_matches_from(words.concat());
+                let matches = matches.unwrap_or_else(|error| panic!("{verb} --authority-id {id}: {error}"));
+                let mut named = &matches;
+                while let Some((_, below)) = named.subcommand() {
+                    named = below;
+                }
+                assert_eq!(named.get_one::<String>("authority_id").map(String::as_str), Some(id), "{verb}");
+            }
+        }
     }
 }

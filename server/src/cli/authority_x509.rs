@@ -6,6 +6,7 @@ use holdfast_protocol::admin;
 use holdfast_protocol::admin::act_on_x509_authority_request::Act;
 use serde::Serialize;
 
+use super::authority::Named;
 use super::client::{answered, connect};
 use super::{Context, Outcome, show};
 use crate::admin_clients::x509_authorities_client::X509AuthoritiesClient;
@@ -44,14 +45,6 @@ pub(super) enum X509 {
     Taint(Named),
     /// Let nothing count any more that a tainted one signed
     Revoke(Named),
-}
-
-/// Which authority.
-#[derive(Debug, Args)]
-pub(super) struct Named {
-    /// Its ID, as `show` prints it
-    #[arg(long, value_name = "ID")]
-    authority_id: String,
 }
 
 /// The roots above the intermediates

@@ -2,7 +2,6 @@
 //! ended.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use holdfast_identity::UnixTime;
 use tokio::sync::{Mutex, watch};
@@ -33,16 +32,11 @@ struct Shared {
     current: watch::Sender<Arc<Withdrawn>>,
     /// The place of the last one that was read. One reads at a time.
     read: Mutex<u64>,
-    missed: AtomicBool,
 }
 
 impl Default for CurrentWithdrawn {
     fn default() -> Self {
-        Self(Arc::new(Shared {
-            current: watch::Sender::default(),
-            read: Mutex::default(),
-            missed: AtomicBool::new(false),
-        }))
+        Self(Arc::new(Shared { current: watch::Sender::default(), read: Mutex::default() }))
     }
 }
 
@@ -53,21 +47,13 @@ impl CurrentWithdrawn {
         self.0.current.subscribe()
     }
 
-    /// Whether the last reading failed: there may be more.
-    #[must_use]
-    pub fn is_behind(&self) -> bool {
-        self.0.missed.load(Ordering::Acquire)
-    }
-
     /// Reads what the store has behind what is known.
     ///
     /// # Errors
-    /// [`StoreFault`]; what is known stays, and [`Self::is_behind`].
+    /// [`StoreFault`]; what is known stays.
     pub async fn read(&self, store: &dyn Store, now: UnixTime) -> Result<(), StoreFault> {
         let mut place = self.0.read.lock().await;
-        let found = store.withdrawn_grants(*place, now).await;
-        self.0.missed.store(found.is_err(), Ordering::Release);
-        let found = found?;
+        let found = store.withdrawn_grants(*place, now).await?;
         let Some(last) = found.grants.last() else { return Ok(()) };
         *place = last.place;
         let before = self.0.current.borrow().clone();
@@ -151,17 +137,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_store_that_cannot_be_read_is_read_again() {
+    async fn what_could_not_be_read_is_there_when_it_can_be() {
         use sqlx::Connection as _;
         let (directory, store) = with(1, NOW).await;
         let options = sqlx::sqlite::SqliteConnectOptions::new().filename(directory.path().join("store.sqlite"));
         let mut beside = sqlx::sqlite::SqliteConnection::connect_with(&options).await.unwrap();
         let current = CurrentWithdrawn::default();
         sqlx::raw_sql("ALTER TABLE withdrawn_grants RENAME TO away").execute(&mut beside).await.unwrap();
-        assert!(current.read(&store, NOW).await.is_err() && current.is_behind());
+        assert!(current.read(&store, NOW).await.is_err());
         sqlx::raw_sql("ALTER TABLE away RENAME TO withdrawn_grants").execute(&mut beside).await.unwrap();
         current.read(&store, NOW).await.unwrap();
-        assert!(!current.is_behind());
         assert_eq!(current.watch().borrow().grants.len(), 1);
     }
 }

@@ -141,9 +141,9 @@ impl Subscribers {
                 let table = self.lock();
                 table.streams.values().filter(|stream| stream.interest.node == *node).for_each(Stream::resync);
             }
-            Notice::Bundle { .. } => self.lock().streams.values().for_each(|stream| stream.push(Push::Bundle)),
-            Notice::Federation { .. } => self.lock().streams.values().for_each(|stream| stream.push(Push::Federation)),
-            Notice::RevocationLists { .. } => self.lock().streams.values().for_each(|stream| stream.push(Push::Lists)),
+            Notice::Bundle { .. } => self.tell_all(&Push::Bundle),
+            Notice::Federation { .. } => self.tell_all(&Push::Federation),
+            Notice::RevocationLists { .. } => self.tell_all(&Push::Lists),
             // What is withdrawn of tokens every stream sees by itself.
             Notice::Policy { .. }
             | Notice::Inventory { .. }
@@ -151,6 +151,11 @@ impl Subscribers {
             | Notice::Revoked { .. }
             | Notice::TokensWithdrawn { .. } => {}
         }
+    }
+
+    /// Tells everybody the same.
+    pub fn tell_all(&self, push: &Push) {
+        self.lock().streams.values().for_each(|stream| stream.push(push.clone()));
     }
 
     /// Makes everybody ask the store: notices were missed.

@@ -14,12 +14,16 @@ use futures_util::StreamExt;
 use rustls::pki_types::ServerName;
 use spiffe::workload_api::error::WorkloadApiError;
 use spiffe::{WorkloadApiClient, X509Source};
-use spiffe_rustls::{authorizer, mtls_client, mtls_server};
+use spiffe::x509_source::X509SourceError;
+use spiffe_rustls::{TlsStatus, TlsStatusSnapshot, authorizer, mtls_client, mtls_server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 /// Longest greeting in bytes.
 const GREETING_BYTES_MAX: u64 = 256;
+/// Tries of one greeting, and the pause between two. While a side takes up what the Workload API has sent, its TLS library
+/// shows no certificate, for as long as its task waits for a turn; the other side sees a greeting that is malformed.
+const TRIES: (u32, Duration) = (5, Duration::from_millis(100));
 
 #[derive(Parser)]
 #[command(about = "A SPIFFE workload for the demo: mutual TLS with another one")]
@@ -75,12 +79,14 @@ async fn main() -> anyhow::Result<()> {
 async fn serve(listen: SocketAddr, expect: &str) -> anyhow::Result<()> {
     let source = X509Source::new().await.context("no identity from the Workload API")?;
     let own = source.svid()?.spiffe_id().to_string();
-    let config = mtls_server(source).authorize(authorizer::exact([expect])?).build()?;
+    let (config, status) = mtls_server(source).authorize(authorizer::exact([expect])?).build_with_status()?;
+    tokio::spawn(say_what_is_withdrawn(own.clone(), status.clone()));
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind(listen).await?;
     println!("{own} listens on {}", listener.local_addr()?);
     loop {
         let (stream, _) = listener.accept().await?;
+        let before = status.current();
         match acceptor.accept(stream).await {
             Ok(mut stream) => {
                 let mut greeting = String::new();
@@ -89,7 +95,26 @@ async fn serve(listen: SocketAddr, expect: &str) -> anyhow::Result<()> {
                 stream.write_all(format!("welcome, from {own}").as_bytes()).await?;
                 stream.shutdown().await?;
             }
+            Err(why) if is_of_a_change(&why, &before, &status.current()) => println!("{own} missed a greeting: {why}"),
             Err(why) => println!("{own} refused a peer: {why}"),
+        }
+    }
+}
+
+/// Whether a handshake failed because one of both took up another SVID: we did, or the peer, who says then that he verifies
+/// nothing, or shows no certificate.
+fn is_of_a_change(why: &std::io::Error, before: &TlsStatusSnapshot, after: &TlsStatusSnapshot) -> bool {
+    let ours = !before.available || !after.available || before.applied_revision != after.applied_revision;
+    let seen = why.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    ours || matches!(seen, Some(rustls::Error::InvalidMessage(_) | rustls::Error::NoCertificatesPresented))
+}
+
+/// Prints each time that the Workload API says that there is no identity for us, though there was.
+async fn say_what_is_withdrawn(own: String, mut status: TlsStatus) {
+    while status.changed().await.is_ok() {
+        let error = status.current().error;
+        if let Some(spiffe_rustls::Error::Source(X509SourceError::Withdrawn(why))) = error.as_deref() {
+            println!("{own} was withdrawn: {why}");
         }
     }
 }
@@ -107,11 +132,19 @@ async fn call(connect: SocketAddr, expect: &str) -> anyhow::Result<()> {
 async fn talk(connect: SocketAddr, expect: &str) -> anyhow::Result<()> {
     let source = X509Source::new().await.context("no identity from the Workload API")?;
     let own = source.svid()?.spiffe_id().to_string();
-    let config = Arc::new(mtls_client(source).authorize(authorizer::exact([expect])?).build()?);
+    let (config, status) = mtls_client(source).authorize(authorizer::exact([expect])?).build_with_status()?;
+    let config = Arc::new(config);
+    tokio::spawn(say_what_is_withdrawn(own.clone(), status));
     for number in 1_u64.. {
-        if let Err(why) = greet(connect, &config, &own).await {
-            println!("greeting {number} failed: {why:#}");
-            std::process::exit(1);
+        let mut tries = 1;
+        while let Err(why) = greet(connect, &config, &own).await {
+            if tries == TRIES.0 {
+                println!("greeting {number} failed: {why:#}");
+                std::process::exit(1);
+            }
+            tries += 1;
+            println!("greeting {number} is tried again: {why:#}");
+            tokio::time::sleep(TRIES.1).await;
         }
         println!("greeting {number} answered");
         tokio::time::sleep(Duration::from_millis(200)).await;

@@ -15,7 +15,7 @@ pub(crate) const PATIENCE: u64 = 120;
 /// Seconds that everything together may take on a busy machine.
 const LONG: u64 = 900;
 const LIFE_SECONDS: u64 = 36;
-const SVID_SECONDS: i64 = 10;
+const SVID_SECONDS: u64 = 10;
 /// Intermediates after the first one.
 const ROTATIONS: usize = 5;
 const TALKERS: usize = 3;
@@ -47,17 +47,17 @@ pub(crate) fn put_root(folder: &Path, name: &str) -> String {
 
 impl World {
     fn new(pki: impl FnOnce(&Path) -> String) -> (Self, String) {
-        Self::living(LIFE_SECONDS, pki)
+        Self::living(LIFE_SECONDS, SVID_SECONDS, pki)
     }
 
-    /// With intermediates that live so many seconds.
-    pub(crate) fn living(seconds: u64, pki: impl FnOnce(&Path) -> String) -> (Self, String) {
+    /// With intermediates that live so many seconds, and SVIDs.
+    pub(crate) fn living(intermediate: u64, svid: u64, pki: impl FnOnce(&Path) -> String) -> (Self, String) {
         let (programs, work) = (Programs::beside_this_one().unwrap(), WorkDir::new().unwrap());
         let folder = work.sub("pki").unwrap();
         let first = pki(&folder);
         let machines = Machines::start(&programs, &work, 1, PROFILE, &work.path().join("tpm-sim.log")).unwrap();
         let more = format!(
-            "[lifetimes]\nintermediate = \"{seconds}s\"\nx509_svid = \"{SVID_SECONDS}s\"\n{}",
+            "[lifetimes]\nintermediate = \"{intermediate}s\"\nx509_svid = \"{svid}s\"\n{}",
             files(&folder.join("current.pem"), &folder.join("current.key"))
         );
         let server = Server::init_with(&programs, &work, DOMAIN, &more).unwrap();
@@ -114,7 +114,7 @@ impl World {
         roots.map(|root| root["subject_key_id"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// Nobody's greeting has failed, nobody refused a peer, and everybody goes on.
+    /// Nobody's greeting has failed, nobody refused a peer, nobody was without an identity, and everybody goes on.
     pub(crate) fn assert_nothing_dropped(&mut self) {
         let answered = |log: &str| log.lines().filter(|line| line.ends_with("answered")).count();
         let before: Vec<_> = self.talkers.iter().map(|talker| answered(&talker.log())).collect();
@@ -127,6 +127,24 @@ impl World {
         }
         assert_eq!(self.listener.ended(), None, "{}", tail(&self.listener.log()));
         assert!(!self.listener.log().contains("refused a peer"), "{}", tail(&self.listener.log()));
+        for workload in self.talkers.iter().chain([&self.listener]) {
+            assert!(!workload.log().contains("was withdrawn"), "{}\n{}", tail(&workload.log()), self.logs());
+        }
+    }
+
+    /// Waits until a workload gets an SVID that this intermediate has not signed.
+    pub(crate) fn until_replaced(&self, old: &str) {
+        let fetched = until("an SVID that is not below it", PATIENCE, || {
+            let folder = self.work.sub("fetched").ok()?;
+            let mut command = Programs::beside_this_one().ok()?.command("demo-workload");
+            command.args(["fetch", "--write"]).arg(&folder).env("SPIFFE_ENDPOINT_SOCKET", self.agent.socket_url());
+            command.output().ok().filter(|output| output.status.success())?;
+            let path = folder.join("svid.pem").display().to_string();
+            let words = ["x509", "-in", &path, "-noout", "-ext", "authorityKeyIdentifier"];
+            let text = crate::openssl::openssl(&folder, &words).replace(':', "").to_lowercase();
+            (!text.contains(old)).then_some(())
+        });
+        fetched.unwrap_or_else(|why| panic!("{why}\n{}", self.logs()));
     }
 
     pub(crate) fn server_log(&self) -> String {
@@ -184,17 +202,7 @@ fn nothing_is_dropped_while_intermediates_and_the_root_are_replaced_under_load()
     let refused = world.server.cli(&["authority", "x509", "taint", "--authority-id", &active]).unwrap();
     assert!(refused.code == 1 && refused.stderr.contains("authority.life.stage"), "{refused:?}");
     world.server.operator(&["authority", "x509", "taint", "--authority-id", &old]).unwrap();
-    let fetched = until("an SVID that is not below it", PATIENCE, || {
-        let folder = world.work.sub("fetched").ok()?;
-        let mut command = Programs::beside_this_one().ok()?.command("demo-workload");
-        command.args(["fetch", "--write"]).arg(&folder).env("SPIFFE_ENDPOINT_SOCKET", world.agent.socket_url());
-        command.output().ok().filter(|output| output.status.success())?;
-        let path = folder.join("svid.pem").display().to_string();
-        let words = ["x509", "-in", &path, "-noout", "-ext", "authorityKeyIdentifier"];
-        let text = crate::openssl::openssl(&folder, &words).replace(':', "").to_lowercase();
-        (!text.contains(&old)).then_some(())
-    });
-    fetched.unwrap_or_else(|why| panic!("{why}\n{}", world.logs()));
+    world.until_replaced(&old);
     world.assert_nothing_dropped();
     world.server.operator(&["audit", "verify"]).unwrap();
 }

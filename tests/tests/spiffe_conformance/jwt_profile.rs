@@ -109,6 +109,8 @@ async fn spiffe_032_sub_is_the_spiffe_id() {
     court.taken(&stranger.sign(&header, &claims)).await;
     let strangers = [json!("somebody"), json!("spiffe://"), json!("https://sub.test/x"), json!(1), json!(null)];
     let malformed = ["spiffe://sub.test/", "spiffe://sub.test/x?y", "SPIFFE://sub.test/x"];
+    // The trust domain's own ID names no workload: its key signs, and nobody speaks as it.
+    court.refused(&stranger.sign(&header, &with(&claims, "sub", json!("spiffe://sub.test")))).await;
     for sub in strangers.into_iter().chain(malformed.map(|text| json!(text))) {
         court.refused(&stranger.sign(&header, &with(&claims, "sub", sub))).await;
     }

@@ -87,6 +87,8 @@ fn claims_that_are_absent_or_others_are_refused() {
         (without(&s.claims, "sub"), "jwt.claims.sub"),
         (with(&s.claims, "sub", "somebody"), "jwt.claims.sub"),
         (with(&s.claims, "sub", "spiffe://TD/w"), "jwt.claims.sub"),
+        (with(&s.claims, "sub", "spiffe://td"), "jwt.claims.sub_path"),
+        (with(&s.claims, "sub", "spiffe://td/"), "jwt.claims.sub"),
         (with(&s.claims, "sub", "spiffe://other/w"), "jwt.trust_domain"),
         (without(&s.claims, "aud"), "jwt.claims.aud"),
         (with(&s.claims, "aud", json!([])), "jwt.claims.aud"),

@@ -1,5 +1,7 @@
 //! Who gets what, and when: the cache as workloads see it.
 
+mod revoked;
+
 use std::time::Duration;
 
 use zeroize::Zeroizing;
@@ -334,36 +336,4 @@ fn a_workload_gets_the_foreign_bundles_that_its_own_entries_name_and_loses_them(
     assert_eq!(bundles(&first.borrow_and_update()), ["other 0", "td 1", "third 0"]);
     push(&cache, &[naming(a, &[]), b]);
     assert_eq!(bundles(&first.borrow()), ["td 1"]);
-}
-
-#[test]
-fn what_is_below_a_tainted_authority_is_replaced_soon_and_serves_until_then() {
-    let cache = cache();
-    cache.admit();
-    let entry = entry("a", 1, 1, "");
-    push(&cache, &[Arc::clone(&entry)]);
-    let workload = cache.subscribe(set(1));
-    let (chain, [root, _]) = super::super::tainted::tests::chain();
-    let now = clock::wall();
-    let signed = |rotate_at| {
-        let svid = X509Svid {
-            spiffe_id: entry.spiffe_id.clone(),
-            chain: chain.clone(),
-            key_pkcs8: Zeroizing::new(vec![7]),
-            hint: String::new(),
-            entry_id: entry.id.clone(),
-            not_after: now.plus(3600),
-        };
-        cache.store(vec![(Arc::clone(&entry), svid, rotate_at)]);
-    };
-    signed(now.plus(1800));
-    cache.taint(Tainted::new(&[vec![9; 20]]));
-    assert_eq!(cache.next_rotation(), Some(now.plus(1800)), "another authority is not its");
-    cache.taint(Tainted::new(&[root]));
-    let soon = cache.next_rotation().unwrap().since(now);
-    assert!((1..=62).contains(&soon), "{soon}");
-    assert_eq!(names(&workload.borrow()), ["a"]);
-    // Signed before the server knew, and stored after it said so.
-    signed(now.plus(1800));
-    assert!(cache.next_rotation().unwrap().since(now) <= 62);
 }
