@@ -163,7 +163,10 @@ mod tests {
             assert!(heard(rustls::Error::AlertReceived(alert)), "{alert:?}");
         }
         assert!(!heard(rustls::Error::AlertReceived(AlertDescription::InternalError)));
-        assert!(!heard(rustls::Error::InvalidCertificate(rustls::CertificateError::Revoked)), "what we think of theirs");
+        assert!(
+            !heard(rustls::Error::InvalidCertificate(rustls::CertificateError::Revoked)),
+            "what we think of theirs"
+        );
         let verdict = Verdict::default();
         verdict.hear(&io::ErrorKind::ConnectionReset.into());
         assert!(!verdict.is_no());

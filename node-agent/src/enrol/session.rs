@@ -64,7 +64,9 @@ impl Keeper {
         let mut revoked = self.parts.trust.revoked();
         let end = loop {
             if connection.rests_on(&revoked.borrow_and_update()) {
-                tracing::warn!("whoever signed the server's certificate, or the node's, counts no more; connecting anew");
+                tracing::warn!(
+                    "whoever signed the server's certificate, or the node's, counts no more; connecting anew"
+                );
                 self.last_words(&mut tasks).await;
                 break Next::Now;
             }

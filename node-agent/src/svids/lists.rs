@@ -56,7 +56,8 @@ impl Lists {
     }
 
     fn is_listed(&self, der: &[u8]) -> bool {
-        let is_listed = |one: &X509Certificate<'_>| self.revoked.contains(&key(one.issuer().as_raw(), one.raw_serial()));
+        let is_listed =
+            |one: &X509Certificate<'_>| self.revoked.contains(&key(one.issuer().as_raw(), one.raw_serial()));
         !self.revoked.is_empty() && X509Certificate::from_der(der).is_ok_and(|(_, one)| is_listed(&one))
     }
 

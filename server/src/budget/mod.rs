@@ -7,12 +7,14 @@ mod bucket;
 mod crowd;
 mod gate;
 mod share;
+mod shares;
 mod turns;
 
 pub use bucket::{Buckets, Rate};
 pub use crowd::{Crowd, Guest};
 pub use gate::{Gate, Place};
 pub use share::{Held, Shared};
+pub use shares::{Shares, Short};
 pub use turns::{Turn, Turns};
 
 use std::net::IpAddr;

@@ -151,8 +151,8 @@ mod tests {
     #[test]
     fn every_verb_takes_an_id_that_begins_with_a_hyphen() {
         let verbs = verbs(&Arguments::command(), &[]);
-        let expected =
-            ["jwt activate", "jwt taint", "jwt revoke", "x509 activate", "x509 taint", "x509 revoke"].map(|verb| format!("authority {verb}"));
+        let expected = ["jwt activate", "jwt taint", "jwt revoke", "x509 activate", "x509 taint", "x509 revoke"]
+            .map(|verb| format!("authority {verb}"));
         assert_eq!(verbs, expected);
         for verb in &verbs {
             for id in ["-Zk3", "--k3", "-", "Zk3-"] {

@@ -17,6 +17,7 @@ mod measured_files;
 mod offers;
 mod rules;
 mod seal_key;
+mod signing_budget;
 mod strangers;
 #[cfg(test)]
 mod testing;
@@ -37,6 +38,7 @@ pub use logs::KnownLogs;
 use offers::Offers;
 pub use rules::{CompiledPolicy, CurrentRules, Rules};
 pub use seal_key::seal_ring;
+pub use signing_budget::{NoBudget, SigningBudget, SvidKind};
 pub use strangers::Strangers;
 pub use tokens::{TokenRequest, TokenSigner, WorkloadToken};
 pub use workload::{SigningEnds, SvidRefused, SvidRequest, WorkloadSigner, WorkloadSvid};

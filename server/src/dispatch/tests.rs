@@ -88,7 +88,11 @@ async fn a_foreign_trust_domain_that_was_deleted_is_gone_though_the_store_could_
     let other: TrustDomain = "other.org".parse().unwrap();
     let bytes = holdfast_svid::bundle::Bundle::default().to_json().into_bytes();
     let document = BundleDocument { bytes, sequence: None };
-    store.set_federated_bundles([(other.clone(), document)].into(), Actor::Server, clock::now()).await.unwrap().unwrap();
+    store
+        .set_federated_bundles([(other.clone(), document)].into(), Actor::Server, clock::now())
+        .await
+        .unwrap()
+        .unwrap();
     federations.refresh(store.as_ref()).await.unwrap();
     assert!(federations.get().contains_key(&other));
     let by = Actor::Server;
