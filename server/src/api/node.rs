@@ -183,7 +183,7 @@ fn token_result(answer: Result<crate::desk::WorkloadToken, SvidRefused>) -> wire
             authority_id: signed.token.authority_id,
         })),
         // No word: a workload that heard one would let go of what it has.
-        Err(crate::desk::SvidRefused::Later) => None,
+        Err(SvidRefused::Later) => None,
         Err(refused) => Some(Outcome::Refused(refused.as_str().to_owned())),
     };
     wire::JwtSvidResult { outcome }

@@ -5,16 +5,16 @@
 
 mod bucket;
 mod crowd;
+mod entitlements;
 mod gate;
 mod share;
-mod shares;
 mod turns;
 
 pub use bucket::{Buckets, Rate};
 pub use crowd::{Crowd, Guest};
+pub use entitlements::{Entitlements, Short};
 pub use gate::{Gate, Place};
 pub use share::{Held, Shared};
-pub use shares::{Shares, Short};
 pub use turns::{Turn, Turns};
 
 use std::net::IpAddr;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use holdfast_identity::UnixTime;
 use tracing::warn;
 
-use crate::budget::{OverBudget, Rate, Shares, Short};
+use crate::budget::{Entitlements, OverBudget, Rate, Short};
 use crate::clock;
 use crate::live::StandingNode;
 use crate::store::{EntryLives, NodeNumber, Store, StoreFault};
@@ -80,7 +80,7 @@ pub struct SigningBudget {
 }
 
 struct PerNode {
-    shares: Shares<NodeNumber>,
+    shares: Entitlements<NodeNumber>,
     /// Seconds, for entries that say nothing.
     ttl_default: i64,
 }
@@ -97,7 +97,7 @@ impl SigningBudget {
     /// Full budgets. X.509-SVIDs and JWT-SVIDs whose entry names no time live so many seconds.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, x509_ttl_default: i64, jwt_ttl_default: i64) -> Self {
-        let of = |everybody, ttl_default| PerNode { shares: Shares::new(everybody), ttl_default };
+        let of = |everybody, ttl_default| PerNode { shares: Entitlements::new(everybody), ttl_default };
         Self { store, x509: of(X509_OF_NODE, x509_ttl_default), jwt: of(JWT_OF_NODE, jwt_ttl_default) }
     }
 
@@ -197,7 +197,7 @@ mod tests {
     /// (a new agent, entries that change, an authority that is tainted), then everything each time that `replaced` of a life
     /// is over, twenty times, in batches.
     fn is_enough(kind: SvidKind, of_entry: u32, count: u32, ttl: i64, replaced: f64) -> bool {
-        let shares = Shares::new(X509_OF_NODE);
+        let shares = Entitlements::new(X509_OF_NODE);
         let (mut now, lives) = (Instant::now(), [entries(count.into(), ttl, ttl)]);
         shares.grant(1, entitled(kind, &lives, HOUR, 2 * HOUR), now);
         let everything = |now: Instant| {

@@ -21,7 +21,7 @@ const SWEEP_AT: usize = 1024;
 /// One bucket per key. Keys are forgotten when they have everything again: there are as many as still pay, and where keys
 /// are nodes, no more of them than were admitted.
 #[derive(Debug)]
-pub struct Shares<K> {
+pub struct Entitlements<K> {
     everybody: Rate,
     table: Mutex<Table<K>>,
 }
@@ -29,7 +29,7 @@ pub struct Shares<K> {
 /// Why nothing was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Short {
-    /// It is more than everybody has, and it is not known what this one is entitled to: find out, [`Shares::grant`] it, and
+    /// It is more than everybody has, and it is not known what this one is entitled to: find out, [`Entitlements::grant`] it, and
     /// take again.
     Unknown,
     /// It is more than he has.
@@ -61,7 +61,7 @@ struct Grant {
     at: Instant,
 }
 
-impl<K: Eq + Hash> Shares<K> {
+impl<K: Eq + Hash> Entitlements<K> {
     /// Full buckets. `everybody` is what each has who was granted nothing.
     #[must_use]
     pub fn new(everybody: Rate) -> Self {
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn who_asks_for_no_more_than_everybody_has_is_never_looked_into() {
-        let (shares, start) = (Shares::new(EVERYBODY), Instant::now());
+        let (shares, start) = (Entitlements::new(EVERYBODY), Instant::now());
         for seconds in 0..100 {
             assert_eq!(shares.take('a', 1, start + seconds * SECOND), Ok(()));
         }
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn who_is_entitled_to_more_gets_it_and_no_more_than_that() {
-        let (shares, start) = (Shares::new(EVERYBODY), Instant::now());
+        let (shares, start) = (Entitlements::new(EVERYBODY), Instant::now());
         assert_eq!(shares.take('a', 10, start), Ok(()));
         assert_eq!(shares.take('a', 1, start), Err(Short::Unknown));
         assert!(is_over(shares.take('a', 1, start)), "whoever asks beside him waits for the answer");
@@ -189,14 +189,14 @@ mod tests {
 
     #[test]
     fn all_that_is_asked_for_is_taken_or_nothing() {
-        let (shares, start) = (Shares::new(EVERYBODY), Instant::now());
+        let (shares, start) = (Entitlements::new(EVERYBODY), Instant::now());
         assert!(shares.take('a', 11, start).is_err());
         assert_eq!(shares.take('a', 10, start), Ok(()));
     }
 
     #[test]
     fn a_grant_ends_and_what_was_spent_under_it_does_not() {
-        let (shares, start) = (Shares::new(EVERYBODY), Instant::now());
+        let (shares, start) = (Entitlements::new(EVERYBODY), Instant::now());
         let slow = Rate { per_second: 0.01, burst: 1000.0 };
         shares.grant('a', slow, start);
         assert_eq!(shares.take('a', 1000, start), Ok(()));
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_grant_counts_for_all_the_time_in_which_nobody_asked() {
-        let (shares, start) = (Shares::new(EVERYBODY), Instant::now());
+        let (shares, start) = (Entitlements::new(EVERYBODY), Instant::now());
         shares.grant('a', Rate { per_second: 5.0, burst: 5000.0 }, start);
         assert_eq!(shares.take('a', 5000, start), Ok(()));
         assert_eq!(shares.take('a', 10, start + 1000 * SECOND), Ok(()), "five a second, though it has ended");
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn what_was_not_got_is_given_back() {
-        let (shares, start) = (Shares::new(EVERYBODY), Instant::now());
+        let (shares, start) = (Entitlements::new(EVERYBODY), Instant::now());
         assert_eq!(shares.take('a', 10, start), Ok(()));
         shares.give_back(&'a', 4);
         assert_eq!(shares.take('a', 4, start), Ok(()));
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_refusal_is_said_once_a_minute_with_all_of_that_minute() {
-        let (shares, start) = (Shares::new(EVERYBODY), Instant::now());
+        let (shares, start) = (Entitlements::new(EVERYBODY), Instant::now());
         let nothing = Rate { per_second: 0.0, burst: 0.0 };
         let mut said = Vec::new();
         for half_seconds in 0..240_u32 {
@@ -244,7 +244,7 @@ mod tests {
 
     #[test]
     fn who_has_everything_again_is_forgotten() {
-        let (shares, start) = (Shares::new(EVERYBODY), Instant::now());
+        let (shares, start) = (Entitlements::new(EVERYBODY), Instant::now());
         for key in 0..SWEEP_AT {
             assert_eq!(shares.take(key, 10, start), Ok(()));
         }
