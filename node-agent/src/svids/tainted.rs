@@ -87,7 +87,7 @@ pub(super) mod tests {
         assert!(!tainted(&[vec![1; 20]]).covers(&chain));
         assert!(!Tainted::default().covers(&chain));
         assert!(!tainted(&[root]).covers(&[b"nonsense".to_vec()]));
-        assert!(!tainted(&[intermediate.clone()]).revokes(&chain));
+        assert!(!tainted(std::slice::from_ref(&intermediate)).revokes(&chain));
         let revoked = Tainted::new(&[], &[intermediate]);
         assert!(revoked.covers(&chain) && revoked.revokes(&chain));
     }

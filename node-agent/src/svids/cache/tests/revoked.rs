@@ -88,7 +88,7 @@ fn what_is_below_a_revoked_authority_is_replaced_at_once_and_serves_until_then()
         let (cache, entry) = holding(&chain);
         let workload = cache.subscribe(set(1));
         cache.taint(Tainted::new(std::slice::from_ref(&revoked), &[]));
-        cache.taint(Tainted::new(std::slice::from_ref(&revoked), &[revoked.clone()]));
+        cache.taint(Tainted::new(std::slice::from_ref(&revoked), std::slice::from_ref(&revoked)));
         assert_eq!(due(&cache), ["a"]);
         assert_eq!(names(&workload.borrow()), ["a"], "nothing is known in its place");
         // A server that signs below it still is not asked without a pause.
