@@ -146,10 +146,14 @@ impl SvidSource for Registry {
         now()
     }
 
-    /// Programs are read where an entry wants `read:…`.
+    /// Programs are read where an entry wants `read:…`, or a digest.
     fn reading(&self) -> Reading {
         let state = self.state.lock().unwrap();
         let mut wanted = state.entries.iter().flat_map(|(wanted, _)| wanted);
-        if wanted.any(|selector| selector.kind() == "read") { Reading::Whole } else { Reading::Unread }
+        if wanted.any(|one| one.kind() == "read" || one.value().starts_with("sha256:")) {
+            Reading::Whole
+        } else {
+            Reading::Unread
+        }
     }
 }
