@@ -102,7 +102,10 @@ mod tests {
     impl Own {
         fn new() -> Self {
             let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
-            let params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+            let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+            // A name of its own: of two that have the same one, the other's signature is what is wrong.
+            let (name, public) = (rcgen::DnType::CommonName, hex::encode(key.public_key_raw()));
+            params.distinguished_name.push(name, public.get(..32).unwrap());
             let certificate = params.self_signed(&key).unwrap().der().clone();
             Self(certificate, PrivatePkcs8KeyDer::from(key.serialize_der()))
         }
