@@ -17,11 +17,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::CurrentLists;
-use crate::budget::{Buckets, Rate, Source};
+use crate::budget::{Buckets, Crowd, Rate, Source};
 use crate::store::{IssuerKeyId, RevocationList};
 
 /// Connections at one time; who comes later waits to be accepted.
 const CONNECTIONS_MAX: usize = 256;
+/// Connections of one source at one time: who holds them open keeps nobody else out. A proxy in front is one source, and needs
+/// no more of them for what it is answered.
+const PER_SOURCE_AT_ONCE: usize = 64;
 /// How long the headers of a request may take to arrive.
 const HEADERS_WITHIN: Duration = Duration::from_secs(10);
 /// How long a connection may last; who reads a list of 1.5 MiB at 64 kbit/s needs less.
@@ -66,6 +69,7 @@ impl ListListener {
 
     async fn serve(self, listener: TcpListener, stop: CancellationToken) {
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let crowd = Crowd::new(PER_SOURCE_AT_ONCE);
         loop {
             let Ok(place) = places.clone().acquire_owned().await else { return };
             let accepted = tokio::select! {
@@ -79,6 +83,10 @@ impl ListListener {
                     tokio::time::sleep(Duration::from_millis(100)).await;
                     continue;
                 }
+            };
+            let Some(guest) = crowd.enter(source) else {
+                metrics::counter!("holdfast_connections_refused_total", "reason" => "revocation_lists").increment(1);
+                continue;
             };
             let (shown, stop) = (self.clone(), stop.clone());
             tokio::spawn(async move {
@@ -95,7 +103,7 @@ impl ListListener {
                     ended = timeout(CONNECTION_TIME_MAX, connection) => debug!(ok = ended.is_ok(), "reader left"),
                     () = stop.cancelled() => {}
                 }
-                drop(place);
+                drop((place, guest));
             });
         }
     }

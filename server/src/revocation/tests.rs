@@ -11,6 +11,8 @@ use holdfast_identity::UnixTime;
 use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use rustls::server::WebPkiClientVerifier;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpSocket;
 use tokio_util::sync::CancellationToken;
 use x509_parser::prelude::{FromDer as _, ParsedExtension, X509Certificate};
 
@@ -298,4 +300,33 @@ async fn a_reader_gets_a_list_once_and_no_more_than_its_share() {
     }
     let refused = (0..200).map(|_| ask("GET", &path, None)).find(|one| one.status() == StatusCode::TOO_MANY_REQUESTS);
     assert!(refused.unwrap().headers().contains_key(RETRY_AFTER));
+}
+
+#[tokio::test]
+async fn who_holds_connections_open_keeps_nobody_else_from_the_lists() {
+    let house = open().await;
+    let keeper = house.keeper().await;
+    let stop = CancellationToken::new();
+    let listener = ListListener::new(keeper.lists().clone());
+    let bound = listener.bind("127.0.0.1:0".parse().unwrap(), stop.clone()).await.unwrap();
+    // A connection that was answered, and stays open; nothing where it was closed instead.
+    let from = async |address: &str| {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(format!("{address}:0").parse().unwrap()).unwrap();
+        let mut stream = socket.connect(bound).await.unwrap();
+        let mut answer = [0; 12];
+        let asked = stream.write_all(b"GET /crl/none.crl HTTP/1.1\r\nhost: crl\r\n\r\n").await;
+        (asked.is_ok() && stream.read_exact(&mut answer).await.is_ok()).then_some(stream)
+    };
+    let mut open = Vec::new();
+    while let Some(stream) = from("127.0.0.2").await {
+        open.push(stream);
+        assert!(open.len() < 200, "there is an end to it");
+    }
+    assert!(from("127.0.0.3").await.is_some());
+    drop(open);
+    while from("127.0.0.2").await.is_none() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    stop.cancel();
 }
