@@ -49,6 +49,9 @@ pub trait Entries: Send + Sync {
         ids: BTreeSet<String>,
         now: UnixTime,
     ) -> Held<'_, (Revision, Vec<Entry>)>;
+    /// How many entries have this node as their parent now, unexpired, by the lives that they name for SVIDs. Nothing for a
+    /// node that does not stand.
+    fn entry_lives(&self, node: NodeNumber, now: UnixTime) -> Held<'_, Vec<EntryLives>>;
     /// What changed for this node since `since`; the full state where that is unknown, pruned away, in the future, or
     /// where the node's own selectors or name changed in between.
     fn entry_changes(&self, node: NodeNumber, since: Option<Revision>, now: UnixTime) -> Held<'_, EntryChanges>;
@@ -133,6 +136,17 @@ impl Entry {
     pub fn is_expired(&self, now: UnixTime) -> bool {
         self.draft.expires_at.is_some_and(|end| end <= now)
     }
+}
+
+/// Entries that name the same lives for SVIDs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryLives {
+    /// Seconds; 0 means the server's default.
+    pub x509_svid_ttl: i64,
+    /// Seconds of a JWT-SVID; 0 means the server's default.
+    pub jwt_svid_ttl: i64,
+    /// How many they are.
+    pub entries: u64,
 }
 
 /// Why an entry was not written.

@@ -41,7 +41,7 @@ pub use endorsements::{
     Endorsements, Serves, Which,
 };
 pub use entries::{
-    Entries, Entry, EntryChanges, EntryDraft, EntryFilter, EntryNumber, EntryRefusal, Parent, SelectorMatch,
+    Entries, Entry, EntryChanges, EntryDraft, EntryFilter, EntryLives, EntryNumber, EntryRefusal, Parent, SelectorMatch,
 };
 pub use entry_sets::{Applied, Doing, EntrySet, EntrySets, Foreign, Others, SetProblem, Step};
 pub use exchanges::{ExchangeIssuance, Exchanges, NotExchanged, RecordedExchange};

@@ -10,6 +10,7 @@ on_each_store! {
     an_update_from_an_old_revision_is_refused,
     a_node_gets_the_entries_of_its_name_and_of_its_selectors_only,
     a_node_gets_of_the_entries_it_asks_for_those_that_are_its,
+    a_nodes_entries_are_counted_by_the_lives_that_they_name,
     a_node_that_does_not_stand_gets_nothing,
     changes_since_a_revision_are_what_changed_and_nothing_else,
     an_unknown_epoch_or_a_future_n_gets_the_full_state,
@@ -135,6 +136,29 @@ async fn a_node_gets_of_the_entries_it_asks_for_those_that_are_its(store: Arc<dy
     let ban = NodeAction::Ban { reason: String::new() };
     store.act(NodeTarget::Number(node.number), ban, operator(), NOW).await.unwrap().unwrap();
     assert_eq!(at(NOW).await.unwrap().1.len(), 0);
+}
+
+async fn a_nodes_entries_are_counted_by_the_lives_that_they_name(store: Arc<dyn Store>) {
+    let node = admit(&*store, enrolment(1)).await;
+    let other = admit(&*store, enrolment(2)).await;
+    let secure = || on_all(&["tpm:secure_boot:on"]);
+    create(&*store, entry("mine", on(&node))).await;
+    create(&*store, entry("both", secure())).await;
+    create(&*store, EntryDraft { x509_svid_ttl: 600, ..entry("short", secure()) }).await;
+    create(&*store, EntryDraft { jwt_svid_ttl: 60, ..entry("token", on(&node)) }).await;
+    create(&*store, EntryDraft { expires_at: Some(NOW.plus(5)), ..entry("brief", on(&node)) }).await;
+    create(&*store, entry("others", on(&other))).await;
+    create(&*store, entry("neither", on_all(&["tpm:secure_boot:on", "tpm:fips:on"]))).await;
+    let at = async |now| {
+        let lives = store.entry_lives(node.number, now).await.unwrap();
+        lives.iter().map(|one| (one.x509_svid_ttl, one.jwt_svid_ttl, one.entries)).collect::<Vec<_>>()
+    };
+    assert_eq!(at(NOW).await, [(0, 0, 3), (0, 60, 1), (600, 0, 1)]);
+    assert_eq!(at(NOW.plus(5)).await, [(0, 0, 2), (0, 60, 1), (600, 0, 1)], "one has expired");
+    assert_eq!(at(NOW.plus(7200)).await, [], "evidence expired");
+    let ban = NodeAction::Ban { reason: String::new() };
+    store.act(NodeTarget::Number(node.number), ban, operator(), NOW).await.unwrap().unwrap();
+    assert_eq!(at(NOW).await, []);
 }
 
 async fn a_node_that_does_not_stand_gets_nothing(store: Arc<dyn Store>) {

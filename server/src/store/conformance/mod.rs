@@ -167,7 +167,7 @@ pub(super) fn admission(attempt: &mut Attempt) -> &mut Admission {
     }
 }
 
-pub(super) async fn admit(store: &dyn Store, attempt: Attempt) -> Node {
+pub(crate) async fn admit(store: &dyn Store, attempt: Attempt) -> Node {
     match store.record_attempt(attempt).await.unwrap() {
         Outcome::Admitted { node, .. } => *node,
         other => panic!("{other:?}"),
@@ -181,7 +181,7 @@ pub(super) async fn refusal(store: &dyn Store, attempt: Attempt) -> String {
     }
 }
 
-pub(super) fn entry(name: &str, parent: Parent) -> EntryDraft {
+pub(crate) fn entry(name: &str, parent: Parent) -> EntryDraft {
     EntryDraft {
         id: name.to_owned(),
         spiffe_id: id(&format!("/{name}")),

@@ -2,7 +2,7 @@
 
 use super::super::StoreFault;
 use super::super::changes::{Notice, Revision};
-use super::super::entries::{Entries, Entry, EntryChanges, EntryDraft, EntryFilter, EntryRefusal, Parent};
+use super::super::entries::{Entries, Entry, EntryChanges, EntryDraft, EntryFilter, EntryLives, EntryRefusal, Parent};
 use super::super::ledger::Actor;
 use super::super::nodes::NodeNumber;
 use super::super::revocations::RevocationReason;
@@ -62,6 +62,10 @@ impl Entries for SqliteStore {
         now: UnixTime,
     ) -> Held<'_, (Revision, Vec<Entry>)> {
         Box::pin(async move { entry_reads::of_node(self, node, ids, now).await })
+    }
+
+    fn entry_lives(&self, node: NodeNumber, now: UnixTime) -> Held<'_, Vec<EntryLives>> {
+        Box::pin(async move { entry_reads::lives(self, node, now).await })
     }
 
     fn entry_changes(&self, node: NodeNumber, since: Option<Revision>, now: UnixTime) -> Held<'_, EntryChanges> {

@@ -2,7 +2,7 @@
 
 use super::super::StoreFault;
 use super::super::changes::{Changes as _, Revision};
-use super::super::entries::{Entry, EntryChanges, EntryFilter, Parent, SelectorMatch};
+use super::super::entries::{Entry, EntryChanges, EntryFilter, EntryLives, Parent, SelectorMatch};
 use super::super::nodes::{NodeNumber, NodeTarget};
 use super::SqliteStore;
 use super::entry_rows::{self, EntryRow, parent_text};
@@ -144,6 +144,29 @@ pub(super) async fn of_node(
         }
     }
     Ok((revision, entries))
+}
+
+/// How many entries have `node` as their parent now, by the lives that they name.
+pub(super) async fn lives(store: &SqliteStore, node: NodeNumber, now: UnixTime) -> Result<Vec<EntryLives>, StoreFault> {
+    let mut snapshot = store.snapshot().await?;
+    let kept = node_rows::find_unmarked(&mut snapshot, node).await?;
+    let Some(kept) = kept.filter(|kept| kept.node.stands(now)) else { return Ok(Vec::new()) };
+    let parents = parents(&mut snapshot, &kept).await?;
+    let rows: Vec<(i64, i64, i64)> = sqlx::query_as(
+        "SELECT x509_svid_ttl, jwt_svid_ttl, COUNT(*) FROM entries WHERE parent IN (SELECT value FROM json_each($1)) \
+         AND (expires_at IS NULL OR expires_at > $2) GROUP BY x509_svid_ttl, jwt_svid_ttl ORDER BY 1, 2",
+    )
+    .bind(serde_json::json!(parents).to_string())
+    .bind(now.seconds())
+    .fetch_all(&mut *snapshot)
+    .await
+    .map_err(fault("count a node's entries"))?;
+    let lives = |(x509_svid_ttl, jwt_svid_ttl, entries): (i64, i64, i64)| EntryLives {
+        x509_svid_ttl,
+        jwt_svid_ttl,
+        entries: entries.cast_unsigned(),
+    };
+    Ok(rows.into_iter().map(lives).collect())
 }
 
 /// What changed for `node` since `since`.
