@@ -31,9 +31,10 @@ struct Table<K> {
     swept: Instant,
 }
 
+/// What somebody has taken and time has not given back yet.
 #[derive(Clone, Copy, Debug)]
-struct Bucket {
-    tokens: f64,
+pub(super) struct Bucket {
+    spent: f64,
     at: Instant,
 }
 
@@ -42,7 +43,7 @@ impl<K: Eq + Hash + Copy> Buckets<K> {
     #[must_use]
     pub fn new(rate: Rate, keys_max: usize) -> Self {
         let now = Instant::now();
-        let table = Table { buckets: HashMap::new(), others: Bucket { tokens: rate.burst, at: now }, swept: now };
+        let table = Table { buckets: HashMap::new(), others: Bucket::full(now), swept: now };
         Self { rate, keys_max, table: Mutex::new(table) }
     }
 
@@ -57,13 +58,13 @@ impl<K: Eq + Hash + Copy> Buckets<K> {
             // A full bucket says nothing that an absent one does not. At most once a second: a sweep costs the table.
             if now.saturating_duration_since(table.swept) >= Duration::from_secs(1) {
                 table.swept = now;
-                table.buckets.retain(|_, bucket| bucket.at(now, rate) < rate.burst);
+                table.buckets.retain(|_, bucket| !bucket.is_full(now, rate));
             }
             if table.buckets.len() >= self.keys_max {
-                return table.others.take(now, rate);
+                return table.others.take(1.0, now, rate);
             }
         }
-        table.buckets.entry(key).or_insert(Bucket { tokens: rate.burst, at: now }).take(now, rate)
+        table.buckets.entry(key).or_insert(Bucket::full(now)).take(1.0, now, rate)
     }
 
     /// Keys in the table.
@@ -80,19 +81,44 @@ impl<K: Eq + Hash + Copy> Buckets<K> {
 }
 
 impl Bucket {
-    fn at(&self, now: Instant, rate: Rate) -> f64 {
-        (self.tokens + now.saturating_duration_since(self.at).as_secs_f64() * rate.per_second).min(rate.burst)
+    /// Nothing was taken yet.
+    pub(super) const fn full(now: Instant) -> Self {
+        Self { spent: 0.0, at: now }
     }
 
-    fn take(&mut self, now: Instant, rate: Rate) -> Result<(), OverBudget> {
-        self.tokens = self.at(now, rate);
-        self.at = self.at.max(now);
-        if self.tokens >= 1.0 {
-            self.tokens -= 1.0;
+    /// Whether time has given everything back.
+    pub(super) fn is_full(&self, now: Instant, rate: Rate) -> bool {
+        self.spent(now, rate) <= 0.0
+    }
+
+    /// Takes `amount`, all of it or nothing.
+    ///
+    /// # Errors
+    /// [`OverBudget`] with the time until there is as much.
+    pub(super) fn take(&mut self, amount: f64, now: Instant, rate: Rate) -> Result<(), OverBudget> {
+        self.settle(now, rate);
+        let missing = self.spent + amount - rate.burst;
+        if missing <= 0.0 {
+            self.spent += amount;
             return Ok(());
         }
-        let missing = (1.0 - self.tokens) / rate.per_second.max(1e-6);
-        Err(OverBudget::after(Duration::try_from_secs_f64(missing).unwrap_or(Duration::MAX)))
+        let wait = missing / rate.per_second.max(1e-6);
+        Err(OverBudget::after(Duration::try_from_secs_f64(wait).unwrap_or(Duration::MAX)))
+    }
+
+    /// Puts back what was taken for nothing.
+    pub(super) fn give_back(&mut self, amount: f64) {
+        self.spent = (self.spent - amount).max(0.0);
+    }
+
+    /// Brings it up to `now` at this rate: another one counts from here on.
+    pub(super) fn settle(&mut self, now: Instant, rate: Rate) {
+        self.spent = self.spent(now, rate);
+        self.at = self.at.max(now);
+    }
+
+    fn spent(&self, now: Instant, rate: Rate) -> f64 {
+        (self.spent - now.saturating_duration_since(self.at).as_secs_f64() * rate.per_second).max(0.0)
     }
 }
 

@@ -6,10 +6,12 @@
 mod bucket;
 mod crowd;
 mod gate;
+mod shares;
 
 pub use bucket::{Buckets, Rate};
 pub use crowd::{Crowd, Guest};
 pub use gate::{Gate, Place};
+pub use shares::{Shares, Short};
 
 use std::net::IpAddr;
 use std::time::Duration;
