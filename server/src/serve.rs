@@ -20,7 +20,8 @@ use crate::budget::Gate;
 use crate::clock;
 use crate::config::{Config, Simulated};
 use crate::desk::{
-    CurrentRules, Desk, DeskParts, DeskSettings, OUR_ATTEMPTS_MAX, TokenSigner, WorkloadSigner, seal_ring,
+    CurrentRules, Desk, DeskParts, DeskSettings, OUR_ATTEMPTS_MAX, SigningBudget, TokenSigner, WorkloadSigner,
+    seal_ring,
 };
 use crate::dispatch::{self, Dispatch};
 use crate::endorse::{EndorseSettings, Endorser};
@@ -203,6 +204,7 @@ impl Server {
             withdrawn: withdrawn.clone(),
             signer: WorkloadSigner::new(store.clone(), authority.clone(), options.x509_svid_ttl),
             tokens: TokenSigner::new(store.clone(), tokens.clone()),
+            budget: SigningBudget::new(store.clone(), options.x509_svid_ttl, tokens.ttl()),
             gate: Gate::new(SIGNINGS_MAX, 4_096, Duration::from_secs(10)),
         };
         let router = api::router(AttestationService { desk: desk.clone() }, node);

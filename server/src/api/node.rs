@@ -15,9 +15,11 @@ use super::answer::{Word, over_budget, refused, unavailable};
 use super::connection_of;
 use crate::agent_stubs::node_server::Node;
 use crate::authority::CurrentBundle;
-use crate::budget::Gate;
+use crate::budget::{Gate, Place};
 use crate::clock;
-use crate::desk::{SigningEnds, SvidRequest, TokenRequest, TokenSigner, WorkloadSigner};
+use crate::desk::{
+    NoBudget, SigningBudget, SigningEnds, SvidKind, SvidRefused, SvidRequest, TokenRequest, TokenSigner, WorkloadSigner,
+};
 use crate::federation::CurrentFederations;
 use crate::listen::Connection;
 use crate::live::{LiveNodes, StandingNode};
@@ -48,6 +50,8 @@ pub struct NodeService {
     pub signer: WorkloadSigner,
     /// Signs workloads' JWT-SVIDs.
     pub tokens: TokenSigner,
+    /// How many SVIDs each node has signed.
+    pub budget: SigningBudget,
     /// Before signing: one unit per CSR or token.
     pub gate: Gate,
 }
@@ -55,6 +59,51 @@ pub struct NodeService {
 impl NodeService {
     fn standing(&self, connection: &Connection) -> Result<StandingNode, Status> {
         self.live.standing(connection, clock::now()).ok_or_else(|| refused(Word::Attest, None))
+    }
+
+    /// A place at the gate for so many signatures, which the node's budget has.
+    async fn place(&self, node: &StandingNode, (kind, units): (SvidKind, u32)) -> Result<Place, Status> {
+        match self.budget.take(node, kind, units).await {
+            Ok(()) => {}
+            Err(NoBudget::Over(over)) => return Err(over_budget(over)),
+            Err(NoBudget::Store(fault)) => {
+                warn!(node = %node.spiffe_id(), code = fault.code(), %fault, "nothing signed");
+                return Err(unavailable(None));
+            }
+        }
+        let place = self.gate.enter(units).await;
+        place.map_err(|over| {
+            self.budget.give_back(node.number(), kind, units);
+            over_budget(over)
+        })
+    }
+
+    /// What a signer answers, or what the agent is told in place of it. What is refused costs the node nothing.
+    async fn signed<T>(
+        &self,
+        node: &StandingNode,
+        (kind, units): (SvidKind, u32),
+        signing: impl Future<Output = Result<Vec<Result<T, SvidRefused>>, SigningEnds>>,
+    ) -> Result<Vec<Result<T, SvidRefused>>, Status> {
+        match timeout(SIGNING_TIMEOUT, signing).await {
+            Ok(Ok(answers)) => {
+                let unsigned = answers.iter().filter(|answer| answer.is_err()).count();
+                self.budget.give_back(node.number(), kind, number(unsigned));
+                Ok(answers)
+            }
+            Ok(Err(SigningEnds::NotStanding)) => Err(refused(Word::Refused, None)),
+            Ok(Err(SigningEnds::Store(fault))) => {
+                self.budget.give_back(node.number(), kind, units);
+                warn!(node = %node.spiffe_id(), code = fault.code(), %fault, "nothing signed");
+                Err(unavailable(None))
+            }
+            // It may stand in the record, and so may what ran out of time: that is paid for.
+            Ok(Err(SigningEnds::Authority(fault))) => {
+                error!(node = %node.spiffe_id(), code = fault.code(), %fault, "nothing signed");
+                Err(unavailable(None))
+            }
+            Err(_) => Err(unavailable(None)),
+        }
     }
 }
 
@@ -79,18 +128,18 @@ impl Node for NodeService {
         request: Request<wire::SignX509SvidsRequest>,
     ) -> Result<Response<wire::SignX509SvidsResponse>, Status> {
         let connection = connection_of(&request)?;
-        self.standing(&connection)?;
+        let node = self.standing(&connection)?;
         let requests = request.into_inner().requests;
         if requests.is_empty() || requests.len() > SVID_REQUESTS_MAX {
             return Err(refused(Word::Malformed, None));
         }
-        let units = u32::try_from(requests.len()).unwrap_or(u32::MAX);
-        let _place = self.gate.enter(units).await.map_err(over_budget)?;
+        let asked = (SvidKind::X509, number(requests.len()));
+        let _place = self.place(&node, asked).await?;
         // What ended while it waited at the gate has ended.
         let node = self.standing(&connection)?;
         let requests =
             requests.into_iter().map(|request| SvidRequest { entry_id: request.entry_id, csr: request.csr }).collect();
-        let answers = signed(&node, self.signer.sign(&node, requests)).await?;
+        let answers = self.signed(&node, asked, self.signer.sign(&node, requests)).await?;
         Ok(Response::new(wire::SignX509SvidsResponse { results: answers.into_iter().map(result).collect() }))
     }
 
@@ -99,42 +148,29 @@ impl Node for NodeService {
         request: Request<wire::SignJwtSvidsRequest>,
     ) -> Result<Response<wire::SignJwtSvidsResponse>, Status> {
         let connection = connection_of(&request)?;
-        self.standing(&connection)?;
+        let node = self.standing(&connection)?;
         let requests = request.into_inner().requests;
         if requests.is_empty() || requests.len() > SVID_REQUESTS_MAX {
             return Err(refused(Word::Malformed, None));
         }
-        let units = u32::try_from(requests.len()).unwrap_or(u32::MAX);
-        let _place = self.gate.enter(units).await.map_err(over_budget)?;
+        let asked = (SvidKind::Jwt, number(requests.len()));
+        let _place = self.place(&node, asked).await?;
         // What ended while it waited at the gate has ended.
         let node = self.standing(&connection)?;
         let requests = requests
             .into_iter()
             .map(|request| TokenRequest { entry_id: request.entry_id, audience: request.audience })
             .collect();
-        let answers = signed(&node, self.tokens.sign(&node, requests)).await?;
+        let answers = self.signed(&node, asked, self.tokens.sign(&node, requests)).await?;
         Ok(Response::new(wire::SignJwtSvidsResponse { results: answers.into_iter().map(token_result).collect() }))
     }
 }
 
-/// What a signer answers, or what the agent is told in place of it.
-async fn signed<T>(node: &StandingNode, signing: impl Future<Output = Result<T, SigningEnds>>) -> Result<T, Status> {
-    match timeout(SIGNING_TIMEOUT, signing).await {
-        Ok(Ok(answers)) => Ok(answers),
-        Ok(Err(SigningEnds::NotStanding)) => Err(refused(Word::Refused, None)),
-        Ok(Err(SigningEnds::Store(fault))) => {
-            warn!(node = %node.spiffe_id(), code = fault.code(), %fault, "nothing signed");
-            Err(unavailable(None))
-        }
-        Ok(Err(SigningEnds::Authority(fault))) => {
-            error!(node = %node.spiffe_id(), code = fault.code(), %fault, "nothing signed");
-            Err(unavailable(None))
-        }
-        Err(_) => Err(unavailable(None)),
-    }
+fn number(requests: usize) -> u32 {
+    u32::try_from(requests).unwrap_or(u32::MAX)
 }
 
-fn token_result(answer: Result<crate::desk::WorkloadToken, crate::desk::SvidRefused>) -> wire::JwtSvidResult {
+fn token_result(answer: Result<crate::desk::WorkloadToken, SvidRefused>) -> wire::JwtSvidResult {
     use wire::jwt_svid_result::Outcome;
     let outcome = match answer {
         Ok(signed) => Outcome::Svid(wire::JwtSvid {
@@ -150,7 +186,7 @@ fn token_result(answer: Result<crate::desk::WorkloadToken, crate::desk::SvidRefu
     wire::JwtSvidResult { outcome: Some(outcome) }
 }
 
-fn result(answer: Result<crate::desk::WorkloadSvid, crate::desk::SvidRefused>) -> wire::SvidResult {
+fn result(answer: Result<crate::desk::WorkloadSvid, SvidRefused>) -> wire::SvidResult {
     use wire::svid_result::Outcome;
     let outcome = match answer {
         Ok(signed) => Outcome::Svid(wire::X509Svid {

@@ -40,13 +40,16 @@ async fn sync(client: &Client, holds: Option<wire::Revision>) -> Streaming<wire:
     client.node().sync(wire::SyncRequest { holds, holds_lists: Vec::new() }).await.unwrap().into_inner()
 }
 
-fn csr() -> (KeyPair, Vec<u8>) {
+pub(crate) fn csr() -> (KeyPair, Vec<u8>) {
     let key = KeyPair::generate().unwrap();
     let csr = CertificateParams::default().serialize_request(&key).unwrap().der().to_vec();
     (key, csr)
 }
 
-async fn sign(client: &Client, requests: &[(&str, Vec<u8>)]) -> Result<Vec<wire::SvidResult>, tonic::Status> {
+pub(crate) async fn sign(
+    client: &Client,
+    requests: &[(&str, Vec<u8>)],
+) -> Result<Vec<wire::SvidResult>, tonic::Status> {
     let requests =
         requests.iter().map(|(id, csr)| wire::SvidRequest { entry_id: (*id).to_owned(), csr: csr.clone() }).collect();
     Ok(client.node().sign_x509_svids(wire::SignX509SvidsRequest { requests }).await?.into_inner().results)

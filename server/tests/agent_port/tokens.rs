@@ -12,7 +12,7 @@ use wire::jwt_svid_result::Outcome;
 use crate::client::Client;
 use crate::house::{BY, House, id, word};
 
-async fn sign(client: &Client, requests: &[(&str, &[&str])]) -> Result<Vec<Outcome>, tonic::Status> {
+pub(crate) async fn sign(client: &Client, requests: &[(&str, &[&str])]) -> Result<Vec<Outcome>, tonic::Status> {
     let requests = requests
         .iter()
         .map(|(entry_id, audience)| wire::JwtSvidRequest {
