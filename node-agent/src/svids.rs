@@ -9,6 +9,7 @@ mod key;
 mod lists;
 mod maker;
 mod pool;
+mod portion;
 mod tainted;
 mod token_maker;
 mod tokens;

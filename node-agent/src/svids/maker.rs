@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use holdfast_identity::UnixTime;
 use holdfast_protocol::agent::svid_result::Outcome;
 use holdfast_protocol::agent::{SignX509SvidsRequest, SvidRequest, X509Svid as Signed};
-use holdfast_protocol::limits::SVID_REQUESTS_MAX;
 use tonic::{Code, Status};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::cache::SvidCache;
 use super::key::WorkloadKey;
+use super::portion::Portion;
 use super::{X509Svid, token_maker};
 use crate::backoff::{Backoff, fraction, retry_after};
 use crate::clock::{CHECK_EVERY, ServerClock};
@@ -30,7 +30,8 @@ const ROTATE_AT: (f64, f64) = (0.4, 0.5);
 const ROTATE_AFTER_MIN: i64 = 1;
 
 /// Keeps the cache's SVIDs fresh over `connection` until the server says no: then returns what it said. A fault is
-/// waited out; the connection's own end is for the caller to see.
+/// waited out, and so is being over a budget of the server's: what is held serves until its end. The connection's own end is
+/// for the caller to see.
 pub async fn make(connection: &Connection, cache: &SvidCache, clock: &ServerClock) -> Box<Status> {
     tokio::select! {
         status = make_certificates(connection, cache, clock) => status,
@@ -40,9 +41,10 @@ pub async fn make(connection: &Connection, cache: &SvidCache, clock: &ServerCloc
 
 async fn make_certificates(connection: &Connection, cache: &SvidCache, clock: &ServerClock) -> Box<Status> {
     let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(30));
+    let mut portion = Portion::whole();
     cache.keys().start();
     loop {
-        let due = cache.due(SVID_REQUESTS_MAX);
+        let due = cache.due(portion.get());
         if due.is_empty() {
             // Timers sleep through a suspend: look now and then.
             let left =
@@ -52,9 +54,13 @@ async fn make_certificates(connection: &Connection, cache: &SvidCache, clock: &S
             continue;
         }
         match batch(connection, cache, clock, due).await {
-            Ok(()) => backoff.reset(),
+            Ok(()) => {
+                backoff.reset();
+                portion.answered();
+            }
             Err(status) if status.code() == Code::PermissionDenied => return status,
             Err(status) => {
+                portion.refused(&status);
                 let pause = retry_after(&status).unwrap_or_else(|| backoff.pause());
                 tracing::warn!(status = ?status.code(), pause_ms = millis(pause), "SVIDs not signed");
                 tokio::time::sleep(pause).await;
@@ -145,7 +151,7 @@ fn rotation(now: UnixTime, not_after: UnixTime) -> UnixTime {
     now.plus(fraction(not_after.since(now).max(0), ROTATE_AT).max(ROTATE_AFTER_MIN))
 }
 
-fn millis(duration: Duration) -> u64 {
+pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 use holdfast_identity::UnixTime;
 use holdfast_protocol::agent::jwt_svid_result::Outcome;
 use holdfast_protocol::agent::{JwtSvid as Signed, JwtSvidRequest, SignJwtSvidsRequest};
-use holdfast_protocol::limits::SVID_REQUESTS_MAX;
 use holdfast_svid::jwt::Unverified;
 use tonic::{Code, Status};
 
 use super::cache::SvidCache;
+use super::maker::millis;
+use super::portion::Portion;
 use super::tokens::{JwtToken, NoToken, Wanted};
 use crate::backoff::{Backoff, retry_after};
 use crate::clock::{CHECK_EVERY, ServerClock};
@@ -20,11 +21,13 @@ const SIGN: Duration = Duration::from_secs(30);
 /// Bytes of the longest key id.
 const AUTHORITY_ID_BYTES_MAX: usize = 256;
 
-/// Has tokens signed over `connection` until the server says no: then returns what it said.
+/// Has tokens signed over `connection` until the server says no: then returns what it said. Where it says that it is too much
+/// now, those that are held serve meanwhile, whatever their age.
 pub(super) async fn make(connection: &Connection, cache: &SvidCache, clock: &ServerClock) -> Box<Status> {
     let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(15));
+    let mut portion = Portion::whole();
     loop {
-        let due = cache.tokens().due(SVID_REQUESTS_MAX);
+        let due = cache.tokens().due(portion.get());
         if due.is_empty() {
             let _ = tokio::time::timeout(CHECK_EVERY, cache.tokens().work()).await;
             continue;
@@ -32,12 +35,18 @@ pub(super) async fn make(connection: &Connection, cache: &SvidCache, clock: &Ser
         // Whatever ends this function, nothing stays under way.
         let asked = UnderWay { cache, due };
         match batch(connection, cache, clock, &asked.due).await {
-            Ok(()) => backoff.reset(),
+            Ok(()) => {
+                backoff.reset();
+                portion.answered();
+            }
             Err(status) if status.code() == Code::PermissionDenied => return status,
             Err(status) => {
                 drop(asked);
                 let pause = retry_after(&status).unwrap_or_else(|| backoff.pause());
-                tracing::warn!(status = ?status.code(), "JWT-SVIDs not signed");
+                if portion.refused(&status) {
+                    cache.tokens().rest(pause);
+                }
+                tracing::warn!(status = ?status.code(), pause_ms = millis(pause), "JWT-SVIDs not signed");
                 tokio::time::sleep(pause).await;
             }
         }

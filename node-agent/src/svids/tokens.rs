@@ -95,6 +95,8 @@ struct Inner {
     tainted: HashSet<String>,
     withdrawn: Withdrawn,
     budgets: Budgets,
+    /// Until then nothing is asked of the server, which has said that it is too much now.
+    resting: Option<Instant>,
 }
 
 struct Held {
@@ -108,14 +110,17 @@ impl Tokens {
     }
 
     /// The token of an entry for this audience; signed now if none is held, or if half of its life is over. One that still
-    /// counts is given where no new one can be had.
+    /// counts is given where no new one can be had, and at once where it is known that none can.
     pub(super) async fn fetch(&self, entry_id: &str, audience: Audience) -> Answer {
         let wanted = (entry_id.to_owned(), audience);
         let (answer, held) = {
             let mut inner = self.lock();
             let held = inner.held.get(&wanted).filter(|held| !self.clock.is_over(held.token.expires));
             let held = held.map(|held| (Arc::clone(&held.token), self.clock.is_due(held.renew_at)));
-            if let Some((token, false)) = held {
+            let is_resting = inner.resting.is_some_and(|until| Instant::now() < until);
+            if let Some((token, is_due)) = held.clone()
+                && (!is_due || is_resting)
+            {
                 metrics::counter!("holdfast_agent_jwt_svids_total", "from" => "cache").increment(1);
                 return Ok(token);
             }
@@ -142,7 +147,13 @@ impl Tokens {
         }
     }
 
-    /// At most `limit` that somebody waits for; they are under way until they are answered or given back.
+    /// Nothing is asked of the server for so long.
+    pub(super) fn rest(&self, pause: Duration) {
+        self.lock().resting = Instant::now().checked_add(pause);
+    }
+
+    /// At most `limit` that somebody waits for, of each entry one before any has two: they are under way until they are answered
+    /// or given back.
     pub(super) fn due(&self, limit: usize) -> Vec<Wanted> {
         let mut inner = self.lock();
         let Inner { waiting, under_way, .. } = &mut *inner;
@@ -150,8 +161,18 @@ impl Tokens {
             waiting.retain(|one| !one.is_closed());
             !waiting.is_empty() || under_way.contains(wanted)
         });
-        let due: Vec<Wanted> =
-            waiting.keys().filter(|wanted| !under_way.contains(*wanted)).take(limit).cloned().collect();
+        let mut turns: HashMap<&str, usize> = HashMap::new();
+        let mut open: Vec<(usize, &Wanted)> = waiting
+            .keys()
+            .filter(|wanted| !under_way.contains(*wanted))
+            .map(|wanted| {
+                let turn = turns.entry(wanted.0.as_str()).or_default();
+                *turn += 1;
+                (*turn, wanted)
+            })
+            .collect();
+        open.sort_by_key(|(turn, _)| *turn);
+        let due: Vec<Wanted> = open.into_iter().take(limit).map(|(_, wanted)| wanted.clone()).collect();
         under_way.extend(due.iter().cloned());
         due
     }

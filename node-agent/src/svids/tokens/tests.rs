@@ -74,6 +74,38 @@ async fn after_half_of_its_life_a_new_one_is_asked_for_and_the_old_one_serves_wh
 }
 
 #[tokio::test]
+async fn while_the_server_has_enough_an_old_one_is_given_at_once_and_whoever_has_none_waits() {
+    let tokens = tokens();
+    tokens.answer(&wanted("e", "a"), Ok(token(&tokens.clock, "old", 0)));
+    tokens.rest(Duration::from_secs(3600));
+    assert_eq!(tokens.fetch("e", wanted("e", "a").1).await.unwrap().token, "old");
+    assert!(tokens.due(64).is_empty(), "nobody waits for another");
+    let task = asked(&tokens, "e", "b").await;
+    tokens.answer(&tokens.due(64)[0], Ok(token(&tokens.clock, "first", 1800)));
+    assert_eq!(task.await.unwrap().unwrap().token, "first");
+    tokens.rest(Duration::ZERO);
+    let task = asked(&tokens, "e", "a").await;
+    assert_eq!(tokens.due(64), [wanted("e", "a")], "it is replaced as soon as the server may be asked");
+    task.abort();
+}
+
+#[tokio::test]
+async fn whoever_asks_for_much_is_not_served_before_whoever_asks_for_little() {
+    let tokens = tokens();
+    let mut tasks = Vec::new();
+    for n in 0..100 {
+        tasks.push(asked(&tokens, "a", &n.to_string()).await);
+    }
+    for entry in ["b", "c"] {
+        tasks.push(asked(&tokens, entry, "x").await);
+    }
+    let due = tokens.due(4);
+    let entries: Vec<&str> = due.iter().map(|wanted| wanted.0.as_str()).collect();
+    assert_eq!(entries, ["a", "b", "c", "a"]);
+    tasks.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test]
 async fn a_tainted_key_takes_its_tokens_with_it_and_one_under_way_is_asked_for_again() {
     let tokens = tokens();
     tokens.answer(&wanted("e", "a"), Ok(token(&tokens.clock, "t1", 1800)));
