@@ -95,6 +95,11 @@ pub trait SvidSource: Send + Sync {
     /// is valid at once; dropping the last receiver of a set lets its SVIDs go.
     fn subscribe(&self, selectors: BTreeSet<Selector>) -> watch::Receiver<SvidState>;
 
+    /// The same for whoever had `before` until now by other selectors: what of it still counts stays while the rest is made.
+    fn subscribe_after(&self, selectors: BTreeSet<Selector>, _before: &SvidState) -> watch::Receiver<SvidState> {
+        self.subscribe(selectors)
+    }
+
     /// X.509 authorities by trust-domain name, the own one among them; empty until the first is known.
     fn bundles(&self) -> watch::Receiver<Arc<BTreeMap<String, Vec<Vec<u8>>>>>;
 

@@ -326,12 +326,16 @@ impl SvidCache {
 
 impl SvidSource for SvidCache {
     fn subscribe(&self, selectors: BTreeSet<Selector>) -> watch::Receiver<SvidState> {
+        self.subscribe_after(selectors, &SvidState::Starting)
+    }
+
+    fn subscribe_after(&self, selectors: BTreeSet<Selector>, before: &SvidState) -> watch::Receiver<SvidState> {
         let mut inner = self.lock();
         if let Some(set) = inner.sets.get(&selectors) {
             return set.subscribe();
         }
         inner.sets.retain(|_, set| set.receiver_count() > 0);
-        let state = self.state(&inner, &selectors, &SvidState::Starting);
+        let state = self.state(&inner, &selectors, before);
         let (sender, receiver) = watch::channel(state);
         inner.sets.insert(selectors, sender);
         self.work.notify_one();

@@ -143,7 +143,10 @@ impl Book {
         }
         for list in message.revocation_lists {
             // One that is passed over is not said to be held, and comes again with the next stream.
-            if list.der.len() <= REVOCATION_LIST_BYTES_MAX && pending.lists.len() < REVOCATION_LISTS_MAX {
+            // What goes takes no room of what comes.
+            let has_room = pending.lists.values().flatten().count() < REVOCATION_LISTS_MAX
+                || pending.lists.contains_key(&list.issuer);
+            if list.der.len() <= REVOCATION_LIST_BYTES_MAX && has_room {
                 pending.lists.insert(list.issuer.clone(), Some(list));
             } else {
                 tracing::warn!(bytes = list.der.len(), "revocation list passed over: too long, or too many");

@@ -51,15 +51,22 @@ impl Revoked {
         let names: BTreeSet<_> = names.map(|(_, authority)| authority.subject().as_raw().to_vec()).collect();
         let read = |der: &'l [u8]| CertificateRevocationList::from_der(der).ok();
         let of_authorities = lists.filter_map(read).filter(|(_, list)| names.contains(list.issuer().as_raw()));
-        let mut listed = BTreeSet::new();
-        for (_, list) in above.filter_map(read).chain(of_authorities) {
+        let (mut listed, mut left_out) = (BTreeSet::new(), 0_usize);
+        // The authorities' own first: no other list, however long, leaves them out.
+        for (_, list) in of_authorities.chain(above.filter_map(read)) {
             let issuer = list.issuer().as_raw();
             for one in list.iter_revoked_certificates() {
+                let one = listed_as(issuer, one.raw_serial());
                 // A list may be among both.
                 if listed.len() < LISTED_MAX {
-                    listed.insert(listed_as(issuer, one.raw_serial()));
+                    listed.insert(one);
+                } else if !listed.contains(&one) {
+                    left_out += 1;
                 }
             }
+        }
+        if left_out > 0 {
+            tracing::error!(left_out, limit = LISTED_MAX, "lists of authorities name more than is remembered");
         }
         Self { key_ids: self.key_ids.clone(), listed }
     }
@@ -122,18 +129,23 @@ mod tests {
     }
 
     fn list(issuer: &Authority, serial: u64) -> Vec<u8> {
+        list_of(issuer, &[serial])
+    }
+
+    fn list_of(issuer: &Authority, serials: &[u64]) -> Vec<u8> {
         let date = |year| rcgen::date_time_ymd(year, 1, 1);
+        let revoked = |serial: &u64| RevokedCertParams {
+            serial_number: SerialNumber::from(*serial),
+            revocation_time: date(2030),
+            reason_code: None,
+            invalidity_date: None,
+        };
         let params = CertificateRevocationListParams {
             this_update: date(2030),
             next_update: date(2031),
             crl_number: SerialNumber::from(1),
             issuing_distribution_point: None,
-            revoked_certs: vec![RevokedCertParams {
-                serial_number: SerialNumber::from(serial),
-                revocation_time: date(2030),
-                reason_code: None,
-                invalidity_date: None,
-            }],
+            revoked_certs: serials.iter().map(revoked).collect(),
             key_identifier_method: KeyIdMethod::Sha256,
         };
         params.signed_by(issuer).unwrap().der().to_vec()
@@ -175,5 +187,21 @@ mod tests {
         assert!(learned.covers([&der[..]]));
         let empty = || std::iter::empty::<&[u8]>();
         assert!(learned.with_lists(empty(), empty(), empty()).is_empty(), "the server says all of them each time");
+    }
+
+    #[test]
+    fn a_list_of_another_however_long_leaves_out_nothing_of_the_authorities_own() {
+        let root = CertifiedIssuer::self_signed(params("root", 1), key()).unwrap();
+        let between = CertifiedIssuer::signed_by(params("organisation", 2), key(), &root).unwrap();
+        let intermediate = CertifiedIssuer::signed_by(params("intermediate", 5), key(), &root).unwrap();
+        let numbers: Vec<u64> = (10_000..10_000 + LISTED_MAX as u64 + 1).collect();
+        let (root_der, der) = (root.der().to_vec(), intermediate.der().to_vec());
+        let (long, of_root) = (list_of(&between, &numbers), list(&root, 5));
+        let learned = Revoked::default().with_lists(
+            std::iter::once(&root_der[..]),
+            [&long[..], &of_root].into_iter(),
+            std::iter::once(&of_root[..]),
+        );
+        assert!(learned.covers([&der[..]]));
     }
 }

@@ -88,8 +88,7 @@ impl Subscription {
     /// The state that is in force, once it is known.
     async fn settle(&mut self) -> Result<Arc<WorkloadUpdate>, Refusal> {
         let mut settled = self.settled().await;
-        if self.reading == Reading::Unread && self.sources.svids.reading() == Reading::Whole {
-            // An entry that came meanwhile names a digest: it may be this caller's.
+        if self.is_read_from_now_on() {
             match self.look().await? {
                 Look::Same | Look::Other => settled = self.settled().await,
                 // What was settled is the caller's in any case, and what more there may be is found at the next look.
@@ -196,9 +195,13 @@ impl Subscription {
             }
             match self.look().await? {
                 Look::Same if self.owed => {
-                    self.owed = false;
                     // A source that does not know any more takes nothing back.
                     let current = answer(&self.state.borrow_and_update());
+                    if self.is_read_from_now_on() {
+                        seen = true;
+                        continue;
+                    }
+                    self.owed = false;
                     if let Some(answer) = current {
                         self.given = answer.as_ref().ok().cloned();
                         return answer;
@@ -209,6 +212,11 @@ impl Subscription {
                 Look::Same | Look::Failed => {}
             }
         }
+    }
+
+    /// Whether an entry that came since the last look names a digest: it may be this caller's.
+    fn is_read_from_now_on(&self) -> bool {
+        self.reading == Reading::Unread && self.sources.svids.reading() == Reading::Whole
     }
 
     /// Whether every SVID of the state in force is one that the caller was given.
@@ -234,7 +242,8 @@ impl Subscription {
                 if selectors == self.selectors {
                     return Ok(Look::Same);
                 }
-                self.state = self.sources.svids.subscribe(selectors.clone());
+                let before = self.state.borrow().clone();
+                self.state = self.sources.svids.subscribe_after(selectors.clone(), &before);
                 self.selectors = selectors;
                 Ok(Look::Other)
             }
@@ -247,7 +256,8 @@ impl Subscription {
                     self.caller.hang_up.cancel();
                     return Err(Refusal::Unattested);
                 }
-                self.faults += 1;
+                // Whoever was known without his program's digest is not turned out while that is read.
+                self.faults += u32::from(self.reading == reading);
                 if self.faults >= FAULTS_MAX {
                     return Err(Refusal::Unattested);
                 }

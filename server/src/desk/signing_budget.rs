@@ -154,6 +154,9 @@ impl SigningBudget {
     }
 }
 
+/// Evidence that is about to end is renewed, and what is granted outlives it: nobody has a rate of its last seconds.
+const EVIDENCE_LEFT_MIN: i64 = 60;
+
 /// What a node with these entries may have signed: so much at once, and as much again in the life that an SVID would have
 /// that is signed now, which the node's evidence ends in so many seconds at the latest.
 fn entitled(kind: SvidKind, lives: &[EntryLives], ttl_default: i64, evidence_left: i64) -> Rate {
@@ -167,7 +170,7 @@ fn entitled(kind: SvidKind, lives: &[EntryLives], ttl_default: i64, evidence_lef
             SvidKind::X509 => one.x509_svid_ttl,
             SvidKind::Jwt => one.jwt_svid_ttl,
         };
-        let life = if named > 0 { named } else { ttl_default }.min(evidence_left).max(1);
+        let life = if named > 0 { named } else { ttl_default }.min(evidence_left.max(EVIDENCE_LEFT_MIN)).max(1);
         number(one.entries) / number(life.cast_unsigned())
     });
     Rate {
@@ -244,7 +247,8 @@ mod tests {
     fn svids_that_end_with_the_evidence_are_replaced_as_often() {
         let of = |left| entitled(SvidKind::X509, &[entries(100, 0, 0)], HOUR, left).per_second;
         assert!((of(100) - 12.0).abs() < 1e-9, "{}", of(100));
-        assert!((of(1) - 804.0).abs() < 1e-9 && (of(-5) - of(1)).abs() < 1e-9, "{} {}", of(1), of(-5));
+        // What is granted outlives evidence that is about to end: nobody has a rate of its last seconds.
+        assert!((of(60) - of(1)).abs() < 1e-9 && (of(-5) - of(1)).abs() < 1e-9, "{} {}", of(1), of(-5));
     }
 
     #[tokio::test]

@@ -252,3 +252,23 @@ fn the_page_of_benchmarks_names_every_row_and_no_other() {
     offenders.extend(listed.difference(&rows).map(|row| format!("`{row}` is in the page, and not measured")));
     none("docs/benchmarks.md", offenders);
 }
+
+#[test]
+fn examples_are_run_where_there_are_any() {
+    let mut offenders = Vec::new();
+    for member in MEMBERS {
+        let runs = !read(root().join(member).join("Cargo.toml")).contains("doctest = false");
+        for file in files(&format!("{member}/src"), ".rs") {
+            let mut is_inside = false;
+            for (number, line) in (1..).zip(read(&file).lines()) {
+                let fence = line.trim_start().trim_start_matches(['/', '!']).trim_start().strip_prefix("```");
+                let Some(kind) = fence.filter(|_| line.trim_start().starts_with("//")) else { continue };
+                if !is_inside && !kind.starts_with("text") && !runs {
+                    offenders.push(format!("{}:{number}: `doctest = false` in {member}/Cargo.toml", short(&file)));
+                }
+                is_inside = !is_inside;
+            }
+        }
+    }
+    none("examples that nothing runs", offenders);
+}
