@@ -28,7 +28,7 @@ pub struct Limits {
     /// All processes of one user together.
     pub user: Allowance,
     /// Open connections of all users together; each costs the agent two descriptors. One user gets at most
-    /// [`USER_SHARE`] of what the others leave of them, so that there is always room for one more.
+    /// `USER_SHARE` of what the others leave of them, so that there is always room for one more.
     pub connections: usize,
 }
 
