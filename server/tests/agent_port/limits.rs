@@ -44,6 +44,9 @@ async fn wrong_secrets_use_up_nobodys_budget_but_their_sources() {
     assert!(stranger.attest(&mut tpm, &house.boot).await.is_ok());
 }
 
+/// More than every node may have signed whatever its entries.
+const ENTRIES: usize = 2_000;
+
 fn on(admitted: &wire::Admitted) -> Parent {
     Parent::Id(admitted.spiffe_id.parse().unwrap())
 }
@@ -76,6 +79,26 @@ async fn a_node_that_asks_again_and_again_is_told_to_come_back_and_fills_no_reco
     assert!(signed >= 1024, "{signed}");
     assert!(sign(&neighbour, &[(others.id(), csr)]).await.is_ok(), "another node has its own budget");
     assert!(tokens::sign(&own, &[(entry.id(), &["db"])]).await.is_ok(), "and so have tokens");
+}
+
+#[tokio::test]
+async fn a_node_with_many_entries_gets_all_their_svids_at_once() {
+    let house = House::open().await;
+    let mut tpm = house.machine().await;
+    let (own, admitted) = house.stand(&mut tpm).await;
+    let paths: Vec<String> = (0..ENTRIES).map(|n| format!("/w{n}")).collect();
+    let mut entries = Vec::new();
+    for paths in paths.chunks(500) {
+        let made = paths.iter().map(|path| house.entry(on(&admitted), path));
+        entries.extend(futures_util::future::join_all(made).await);
+    }
+    let csr = csr().1;
+    for _ in 0..2 {
+        for batch in entries.chunks(64) {
+            let batch: Vec<_> = batch.iter().map(|entry| (entry.id(), csr.clone())).collect();
+            sign(&own, &batch).await.unwrap();
+        }
+    }
 }
 
 #[tokio::test]
