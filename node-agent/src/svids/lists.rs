@@ -39,6 +39,9 @@ impl Lists {
             let issuer = list.issuer().as_raw();
             let room = SERIALS_MAX.saturating_sub(lists.revoked.len());
             lists.revoked.extend(list.iter_revoked_certificates().take(room).map(|one| key(issuer, one.raw_serial())));
+            if list.iter_revoked_certificates().nth(room).is_some() {
+                tracing::error!(limit = SERIALS_MAX, "revocation lists name more certificates than this agent reads");
+            }
             lists.issuers.insert(issuer.to_vec());
             lists.ders.push(der.to_vec());
         }
